@@ -1,0 +1,150 @@
+# `make` alone prints what there is. Everything is installed into .venv from the lock files in deploy/, hashes checked.
+
+SHELL := /bin/bash
+.SHELLFLAGS := -euo pipefail -c
+.ONESHELL:
+.NOTPARALLEL:
+.DELETE_ON_ERROR:
+.DEFAULT_GOAL := help
+
+BIN := .venv/bin
+PIP := $(BIN)/python -m pip --disable-pip-version-check install -qq
+LOCKED := $(PIP) --require-hashes --no-deps
+
+# Who provides the module quickfix: `tls`, a prebuilt wheel, or `official`, compiled here in about five minutes.
+FIX_ENGINE ?= tls
+OTHER_ENGINE := $(if $(filter official,$(FIX_ENGINE)),quickfix-tls,quickfix)
+ENGINE_STAMP := .venv/.engine-$(FIX_ENGINE)
+
+KERNELS := $(wildcard ext/*/*.pyx ext/*/*.pxd)
+
+## Use
+
+.PHONY: help
+help: # Print this
+	@awk '/^## /{printf "%s%s\n", (seen++ ? "\n" : ""), substr($$0, 4)} \
+	    match($$0, /^[a-z-]+:.*# /){name=$$1; sub(/:.*/, "", name); printf "  make %-12s %s\n", name, substr($$0, RLENGTH + 1)}' Makefile
+
+.PHONY: run
+run: install # Replay the bundled data through the whole platform; ARGS="--help" tells more
+	@$(BIN)/trisagion run $(ARGS)
+
+.PHONY: fleet
+fleet: install .venv/.fleet servers # The same on MariaDB and Redis
+	@TRISAGION__PLATFORM__PROFILE=fleet $(BIN)/trisagion run $(ARGS)
+
+.PHONY: doctor
+doctor: install # Tell whether this machine can run the platform
+	@$(BIN)/trisagion doctor $(ARGS)
+
+.PHONY: install
+install: .venv/.installed # Make .venv, install what is pinned, compile the kernels
+
+## Check
+
+.PHONY: test
+test: lint types imports pytest # Everything that must hold: style, types, imports, all tests
+
+.PHONY: pytest
+pytest: dev servers # The tests alone; ARGS="-k fix"
+	@$(BIN)/python -m pytest $(ARGS)
+
+.PHONY: lint
+lint: dev # ruff, codespell, cython-lint
+	@$(BIN)/ruff check --quiet .
+	$(BIN)/ruff format --quiet --check .
+	$(BIN)/codespell
+	PATH="$$PWD/$(BIN):$$PATH" cython-lint ext
+
+.PHONY: types
+types: dev # mypy, strict, and the kernels' stubs against what was compiled
+	@$(BIN)/mypy
+	$(BIN)/python -m mypy.stubtest --concise --ignore-disjoint-bases --allowlist tests/house/stubtest.txt $(patsubst ext/%/_kernel.pyx,ext.%._kernel,$(filter %/_kernel.pyx,$(KERNELS)))
+
+.PHONY: imports
+imports: dev # The import contracts of setup.cfg
+	@$(BIN)/lint-imports --no-cache
+
+.PHONY: ext-checked
+ext-checked: dev # The kernels' tests on kernels built with bounds checks
+	@rm -rf build/checked
+	TRISAGION_CHECKED=1 $(BIN)/python setup.py --quiet build --build-base build/checked-base --build-lib build/checked
+	grep -q RaiseBufferIndexError build/c-checked/ext/*/_kernel.c
+	cd build/checked
+	../../$(BIN)/python -c 'import ext, pathlib; assert pathlib.Path(ext.__file__).is_relative_to(pathlib.Path.cwd()), ext.__file__'
+	../../$(BIN)/python -m pytest -c ../../setup.cfg --rootdir ../.. ../../tests/kernels $(ARGS)
+
+.PHONY: chaos
+chaos: dev servers # Whole platforms as processes, killed and restarted
+	@$(BIN)/python -m pytest -m e2e $(ARGS)
+
+.PHONY: bench
+bench: dev # Measure; one JSON line a figure into bench/results.jsonl; ARGS="-k cohort"
+	@$(BIN)/python -m bench $(ARGS)
+
+.PHONY: ci
+ci: ext-checked test # All of it
+
+## Maintain
+
+.PHONY: format
+format: dev # Let ruff write the layout and the safe fixes
+	@$(BIN)/ruff check --quiet --fix-only .
+	$(BIN)/ruff format .
+
+.PHONY: hooks
+hooks: dev # Run the checks before each commit
+	@$(BIN)/pre-commit install
+
+.PHONY: lock
+lock: .venv/.python # Resolve the newest versions within setup.cfg's floors into deploy/*.lock
+	@$(BIN)/python -m venv build/lock
+	build/lock/bin/pip --disable-pip-version-check install -qq 'uv>=0.9,<1'
+	compile() { build/lock/bin/uv pip compile --quiet --upgrade --universal --python-version 3.11 --generate-hashes --no-header --no-annotate --no-emit-index-url "$$@"; }
+	compile setup.cfg deploy/build.in --extra broker -o deploy/runtime.lock
+	compile setup.cfg deploy/build.in --extra broker --extra fleet -c deploy/runtime.lock -o deploy/fleet.lock
+	compile setup.cfg deploy/build.in --extra broker --extra fleet --extra dev -c deploy/fleet.lock -o deploy/dev.lock
+	for engine in tls official; do compile deploy/engine-$$engine.in -o deploy/engine-$$engine.lock; done
+
+.PHONY: clean
+clean: # Remove all that was built or installed here; a run's state stays
+	@rm -rf .venv build *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
+	find ext -name '_kernel*.so' -delete
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
+
+.PHONY: dev servers
+dev: install .venv/.dev
+
+servers:
+	@bash deploy/servers.sh
+
+.venv/.python: deploy/bootstrap.sh
+	@echo "Making .venv …"
+	bash deploy/bootstrap.sh .venv
+	touch $@
+
+.venv/.runtime: deploy/runtime.lock .venv/.python
+	@echo "Installing what deploy/runtime.lock pins …"
+	$(LOCKED) -r deploy/runtime.lock
+	touch $@
+
+# Both distributions own the module's files, so the other one leaves first.
+$(ENGINE_STAMP): deploy/engine-$(FIX_ENGINE).lock .venv/.runtime
+	@$(BIN)/python -m pip uninstall --quiet --yes $(OTHER_ENGINE) 2>/dev/null
+	$(LOCKED) -r deploy/engine-$(FIX_ENGINE).lock
+	rm -f .venv/.engine-*
+	touch $@
+
+.venv/.installed: setup.py setup.cfg pyproject.toml $(KERNELS) $(ENGINE_STAMP)
+	@echo "Compiling the kernels …"
+	$(PIP) --no-build-isolation --no-deps --no-index --editable .
+	touch $@
+
+.venv/.fleet: deploy/fleet.lock .venv/.runtime
+	@$(LOCKED) -r deploy/fleet.lock
+	touch $@
+
+.venv/.dev: deploy/dev.lock .venv/.runtime
+	@echo "Installing what deploy/dev.lock pins …"
+	$(LOCKED) -r deploy/dev.lock
+	touch $@

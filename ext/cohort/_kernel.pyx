@@ -1,0 +1,245 @@
+"""The evaluation of virtual runs, fast; what it means is told in the plain twin, `_reference`.
+
+The loop goes run by run and within a run tick by tick, so that a run's state stays in registers. Every operation on
+doubles is the plain twin's, in its order; the only liberty is not to take a power whose result cannot change the
+decision.
+"""
+
+from libc.math cimport fabs, pow
+from libc.stdint cimport int64_t
+
+from ext.cohort import _reference
+
+cdef enum:
+    RING = 181
+    DIRECTION_MAX = 1024
+    SYSTEM_SWING = 1
+    ALIVE = 0
+    EXIT_MAX_DURATION = 1
+    EXIT_APR_TARGET = 2
+    EXIT_REVERSAL = 3
+
+cdef int64_t SECOND_NS = 1_000_000_000
+cdef int64_t MINUTE_NS = 60 * SECOND_NS
+
+# The names of the exits and limits are the plain twin's; here they are constants of the C compiler.
+assert (
+    _reference.RING,
+    _reference.DIRECTION_MAX,
+    _reference.SYSTEM_SWING,
+    _reference.ALIVE,
+    _reference.EXIT_MAX_DURATION,
+    _reference.EXIT_APR_TARGET,
+    _reference.EXIT_REVERSAL,
+) == (RING, DIRECTION_MAX, SYSTEM_SWING, ALIVE, EXIT_MAX_DURATION, EXIT_APR_TARGET, EXIT_REVERSAL), "the twins disagree"
+
+ctypedef struct Params:
+    int64_t system_type
+    int64_t entry
+    int64_t max_duration_s
+    double max_direction_reversal_s
+    double balance_divisor
+    double pos_scaler
+    double pos_weight
+    double max_cross_margin_ratio
+    double apr_target
+    double min_goal
+    double max_goal
+    double min_goal_weight
+    double max_goal_weight
+    int64_t entropy_window_min
+    int64_t entropy_min_samples
+    int64_t entropy_order
+    int64_t entropy_delay
+    double entropy_max
+    int64_t rolling_apr_min
+    int64_t breakout_periods
+    int64_t swing_periods
+    double swing_z
+    int64_t decision_distance_s
+    double leverage
+
+ctypedef struct State:
+    int64_t born_ns
+    double start
+    double fee_rate
+    double position
+    double entry_value
+    double fees
+    double balance
+    double live_pnl
+    int64_t direction
+    int64_t trades
+    int64_t iterations
+    int64_t evaluated_ns
+    double apr
+    double rolling_apr
+    double apr_sum
+    double apr_sum_low
+    int64_t ring_first
+    int64_t ring_count
+    int64_t exit_code
+    int64_t ended_ns
+
+ctypedef struct Tick:
+    int64_t ns
+    double price
+    double weight
+    double volatility
+    bint trending
+
+
+cdef inline void mark(State* run, double price) noexcept nogil:
+    run.balance = run.start + run.position * price - run.entry_value - run.fees
+    run.live_pnl = run.balance - run.start
+
+
+cdef inline void end(State* run, int64_t code, int64_t now) noexcept nogil:
+    run.exit_code = code
+    run.ended_ns = now
+
+
+cdef inline void add(State* run, double x) noexcept nogil:
+    cdef double total = run.apr_sum + x
+    cdef double part = total - run.apr_sum
+    run.apr_sum_low += (run.apr_sum - (total - part)) + (x - part)
+    run.apr_sum = total
+
+
+cdef inline int roll(
+    const Params* p, State* run, int64_t[::1] ring_ns, double[::1] ring_apr, int64_t now
+) except -1 nogil:
+    cdef int64_t oldest = now - p.rolling_apr_min * MINUTE_NS
+    cdef int64_t last
+    while run.ring_count == RING or (run.ring_count > 0 and ring_ns[run.ring_first] <= oldest):
+        add(run, -ring_apr[run.ring_first])
+        run.ring_first += 1
+        if run.ring_first == RING:
+            run.ring_first = 0
+        run.ring_count -= 1
+    if run.ring_count == 0:
+        run.apr_sum = 0.0
+        run.apr_sum_low = 0.0
+    last = run.ring_first + run.ring_count
+    if last >= RING:
+        last -= RING
+    ring_ns[last] = now
+    ring_apr[last] = run.apr
+    run.ring_count += 1
+    add(run, run.apr)
+    run.rolling_apr = (run.apr_sum + run.apr_sum_low) / <double> run.ring_count
+    return 0
+
+
+cdef inline bint at_goal(const Params* p, const State* run, const Tick* tick) noexcept nogil:
+    """Tell whether the APR is above its target; the goal lies between its bounds, beyond them no power is needed."""
+    cdef double low = min(p.min_goal, p.max_goal)
+    cdef double high = max(p.min_goal, p.max_goal)
+    cdef double span, s, goal
+    if run.apr <= p.apr_target * low:
+        return False
+    if run.apr > p.apr_target * high:
+        return True
+    span = tick.price * p.max_goal_weight - tick.price * p.min_goal_weight
+    if span == 0:
+        return True
+    s = (tick.volatility - tick.price * p.min_goal_weight) / span
+    goal = low * pow(high / low, min(max(s, 0.0), 1.0))
+    return run.apr > p.apr_target * min(max(goal, low), high)
+
+
+cdef inline int evaluate(
+    const Params* p, State* run, int64_t[::1] ring_ns, double[::1] ring_apr, const Tick* tick
+) except -1 nogil:
+    cdef int64_t age_ns = tick.ns - run.born_ns
+    cdef double hours, rolling, apr_change, size, value
+    cdef int64_t side
+    cdef bint reduces
+    run.iterations += 1
+    run.evaluated_ns = tick.ns
+    mark(run, tick.price)
+    if age_ns > p.max_duration_s * SECOND_NS:
+        end(run, EXIT_MAX_DURATION, tick.ns)
+        return 0
+
+    hours = <double> age_ns / 3.6e12
+    run.apr = run.live_pnl / hours * 24.0 * 365.24 / run.start if hours > 0 else 0.0
+    rolling = run.rolling_apr
+    apr_change = (run.apr - rolling) / fabs(rolling) if rolling != 0 else 0.0
+    roll(p, run, ring_ns, ring_apr, tick.ns)
+
+    if at_goal(p, run, tick):
+        end(run, EXIT_APR_TARGET, tick.ns)
+        return 0
+
+    if not tick.trending:
+        return 0
+
+    side = 1 if tick.weight > 0 else -1
+    if p.system_type == SYSTEM_SWING:
+        side = -side
+
+    reduces = side * run.direction < 0
+    if run.direction == 0:
+        if <double> age_ns / 1e9 > p.max_direction_reversal_s:
+            end(run, EXIT_REVERSAL, tick.ns)
+            return 0
+    elif (apr_change > 0) == reduces:
+        return 0
+
+    if not reduces and fabs(run.entry_value) / p.leverage > p.max_cross_margin_ratio * run.balance:
+        return 0
+
+    if run.apr > 0 if reduces else run.apr < 0:
+        return 0
+
+    if not -DIRECTION_MAX <= run.direction + side <= DIRECTION_MAX:
+        return 0
+    size = side * (run.start * p.pos_weight / tick.price * p.pos_scaler / p.balance_divisor)
+    value = tick.price * size
+    run.position += size
+    run.entry_value += value
+    run.fees += fabs(value) * (2.0 * run.fee_rate)
+    run.direction += side
+    run.trades += 1
+    mark(run, tick.price)
+    return 0
+
+
+def advance(params, state, ring_ns, ring_apr, market):
+    """Evaluate k runs at n ticks, in place; see the plain twin."""
+    _reference.check(params, state, ring_ns, ring_apr, market)
+    cdef const Params[::1] p = params
+    cdef State[::1] runs = state
+    cdef int64_t[:, ::1] rings_ns = ring_ns
+    cdef double[:, ::1] rings_apr = ring_apr
+    cdef const int64_t[::1] instants = market.ts_ns
+    cdef const double[::1] prices = market.price
+    cdef const double[::1] weights = market.weight
+    cdef const double[::1] volatilities = market.volatility
+    cdef const double[:, :, :, ::1] entropies = market.entropy
+    cdef const int64_t[:, ::1] seen = market.samples
+    cdef Py_ssize_t r, t, window, order, delay
+    cdef State run
+    cdef Tick tick
+    with nogil:
+        for r in range(runs.shape[0]):
+            run = runs[r]
+            window = p[r].entropy_window_min - 1
+            order = p[r].entropy_order - 3
+            delay = p[r].entropy_delay - 1
+            for t in range(instants.shape[0]):
+                tick.ns = instants[t]
+                if run.exit_code != ALIVE or tick.ns <= run.born_ns:
+                    continue
+                if run.iterations > 0 and tick.ns - run.evaluated_ns < p[r].decision_distance_s * SECOND_NS:
+                    continue
+                tick.price = prices[t]
+                tick.weight = weights[t]
+                tick.volatility = volatilities[t]
+                tick.trending = (
+                    seen[t, window] > p[r].entropy_min_samples
+                    and entropies[t, window, order, delay] < p[r].entropy_max
+                )
+                evaluate(&p[r], &run, rings_ns[r], rings_apr[r], &tick)
+            runs[r] = run

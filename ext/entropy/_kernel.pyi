@@ -1,0 +1,9 @@
+import numpy as np
+from numpy.typing import NDArray
+
+def permutation_entropy(
+    x: NDArray[np.float64], order: int, delay: int, base: float = ..., normalised: bool = ...
+) -> float: ...
+def entropy_grid(
+    ts_ns: NDArray[np.int64], x: NDArray[np.float64], tick_ns: NDArray[np.int64]
+) -> tuple[NDArray[np.float64], NDArray[np.int64]]: ...

@@ -1,0 +1,25 @@
+-- The outbox: one row per attempt at an intent. Written by compare-and-set on version.
+CREATE TABLE IF NOT EXISTS orders (
+    cl_ord_id     VARCHAR(64)    NOT NULL,
+    intent        VARCHAR(128)   NOT NULL,
+    cycle         VARCHAR(64)    NOT NULL,
+    attempt       BIGINT         NOT NULL,
+    symbol        VARCHAR(64)    NOT NULL,
+    side          VARCHAR(8)     NOT NULL,
+    qty           DECIMAL(38,12) NOT NULL,
+    taker         BOOLEAN        NOT NULL,
+    state         VARCHAR(32)    NOT NULL,
+    created_ns    BIGINT         NOT NULL,
+    updated_ns    BIGINT         NOT NULL,
+    version       BIGINT         NOT NULL,
+    price         DECIMAL(38,12) NULL,
+    session       VARCHAR(128)   NULL,
+    order_id      VARCHAR(128)   NULL,
+    cum_qty       DECIMAL(38,12) NOT NULL,
+    avg_px        DECIMAL(38,12) NOT NULL,
+    cancel_reason TEXT           NULL,
+    reason        TEXT           NULL,
+    PRIMARY KEY (cl_ord_id),
+    KEY orders_by_intent (intent, attempt),
+    KEY orders_by_state (state, created_ns)
+) ENGINE=InnoDB DEFAULT CHARSET=utf8mb4 COLLATE=utf8mb4_bin;

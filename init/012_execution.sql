@@ -1,0 +1,25 @@
+-- The inbox: what a venue reported, once per (venue, exec_id). A report without an exec_id of its own is kept under
+-- "~cl_ord_id@learned_ns".
+CREATE TABLE IF NOT EXISTS execution (
+    venue         VARCHAR(64)    NOT NULL,
+    exec_id       VARCHAR(128)   NOT NULL,
+    cl_ord_id     VARCHAR(64)    NOT NULL,
+    order_id      VARCHAR(128)   NOT NULL,
+    exec_type     VARCHAR(32)    NOT NULL,
+    ord_status    VARCHAR(32)    NOT NULL,
+    symbol        VARCHAR(64)    NOT NULL,
+    side          VARCHAR(8)     NOT NULL,
+    last_qty      DECIMAL(38,12) NOT NULL,
+    last_px       DECIMAL(38,12) NULL,
+    cum_qty       DECIMAL(38,12) NOT NULL,
+    leaves_qty    DECIMAL(38,12) NOT NULL,
+    avg_px        DECIMAL(38,12) NOT NULL,
+    fee           DECIMAL(38,12) NOT NULL,
+    liquidity     VARCHAR(8)     NULL,
+    reason        TEXT           NULL,
+    unknown_order BOOLEAN        NOT NULL,
+    happened_ns   BIGINT         NOT NULL,
+    learned_ns    BIGINT         NOT NULL,
+    PRIMARY KEY (venue, exec_id),
+    KEY execution_by_order (cl_ord_id)
+) ENGINE=InnoDB DEFAULT CHARSET=utf8mb4 COLLATE=utf8mb4_bin;

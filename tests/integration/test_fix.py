@@ -1,0 +1,603 @@
+"""Our FIX session and the bundled venue, each a process of its own where it may be killed, over loopback."""
+
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from decimal import Decimal
+from pathlib import Path
+from typing import IO, Any
+
+import pytest
+import quickfix as fix
+
+from trisagion.adapters.files import DataSpec
+from trisagion.adapters.venues.fix import engine as fix_engine
+from trisagion.adapters.venues.fix.control import VenueControl
+from trisagion.adapters.venues.fix.engine import EXIT_UNPROCESSED, Store, decode, encode
+from trisagion.adapters.venues.fix.initiator import FixConfig, FixSession
+from trisagion.adapters.venues.fix.journal import Journal
+from trisagion.clock import SECOND_NS
+from trisagion.errors import OurMistake, StateError, StepTimeout, VenueMistake
+from trisagion.gateway.requests import new_order
+from trisagion.ids import ClOrdId, CycleId, IntentKey
+from trisagion.orders.state import OrderState
+from trisagion.orders.types import ExecType, ExecutionReport, Liquidity, Order, PositionReport, Side
+from trisagion.units import Price, Quantity
+
+T0 = 1_378_000_000 * SECOND_NS
+WAIT_S = 20.0
+"""The longest that a test waits for something that takes milliseconds."""
+
+PRINTS = [(0, "100", 1), (10, "99.75", 3), (11, "99.50", 2), (12, "99.50", 9), (20, "101", 50)]
+"""Seconds after T0, price, lots. A bid of five at 99.75 that arrives at 1 s: one lot before it, so 2, 2 and 1."""
+
+REPORTER = """
+import json, sys, threading
+from pathlib import Path
+from trisagion.adapters.venues.fix.initiator import FixConfig, FixSession
+
+port, store, sender, deadly = int(sys.argv[1]), Path(sys.argv[2]), sys.argv[3], sys.argv[4]
+
+class Sink:
+    def on_logon(self):
+        print(json.dumps(["logon"]), flush=True)
+    def on_logout(self):
+        pass
+    def on_positions(self, reports):
+        pass
+    def on_report(self, report):
+        if report.exec_id == deadly:
+            raise OSError("the database is gone")
+        print(json.dumps([report.exec_id, report.ord_status]), flush=True)
+
+FixSession(FixConfig("127.0.0.1", port, sender, "SIM", "ACC", store), Sink(), "SIM").start()
+threading.Event().wait()
+"""
+
+FATAL_SEND = """
+import os, signal, sys
+from trisagion.adapters.venues.fix import venue
+
+def die(self, replies):
+    if any(reply.get(150) == sys.argv[1] for reply in replies):
+        os.kill(os.getpid(), signal.SIGKILL)
+    send(self, replies)
+
+send, venue.Host._send = venue.Host._send, die
+venue.main(sys.argv[2:])
+"""
+
+
+def at(seconds: float) -> int:
+    """An instant."""
+    return T0 + int(seconds * SECOND_NS)
+
+
+def order(name: str, px: str = "99.75", qty: int = 5, side: Side = Side.BUY, *, taker: bool = False) -> Order:
+    """An order for the future."""
+    amount, limit = Quantity(Decimal(qty)), Price(Decimal(px))
+    key, cycle = IntentKey(name), CycleId("C1")
+    return Order(ClOrdId(name), key, cycle, 1, "ES", side, amount, taker, OrderState.ROUTED, T0, T0, price=limit)
+
+
+class Sink:
+    """Keeps what it hears; a test waits for it."""
+
+    def __init__(self) -> None:
+        self.reports: list[ExecutionReport] = []
+        self.positions: list[Sequence[PositionReport]] = []
+        self.logons = 0
+        self.logouts = 0
+        self._heard = threading.Condition()
+
+    def on_logon(self) -> None:
+        """Count."""
+        with self._heard:
+            self.logons += 1
+            self._heard.notify_all()
+
+    def on_logout(self) -> None:
+        """Count."""
+        with self._heard:
+            self.logouts += 1
+            self._heard.notify_all()
+
+    def on_report(self, report: ExecutionReport) -> None:
+        """Keep."""
+        with self._heard:
+            self.reports.append(report)
+            self._heard.notify_all()
+
+    def on_positions(self, reports: Sequence[PositionReport]) -> None:
+        """Keep."""
+        with self._heard:
+            self.positions.append(reports)
+            self._heard.notify_all()
+
+    def wait(self, until: Callable[[], bool]) -> None:
+        """Wait for something heard."""
+        with self._heard:
+            assert self._heard.wait_for(until, WAIT_S), self.reports
+
+    def after(self, count: int) -> ExecutionReport:
+        """Wait for that many reports and return the last of them."""
+        self.wait(lambda: len(self.reports) >= count)
+        return self.reports[count - 1]
+
+    def told(self) -> list[tuple[str | None, ExecType, OrderState]]:
+        """What was heard, in short."""
+        return [(report.exec_id, report.exec_type, report.ord_status) for report in self.reports]
+
+
+class Market:
+    """A venue on a free port with a directory of its own, and sessions to it."""
+
+    def __init__(self, directory: Path) -> None:
+        self.directory = directory
+        with socket.socket() as probe:
+            probe.bind(("127.0.0.1", 0))
+            self.port = probe.getsockname()[1]
+        self.sender = f"US{self.port}"
+        self.control = VenueControl(directory / "c", timeout_s=WAIT_S)
+        tape = directory / "tape.csv"
+        rows = [f"{at(seconds)},{px},{lots}" for seconds, px, lots in PRINTS]
+        tape.write_text("\n".join(["ts_event,price,size", *rows, ""]))
+        self.spec = DataSpec(str(tape), symbol="ES", tick_size=Decimal("0.25"), multiplier=Decimal(50))
+        self.processes: list[subprocess.Popen[str]] = []
+
+    def arguments(self) -> list[str]:
+        """The venue's command line."""
+        where = ["--port", str(self.port), "--control", str(self.directory / "c"), "--store", str(self.directory / "v")]
+        return ["--data-spec", self.spec.to_json(), *where, "--target", self.sender]
+
+    def start(self) -> "subprocess.Popen[str]":
+        """Start the venue; its control socket is waited for by whoever asks."""
+        return self.run("-m", "trisagion.adapters.venues.fix.venue", *self.arguments())
+
+    def start_fatal(self, exec_type: str) -> "subprocess.Popen[str]":
+        """Start a venue that is killed between journal and socket at the first report of a kind."""
+        return self.run("-c", FATAL_SEND, exec_type, *self.arguments())
+
+    def reporter(self, deadly: str = "never") -> "subprocess.Popen[str]":
+        """Start a session in its own process that prints what it hears and fails at one ExecID."""
+        return self.run("-c", REPORTER, str(self.port), str(self.directory / "s"), self.sender, deadly)
+
+    def run(self, *arguments: str) -> "subprocess.Popen[str]":
+        """Start a Python of ours."""
+        root = Path(__file__).parents[2]
+        process = subprocess.Popen(
+            [sys.executable, *arguments],
+            cwd=root,
+            env={**os.environ, "PYTHONPATH": str(root)},
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        self.processes.append(process)
+        return process
+
+    def config(self, **changes: Any) -> FixConfig:
+        """How our session reaches the venue."""
+        plain = {"host": "127.0.0.1", "port": self.port, "sender": self.sender, "target": "SIM", "account": "ACC"}
+        return FixConfig(**{**plain, "store_dir": self.directory / "s", **changes})
+
+    @contextmanager
+    def session(self, sink: Sink, **changes: Any) -> Iterator[FixSession]:
+        """A session that has logged on."""
+        session = FixSession(self.config(**changes), sink, "SIM")
+        logons = sink.logons
+        session.start()
+        try:
+            sink.wait(lambda: sink.logons > logons)
+            yield session
+        finally:
+            session.stop()
+
+    def close(self) -> None:
+        """End what is left."""
+        for process in self.processes:
+            process.kill()
+            process.communicate()
+
+
+def kill(process: "subprocess.Popen[str]") -> None:
+    """End a process as a machine would, and wait for its end."""
+    process.kill()
+    assert process.wait(WAIT_S) == -signal.SIGKILL
+
+
+def heard(process: "subprocess.Popen[str]", until: list[str | None]) -> list[list[str | None]]:
+    """Read a reporter's lines up to one."""
+    assert process.stdout is not None
+    lines: list[list[str | None]] = []
+    while not lines or lines[-1] != until:
+        lines.append(json.loads(read_line(process.stdout)))
+    return lines
+
+
+def read_line(stream: IO[str]) -> str:
+    """Read a line; its absence is told by the test's own timeout."""
+    line = stream.readline()
+    assert line, "the process ended"
+    return line
+
+
+@pytest.fixture
+def market(tmp_path: Path) -> Iterator[Market]:
+    """A venue not yet started."""
+    made = Market(tmp_path)
+    yield made
+    made.close()
+
+
+@pytest.fixture
+def opened(market: Market) -> Market:
+    """A venue that has played one second."""
+    market.start()
+    market.control.play(at(1))
+    return market
+
+
+def test_orders_live_from_acknowledgement_to_fill(opened: Market) -> None:
+    """Accepted, filled in three parts by the tape, each with its fee, as a maker."""
+    sink = Sink()
+    with opened.session(sink) as session:
+        assert session.send_new(order("a"), at(1))
+        assert sink.after(1).ord_status is OrderState.NEW
+        played = opened.control.play(at(15))
+        sink.after(4)
+    assert (played.executions, played.working) == (4, 0)
+    fills = [(str(report.last_qty), str(report.cum_qty), report.liquidity) for report in sink.reports[1:]]
+    maker = Liquidity.MAKER
+    assert fills == [("2", "2", maker), ("2", "4", maker), ("1", "5", maker)]
+    assert [report.happened_ns for report in sink.reports] == [at(1), at(10), at(11), at(12)]
+    assert sink.reports[-1].ord_status is OrderState.FILLED
+    assert sink.reports[1].fee == Decimal("99.75") * 2 * 50 * Decimal("0.0004")
+
+
+def test_orders_are_refused_cancelled_and_asked_about(opened: Market) -> None:
+    """Every answer of the venue that is not a fill, in one conversation."""
+    sink = Sink()
+    with opened.session(sink) as session:
+        conversation: list[tuple[Callable[[], bool], tuple[str | None, ExecType, OrderState], str | None]] = [
+            (
+                lambda: session.send_new(order("a", px="100.25"), at(1)),
+                ("E1", ExecType.REJECTED, OrderState.REJECTED),
+                "POST_ONLY_WOULD_CROSS",
+            ),
+            (lambda: session.send_new(order("b"), at(1)), ("E2", ExecType.NEW, OrderState.NEW), None),
+            (
+                lambda: session.send_new(order("b", px="98"), at(1)),
+                ("E3", ExecType.REJECTED, OrderState.NEW),
+                "DUPLICATE",
+            ),
+            (lambda: session.ask_status(order("b"), at(1)), (None, ExecType.ORDER_STATUS, OrderState.NEW), None),
+            (lambda: session.send_cancel(order("b"), at(1)), ("E4", ExecType.CANCELED, OrderState.CANCELED), None),
+            (
+                lambda: session.send_cancel(order("b"), at(1)),
+                (None, ExecType.ORDER_STATUS, OrderState.CANCELED),
+                "TOO_LATE",
+            ),
+            (
+                lambda: session.send_cancel(order("c"), at(1)),
+                (None, ExecType.ORDER_STATUS, OrderState.UNKNOWN),
+                "UNKNOWN_ORDER",
+            ),
+            (
+                lambda: session.ask_status(order("c"), at(1)),
+                (None, ExecType.ORDER_STATUS, OrderState.REJECTED),
+                "UNKNOWN_ORDER",
+            ),
+        ]
+        for number, (say, expected, reason) in enumerate(conversation, start=1):
+            assert say()
+            report = sink.after(number)
+            assert (sink.told()[-1], report.reason) == (expected, reason)
+        assert [report.unknown_order for report in sink.reports] == [False] * 7 + [True]
+
+
+def test_a_taker_trades_at_once_and_the_positions_say_so(opened: Market) -> None:
+    """Emergency's order; then the venue's own word on the position, dated by the question."""
+    sink = Sink()
+    with opened.session(sink) as session:
+        session.send_new(order("a", px="99", qty=3, side=Side.SELL, taker=True), at(1))
+        assert sink.after(3).ord_status is OrderState.CANCELED
+        assert session.ask_positions("R1", at(1))
+        sink.wait(lambda: bool(sink.positions))
+    assert sink.reports[1].liquidity is Liquidity.TAKER
+    assert sink.positions == [(PositionReport("SIM", "R1", "ES", Quantity(Decimal(-1)), at(1)),)]
+
+
+def test_nothing_is_sent_while_logged_off(opened: Market) -> None:
+    """Before the logon, and after the venue is gone: False, and the venue never hears of it."""
+    sink = Sink()
+    session = FixSession(opened.config(), sink, "SIM")
+    assert not session.send_new(order("a"), at(1))
+    with opened.session(sink) as session:
+        kill(opened.processes[0])
+        sink.wait(lambda: sink.logouts == 1)
+        assert not session.send_new(order("b"), at(1))
+        assert not session.ask_status(order("b"), at(1))
+        opened.start()
+        sink.wait(lambda: sink.logons == 2)
+        assert session.ask_status(order("b"), at(1))
+        assert sink.after(1).unknown_order
+    assert not session.send_new(order("c"), at(1))
+    assert opened.control.status()["orders"] == []
+
+
+def test_an_order_that_the_engine_took_while_the_session_was_down_is_not_sent_later(opened: Market) -> None:
+    """The engine says True and would repeat it at logon; it must fill the gap instead."""
+    sink = Sink()
+    with opened.session(sink) as session:
+        kill(opened.processes[0])
+        sink.wait(lambda: sink.logouts == 1)
+        assert session._store is not None
+        late = encode(new_order(order("late"), account="ACC", now_ns=at(1)), session._store.dictionary)
+        assert fix.Session.sendToTarget(late, session._id)
+        opened.start()
+        sink.wait(lambda: sink.logons == 2)
+        assert session.ask_status(order("late"), at(1))
+        assert sink.after(1).unknown_order
+
+
+def test_fills_while_we_were_away_are_heard_at_the_next_logon(opened: Market) -> None:
+    """By the same session object, started again: sequence numbers go on."""
+    sink = Sink()
+    with opened.session(sink) as session:
+        session.send_new(order("a"), at(1))
+        sink.after(1)
+    assert opened.control.play(at(15)).executions == 4
+    with opened.session(sink):
+        sink.after(4)
+    assert [report.exec_id for report in sink.reports] == ["E1", "E2", "E3", "E4"]
+
+
+@pytest.mark.parametrize("exec_type", ["0", "F"])
+def test_a_venue_killed_between_journal_and_socket_comes_back_with_the_same_book(
+    market: Market, exec_type: str
+) -> None:
+    """At an acknowledgement, at a fill: nothing is lost, ids are the same, the session recovers by itself."""
+    venue = market.start_fatal(exec_type)
+    market.control.play(at(1))
+    sink = Sink()
+    with market.session(sink) as session:
+        session.send_new(order("a"), at(1))
+        if exec_type == "F":
+            sink.after(1)
+            quick = VenueControl(market.directory / "c", timeout_s=0.2)
+            with pytest.raises(StepTimeout, match="no answer to play"):
+                quick.play(at(15))
+        assert venue.wait(WAIT_S) == -signal.SIGKILL
+        market.start()
+        played = market.control.play(at(15))
+        sink.wait(lambda: sink.reports[-1:] != [] and sink.reports[-1].ord_status is OrderState.FILLED)
+        session.ask_status(order("a"), at(15))
+        sink.wait(lambda: sink.reports[-1].exec_type is ExecType.ORDER_STATUS)
+    assert (played.executions, played.working) == (4, 0)
+    seen = [exec_id for exec_id, _, _ in sink.told() if exec_id is not None]
+    assert list(dict.fromkeys(seen)) == ["E1", "E2", "E3", "E4"]
+    assert sink.reports[-1].cum_qty == Decimal(5)
+
+
+def test_a_restarted_venue_repeats_its_last_reports_under_the_same_ids_and_forgets_a_torn_line(opened: Market) -> None:
+    """A half-written command was never applied."""
+    sink = Sink()
+    with opened.session(sink) as session:
+        session.send_new(order("a"), at(1))
+        sink.after(1)
+        before = opened.control.status()
+        kill(opened.processes[0])
+        with (opened.directory / "v" / "journal.jsonl").open("a") as journal:
+            journal.write('{"play": 13780000')
+        opened.start()
+        sink.after(2)
+        assert opened.control.status() == before
+    assert sink.told() == [("E1", ExecType.NEW, OrderState.NEW)] * 2
+
+
+def test_a_session_killed_and_started_again_hears_the_fills_it_missed(opened: Market) -> None:
+    """Two fills while nobody listened; the engine has them sent again."""
+    reporter = opened.reporter()
+    heard(reporter, ["logon"])
+    kill(reporter)
+    sink = Sink()
+    with opened.session(sink) as session:
+        session.send_new(order("a"), at(1))
+        sink.after(1)
+    reporter = opened.reporter()
+    heard(reporter, ["logon"])
+    kill(reporter)
+    opened.control.play(at(11.5))
+    reporter = opened.reporter()
+    lines = heard(reporter, ["E3", "partially_filled"])
+    assert [line for line in lines if line != ["logon"]] == [["E2", "partially_filled"], ["E3", "partially_filled"]]
+    opened.control.play(at(15))
+    assert heard(reporter, ["E4", "filled"]) == [["E4", "filled"]]
+
+
+def test_a_report_that_the_sink_could_not_process_ends_the_process_and_is_heard_again(opened: Market) -> None:
+    """The traceback is on stderr, the sequence number stays, the next process gets the report and what came after."""
+    sink = Sink()
+    with opened.session(sink) as session:
+        session.send_new(order("a"), at(1))
+        sink.after(1)
+    reporter = opened.reporter(deadly="E3")
+    heard(reporter, ["logon"])
+    opened.control.play(at(15))
+    assert reporter.wait(WAIT_S) == EXIT_UNPROCESSED
+    assert reporter.stderr is not None
+    assert "OSError: the database is gone" in reporter.stderr.read()
+    lines = heard(opened.reporter(), ["E4", "filled"])
+    assert [line for line in lines if line != ["logon"]] == [["E3", "partially_filled"], ["E4", "filled"]]
+
+
+@pytest.mark.parametrize(("broken", "kind"), [({54: "Z"}, "35=3"), ({44: None}, "35=j")])
+def test_an_order_refused_as_a_message_comes_up_as_doubt_about_it(
+    opened: Market, broken: dict[int, str | None], kind: str
+) -> None:
+    """A session reject and a business reject; the status request then clears the doubt."""
+    sink = Sink()
+    with opened.session(sink) as session:
+        fields = {**new_order(order("a"), account="ACC", now_ns=at(1)), **broken}
+        assert session._send({tag: value for tag, value in fields.items() if value is not None})
+        report = sink.after(1)
+        assert (report.cl_ord_id, report.ord_status, report.happened_ns) == ("a", OrderState.UNKNOWN, at(1))
+        assert (report.reason or "").startswith(f"REJECTED_MESSAGE: {kind} ")
+        session.ask_status(order("a"), at(1))
+        assert sink.after(2).unknown_order
+
+
+def test_answers_to_questions_of_an_earlier_process_are_not_handed_up(opened: Market) -> None:
+    """A position learned before the restart says nothing about now."""
+    sink = Sink()
+    with opened.session(sink) as session:
+        session.ask_positions("R1", at(1))
+        sink.wait(lambda: bool(sink.positions))
+        del session._asked
+        session._asked = {}
+        session.ask_positions("R2", at(2))
+        session._asked.clear()
+        session.ask_positions("R3", at(3))
+        sink.wait(lambda: len(sink.positions) == 2)
+    assert [answer[0].request_id for answer in sink.positions] == ["R1", "R3"]
+
+
+def test_the_venue_turns_other_comp_ids_away(opened: Market) -> None:
+    """The engine closes the connection without a word; the right one still gets in."""
+    sink, stranger = Sink(), Sink()
+    session = FixSession(opened.config(sender="THEM", store_dir=opened.directory / "x"), stranger, "SIM")
+    session.start()
+    with opened.session(sink):
+        log = opened.directory / "v" / "log"
+        deadline = time.monotonic() + WAIT_S
+        while not any("THEM" in path.read_text(errors="replace") for path in log.glob("*event*")):
+            assert time.monotonic() < deadline
+        assert not session.logged_on()
+    session.stop()
+    assert stranger.logons == 0
+
+
+def test_many_orders_are_each_answered_once_and_in_order_while_the_tape_plays(opened: Market) -> None:
+    """Commands and questions come from two threads; neither end stops the other."""
+    sink, count = Sink(), 300
+    with opened.session(sink) as session:
+        for number in range(count):
+            assert session.send_new(order(f"n{number}", px="90"), at(1))
+            if number % 10 == 0:
+                opened.control.play(at(1) + number)
+        sink.after(count)
+    assert [report.cl_ord_id for report in sink.reports] == [f"n{number}" for number in range(count)]
+    assert [report.exec_id for report in sink.reports] == [f"E{number + 1}" for number in range(count)]
+
+
+def test_a_port_in_use_is_one_sentence_and_exit_code_4(opened: Market, tmp_path: Path) -> None:
+    """The venue that was there goes on."""
+    arguments = [argument.replace(str(tmp_path / "v"), str(tmp_path / "w")) for argument in opened.arguments()]
+    arguments[arguments.index("--control") + 1] = str(tmp_path / "d")
+    second = opened.run("-m", "trisagion.adapters.venues.fix.venue", *arguments)
+    _, error = second.communicate(timeout=WAIT_S)
+    assert second.returncode == StateError.exit_code == 4
+    assert error.startswith(f"venue: port {opened.port} cannot be listened to; is it in use?")
+    assert len(error.splitlines()) == 1
+    assert opened.control.play(at(2)).played_ns == at(2)
+
+
+def test_a_venue_keeps_to_one_owner_and_one_tape(opened: Market) -> None:
+    """A second process on the store, and the store's journal with other data, are refused."""
+    second = opened.start()
+    _, error = second.communicate(timeout=WAIT_S)
+    assert (second.returncode, "one session has one owner" in error) == (4, True)
+    opened.control.stop()
+    assert opened.processes[0].wait(WAIT_S) == 0
+    opened.spec = DataSpec("es")
+    other = opened.start()
+    _, error = other.communicate(timeout=WAIT_S)
+    assert (other.returncode, "the journal is about" in error) == (4, True)
+
+
+@pytest.mark.parametrize("by", ["SIGTERM", "control"])
+def test_the_venue_stops_clean(opened: Market, by: str) -> None:
+    """Exit code 0, nothing on stderr, the socket is gone."""
+    venue = opened.processes[0]
+    opened.control.stop() if by == "control" else venue.terminate()
+    _, error = venue.communicate(timeout=WAIT_S)
+    assert (venue.returncode, error) == (0, "")
+    assert not (opened.directory / "c").exists()
+
+
+def test_the_control_socket_refuses_what_it_does_not_know(opened: Market) -> None:
+    """With a reason; and it goes on."""
+    with pytest.raises(VenueMistake, match="expected play with until_ns, status or stop, found"):
+        opened.control._ask({"op": "dance"})
+    with socket.socket(socket.AF_UNIX) as connection:
+        connection.settimeout(WAIT_S)
+        connection.connect(str(opened.directory / "c"))
+        connection.sendall(b"not json\n")
+        assert json.loads(connection.makefile("rb").readline())["ok"] is False
+    assert opened.control.play(at(2)).played_ns == at(2)
+
+
+def test_a_venue_that_is_not_there_is_waited_for_only_so_long(tmp_path: Path) -> None:
+    """The bound is in the message."""
+    with pytest.raises(StepTimeout, match=r"no answer to status within 0\.1 s"):
+        VenueControl(tmp_path / "none", timeout_s=0.1).status()
+
+
+def test_a_store_has_one_owner_until_it_is_closed(tmp_path: Path) -> None:
+    """A second session on the same sequence numbers would corrupt them."""
+    store = Store(tmp_path)
+    with pytest.raises(StateError, match="one session has one owner"):
+        Store(tmp_path)
+    store.close()
+    Store(tmp_path).close()
+
+
+def test_the_raw_log_is_moved_aside_at_its_bound(opened: Market, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The engine goes on writing in the emptied file."""
+    monkeypatch.setattr(fix_engine, "LOG_BYTES_MAX", 300)
+    sink = Sink()
+    with opened.session(sink) as session:
+        (log,) = (opened.directory / "s" / "log").glob("FIX*messages.current.log")
+        session.ask_status(order("a"), at(1))
+        sink.after(1)
+        assert session._store is not None
+        session._store.bound_log()
+        assert "35=H" in log.with_suffix(".previous").read_text()
+        session.ask_status(order("b"), at(1))
+        sink.after(2)
+        assert "11=b" in log.read_text()
+        assert "11=a" not in log.read_text()
+
+
+def test_a_setting_or_value_that_would_break_its_frame_is_refused(tmp_path: Path) -> None:
+    """Line ends in the engine's file, separators in a message, a tag twice."""
+    store = Store(tmp_path)
+    with pytest.raises(StateError, match="FIX setting SenderCompID: expected printable text"):
+        store.settings("A\n[SESSION]", "B", {})
+    with pytest.raises(OurMistake, match="field separator"):
+        encode({35: "H", 11: "a\x0144=1"}, store.dictionary)
+    twice = fix.Message(
+        "8=FIX.4.4\x0135=AP\x01702=2\x01703=TQ\x01704=1\x01703=TQ\x01704=2\x0110=0\x01", store.dictionary, False
+    )
+    with pytest.raises(VenueMistake, match="expected each tag once"):
+        decode(twice)
+    store.close()
+
+
+def test_a_journal_damaged_before_its_last_line_is_refused(tmp_path: Path) -> None:
+    """Only the end of a file can be torn."""
+    path = tmp_path / "journal"
+    journal = Journal(path, "x")
+    journal.append({"play": 1})
+    journal.close()
+    path.write_bytes(b"\xff" + path.read_bytes())
+    with pytest.raises(StateError, match="damaged before its last line"):
+        Journal(path, "x")

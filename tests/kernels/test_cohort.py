@@ -1,0 +1,464 @@
+"""Virtual runs: each rule of the domain as a row on both twins, and the twins against each other."""
+
+import importlib.util
+import math
+import statistics
+import sys
+from dataclasses import dataclass, field
+from types import ModuleType
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import example, given, settings
+from hypothesis import strategies as st
+
+import ext.cohort
+from ext.cohort import PARAMS_DTYPE, RING, STATE_DTYPE, Market, _kernel, _reference
+
+SECOND_NS = 1_000_000_000
+BORN_NS = 1_000_000 * SECOND_NS
+BALANCE = 1_000_000.0
+FEE = 0.0004
+
+PARAMS: dict[str, float] = {
+    "max_duration_s": 100_000,
+    "max_direction_reversal_s": 50_000.0,
+    "balance_divisor": 5.0,
+    "pos_scaler": 0.002,
+    "pos_weight": 0.01,
+    "max_cross_margin_ratio": 0.01,
+    "apr_target": 1e9,
+    "min_goal": 0.5,
+    "max_goal": 4.0,
+    "min_goal_weight": 0.001,
+    "max_goal_weight": 0.01,
+    "entropy_window_min": 1,
+    "entropy_min_samples": 5,
+    "entropy_order": 3,
+    "entropy_delay": 1,
+    "entropy_max": 0.1,
+    "rolling_apr_min": 30,
+    "leverage": 20.0,
+}
+"""One run without peculiarities; a row of a test changes what it is about."""
+
+SIZE = BALANCE * 0.01 / 100.0 * 0.002 / 5.0
+"""What that run trades at a price of 100."""
+
+
+@pytest.fixture(params=[_reference, _kernel], ids=["reference", "kernel"])
+def twin(request: pytest.FixtureRequest) -> ModuleType:
+    """Each twin in turn."""
+    module: ModuleType = request.param
+    return module
+
+
+@dataclass
+class World:
+    """The arrays of one or more runs, and the ticks that they have seen."""
+
+    params: np.ndarray
+    state: np.ndarray
+    ring_ns: np.ndarray = field(init=False)
+    ring_apr: np.ndarray = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.ring_ns = np.zeros((len(self.params), RING), dtype=np.int64)
+        self.ring_apr = np.zeros((len(self.params), RING))
+
+    def advance(self, twin: ModuleType, market: Market) -> None:
+        """Run the twin over some ticks."""
+        twin.advance(self.params, self.state, self.ring_ns, self.ring_apr, market)
+
+    def copy(self) -> "World":
+        """Return an independent copy."""
+        other = World(self.params.copy(), self.state.copy())
+        other.ring_ns, other.ring_apr = self.ring_ns.copy(), self.ring_apr.copy()
+        return other
+
+    def arrays(self) -> tuple[np.ndarray, ...]:
+        """Return what the kernel changes."""
+        return self.state, self.ring_ns, self.ring_apr
+
+
+def one_run(params: dict[str, float] | None = None, state: dict[str, float] | None = None) -> World:
+    """Return a world of one run, with some parameters and some of its state as given."""
+    made_params = np.zeros(1, dtype=PARAMS_DTYPE)
+    for name, value in (PARAMS | (params or {})).items():
+        made_params[name] = value
+    made_state = np.zeros(1, dtype=STATE_DTYPE)
+    defaults = {"born_ns": BORN_NS, "evaluated_ns": BORN_NS, "start": BALANCE, "balance": BALANCE, "fee_rate": FEE}
+    for name, value in (defaults | (state or {})).items():
+        made_state[name] = value
+    return World(made_params, made_state)
+
+
+def ticks(*rows: tuple[float, float], **changes: Any) -> Market:
+    """Return ticks of (seconds since birth, price): a clear upward trend, unless changed."""
+    n = len(rows)
+    ts_ns = np.array([BORN_NS + round(seconds * SECOND_NS) for seconds, _ in rows], dtype=np.int64)
+    price = np.array([price for _, price in rows], dtype=np.float64)
+    return Market(
+        ts_ns,
+        price,
+        np.full(n, changes.get("weight", 1.0)),
+        np.full(n, changes.get("volatility", 0.1)),
+        np.full((n, 15, 3, 3), changes.get("entropy", 0.0)),
+        np.full((n, 15), changes.get("samples", 30), dtype=np.int64),
+    )
+
+
+def rows(market: Market, part: slice) -> Market:
+    """Return some of the ticks."""
+    return Market._make(array[part] for array in market)
+
+
+def year_rate(pnl: float, seconds: float) -> float:
+    """Return a P&L as a multiple of the start balance per year."""
+    return pnl / (seconds / 3600.0) * 24.0 * 365.24 / BALANCE
+
+
+def test_the_compiled_kernel_is_loaded() -> None:
+    """Where the kernels were built, the door gives them, and says so."""
+    assert ext.cohort.COMPILED
+    assert ext.cohort.advance is _kernel.advance
+
+
+def test_the_door_falls_back_to_the_plain_twin(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Without a compiled kernel the door gives the plain twin, and says so."""
+    monkeypatch.setitem(sys.modules, "ext.cohort._kernel", None)
+    spec = importlib.util.spec_from_file_location("door", ext.cohort.__file__)
+    assert spec is not None
+    assert spec.loader is not None
+    door = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(door)
+    assert not door.COMPILED
+    assert door.advance is _reference.advance
+
+
+def test_the_account_keeps_its_arithmetic(twin: ModuleType) -> None:
+    """Position, entry value, fees at entry and exit, balance, P&L and APR are those of the domain."""
+    world = one_run()
+    world.advance(twin, ticks((10, 100.0)))
+    run = world.state[0]
+    value = SIZE * 100.0
+    fees = value * 2 * FEE
+    assert run["position"] == pytest.approx(SIZE, rel=1e-15)
+    assert run["entry_value"] == pytest.approx(value, rel=1e-15)
+    assert run["fees"] == pytest.approx(fees, rel=1e-15)
+    assert run["live_pnl"] == pytest.approx(-fees, rel=1e-6)
+    assert (run["direction"], run["trades"], run["iterations"]) == (1, 1, 1)
+    assert (run["apr"], run["rolling_apr"]) == (0.0, 0.0)
+
+    world.advance(twin, ticks((20, 110.0), entropy=math.nan))
+    pnl = SIZE * 10.0 - fees
+    assert run["balance"] == pytest.approx(BALANCE + pnl, rel=1e-15)
+    assert run["live_pnl"] == pytest.approx(pnl, rel=1e-6)
+    assert run["apr"] == pytest.approx(year_rate(pnl, 20), rel=1e-6)
+    assert run["rolling_apr"] == pytest.approx(year_rate(pnl, 20) / 2, rel=1e-6)
+    assert (run["trades"], run["iterations"]) == (1, 2)
+
+
+LONG = {"position": SIZE, "entry_value": 100.0 * SIZE, "fees": 0.0, "direction": 1, "iterations": 1}
+"""A buy at 100, its fees forgotten so that rows may look at an APR of either sign."""
+SHORT = {"position": -SIZE, "entry_value": -100.0 * SIZE, "fees": 0.0, "direction": -1, "iterations": 1}
+UP = {"rolling_apr": -1e9}
+"""Whatever the APR is now, it rose."""
+DOWN = {"rolling_apr": 1e9}
+
+
+@pytest.mark.parametrize(
+    ("params", "state", "price", "market", "direction"),
+    [
+        pytest.param({}, {}, 100, {"weight": 0.1}, 1, id="flat: buys with the weight"),
+        pytest.param({}, {}, 100, {"weight": -0.1}, -1, id="flat: sells with the weight"),
+        pytest.param({}, {}, 100, {"weight": 0.0}, -1, id="a weight of zero sells"),
+        pytest.param({"system_type": 1}, {}, 100, {"weight": 0.1}, -1, id="swing inverts the side"),
+        pytest.param({"system_type": 1}, {}, 100, {"weight": 0.0}, 1, id="swing inverts a weight of zero, too"),
+        pytest.param({}, {}, 100, {"entropy": math.nan}, 0, id="unknown entropy is noisy"),
+        pytest.param({}, {}, 100, {"entropy": 0.1}, 0, id="entropy at the threshold is noisy"),
+        pytest.param({}, {}, 100, {"entropy": 0.0999}, 1, id="entropy below the threshold is a trend"),
+        pytest.param({}, {}, 100, {"samples": 5}, 0, id="as many samples as the least are too few"),
+        pytest.param({}, {}, 100, {"samples": 6}, 1, id="one sample more is enough"),
+        pytest.param({}, LONG | UP, 101, {}, 2, id="winning and rising: adds"),
+        pytest.param({}, LONG | UP, 100, {}, 2, id="at par and rising: adds"),
+        pytest.param({}, LONG | UP, 99, {}, 1, id="losing though rising: does not add"),
+        pytest.param({}, LONG | DOWN, 101, {}, 1, id="winning but falling: does not add"),
+        pytest.param({}, LONG, 101, {}, 1, id="without an earlier APR there is no change: does not add"),
+        pytest.param({}, LONG | DOWN, 99, {"weight": -1.0}, 0, id="losing and falling: reduces"),
+        pytest.param({}, LONG, 99, {"weight": -1.0}, 0, id="without an earlier APR there is no change: reduces"),
+        pytest.param({}, LONG | DOWN, 100, {"weight": -1.0}, 0, id="at par and falling: reduces"),
+        pytest.param({}, LONG | DOWN, 101, {"weight": -1.0}, 1, id="winning: does not reduce"),
+        pytest.param({}, LONG | UP, 99, {"weight": -1.0}, 1, id="losing but rising: does not reduce"),
+        pytest.param({}, SHORT | UP, 99, {"weight": -1.0}, -2, id="short, winning and rising: adds"),
+        pytest.param({}, SHORT | DOWN, 101, {}, 0, id="short, losing and falling: reduces"),
+        pytest.param({}, SHORT | DOWN, 99, {}, -1, id="short and winning: does not reduce"),
+        pytest.param({}, {"fees": 1.0}, 100, {}, 0, id="flat after a loss: does not open"),
+        pytest.param({"leverage": 1e-5}, LONG | UP, 101, {}, 1, id="margin used up: does not add"),
+        pytest.param({"leverage": 1e-5}, LONG | DOWN, 99, {"weight": -1.0}, 0, id="margin used up: reduces"),
+        pytest.param({}, {"entry_value": -1.0, "start": -1.0}, 100, {}, 0, id="no balance left: does not open"),
+        pytest.param({}, LONG | UP | {"direction": 1023}, 101, {}, 1024, id="up to 1024"),
+        pytest.param({}, LONG | UP | {"direction": 1024}, 101, {}, 1024, id="never beyond 1024"),
+        pytest.param({}, SHORT | UP | {"direction": -1024}, 99, {"weight": -1.0}, -1024, id="never beyond −1024"),
+        pytest.param({"decision_distance_s": 10}, LONG | UP, 101, {}, 2, id="as far as the distance is far enough"),
+        pytest.param({"decision_distance_s": 11}, LONG | UP, 101, {}, 1, id="nearer than the distance is skipped"),
+        pytest.param({"decision_distance_s": 60}, {}, 100, {}, 1, id="the first tick is never skipped"),
+    ],
+)
+def test_a_gate_decides_the_trade(
+    twin: ModuleType,
+    params: dict[str, float],
+    state: dict[str, float],
+    price: float,
+    market: dict[str, float],
+    direction: int,
+) -> None:
+    """Ten seconds after its last evaluation a run trades, or does not, as the gates say; direction and trades tell."""
+    before = int(state.get("direction", 0))
+    world = one_run(params, state)
+    world.advance(twin, ticks((10, price), **market))
+    assert world.state["direction"][0] == direction
+    assert world.state["trades"][0] == abs(direction - before)
+    assert world.state["exit_code"][0] == _reference.ALIVE
+
+
+ENDS = {
+    "max_duration": _reference.EXIT_MAX_DURATION,
+    "apr_target": _reference.EXIT_APR_TARGET,
+    "reversal": _reference.EXIT_REVERSAL,
+    "alive": _reference.ALIVE,
+}
+
+
+def above(goal: float) -> dict[str, float]:
+    """Return the target with which the rows below, 1 point up on SIZE after 10 s, stand just at this goal."""
+    return {"apr_target": year_rate(SIZE, 10) / goal}
+
+
+SWAPPED = {"min_goal": 4.0, "max_goal": 0.5}
+MIDDLE = 101.0 * (0.001 + 0.01) / 2
+"""The volatility in the middle of its range: asks for the goal in the geometric middle, √(0.5·4) = 1.414."""
+
+
+@pytest.mark.parametrize(
+    ("params", "state", "seconds", "market", "end"),
+    [
+        pytest.param({"max_duration_s": 300}, {}, 300, {}, "alive", id="as old as allowed"),
+        pytest.param({"max_duration_s": 300}, {}, 300.000000001, {}, "max_duration", id="a nanosecond older"),
+        pytest.param(
+            {"max_duration_s": 300, "max_direction_reversal_s": 1.0}, {}, 301, {}, "max_duration", id="age goes first"
+        ),
+        pytest.param({"max_direction_reversal_s": 60.0}, {}, 60, {}, "alive", id="flat as long as allowed"),
+        pytest.param({"max_direction_reversal_s": 60.0}, {}, 61, {}, "reversal", id="flat for too long, in a trend"),
+        pytest.param({"max_direction_reversal_s": 60.0}, {}, 61, {"entropy": 1.0}, "alive", id="flat, but noisy"),
+        pytest.param({"max_direction_reversal_s": 60.0}, LONG, 61, {}, "alive", id="not flat"),
+        pytest.param(above(0.49), LONG, 10, {"volatility": 0.0}, "alive", id="calm: below the least goal"),
+        pytest.param(above(0.51), LONG, 10, {"volatility": 0.0}, "apr_target", id="calm: above the least goal"),
+        pytest.param(above(1.40), LONG, 10, {"volatility": MIDDLE}, "alive", id="below the middle goal"),
+        pytest.param(above(1.42), LONG, 10, {"volatility": MIDDLE}, "apr_target", id="above the middle goal"),
+        pytest.param(above(3.99), LONG, 10, {"volatility": 9.9}, "alive", id="storm: below the greatest goal"),
+        pytest.param(above(4.01), LONG, 10, {"volatility": 9.9}, "apr_target", id="storm: above the greatest goal"),
+        pytest.param(above(4.01), LONG, 10, {"entropy": 1.0}, "apr_target", id="noise does not hold it"),
+        pytest.param(
+            above(0.51) | {"max_goal_weight": 0.001},
+            LONG,
+            10,
+            {"volatility": 9.9},
+            "apr_target",
+            id="no span: least goal",
+        ),
+        pytest.param(
+            above(1.40) | SWAPPED, LONG, 10, {"volatility": MIDDLE}, "alive", id="swapped: below the middle goal"
+        ),
+        pytest.param(
+            above(1.42) | SWAPPED, LONG, 10, {"volatility": MIDDLE}, "apr_target", id="swapped: above the middle goal"
+        ),
+    ],
+)
+def test_a_run_ends_for_its_reason(
+    twin: ModuleType,
+    params: dict[str, float],
+    state: dict[str, float],
+    seconds: float,
+    market: dict[str, float],
+    end: str,
+) -> None:
+    """Each end has its threshold, and ends that meet have their order."""
+    world = one_run(params, state)
+    world.advance(twin, ticks((seconds, 101.0), **market))
+    assert world.state["exit_code"][0] == ENDS[end]
+    assert (world.state["ended_ns"][0] > 0) == (end != "alive")
+
+
+def test_an_ended_run_no_longer_changes(twin: ModuleType) -> None:
+    """Its P&L is the one at the tick of its end, whatever the price does after."""
+    world = one_run({"max_duration_s": 300}, LONG)
+    world.advance(twin, ticks((310, 105.0)))
+    assert world.state["live_pnl"][0] == pytest.approx(5.0 * SIZE, rel=1e-6)
+    before = world.copy()
+    world.advance(twin, ticks((320, 200.0), (330, 1.0)))
+    for now, then in zip(world.arrays(), before.arrays(), strict=True):
+        assert now.tobytes() == then.tobytes()
+
+
+def test_a_run_sees_later_ticks_than_its_birth_only(twin: ModuleType) -> None:
+    """A tick at the very instant of birth is the past."""
+    world = one_run()
+    world.advance(twin, ticks((-10, 100.0), (0, 100.0)))
+    assert world.state["iterations"][0] == 0
+    world.advance(twin, ticks((1e-9, 100.0)))
+    assert world.state["iterations"][0] == 1
+
+
+def test_the_rolling_apr_is_the_mean_of_its_window(twin: ModuleType) -> None:
+    """After a wild beginning and 600 ticks it still equals the mean of the APRs in (now − window, now], to 1e-12."""
+    rng = np.random.default_rng(2)
+    world = one_run({"rolling_apr_min": 17}, LONG | {"direction": 1024})
+    seconds = np.concatenate([[1e-6], np.cumsum(rng.integers(1, 4, 600)) * 10.0])
+    seen: list[tuple[float, float]] = []
+    for second in seconds:
+        world.advance(twin, ticks((second, 100.0 + rng.normal()), entropy=math.nan))
+        seen.append((second, float(world.state["apr"][0])))
+        mean = statistics.fmean(apr for at, apr in seen if at > second - 17 * 60)
+        assert world.state["rolling_apr"][0] == pytest.approx(mean, rel=1e-12)
+    assert abs(seen[0][1]) > 1e6 * abs(seen[-1][1])
+
+
+def test_a_full_ring_lets_its_oldest_sample_go(twin: ModuleType) -> None:
+    """Ticks closer than the ring was made for shorten the window; they never leave the array."""
+    world = one_run({"rolling_apr_min": 30}, LONG)
+    aprs = []
+    for second in range(1, RING + 20):
+        world.advance(twin, ticks((second, 100.0 + second % 7), entropy=math.nan))
+        aprs.append(float(world.state["apr"][0]))
+    assert world.state["ring_count"][0] == RING
+    assert world.state["rolling_apr"][0] == pytest.approx(statistics.fmean(aprs[-RING:]), rel=1e-12)
+
+
+@pytest.mark.parametrize(
+    ("params", "state", "message"),
+    [
+        ({"entropy_window_min": 0}, {}, "entropy_window_min"),
+        ({"entropy_window_min": 16}, {}, "entropy_window_min"),
+        ({"entropy_order": 6}, {}, "entropy_order"),
+        ({"entropy_delay": 4}, {}, "entropy_delay"),
+        ({"rolling_apr_min": 31}, {}, "rolling_apr_min"),
+        ({"entry": 1}, {}, "entry"),
+        ({"system_type": 2}, {}, "system_type"),
+        ({}, {"ring_first": RING}, "ring_first"),
+        ({}, {"ring_count": RING + 1}, "ring_count"),
+        ({}, {"ring_count": -1}, "ring_count"),
+    ],
+)
+def test_a_run_that_points_outside_the_arrays_is_refused(
+    twin: ModuleType, params: dict[str, float], state: dict[str, float], message: str
+) -> None:
+    """The message names the field; the kernel itself does not look again."""
+    with pytest.raises(ValueError, match=message):
+        one_run(params, state).advance(twin, ticks((10, 100.0)))
+
+
+@pytest.mark.parametrize("short", range(1, 6))
+def test_market_arrays_of_different_lengths_are_refused(twin: ModuleType, short: int) -> None:
+    """Each array is as long as there are ticks."""
+    market = list(ticks((10, 100.0), (20, 100.0)))
+    market[short] = market[short][:1]
+    with pytest.raises(ValueError, match="shapes"):
+        one_run().advance(twin, Market._make(market))
+
+
+def drawn(seed: int, runs: int, n: int, jump: float) -> tuple[World, Market]:
+    """Return a population from a wider space than the domain's, and a path: every gate and every end is met."""
+    rng = np.random.default_rng(seed)
+    params = np.zeros(runs, dtype=PARAMS_DTYPE)
+    params["system_type"] = rng.integers(0, 2, runs)
+    params["max_duration_s"] = rng.integers(60, 9_000, runs)
+    params["max_direction_reversal_s"] = params["max_duration_s"] / rng.integers(1, 11, runs)
+    params["balance_divisor"] = 5.0
+    params["pos_scaler"] = rng.uniform(1.618, 3.236, runs) / 1000
+    params["pos_weight"] = 0.032732855 / 3
+    params["max_cross_margin_ratio"] = rng.choice([0.01, 1e-6], runs)
+    params["apr_target"] = rng.integers(20, 101, runs) / 8.09 * rng.choice([1.0, 1e-3, 1e-4], runs)
+    params["min_goal"] = rng.integers(1, 10, runs) / 10
+    params["max_goal"] = rng.choice([0.05, 0.5, 1.0, 9.0], runs)
+    params["min_goal_weight"] = rng.integers(1, 39, runs) / 1e4
+    params["max_goal_weight"] = np.where(rng.random(runs) < 0.1, params["min_goal_weight"], 0.01)
+    params["entropy_window_min"] = rng.integers(1, 16, runs)
+    params["entropy_min_samples"] = rng.integers(5, 21, runs)
+    params["entropy_order"] = rng.integers(3, 6, runs)
+    params["entropy_delay"] = rng.integers(1, 4, runs)
+    params["entropy_max"] = rng.uniform(0.05, 0.15, runs)
+    params["rolling_apr_min"] = rng.integers(1, 31, runs)
+    params["decision_distance_s"] = rng.integers(0, 61, runs)
+    params["leverage"] = rng.choice([1.0, 20.0, 100.0], runs)
+    state = np.zeros(runs, dtype=STATE_DTYPE)
+    state["born_ns"] = state["evaluated_ns"] = BORN_NS + rng.integers(0, 100, runs) * SECOND_NS
+    state["start"] = state["balance"] = 10.0 ** rng.integers(0, 8, runs)
+    state["fee_rate"] = rng.choice([0.0, 0.00002, 0.0004], runs)
+    price = 1600.0 * np.exp(np.cumsum(rng.normal(0, jump, n)))
+    entropy = rng.uniform(0.0, 0.2, (n, 15, 3, 3))
+    entropy[rng.random(entropy.shape) < 0.1] = np.nan
+    weight = np.clip(np.cumsum(rng.normal(0, 0.2, n)), -1, 1) * (rng.random(n) > 0.1)
+    market = Market(
+        BORN_NS + np.cumsum(rng.integers(1, 5, n)) * 10 * SECOND_NS,
+        price,
+        weight,
+        price * rng.uniform(0, 0.02, n),
+        entropy,
+        rng.integers(0, 90, (n, 15)),
+    )
+    return World(params, state), market
+
+
+FLOATS = [name for name in STATE_DTYPE.names or () if STATE_DTYPE[name].kind == "f"]
+WHOLE = [name for name in STATE_DTYPE.names or () if STATE_DTYPE[name].kind == "i"]
+
+
+@settings(max_examples=40, deadline=None)
+@given(
+    seed=st.integers(0, 2**32 - 1),
+    runs=st.integers(0, 20),
+    n=st.integers(0, 120),
+    jump=st.sampled_from([0.0, 1e-6, 3e-4, 0.01]),
+    cut=st.integers(0, 120),
+)
+@example(seed=0, runs=0, n=10, jump=1e-4, cut=0)
+@example(seed=0, runs=5, n=0, jump=1e-4, cut=0)
+@example(seed=1, runs=20, n=120, jump=0.0, cut=60)
+def test_the_twins_agree_on_any_population(seed: int, runs: int, n: int, jump: float, cut: int) -> None:
+    """Every decision is the same, every number within 1e-12; and one twin may continue what the other began."""
+    plain, market = drawn(seed, runs, n, jump)
+    fast, mixed = plain.copy(), plain.copy()
+    plain.advance(_reference, market)
+    fast.advance(_kernel, market)
+    mixed.advance(_kernel, rows(market, slice(cut)))
+    mixed.advance(_reference, rows(market, slice(cut, None)))
+    for other in (fast, mixed):
+        for name in WHOLE:
+            np.testing.assert_array_equal(other.state[name], plain.state[name], err_msg=name)
+        for name in FLOATS:
+            np.testing.assert_allclose(other.state[name], plain.state[name], rtol=1e-12, atol=1e-15, err_msg=name)
+        np.testing.assert_array_equal(other.ring_ns, plain.ring_ns)
+        np.testing.assert_allclose(other.ring_apr, plain.ring_apr, rtol=1e-12, atol=0.0)
+
+
+def test_drawn_populations_meet_every_end_and_both_sides() -> None:
+    """What the twins are compared on is not a calm corner: all ends, adds, reductions, longs and shorts occur."""
+    world, market = drawn(seed=6, runs=200, n=240, jump=3e-4)
+    world.advance(_kernel, market)
+    assert set(world.state["exit_code"]) == set(ENDS.values())
+    assert world.state["direction"].min() < -1
+    assert world.state["direction"].max() > 1
+    assert (world.state["trades"] > abs(world.state["direction"])).any()
+
+
+def test_one_call_over_many_ticks_equals_many_calls(twin: ModuleType) -> None:
+    """How ticks are grouped into calls leaves no trace, to the bit."""
+    whole, market = drawn(seed=4, runs=10, n=60, jump=3e-4)
+    parts = whole.copy()
+    whole.advance(twin, market)
+    for t in range(60):
+        parts.advance(twin, rows(market, slice(t, t + 1)))
+    for a, b in zip(whole.arrays(), parts.arrays(), strict=True):
+        assert a.tobytes() == b.tobytes()

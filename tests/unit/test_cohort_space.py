@@ -1,0 +1,154 @@
+"""The search space: draws and mutations stay inside it, and a parameter set survives being written down."""
+
+import json
+from decimal import Decimal
+
+import numpy as np
+import pytest
+from hypothesis import example, given
+from hypothesis import settings as hypothesis_settings
+from hypothesis import strategies as st
+
+from ext.cohort import PARAMS_DTYPE
+from trisagion.cohort.space import AXES, REVERSAL, Params, draw, mutate, params_from_json, params_json
+from trisagion.errors import StateError
+from trisagion.market.types import Instrument
+
+ES = Instrument(
+    symbol="ES",
+    venue="CME",
+    currency="USD",
+    tick_size=Decimal("0.25"),
+    lot_size=Decimal(1),
+    multiplier=Decimal(50),
+    leverage_max=Decimal(20),
+    fee_rate=Decimal("0.0004"),
+)
+
+RANGES = {
+    "system_type": (0, 1),
+    "entry": (0, 0),
+    "max_duration_s": (300, 432_000),
+    "balance_divisor": (5.0, 5.0),
+    "pos_scaler": (1.618 / 1000, 3.236 / 1000),
+    "pos_weight": (0.032732855 / 3, 0.032732855 / 3),
+    "max_cross_margin_ratio": (0.01, 0.01),
+    "apr_target": (20 / 5 / 1.618, 100 / 5 / 1.618),
+    "min_goal": (0.1, 0.9),
+    "max_goal": (1.0, 10.0),
+    "min_goal_weight": (1e-4, 38e-4),
+    "max_goal_weight": (69e-4, 200e-4),
+    "entropy_window_min": (1, 15),
+    "entropy_min_samples": (5, 20),
+    "entropy_order": (3, 5),
+    "entropy_delay": (1, 3),
+    "entropy_max": (0.05, 0.15),
+    "rolling_apr_min": (1, 30),
+    "breakout_periods": (10, 60),
+    "swing_periods": (10, 60),
+    "swing_z": (0.5, 2.5),
+    "decision_distance_s": (0, 60),
+    "leverage": (20.0, 20.0),
+}
+"""The domain's table."""
+
+SLACK = 1e-12
+
+
+def assert_inside(record: Params) -> None:
+    """Check a parameter set against the domain's table."""
+    for name, (low, high) in RANGES.items():
+        assert low * (1 - SLACK) <= record[name] <= high * (1 + SLACK), name
+    divisor = record["max_duration_s"] / record[REVERSAL]
+    assert divisor == pytest.approx(round(divisor))
+    assert 1 <= round(divisor) <= 10
+
+
+def test_every_parameter_has_its_range() -> None:
+    """The domain's table, the kernel's record and the axes name the same parameters."""
+    assert {*RANGES, REVERSAL} == set(PARAMS_DTYPE.names or ())
+    assert {axis.name for axis in AXES} <= set(PARAMS_DTYPE.names or ())
+
+
+def test_draws_fill_the_space_and_never_leave_it() -> None:
+    """All draws are inside; of a small set of whole numbers each has about its share, both ends included."""
+    rng = np.random.default_rng(1)
+    records = [draw(rng, ES) for _ in range(3000)]
+    for record in records:
+        assert_inside(record)
+    for name, values in (("entropy_order", (3, 4, 5)), ("entropy_delay", (1, 2, 3)), ("system_type", (0, 1))):
+        for value in values:
+            share = sum(record[name] == value for record in records) / len(records)
+            assert share == pytest.approx(1 / len(values), abs=0.05)
+    for name in ("rolling_apr_min", "decision_distance_s", "entropy_window_min"):
+        assert {min(record[name] for record in records), max(record[name] for record in records)} == set(RANGES[name])
+    for name in ("pos_scaler", "swing_z", "entropy_max"):
+        low, high = RANGES[name]
+        assert np.mean([record[name] for record in records]) == pytest.approx((low + high) / 2, rel=0.03)
+
+
+def test_the_same_source_draws_the_same_parameters() -> None:
+    """A draw is a function of its random source."""
+    assert draw(np.random.default_rng(4), ES) == draw(np.random.default_rng(4), ES)
+    assert draw(np.random.default_rng(4), ES) != draw(np.random.default_rng(5), ES)
+
+
+@hypothesis_settings(max_examples=60)
+@given(seed=st.integers(0, 2**32 - 1), rate=st.floats(0.0, 3.0))
+@example(seed=0, rate=3.0)
+def test_a_mutation_stays_inside_the_space(seed: int, rate: float) -> None:
+    """Whatever the rate, steps are reflected at the bounds."""
+    rng = np.random.default_rng(seed)
+    assert_inside(mutate(rng, draw(rng, ES), rate, ES))
+
+
+def test_a_mutation_moves_as_far_as_its_rate() -> None:
+    """No rate moves nothing; a small one moves by the rate times the range, in the mean square; a flip is as rare."""
+    rng = np.random.default_rng(9)
+    parent = draw(rng, ES)
+    parent["swing_z"] = 1.5
+    still = mutate(rng, parent, 0.0, ES)
+    for name in PARAMS_DTYPE.names or ():
+        assert still[name] == pytest.approx(parent[name], rel=1e-12)
+    children = [mutate(rng, parent, 0.05, ES) for _ in range(2000)]
+    steps = np.array([child["swing_z"] - 1.5 for child in children])
+    assert steps.mean() == pytest.approx(0.0, abs=0.01)
+    assert steps.std() == pytest.approx(0.05 * 2.0, rel=0.1)
+    assert np.mean([child["system_type"] != parent["system_type"] for child in children]) == pytest.approx(
+        0.05, abs=0.02
+    )
+
+
+def test_a_parameter_set_survives_being_written_down() -> None:
+    """Reading what was written gives the same record, to the bit; a person finds words, not codes."""
+    record = draw(np.random.default_rng(8), ES)
+    text = params_json(record)
+    assert params_from_json(text).tobytes() == record.tobytes()
+    assert json.loads(text)["entry"] == "weight"
+    assert json.loads(text)["system_type"] in {"breakout", "swing"}
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [
+        pytest.param(lambda values: values.pop("leverage"), id="a name is missing"),
+        pytest.param(lambda values: values.update(colour=1.0), id="a name is not known"),
+        pytest.param(lambda values: values.update(entry="channel"), id="an entry that this version cannot run"),
+        pytest.param(lambda values: values.update(system_type=1), id="a code where a word should be"),
+        pytest.param(lambda values: values.update(leverage="much"), id="not a number"),
+    ],
+)
+def test_another_parameter_set_is_refused(damage: object) -> None:
+    """What this version did not write it does not run."""
+    values = json.loads(params_json(draw(np.random.default_rng(8), ES)))
+    assert callable(damage)
+    damage(values)
+    with pytest.raises(StateError, match="parameter set"):
+        params_from_json(json.dumps(values))
+
+
+@pytest.mark.parametrize("text", ["", "[]", "7", "{", "null"])
+def test_what_is_no_parameter_set_is_refused(text: str) -> None:
+    """Neither is anything else."""
+    with pytest.raises(StateError, match="parameter set"):
+        params_from_json(text)

@@ -1,0 +1,312 @@
+"""Risk verdicts: each refusal in its order of precedence, and what each limit counts."""
+
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+from decimal import Decimal
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from trisagion.clock import SECOND_NS
+from trisagion.errors import ConfigError
+from trisagion.ids import ClOrdId, CycleId, intent_key
+from trisagion.market.types import Instrument, Quote
+from trisagion.orders.state import LIVE, TERMINAL, OrderState
+from trisagion.orders.types import Intent, Order, Side
+from trisagion.risk.check import Approved, Limits, Refusal, Refused, check
+from trisagion.safety.modes import Mode
+from trisagion.units import Price, Quantity
+
+TUESDAY_NS = int(datetime(2024, 6, 11, 12, tzinfo=UTC).timestamp()) * SECOND_NS
+SATURDAY_NS = int(datetime(2024, 6, 15, 12, tzinfo=UTC).timestamp()) * SECOND_NS
+CYCLE = CycleId("C1")
+ES = Instrument("ES", "SIM", "USD", Decimal("0.25"), Decimal(1), Decimal(50), Decimal(20), Decimal("0.0004"))
+LIMITS = Limits("SIM-1", Decimal(1_000_000), Decimal(2_000_000), 3)
+"""At 5000 a contract is worth 250,000: four to an order, eight to a position."""
+
+
+def qty(number: object) -> Quantity:
+    """Make a quantity."""
+    return Quantity(Decimal(str(number)))
+
+
+def intend(number: object = 1, side: Side = Side.BUY, *, symbol: str = "ES", taker: bool = False) -> Intent:
+    """Make an intent."""
+    return Intent(intent_key(CYCLE, symbol), CYCLE, symbol, side, qty(number), taker)
+
+
+def working(
+    number: int,
+    side: Side,
+    state: OrderState = OrderState.NEW,
+    *,
+    filled: int = 0,
+    symbol: str = "ES",
+    cycle: str = "C0",
+) -> Order:
+    """Make a live order of another cycle."""
+    key = intent_key(CycleId(cycle), symbol)
+    order = Order(ClOrdId("T1"), key, CycleId(cycle), 0, symbol, side, qty(number), False, state, 0, 0)
+    return replace(order, cum_qty=qty(filled))
+
+
+def quoted(*, bid: str = "4999.75", ask: str = "5000", learned_ns: int = TUESDAY_NS, symbol: str = "ES") -> Quote:
+    """Make a quote."""
+    return Quote(symbol, Price(Decimal(bid)), Price(Decimal(ask)), Price(Decimal(bid)), learned_ns, learned_ns)
+
+
+ORDINARY, USUAL, FLAT = intend(), quoted(), qty(0)
+
+
+@dataclass(frozen=True)
+class Case:
+    """The arguments of one check; what is not given is in order."""
+
+    intent: Intent = ORDINARY
+    instrument: Instrument | None = ES
+    quote: Quote | None = USUAL
+    position: Quantity = FLAT
+    live_orders: tuple[Order, ...] = ()
+    mode: Mode = Mode.NORMAL
+    limits: Limits = LIMITS
+    now_ns: int = TUESDAY_NS
+
+    def judge(self) -> Approved | Refused:
+        """Run the check."""
+        arguments: dict[str, Any] = dict(vars(self))
+        return check(arguments.pop("intent"), **arguments)
+
+
+def reason(verdict: Approved | Refused) -> Refusal | None:
+    """Return why it was refused; the text must begin with the code."""
+    if isinstance(verdict, Approved):
+        return None
+    assert verdict.text.startswith(f"{verdict.reason}: ")
+    return verdict.reason
+
+
+def test_an_intent_in_order_is_approved_as_it_is() -> None:
+    """The verdict carries the intent unchanged, the account, and the version of the limits."""
+    assert Case().judge() == Approved(intend(), "SIM-1", LIMITS.version)
+
+
+REFUSALS: list[tuple[Refusal, Case]] = [
+    (Refusal.MODE_FORBIDS, Case(mode=Mode.PAUSE)),
+    (Refusal.MODE_FORBIDS, Case(mode=Mode.PAUSE, position=qty(-1))),
+    (Refusal.MODE_FORBIDS, Case(mode=Mode.REDUCE)),
+    (Refusal.MODE_FORBIDS, Case(mode=Mode.EMERGENCY, intent=intend(taker=True))),
+    (Refusal.REST, Case(now_ns=SATURDAY_NS, quote=quoted(learned_ns=SATURDAY_NS))),
+    (Refusal.NUMBER_INSANE, Case(intent=intend(0))),
+    (Refusal.NUMBER_INSANE, Case(intent=intend(-1))),
+    (Refusal.NUMBER_INSANE, Case(intent=intend("NaN"))),
+    (Refusal.NUMBER_INSANE, Case(intent=intend("Infinity"))),
+    (Refusal.NUMBER_INSANE, Case(intent=intend("1.0000000000000000001"))),
+    (Refusal.NUMBER_INSANE, Case(intent=replace(intend(), qty=1.0))),  # type: ignore[arg-type]
+    (Refusal.NUMBER_INSANE, Case(intent=replace(intend(), qty=True))),  # type: ignore[arg-type]
+    (Refusal.NUMBER_INSANE, Case(position=qty("NaN"))),
+    (Refusal.NUMBER_INSANE, Case(quote=quoted(bid="0"))),
+    (Refusal.NUMBER_INSANE, Case(quote=quoted(ask="NaN"))),
+    (Refusal.INSTRUMENT_UNKNOWN, Case(instrument=None)),
+    (Refusal.INSTRUMENT_UNKNOWN, Case(instrument=replace(ES, symbol="NQ"))),
+    (Refusal.LOT_VIOLATED, Case(intent=intend("1.5"))),
+    (Refusal.QUOTE_STALE, Case(quote=None)),
+    (Refusal.QUOTE_STALE, Case(quote=quoted(symbol="NQ"))),
+    (Refusal.QUOTE_STALE, Case(quote=quoted(learned_ns=TUESDAY_NS - 60 * SECOND_NS - 1))),
+    (Refusal.QUOTE_STALE, Case(quote=quoted(learned_ns=TUESDAY_NS + 1))),
+    (Refusal.ORDER_NOTIONAL, Case(intent=intend(5))),
+    (Refusal.ORDER_NOTIONAL, Case(intent=intend(4), quote=quoted(ask="5000.25"))),
+    (Refusal.POSITION_LIMIT, Case(position=qty(8))),
+    (Refusal.POSITION_LIMIT, Case(position=qty(-8), intent=intend(side=Side.SELL))),
+    (Refusal.POSITION_LIMIT, Case(position=qty(4), live_orders=(working(4, Side.BUY),))),
+    (Refusal.TOO_MANY_ORDERS, Case(live_orders=(working(1, Side.SELL),) * 3)),
+    (Refusal.TAKER_FORBIDDEN, Case(intent=intend(taker=True))),
+    (Refusal.TAKER_FORBIDDEN, Case(intent=intend(taker=True), mode=Mode.REDUCE, position=qty(-1))),
+]
+
+
+@pytest.mark.parametrize(("refusal", "case"), REFUSALS)
+def test_each_control_refuses_what_it_is_for(refusal: Refusal, case: Case) -> None:
+    """One fault at a time: the control that is for it answers."""
+    assert reason(case.judge()) is refusal
+
+
+def test_every_refusal_has_a_row_in_order_of_precedence() -> None:
+    """The table above leaves no refusal out, and stands in the order of the enumeration."""
+    assert list(dict.fromkeys(refusal for refusal, _ in REFUSALS)) == list(Refusal)
+
+
+def test_the_first_fault_in_order_of_precedence_answers() -> None:
+    """Everything is wrong at once; fault after fault is mended, and each time the next in order answers."""
+    case = Case(
+        intent=intend("NaN", taker=True),
+        instrument=None,
+        quote=None,
+        position=qty(8),
+        live_orders=(working(1, Side.BUY),) * 3,
+        mode=Mode.PAUSE,
+        now_ns=SATURDAY_NS,
+    )
+    mending: list[tuple[Refusal, dict[str, Any]]] = [
+        (Refusal.MODE_FORBIDS, {"mode": Mode.NORMAL}),
+        (Refusal.REST, {"now_ns": TUESDAY_NS}),
+        (Refusal.NUMBER_INSANE, {"intent": intend("5.5", taker=True)}),
+        (Refusal.INSTRUMENT_UNKNOWN, {"instrument": ES}),
+        (Refusal.LOT_VIOLATED, {"intent": intend(5, taker=True)}),
+        (Refusal.QUOTE_STALE, {"quote": quoted()}),
+        (Refusal.ORDER_NOTIONAL, {"intent": intend(4, taker=True)}),
+        (Refusal.POSITION_LIMIT, {"position": qty(-4)}),
+        (Refusal.TOO_MANY_ORDERS, {"live_orders": ()}),
+        (Refusal.TAKER_FORBIDDEN, {"intent": intend(4)}),
+    ]
+    assert [refusal for refusal, _ in mending] == list(Refusal)
+    for refusal, mended in mending:
+        assert reason(case.judge()) is refusal
+        case = replace(case, **mended)
+    assert isinstance(case.judge(), Approved)
+
+
+@pytest.mark.parametrize(
+    "case",
+    [
+        Case(intent=intend(4)),
+        Case(position=qty(7)),
+        Case(position=qty(20), intent=intend(4, Side.SELL)),
+        Case(position=qty(-20), intent=intend(4)),
+        Case(position=qty(3), live_orders=(working(4, Side.BUY),)),
+        Case(position=qty(3), live_orders=(working(6, Side.BUY, filled=2),)),
+        Case(position=qty(7), live_orders=(working(4, Side.SELL),)),
+        Case(position=qty(7), live_orders=(working(4, Side.BUY, symbol="NQ"),)),
+        Case(live_orders=(working(1, Side.SELL),) * 2),
+        Case(quote=quoted(learned_ns=TUESDAY_NS - 60 * SECOND_NS)),
+        Case(mode=Mode.EMERGENCY, intent=intend(taker=True), position=qty(-1)),
+        Case(mode=Mode.EMERGENCY, intent=intend(), position=qty(-1)),
+    ],
+)
+def test_what_reaches_a_limit_without_passing_it_is_approved(case: Case) -> None:
+    """At the limit is within it; the other side, other symbols and filled quantity do not count; going home is free."""
+    assert isinstance(case.judge(), Approved)
+
+
+@pytest.mark.parametrize("state", sorted(LIVE | TERMINAL))
+def test_live_orders_count_in_full_and_ended_ones_not_at_all(state: OrderState) -> None:
+    """Also an order in doubt, or one not yet sent, may still fill."""
+    verdict = Case(position=qty(4), live_orders=(working(4, Side.BUY, state),)).judge()
+    assert reason(verdict) is (Refusal.POSITION_LIMIT if state in LIVE else None)
+
+
+@pytest.mark.parametrize("state", sorted(LIVE))
+def test_an_order_is_not_counted_against_itself_before_it_is_sent(state: OrderState) -> None:
+    """The gateway's check meets the order it judges; an earlier attempt that may be at the venue counts."""
+    verdict = Case(position=qty(4), intent=intend(4), live_orders=(working(4, Side.BUY, state, cycle="C1"),)).judge()
+    itself = state in {OrderState.RISK_CHECKED, OrderState.ROUTED}
+    assert reason(verdict) is (None if itself else Refusal.POSITION_LIMIT)
+
+
+@pytest.mark.parametrize("mode", [Mode.REDUCE, Mode.EMERGENCY])
+@pytest.mark.parametrize(
+    ("position", "side", "number", "live", "allowed"),
+    [
+        (3, Side.SELL, 3, (), True),
+        (3, Side.SELL, 1, (), True),
+        (3, Side.SELL, 4, (), False),
+        (3, Side.BUY, 1, (), False),
+        (-3, Side.BUY, 3, (), True),
+        (-3, Side.BUY, 4, (), False),
+        (-3, Side.SELL, 1, (), False),
+        (0, Side.BUY, 1, (), False),
+        (0, Side.SELL, 1, (), False),
+        (3, Side.SELL, 1, (working(2, Side.SELL),), True),
+        (3, Side.SELL, 2, (working(2, Side.SELL),), False),
+        (3, Side.SELL, 2, (working(2, Side.SELL, OrderState.UNKNOWN),), False),
+        (3, Side.SELL, 2, (working(2, Side.SELL, OrderState.CANCELED),), True),
+        (3, Side.SELL, 2, (working(2, Side.SELL, filled=1),), True),
+        (3, Side.SELL, 2, (working(2, Side.SELL, symbol="NQ"),), True),
+        (3, Side.SELL, 3, (working(2, Side.BUY),), True),
+    ],
+)
+def test_strict_modes_allow_only_what_lowers_the_position(
+    *, mode: Mode, position: int, side: Side, number: int, live: tuple[Order, ...], allowed: bool
+) -> None:
+    """Never away from zero and never through it, even when all that works on the same side fills first."""
+    verdict = Case(mode=mode, position=qty(position), intent=intend(number, side), live_orders=live).judge()
+    assert reason(verdict) is (None if allowed else Refusal.MODE_FORBIDS)
+
+
+@pytest.mark.parametrize("number", ["NaN", "0", "-1"])
+def test_what_cannot_be_judged_is_not_taken_for_a_reduction(number: str) -> None:
+    """In a strict mode an insane quantity is forbidden by the mode, not compared."""
+    verdict = Case(mode=Mode.REDUCE, position=qty(3), intent=intend(number, Side.SELL)).judge()
+    assert reason(verdict) is Refusal.MODE_FORBIDS
+
+
+SIDES = st.sampled_from(Side)
+ORDERS = st.lists(
+    st.builds(working, st.integers(1, 4), SIDES, st.sampled_from(sorted(LIVE)), symbol=st.sampled_from(["ES", "NQ"])),
+    max_size=4,
+)
+
+
+@given(
+    position=st.integers(-8, 8),
+    side=SIDES,
+    number=st.integers(1, 5),
+    orders=ORDERS,
+    mode=st.sampled_from(Mode),
+    data=st.data(),
+)
+def test_no_choice_of_fills_leads_past_the_limit(
+    *, position: int, side: Side, number: int, orders: list[Order], mode: Mode, data: st.DataObject
+) -> None:
+    """Whichever orders of its side fill with an approved one, the position keeps its limit, and shrinks if strict."""
+    case = Case(intent=intend(number, side), position=qty(position), live_orders=tuple(orders), mode=mode)
+    verdict = case.judge()
+    if not isinstance(verdict, Approved):
+        return
+    same = [order for order in orders if order.symbol == "ES" and order.side is side]
+    filled = data.draw(st.lists(st.sampled_from(same), unique_by=id)) if same else []
+    after = position + side.sign * sum((order.leaves_qty for order in filled), Decimal(number))
+    assert after <= 8 if side is Side.BUY else after >= -8
+    assert len(orders) < LIMITS.orders_max
+    if mode is not Mode.NORMAL:
+        assert abs(after) < abs(position)
+        assert after * position >= 0
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"order_notional_max": Decimal(-1)},
+        {"position_notional_max": Decimal("NaN")},
+        {"order_notional_max": Decimal("Infinity")},
+        {"orders_max": -1},
+        {"quote_age_ns_max": -1},
+    ],
+)
+def test_limits_are_finite_and_not_below_zero(wrong: dict[str, Any]) -> None:
+    """A limit that limits nothing is a mistake in the configuration, and the text names it."""
+    with pytest.raises(ConfigError, match=next(iter(wrong))):
+        replace(LIMITS, **wrong)
+
+
+def test_a_limit_of_zero_forbids() -> None:
+    """Zero is a limit, not the absence of one."""
+    assert reason(Case(limits=replace(LIMITS, orders_max=0)).judge()) is Refusal.TOO_MANY_ORDERS
+    assert reason(Case(limits=replace(LIMITS, order_notional_max=Decimal(0))).judge()) is Refusal.ORDER_NOTIONAL
+
+
+@pytest.mark.parametrize(
+    "changed",
+    [
+        {"account": "SIM-2"},
+        {"order_notional_max": Decimal(1)},
+        {"position_notional_max": Decimal(1)},
+        {"orders_max": 4},
+        {"quote_age_ns_max": 1},
+    ],
+)
+def test_limits_are_named_by_their_content(changed: dict[str, Any]) -> None:
+    """Any change makes another version; another spelling of the same number does not."""
+    assert replace(LIMITS, **changed).version != LIMITS.version
+    assert replace(LIMITS, order_notional_max=Decimal("1000000.00")).version == LIMITS.version

@@ -1,0 +1,285 @@
+"""Settings: what wins, what is refused and how it is said, and that children get exactly what their parent has."""
+
+from decimal import Decimal
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import example, given
+from hypothesis import strategies as st
+
+from trisagion import settings
+from trisagion.errors import ConfigError
+from trisagion.settings import Settings, digest, load, origins, resolve, to_environment
+
+
+@pytest.fixture(autouse=True)
+def _empty_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+
+
+def refusals(text: str = "", environ: dict[str, str] | None = None, **overrides: object) -> list[str]:
+    """Return the lines of the error that a file's text, an environment and overrides give."""
+    Path("trisagion.toml").write_text(text, encoding="utf-8")
+    with pytest.raises(ConfigError) as caught:
+        load(None, environ or {}, {key.replace("__", "."): value for key, value in overrides.items()})
+    return str(caught.value).splitlines()
+
+
+def test_the_defaults_are_the_domain_pages() -> None:
+    """Without any layer the numbers of the domain page are in force, exactly."""
+    found = load(None, {}, {})
+    assert found.sizing.risk_fraction == Decimal("0.0016180339887")
+    assert found.reconcile.interval_s == 600
+    assert found.reconcile.min_trade_notional == Decimal(20)
+    assert (found.reconcile.ledger_age_s, found.reconcile.observer_age_s) == (60, 300)
+    assert (found.reconcile.observers, found.reconcile.quorum, found.reconcile.alert_after) == (("venue",), 1, 3)
+    assert (found.take_profit.threshold, found.take_profit.reward_multiple) == (Decimal(1), Decimal(5))
+    assert (found.selection.live_pnl_min, found.selection.stale_s, found.selection.kelly_runs_min) == (0.2, 600, 10)
+    assert (found.sizing.kelly_clip, found.sizing.kelly_floor, found.sizing.probation) == (0.5, -0.98, 0.25)
+    assert (found.cohort.clone_share, found.cohort.fee_rate) == (0.5, 0.0004)
+
+
+def test_each_layer_beats_the_one_below() -> None:
+    """Command line over environment over file over default, each shown with its source."""
+    Path("trisagion.toml").write_text("[replay]\nseed = 2\nspeed = 20\n\n[cohort]\nruns = 12\n", encoding="utf-8")
+    layers: tuple[Path | None, dict[str, str], dict[str, object]] = (
+        None,
+        {"TRISAGION__REPLAY__SEED": "3", "TRISAGION__REPLAY__SPEED": "30"},
+        {"replay.seed": 4},
+    )
+    found, sources = load(*layers), origins(*layers)
+    assert (found.replay.seed, found.replay.speed, found.cohort.runs, found.cohort.shards) == (4, 30.0, 12, 4)
+    assert sources["replay.seed"] == "command line"
+    assert sources["replay.speed"] == "TRISAGION__REPLAY__SPEED"
+    assert sources["cohort.runs"] == "trisagion.toml:6"
+    assert sources["cohort.shards"] == "default"
+
+
+def test_a_named_file_beats_the_folders_own(tmp_path: Path) -> None:
+    """The command line's file wins over `TRISAGION_CONFIG`, and that over the working directory's."""
+    for name, seed in (("trisagion.toml", 1), ("variable.toml", 2), ("option.toml", 3)):
+        Path(name).write_text(f"replay.seed = {seed}\n", encoding="utf-8")
+    variable = {"TRISAGION_CONFIG": "variable.toml"}
+    assert load(None, {}, {}).replay.seed == 1
+    assert load(None, variable, {}).replay.seed == 2
+    assert load(tmp_path / "option.toml", variable, {}).replay.seed == 3
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "told"),
+    [
+        ("cohort.runs", "0", "expected greater than or equal to 1, found 0"),
+        ("cohort.runs", "true", "expected a valid integer, found True"),
+        ("cohort.runs", "'5'", "expected a valid integer, found '5'"),
+        ("cohort.shards", "501", "expected at most as many shards as runs (500), found 501"),
+        ("cohort.clone_share", "1.01", "expected less than or equal to 1, found 1.01"),
+        ("cohort.fee_rate", "nan", "expected a finite number, found NaN"),
+        ("cohort.start_balance", "inf", "expected a finite number, found Infinity"),
+        ("account.equity", "'1e400'", "expected less than or equal to 1000000000000000, found '1e400'"),
+        ("account.equity", "'1.000000000000000001'", "more than 18 significant digits in '1.000000000000000001'"),
+        ("account.equity", "'٣'", "expected a decimal number in ASCII digits, found '٣'"),
+        ("account.equity", "-1", "expected greater than 0, found -1"),
+        ("account.currency", "'usd'", "expected pattern '^[A-Z]{3}$', found 'usd'"),
+        ("platform.profile", "'flet'", "expected 'embedded' or 'fleet', found 'flet'"),
+        ("sizing.allow_long", "1", "expected a valid boolean, found 1"),
+        ("sizing.kelly_floor", "-1", "expected greater than -1, found -1"),
+        ("reconcile.quorum", "2", "expected at most the number of observers (1), found 2"),
+        ("reconcile.observers", "['a', 'a']", "expected each observer once, found a, a"),
+        ("take_profit.reward_multiple", "1", "expected above the threshold (1), found 1"),
+        ("risk.order_notional_max", "1e9", "expected at most position_notional_max (10000000), found 1000000000"),
+        ("fix.port", "65536", "expected less than or equal to 65535, found 65536"),
+        ("broker.url", "'ftp://h'", "expected a URL of redis, rediss, redis+socket, amqp, amqps, found 'ftp://h'"),
+        ("replay.zone", "'Mars'", "expected a time zone such as \"America/New_York\", found 'Mars'"),
+        ("replay.speed", "0", 'expected "max" or a number above 0, found 0'),
+        ("replay.speed", "'fast'", "expected \"max\" or a number above 0, found 'fast'"),
+        ("replay.tick_size", "0", "expected greater than 0, found 0"),
+        ("cohort.runz", "5", "there is no such setting; did you mean cohort.runs?"),
+        ("risk.risk_fraction", "1", "there is no such setting; did you mean sizing.risk_fraction?"),
+        ("reconcile.rest_days", "[]", "rest periods are the platform's rule, there is no setting for them"),
+    ],
+)  # fmt: skip
+def test_what_cannot_be_used_is_refused_with_its_place(key: str, value: str, told: str) -> None:
+    """One line says where, which setting, what was expected and what was found."""
+    section, name = key.split(".")
+    assert refusals(f"[{section}]\n{name} = {value}") == [f"trisagion.toml:2: {key}: {told}"]
+
+
+@pytest.mark.parametrize(
+    ("text", "line"),
+    [
+        ("runs = 1", "1: runs: there is no such setting; did you mean cohort.runs?"),
+        ("[cohrt]\nruns = 5", "1: cohrt: there is no such setting; did you mean cohort?"),
+        ("cohort = 5", "1: cohort: expected a table of settings, found a single value"),
+        ("[rest]\nnone = true", "1: rest: rest periods are the platform's rule, there is no setting for them"),
+        ("# note\n\ncohort.runs = 0", "3: cohort.runs: expected greater than or equal to 1, found 0"),
+        ("\ncohort = {runs = 0}", "2: cohort.runs: expected greater than or equal to 1, found 0"),
+    ],
+)
+def test_a_misplaced_table_or_key_is_refused_with_its_line(text: str, line: str) -> None:
+    """However the file is laid out, the line is the nearest that can be known."""
+    assert refusals(text) == [f"trisagion.toml:{line}"]
+
+
+def test_a_default_that_a_given_value_makes_impossible_is_named() -> None:
+    """Pairs of settings are judged together."""
+    assert refusals("[take_profit]\nthreshold = 5") == [
+        "default: take_profit.reward_multiple: expected above the threshold (5), found 5"
+    ]
+
+
+def test_all_problems_are_told_at_once() -> None:
+    """Names and values, from every layer, one line each."""
+    lines = refusals("[cohort]\nruns = 0\nrums = 1", {"TRISAGION__FIX__PORT": "-1"}, replay__seed="x")
+    assert [line.split(": ")[:2] for line in lines] == [
+        ["trisagion.toml:3", "cohort.rums"],
+        ["trisagion.toml:2", "cohort.runs"],
+        ["TRISAGION__FIX__PORT", "fix.port"],
+        ["command line", "replay.seed"],
+    ]
+
+
+@pytest.mark.parametrize(
+    ("text", "secret"),
+    [
+        ("[fix]\npassword = 'hunter2'", "hunter2"),
+        ("[fix]\npassword = 20451", "20451"),
+        ("[database]\nurl = 'mysql://trader:hunter2@db/t'", "hunter2"),
+        ("[database]\nurl = 'mysql://db/t?passwd=hunter2'", "hunter2"),
+        ("[broker]\nurl = 'redis://:hunter2@cache/0'", "hunter2"),
+    ],
+)
+def test_a_secret_in_the_open_is_refused_and_not_repeated(text: str, secret: str) -> None:
+    """Secrets come by reference; the refusal must not carry one into a log."""
+    lines = refusals(text)
+    assert len(lines) == 1
+    assert secret not in lines[0]
+
+
+def test_references_stay_references_until_they_are_resolved(tmp_path: Path) -> None:
+    """A `Settings` can be shown and logged: it holds `env:` and `file:` texts, never what they point to."""
+    (tmp_path / "secret").write_text("hunter2\n", encoding="utf-8")
+    found = load(None, {}, {"fix.password": "env:FIX_PASSWORD", "database.url": f"file:{tmp_path / 'secret'}"})
+    assert "hunter2" not in repr(found) + str(to_environment(found))
+    assert resolve(found.fix.password, {"FIX_PASSWORD": "correct horse"}) == "correct horse"
+    assert resolve(found.database.url, {}) == "hunter2"
+    assert resolve("sqlite:///x.db", {}) == "sqlite:///x.db"
+    with pytest.raises(ConfigError, match="FIX_PASSWORD"):
+        resolve(found.fix.password, {})
+    with pytest.raises(ConfigError, match="absent"):
+        resolve(f"file:{tmp_path / 'absent'}", {})
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (None, "expected a configuration file, found none"),
+        (b"[cohort\nruns = 1", "expected TOML"),
+        (b"\xff\xfe", "expected a readable text file"),
+    ],
+)
+def test_a_named_file_that_cannot_be_read_is_refused(content: bytes | None, message: str, tmp_path: Path) -> None:
+    """A named file must exist and be TOML in UTF-8."""
+    path = tmp_path / "other.toml"
+    if content is not None:
+        path.write_bytes(content)
+    with pytest.raises(ConfigError, match=message):
+        load(path, {}, {})
+
+
+@pytest.mark.parametrize(
+    ("variable", "text", "value"),
+    [
+        ("REPLAY__SYMBOL", "007", "007"),
+        ("REPLAY__SYMBOL", '"ES"', "ES"),
+        ("REPLAY__DATA", "1e5", "1e5"),
+        ("REPLAY__DATA", "my file.csv\n[x]", "my file.csv\n[x]"),
+        ("SIZING__ALLOW_SHORT", "false", False),
+        ("SIZING__RISK_FRACTION", "0.1", Decimal("0.1")),
+        ("SIZING__RISK_FRACTION", '"0.1"', Decimal("0.1")),
+        ("RECONCILE__OBSERVERS", '["venue", "drop_copy"]', ("venue", "drop_copy")),
+        ("COHORT__START_BALANCE", "1_000", 1000.0),
+        ("REPLAY__SPEED", "max", "max"),
+        ("REPLAY__TICK_SIZE", "", None),
+    ],
+)
+def test_a_variable_is_read_as_toml_or_as_its_own_text(variable: str, text: str, value: object) -> None:
+    """Numbers, switches and lists are read; text needs no quotes and stays what it is."""
+    section, key = variable.lower().split("__")
+    found = load(None, {f"TRISAGION__{variable}": text}, {})
+    assert getattr(getattr(found, section), key) == value
+
+
+TEXTS = st.text(st.characters(codec="utf-8", exclude_characters="\0"), min_size=1, max_size=20)
+CHANGES = st.fixed_dictionaries(
+    {
+        "replay.seed": st.integers(0, 2**63 - 1),
+        "replay.speed": st.one_of(st.just("max"), st.floats(1e-6, 1e9)),
+        "cohort.clone_share": st.floats(0, 1),
+        "sizing.risk_fraction": st.decimals("1e-9", 1, places=9),
+        "sizing.allow_short": st.booleans(),
+        "reconcile.observers": st.lists(st.from_regex(r"\A[a-z_]{1,9}\Z"), min_size=1, max_size=3, unique=True).map(
+            tuple
+        ),
+    }
+)
+
+
+@given(CHANGES, TEXTS)
+@example({}, "\x7f")
+@example({}, '"quoted"')
+@example({}, "😀\t\\")
+@example({}, "true")
+def test_children_get_exactly_what_their_parent_has(changes: dict[str, Any], data: str) -> None:
+    """The environment carries every setting, whatever it is; a file beside the child changes nothing."""
+    Path("trisagion.toml").unlink(missing_ok=True)
+    tree: dict[str, dict[str, Any]] = {"replay": {"data": data}}
+    for key, value in changes.items():
+        section, name = key.split(".")
+        tree.setdefault(section, {})[name] = value
+    parent = Settings.model_validate(tree)
+    variables = to_environment(parent)
+    Path("trisagion.toml").write_text("[cohort]\nruns = 1\nnonsense = 1\n", encoding="utf-8")
+    child = load(None, variables, {})
+    assert child == parent
+    assert digest(child) == digest(parent)
+
+
+def test_the_digest_changes_with_every_setting_that_can_change_a_decision() -> None:
+    """Another seed is another replay; another folder, password, port or pace is not."""
+    plain = Settings()
+    other: dict[str, object] = {
+        "platform.account": "TRIS2", "account.equity": 2, "account.currency": "EUR", "cohort.runs": 501,
+        "cohort.shards": 5, "cohort.clone_share": 0.4, "cohort.start_balance": 1.0, "cohort.fee_rate": 0.0,
+        "selection.live_pnl_min": 0.3, "selection.stale_s": 601, "selection.kelly_runs_min": 11,
+        "sizing.risk_fraction": "0.1", "sizing.kelly_clip": 0.4, "sizing.kelly_floor": -0.9,
+        "sizing.probation": 0.2, "sizing.allow_long": False, "sizing.allow_short": False,
+        "sizing.margin_fraction": "0.4", "reconcile.interval_s": 601, "reconcile.min_trade_notional": 21,
+        "reconcile.ledger_age_s": 61, "reconcile.observer_age_s": 301, "reconcile.observers": ["a"],
+        "reconcile.alert_after": 4, "take_profit.threshold": "1.1", "take_profit.reward_multiple": 6,
+        "risk.position_notional_max": 10000001, "risk.order_notional_max": 5000001, "risk.orders_max": 51,
+        "risk.quote_age_s": 61, "risk.reprices_max": 6, "fix.sender": "A", "fix.target": "B", "replay.data": "aapl",
+        "replay.zone": "UTC", "replay.symbol": "X", "replay.tick_size": 1, "replay.seed": 2,
+    }  # fmt: skip
+    place: dict[str, object] = {
+        "platform.profile": "fleet", "platform.state": "x", "database.url": "sqlite:///x", "broker.url": "redis://h/0",
+        "fix.host": "h", "fix.port": 1, "fix.heartbeat_s": 11, "fix.password": "env:P", "fleet.cohort_workers": 3,
+        "replay.speed": 2,
+    }  # fmt: skip
+    assert set(other) | set(place) | {"reconcile.quorum"} == set(settings.flatten(plain))
+    digests = {key: digest(load(None, {}, {key: value})) for key, value in other.items()}
+    assert digest(plain) not in digests.values()
+    assert len(set(digests.values())) == len(other)
+    assert {digest(load(None, {}, {key: value})) for key, value in place.items()} == {digest(plain)}
+
+
+def test_a_number_written_otherwise_has_the_same_digest() -> None:
+    """`1.0`, `1` and `"1.00"` are one number."""
+    forms: tuple[object, ...] = (Decimal("1.0"), 1, "1.00", '"1.00"')
+    assert len({digest(load(None, {}, {"take_profit.threshold": form})) for form in forms}) == 1
+
+
+def test_settings_do_not_change_after_they_were_made() -> None:
+    """Frozen, to the last section."""
+    with pytest.raises(ValueError, match="frozen"):
+        Settings().cohort.runs = 1

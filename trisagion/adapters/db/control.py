@@ -1,0 +1,127 @@
+"""Tables control, event, lease, replay, process. Leases live by the database's clock, not by a process'."""
+
+import json
+from collections.abc import Mapping, Sequence
+from typing import Final
+
+import sqlalchemy as sa
+
+from trisagion.adapters.db import tables as t
+from trisagion.adapters.db.session import Session, insert_once, params, upsert
+from trisagion.ports import ProcessBeat, Replay
+from trisagion.safety.modes import Control, Mode, read_mode
+
+_REPLAY_ID: Final = 1
+
+_NOW_MS: Final = {
+    True: sa.literal_column("CAST((julianday('now') - 2440587.5) * 86400000 AS INTEGER)", sa.BigInteger()),
+    False: sa.literal_column("CAST(UNIX_TIMESTAMP(UTC_TIMESTAMP(6)) * 1000 AS SIGNED)", sa.BigInteger()),
+}
+"""Milliseconds since 1970 by the database's clock, by "is this SQLite"; sessions on MySQL have the time zone +00:00."""
+
+_CONTROL: Final = (
+    sa.select(t.control.c.mode, t.control.c.operator, t.control.c.reason, t.control.c.set_ns)
+    .order_by(t.control.c.seq.desc())
+    .limit(1)
+)
+_SET_MODE: Final = sa.insert(t.control)
+_ADD_EVENT: Final = sa.insert(t.event)
+_ADD_LEASE: Final = insert_once(t.lease)
+_LEASE: Final = {
+    lite: sa.select(t.lease.c.owner, t.lease.c.token, t.lease.c.until_ms, now.label("now_ms"))
+    .where(t.lease.c.name == sa.bindparam("name"))
+    .with_for_update()
+    for lite, now in _NOW_MS.items()
+}
+_TAKE: Final = (
+    sa.update(t.lease)
+    .where(t.lease.c.name == sa.bindparam("its_name"))
+    .values({name: sa.bindparam(name) for name in ("owner", "token", "until_ms")})
+)
+_HOLDS: Final = {
+    lite: sa.select(sa.literal(1)).where(
+        t.lease.c.name == sa.bindparam("name"), t.lease.c.token == sa.bindparam("token"), t.lease.c.until_ms > now
+    )
+    for lite, now in _NOW_MS.items()
+}
+_HOLDS_LOCKED: Final = {lite: query.with_for_update(read=True) for lite, query in _HOLDS.items()}
+_RELEASE: Final = (
+    sa.update(t.lease)
+    .where(t.lease.c.name == sa.bindparam("its_name"), t.lease.c.token == sa.bindparam("its_token"))
+    .values(until_ms=0)
+)
+_REPLAY: Final = sa.select(*(column for column in t.replay.c if column.name != "id"))
+_PUT_REPLAY: Final = upsert(t.replay)
+_BEAT: Final = upsert(t.process)
+_BEATS: Final = sa.select(t.process).order_by(t.process.c.name)
+
+
+class ControlRoom:
+    """`ports.ControlStore`."""
+
+    def __init__(self, session: Session) -> None:
+        self._session = session
+
+    def control(self) -> Control:
+        """Return the mode in force; a store without a row answers PAUSE."""
+        row = self._session.row(_CONTROL)
+        if row is None:
+            return Control(Mode.PAUSE, operator="", reason="no mode was ever set", set_ns=0)
+        return Control(read_mode(row.mode), row.operator, row.reason, row.set_ns)
+
+    def set_mode(self, control: Control) -> None:
+        """Append a transition."""
+        self._session.write(_SET_MODE, params(control))
+
+    def add_event(self, kind: str, subject: str, detail: Mapping[str, str], now_ns: int) -> None:
+        """Append to the event log."""
+        text = json.dumps(dict(detail), ensure_ascii=False, sort_keys=True)
+        self._session.write(_ADD_EVENT, {"at_ns": now_ns, "kind": kind, "subject": subject, "detail": text})
+
+    def acquire(self, lease: str, owner: str, ttl_s: float) -> int | None:
+        """Take or renew a lease by the database's time; return its fencing token, None while another owner holds it.
+
+        A renewal keeps the token. Whoever takes a lease that has run out gets the next token, also its last owner: what
+        was done in between under the old token is fenced off.
+        """
+        assert owner, "a lease needs a name of its owner"
+        assert ttl_s > 0, ttl_s
+        self._session.write(_ADD_LEASE, {"name": lease, "owner": "", "token": 0, "until_ms": 0})
+        row = self._session.row(_LEASE[self._session.is_sqlite], {"name": lease})
+        assert row is not None, lease
+        held = row.until_ms > row.now_ms
+        if held and row.owner != owner:
+            return None
+        token: int = row.token if held else row.token + 1
+        until_ms = row.now_ms + round(ttl_s * 1000)
+        self._session.write(_TAKE, {"its_name": lease, "owner": owner, "token": token, "until_ms": until_ms})
+        return token
+
+    def holds(self, lease: str, token: int) -> bool:
+        """Tell whether the token is still the newest of its lease and not expired.
+
+        In a transaction nobody else can take the lease before its end.
+        """
+        query = (_HOLDS_LOCKED if self._session.writable else _HOLDS)[self._session.is_sqlite]
+        return self._session.scalar(query, {"name": lease, "token": token}) is not None
+
+    def release(self, lease: str, token: int) -> None:
+        """Give a lease back; with an old token this changes nothing."""
+        self._session.write(_RELEASE, {"its_name": lease, "its_token": token})
+
+    def replay(self) -> Replay | None:
+        """Return the replay of this database."""
+        row = self._session.row(_REPLAY)
+        return None if row is None else Replay(*row)
+
+    def put_replay(self, replay: Replay) -> None:
+        """Insert or replace the replay."""
+        self._session.write(_PUT_REPLAY, params(replay) | {"id": _REPLAY_ID})
+
+    def beat(self, beat: ProcessBeat) -> None:
+        """Insert or replace a process' word."""
+        self._session.write(_BEAT, params(beat))
+
+    def beats(self) -> Sequence[ProcessBeat]:
+        """Return the word of every process, in order of name."""
+        return [ProcessBeat(*row) for row in self._session.rows(_BEATS)]

@@ -1,0 +1,85 @@
+"""Tables reconcile_cycle and decision."""
+
+import json
+from collections.abc import Sequence
+from typing import Any, Final
+
+import sqlalchemy as sa
+
+from trisagion.adapters.db import tables as t
+from trisagion.adapters.db.session import Session, insert_once, params
+from trisagion.ids import CycleId
+from trisagion.ports import Cycle, Decision
+
+_DONE: Final = "done"
+
+_CYCLE: Final = sa.select(t.reconcile_cycle).where(t.reconcile_cycle.c.cycle_id == sa.bindparam("cycle_id"))
+_CYCLE_LOCKED: Final = _CYCLE.with_for_update()
+_OPEN: Final = insert_once(t.reconcile_cycle)
+_SAVE: Final = (
+    sa.update(t.reconcile_cycle)
+    .where(
+        t.reconcile_cycle.c.cycle_id == sa.bindparam("its_id"),
+        t.reconcile_cycle.c.version == sa.bindparam("its_version"),
+    )
+    .values({name: sa.bindparam(name) for name in ("due_ns", "stage", "outcome", "version")})
+)
+_UNFINISHED: Final = (
+    sa.select(t.reconcile_cycle)
+    # Two ranges rather than "not equal": both servers read them from the index on stage.
+    .where(sa.or_(t.reconcile_cycle.c.stage < _DONE, t.reconcile_cycle.c.stage > _DONE))
+    .order_by(t.reconcile_cycle.c.due_ns)
+)
+_ADD_DECISION: Final = insert_once(t.decision)
+_LAST_DECISIONS: Final = (
+    sa.select(t.decision)
+    .join(t.reconcile_cycle, t.reconcile_cycle.c.cycle_id == t.decision.c.cycle_id)
+    .where(t.decision.c.symbol == sa.bindparam("symbol"))
+    .order_by(t.reconcile_cycle.c.due_ns.desc())
+    .limit(sa.bindparam("count", type_=sa.Integer()))
+)
+
+
+class Cycles:
+    """`ports.CycleStore`."""
+
+    def __init__(self, session: Session) -> None:
+        self._session = session
+
+    def cycle(self, cycle_id: CycleId) -> Cycle | None:
+        """Return a cycle; in a transaction it is locked against other writers until the end."""
+        statement = _CYCLE_LOCKED if self._session.writable else _CYCLE
+        row = self._session.row(statement, {"cycle_id": cycle_id})
+        return None if row is None else Cycle(*row)
+
+    def open_cycle(self, cycle: Cycle) -> bool:
+        """Insert a cycle; False when it is there already."""
+        return self._session.write(_OPEN, params(cycle)) == 1
+
+    def save_cycle(self, cycle: Cycle) -> bool:
+        """Replace the cycle whose version is `cycle.version - 1`; False when another writer was first."""
+        values = params(cycle)
+        values |= {"its_id": values.pop("cycle_id"), "its_version": cycle.version - 1}
+        return self._session.write(_SAVE, values) == 1
+
+    def unfinished(self) -> Sequence[Cycle]:
+        """Return the cycles that are not done, oldest first."""
+        return [Cycle(*row) for row in self._session.rows(_UNFINISHED)]
+
+    def add_decision(self, decision: Decision) -> None:
+        """Record a decision; the same cycle and symbol again changes nothing."""
+        values = params(decision)
+        values["reasons"] = json.dumps(decision.reasons, ensure_ascii=False)
+        self._session.write(_ADD_DECISION, values)
+
+    def last_decisions(self, symbol: str, count: int) -> Sequence[Decision]:
+        """Return the newest `count` decisions on a symbol, newest first."""
+        rows = self._session.rows(_LAST_DECISIONS, {"symbol": symbol, "count": count})
+        return [read_decision(row) for row in rows]
+
+
+def read_decision(row: Any) -> Decision:
+    """Read a row of table decision."""
+    values = list(row)
+    values[-1] = tuple(json.loads(values[-1]))
+    return Decision(*values)

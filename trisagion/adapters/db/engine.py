@@ -1,0 +1,292 @@
+"""Opens a database: one direct connection per thread, no pool, and transactions on it.
+
+A connection lives as long as the adapter. It is closed, and opened anew at the next use, after a block that raised
+(closing rolls back on both servers, whatever state the conversation was in); a forked child opens its own and leaves
+the parent's alone. Meeting a bound in time is an error that says so: nothing here waits for ever.
+"""
+
+import os
+import random
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any, Final, TypeVar
+
+import sqlalchemy as sa
+from sqlalchemy import event
+from sqlalchemy.engine import URL, Engine, make_url
+from sqlalchemy.pool import NullPool
+
+from trisagion.adapters.db.cohort import Cohort
+from trisagion.adapters.db.control import ControlRoom
+from trisagion.adapters.db.cycles import Cycles
+from trisagion.adapters.db.faults import Conflict, translated
+from trisagion.adapters.db.ledger import Ledger
+from trisagion.adapters.db.market import Market
+from trisagion.adapters.db.orders import Orders
+from trisagion.adapters.db.session import Session
+from trisagion.errors import ConfigError, OurMistake, StateError, TrisagionError
+
+BUSY_S: Final = 10
+"""How long SQLite waits for the write lock; the longest transaction of ours is far below a second."""
+
+CONNECT_S: Final = 5
+IO_S: Final = 5
+"""Reliability: connection read and write time-outs of 5 s. The next is below it, so that the server answers first."""
+
+LOCK_WAIT_S: Final = 3
+
+PING_AFTER_S: Final = 30.0
+"""A MySQL connection that was idle longer is asked for a sign of life first: servers and routers drop idle ones."""
+
+ATTEMPTS_MAX: Final = 5
+BACKOFF_S: Final = 0.02
+"""`retrying`: 5 attempts with 20, 40, 80, 160 ms (times a random half to one) between them."""
+
+T = TypeVar("T")
+
+
+class Unit:
+    """`ports.Transaction`: the stores on one connection; `session` runs other statements in the same transaction."""
+
+    def __init__(self, session: Session) -> None:
+        self.session = session
+        self.market = Market(session)
+        self.cohort = Cohort(session)
+        self.cycles = Cycles(session)
+        self.orders = Orders(session)
+        self.ledger = Ledger(session)
+        self.control = ControlRoom(session)
+
+
+class _Link:
+    """A thread's connection, with its stores for writing and for reading only."""
+
+    __slots__ = ("busy", "connection", "reader", "used_s", "writer")
+
+    def __init__(self, connection: sa.Connection) -> None:
+        self.connection = connection
+        self.writer = Unit(Session(connection, writable=True))
+        self.reader = Unit(Session(connection, writable=False))
+        self.used_s = time.monotonic()
+        self.busy = False
+
+
+class SqlDatabase:
+    """`ports.Database` on SQLite, MariaDB or MySQL."""
+
+    def __init__(self, engine: Engine) -> None:
+        self.engine = engine
+        self._is_sqlite = engine.dialect.name == "sqlite"
+        self._pid = os.getpid()
+        # By thread number, not in a threading.local: threads of a C++ library are new to Python at each callback.
+        self._links: dict[int, _Link] = {}
+        # The parent's connections in a forked child: closing them here would end them there.
+        self._inherited: list[dict[int, _Link]] = []
+
+    @contextmanager
+    def transaction(self) -> Iterator[Unit]:
+        """Open a unit of work that may write: it holds the write lock (SQLite) or reads what is committed (MySQL).
+
+        Raises
+        ------
+        Conflict
+            Another writer was in the way; nothing was written.
+        Unreachable
+            The server went away; if it happened at the commit, the work may have been kept.
+        StateError
+            The disk is full, the database is read-only, damaged or foreign.
+        """
+        link = self._link()
+        try:
+            if self._is_sqlite:
+                link.connection.exec_driver_sql("BEGIN IMMEDIATE")
+            yield link.writer
+            link.connection.commit()
+        except BaseException:
+            self._drop(link)
+            raise
+        link.busy = False
+
+    @contextmanager
+    def snapshot(self) -> Iterator[Unit]:
+        """Open a unit of work that only reads; what it reads is consistent. It raises what `transaction` raises."""
+        link = self._link()
+        try:
+            if self._is_sqlite:
+                link.connection.exec_driver_sql("BEGIN DEFERRED")
+            else:
+                link.connection.exec_driver_sql("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ")
+                link.connection.exec_driver_sql("START TRANSACTION WITH CONSISTENT SNAPSHOT, READ ONLY")
+            yield link.reader
+            link.connection.rollback()
+        except BaseException:
+            self._drop(link)
+            raise
+        link.busy = False
+
+    def version(self) -> int | None:
+        """Return a number that changes when another connection than this thread's has written; None on MySQL."""
+        if not self._is_sqlite:
+            return None
+        link = self._link()
+        try:
+            number: int = link.connection.exec_driver_sql("PRAGMA data_version").scalar_one()
+            link.connection.rollback()
+        except BaseException:
+            self._drop(link)
+            raise
+        link.busy = False
+        return number
+
+    def close(self) -> None:
+        """Close the connections of all threads; the next use opens new ones."""
+        if self._pid == os.getpid():
+            for link in list(self._links.values()):
+                self._drop(link)
+
+    def _link(self) -> _Link:
+        """Return this thread's connection, ready for a transaction."""
+        if self._pid != os.getpid():
+            self._inherited.append(self._links)
+            self._links, self._pid = {}, os.getpid()
+        link = self._links.get(threading.get_ident())
+        if link is not None and link.busy:
+            raise OurMistake("a transaction is open in this thread already: use it, or end it first")
+        now_s = time.monotonic()
+        if link is not None and not self._is_sqlite and now_s - link.used_s > PING_AFTER_S:
+            link = self._pinged(link)
+        if link is None:
+            link = self._links[threading.get_ident()] = _Link(self.engine.connect())
+        link.used_s, link.busy = now_s, True
+        return link
+
+    def _pinged(self, link: _Link) -> _Link | None:
+        try:
+            link.connection.exec_driver_sql("SELECT 1").scalar_one()
+            link.connection.rollback()
+        except StateError:
+            self._drop(link)
+            return None
+        return link
+
+    def _drop(self, link: _Link) -> None:
+        """Close a connection without a word to the server beyond that: it rolls back."""
+        for ident, other in list(self._links.items()):
+            if other is link:
+                del self._links[ident]
+        link.connection.invalidate()
+        link.connection.close()
+
+
+def open_database(url: str) -> SqlDatabase:
+    """Open the database of a URL: `sqlite:////path/file.db`, `mysql://user:password@host/name`.
+
+    `mysql://` picks mysqlclient where it is installed, else PyMySQL (`mysql+pymysql://` insists: under gevent it must).
+    Nothing is connected before the first use, and nothing is created: that is `python -m init`.
+
+    Raises
+    ------
+    ConfigError
+        The URL cannot be used.
+    """
+    return SqlDatabase(open_engine(url))
+
+
+def open_engine(url: str) -> Engine:
+    """Return an engine without a pool whose connections are set up as the platform needs them; errors are ours."""
+    try:
+        parsed = make_url(url)
+    except (sa.exc.ArgumentError, ValueError):
+        raise ConfigError(f"database: expected sqlite:///file or mysql://user@host/name, found {url!r}") from None
+    backend = parsed.get_backend_name()
+    if backend == "sqlite":
+        return _open_sqlite(parsed)
+    if backend in {"mysql", "mariadb"}:
+        return _open_mysql(parsed)
+    raise ConfigError(f"database: expected sqlite:///file or mysql://user@host/name, found the scheme {backend!r}")
+
+
+def retrying(work: Callable[[], T]) -> T:
+    """Run a unit of work, again when another writer was in the way, `ATTEMPTS_MAX` times at most.
+
+    `work` opens its own transactions and does nothing outside the database that must not be done twice.
+    """
+    for attempt in range(ATTEMPTS_MAX - 1):
+        try:
+            return work()
+        except Conflict:
+            time.sleep(BACKOFF_S * 2**attempt * random.uniform(0.5, 1.0))
+    return work()
+
+
+def _open_sqlite(url: URL) -> Engine:
+    if url.database in {None, "", ":memory:"}:
+        raise ConfigError("database: a SQLite database in memory cannot be shared by processes; name a file")
+    engine = sa.create_engine(
+        url.set(drivername="sqlite"), poolclass=NullPool, connect_args={"timeout": BUSY_S, "check_same_thread": False}
+    )
+
+    @event.listens_for(engine, "connect")
+    def set_up(raw: Any, _record: Any) -> None:
+        raw.isolation_level = None  # transactions begin where this file says so, not where the driver thinks so
+        try:
+            raw.execute("PRAGMA journal_mode=WAL")
+            raw.execute("PRAGMA synchronous=FULL")
+        except engine.dialect.loaded_dbapi.Error as error:
+            raw.close()
+            raise translated(error, engine.url) or error from error
+
+    _translate(engine)
+    return engine
+
+
+def _open_mysql(url: URL) -> Engine:
+    driver = url.drivername.partition("+")[2] or _mysql_driver()
+    engine = sa.create_engine(
+        url.set(drivername=f"mysql+{driver}"),
+        poolclass=NullPool,
+        connect_args={
+            "connect_timeout": CONNECT_S,
+            "read_timeout": IO_S,
+            "write_timeout": IO_S,
+            "charset": "utf8mb4",
+            # Without FOUND_ROWS, which SQLAlchemy asks for: a row that an insert found and left alone counts 0.
+            "client_flag": 0,
+        },
+    )
+
+    @event.listens_for(engine, "connect")
+    def set_up(raw: Any, _record: Any) -> None:
+        cursor = raw.cursor()
+        cursor.execute(
+            "SET SESSION sql_mode='STRICT_ALL_TABLES,NO_ENGINE_SUBSTITUTION,ERROR_FOR_DIVISION_BY_ZERO', "
+            f"time_zone='+00:00', innodb_lock_wait_timeout={LOCK_WAIT_S}"
+        )
+        cursor.execute("SET SESSION TRANSACTION ISOLATION LEVEL READ COMMITTED")
+        cursor.close()
+
+    _translate(engine)
+    return engine
+
+
+def _mysql_driver() -> str:
+    try:
+        import MySQLdb  # noqa: F401, PLC0415 # which of the two is installed is known only by trying
+    except ImportError:
+        return "pymysql"
+    return "mysqldb"
+
+
+def _translate(engine: Engine) -> None:
+    """Make the engine raise our errors."""
+
+    @event.listens_for(engine, "handle_error")
+    def ours(context: sa.engine.ExceptionContext) -> None:
+        error = context.original_exception
+        if isinstance(error, TrisagionError):  # a column type refused a value, and SQLAlchemy wrapped the refusal
+            raise error
+        ours = translated(error, engine.url)
+        if ours is not None:
+            raise ours from error

@@ -1,0 +1,188 @@
+"""Tables instrument, bar, market_step, market_state. Arrays are kept as little-endian bytes in C order."""
+
+from collections.abc import Sequence
+from typing import Any, Final
+
+import numpy as np
+import sqlalchemy as sa
+from numpy.typing import NDArray
+
+from trisagion.adapters.db import tables as t
+from trisagion.adapters.db.session import Session, insert_once, params
+from trisagion.errors import StateError
+from trisagion.market.types import Bar, Instrument, MarketState, MarketStep, Quote
+from trisagion.units import Price
+
+_symbol: Final[sa.BindParameter[Any]] = sa.bindparam("symbol")
+_at: Final[sa.BindParameter[Any]] = sa.bindparam("at_ns")
+
+_BAR: Final = (
+    t.bar.c.symbol,
+    (t.bar.c.close_ns - t.bar.c.interval_ns).label("open_ns"),
+    t.bar.c.interval_ns,
+    t.bar.c.open,
+    t.bar.c.high,
+    t.bar.c.low,
+    t.bar.c.close,
+    t.bar.c.volume,
+    t.bar.c.trades,
+)
+
+_ADD_INSTRUMENT: Final = insert_once(t.instrument)
+_INSTRUMENTS: Final = sa.select(t.instrument).order_by(t.instrument.c.symbol)
+_INSTRUMENT: Final = sa.select(t.instrument).where(t.instrument.c.symbol == _symbol)
+_ADD_STEP: Final = insert_once(t.market_step)
+_ADD_BAR: Final = insert_once(t.bar)
+_STEP: Final = (
+    sa.select(t.market_step.c.last, t.market_step.c.last_ns, t.market_step.c.tick_ns, t.market_step.c.tick_price, *_BAR)
+    .join(t.bar, sa.and_(t.bar.c.symbol == t.market_step.c.symbol, t.bar.c.close_ns == t.market_step.c.at_ns))
+    .where(t.market_step.c.symbol == _symbol, t.market_step.c.at_ns == _at)
+)
+_BARS: Final = (
+    sa.select(*_BAR)
+    .where(t.bar.c.symbol == _symbol, t.bar.c.close_ns <= _at)
+    .order_by(t.bar.c.close_ns.desc())
+    .limit(sa.bindparam("count", type_=sa.Integer()))
+)
+_QUOTE: Final = (
+    sa.select(t.market_step.c.last, t.market_step.c.last_ns, t.market_step.c.at_ns, t.instrument.c.tick_size)
+    .join(t.instrument, t.instrument.c.symbol == t.market_step.c.symbol)
+    .where(t.market_step.c.symbol == _symbol, t.market_step.c.at_ns <= _at)
+    .order_by(t.market_step.c.at_ns.desc())
+    .limit(1)
+)
+_PUT_STATE: Final = insert_once(t.market_state)
+_STATES: Final = (
+    sa.select(t.market_state)
+    .where(
+        t.market_state.c.symbol == _symbol,
+        t.market_state.c.at_ns > sa.bindparam("after_ns"),
+        t.market_state.c.at_ns <= _at,
+    )
+    .order_by(t.market_state.c.at_ns)
+)
+_LAST_STATE: Final = sa.select(sa.func.max(t.market_state.c.at_ns)).where(t.market_state.c.symbol == _symbol)
+
+_WINDOWS: Final = 15
+_ORDERS: Final = 3
+_DELAYS: Final = 3
+
+
+def pack(array: NDArray[Any], kind: str) -> bytes:
+    """Return an array's values as little-endian bytes; `kind` is "f8" or "i8"."""
+    return np.ascontiguousarray(array, dtype=f"<{kind}").tobytes()
+
+
+def unpack(raw: bytes, kind: str, *shape: int) -> NDArray[Any]:
+    """Return the array of the bytes, its own and writable, shape `shape`."""
+    return np.frombuffer(raw, dtype=f"<{kind}").reshape(shape).astype(kind)
+
+
+class Market:
+    """`ports.MarketStore`."""
+
+    def __init__(self, session: Session) -> None:
+        self._session = session
+
+    def add_instrument(self, instrument: Instrument) -> None:
+        """Record an instrument; the same again changes nothing."""
+        self._session.write(_ADD_INSTRUMENT, params(instrument))
+
+    def instrument(self, symbol: str) -> Instrument:
+        """Return an instrument; `StateError` when it is not known."""
+        row = self._session.row(_INSTRUMENT, {"symbol": symbol})
+        if row is None:
+            raise StateError(f"instrument {symbol!r} is not in the database: ingest its market data first")
+        return Instrument(*row)
+
+    def instruments(self) -> Sequence[Instrument]:
+        """Return all instruments in order of symbol."""
+        return [Instrument(*row) for row in self._session.rows(_INSTRUMENTS)]
+
+    def add_step(self, step: MarketStep) -> bool:
+        """Record a step and its bar; False when it was there already."""
+        assert (step.symbol, step.at_ns) == (step.bar.symbol, step.bar.close_ns), step
+        row = {
+            "symbol": step.symbol,
+            "at_ns": step.at_ns,
+            "last": step.last,
+            "last_ns": step.last_ns,
+            "tick_ns": pack(np.array([stamp for stamp, _ in step.ticks], dtype=np.int64), "i8"),
+            "tick_price": pack(np.array([price for _, price in step.ticks], dtype=np.float64), "f8"),
+        }
+        if self._session.write(_ADD_STEP, row) == 0:
+            return False
+        bar = params(step.bar) | {"close_ns": step.at_ns}
+        del bar["open_ns"]
+        self._session.write(_ADD_BAR, bar)
+        return True
+
+    def step(self, symbol: str, at_ns: int) -> MarketStep | None:
+        """Return the step that closed at an instant."""
+        row = self._session.row(_STEP, {"symbol": symbol, "at_ns": at_ns})
+        if row is None:
+            return None
+        last, last_ns, tick_ns, tick_price, *bar = row
+        stamps, prices = unpack(tick_ns, "i8", -1).tolist(), unpack(tick_price, "f8", -1).tolist()
+        return MarketStep(symbol, at_ns, Bar(*bar), tuple(zip(stamps, prices, strict=True)), Price(last), last_ns)
+
+    def bars(self, symbol: str, until_ns: int, count: int) -> Sequence[Bar]:
+        """Return the last `count` bars with `close_ns <= until_ns`, oldest first."""
+        rows = self._session.rows(_BARS, {"symbol": symbol, "at_ns": until_ns, "count": count})
+        return [Bar(*row) for row in reversed(rows)]
+
+    def quote(self, symbol: str, now_ns: int) -> Quote | None:
+        """Return the quote learned last at or before `now_ns`: one tick around the last trade of the latest step."""
+        row = self._session.row(_QUOTE, {"symbol": symbol, "at_ns": now_ns})
+        if row is None:
+            return None
+        last, last_ns, at_ns, tick = row
+        return Quote(symbol, Price(last - tick), Price(last + tick), Price(last), last_ns, at_ns)
+
+    def put_state(self, state: MarketState) -> None:
+        """Record the features of a step; the same again changes nothing."""
+        n = len(state.ts_ns)
+        assert state.entropy.shape == (n, _WINDOWS, _ORDERS, _DELAYS), state.entropy.shape
+        assert state.samples.shape == (n, _WINDOWS), state.samples.shape
+        assert len(state.price) == len(state.weight) == len(state.volatility) == n, state.at_ns
+        self._session.write(
+            _PUT_STATE,
+            {
+                "symbol": state.symbol,
+                "at_ns": state.at_ns,
+                "n": n,
+                "regime": state.regime,
+                "ts_ns": pack(state.ts_ns, "i8"),
+                "price": pack(state.price, "f8"),
+                "weight": pack(state.weight, "f8"),
+                "volatility": pack(state.volatility, "f8"),
+                "entropy": pack(state.entropy, "f8"),
+                "samples": pack(state.samples, "i8"),
+            },
+        )
+
+    def states(self, symbol: str, after_ns: int, until_ns: int) -> Sequence[MarketState]:
+        """Return states with `after_ns < at_ns <= until_ns`, oldest first."""
+        rows = self._session.rows(_STATES, {"symbol": symbol, "after_ns": after_ns, "at_ns": until_ns})
+        return [market_state(row) for row in rows]
+
+    def last_state_ns(self, symbol: str) -> int | None:
+        """Return the instant of the newest state."""
+        newest: int | None = self._session.scalar(_LAST_STATE, {"symbol": symbol})
+        return newest
+
+
+def market_state(row: sa.Row[Any]) -> MarketState:
+    """Read a row of table market_state."""
+    n = row.n
+    return MarketState(
+        symbol=row.symbol,
+        at_ns=row.at_ns,
+        ts_ns=unpack(row.ts_ns, "i8", n),
+        price=unpack(row.price, "f8", n),
+        weight=unpack(row.weight, "f8", n),
+        volatility=unpack(row.volatility, "f8", n),
+        entropy=unpack(row.entropy, "f8", n, _WINDOWS, _ORDERS, _DELAYS),
+        samples=unpack(row.samples, "i8", n, _WINDOWS),
+        regime=row.regime,
+    )

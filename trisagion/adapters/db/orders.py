@@ -1,0 +1,91 @@
+"""Tables orders (the outbox) and execution (the inbox)."""
+
+from collections.abc import Sequence
+from typing import Any, Final
+
+import sqlalchemy as sa
+
+from trisagion.adapters.db import tables as t
+from trisagion.adapters.db.session import Session, insert_once, params
+from trisagion.errors import StaleOwner
+from trisagion.ids import ClOrdId, IntentKey
+from trisagion.orders.state import OrderState
+from trisagion.orders.types import ExecutionReport, Order, Side
+from trisagion.units import round_money
+
+_ADD: Final = insert_once(t.orders)
+_ORDER: Final = sa.select(t.orders).where(t.orders.c.cl_ord_id == sa.bindparam("cl_ord_id"))
+_ORDER_LOCKED: Final = _ORDER.with_for_update()
+_SAVE: Final = (
+    sa.update(t.orders)
+    .where(t.orders.c.cl_ord_id == sa.bindparam("its_id"), t.orders.c.version == sa.bindparam("its_version"))
+    .values({column.name: sa.bindparam(column.name) for column in t.orders.c if not column.primary_key})
+)
+_IN_STATES: Final = (
+    sa.select(t.orders)
+    .where(t.orders.c.state.in_(sa.bindparam("states", expanding=True)))
+    .order_by(t.orders.c.created_ns, t.orders.c.cl_ord_id)
+)
+_ATTEMPTS: Final = sa.select(t.orders).where(t.orders.c.intent == sa.bindparam("intent")).order_by(t.orders.c.attempt)
+_ADD_EXECUTION: Final = insert_once(t.execution)
+_EXECUTION_COUNT: Final = (
+    sa.select(sa.func.count()).select_from(t.execution).where(t.execution.c.venue == sa.bindparam("venue"))
+)
+
+
+class Orders:
+    """`ports.OrderStore`."""
+
+    def __init__(self, session: Session) -> None:
+        self._session = session
+
+    def add(self, order: Order) -> bool:
+        """Insert an order; False when its id is there already."""
+        return self._session.write(_ADD, _params(order)) == 1
+
+    def order(self, cl_ord_id: ClOrdId) -> Order | None:
+        """Return an order, locked against other writers until the transaction ends (a snapshot locks nothing)."""
+        statement = _ORDER_LOCKED if self._session.writable else _ORDER
+        row = self._session.row(statement, {"cl_ord_id": cl_ord_id})
+        return None if row is None else read_order(row)
+
+    def save(self, order: Order) -> None:
+        """Replace the order whose version is `order.version - 1`; `StaleOwner` when another writer was first."""
+        values = _params(order)
+        values |= {"its_id": values.pop("cl_ord_id"), "its_version": order.version - 1}
+        if self._session.write(_SAVE, values) != 1:
+            raise StaleOwner(f"order {order.cl_ord_id}: version {order.version - 1} is not in the database any more")
+
+    def in_states(self, states: frozenset[OrderState]) -> Sequence[Order]:
+        """Return the orders in any of the states, in order of creation, then id."""
+        return [read_order(row) for row in self._session.rows(_IN_STATES, {"states": sorted(states)})]
+
+    def attempts(self, intent: IntentKey) -> Sequence[Order]:
+        """Return the orders of an intent in order of attempt."""
+        return [read_order(row) for row in self._session.rows(_ATTEMPTS, {"intent": intent})]
+
+    def add_execution(self, report: ExecutionReport, learned_ns: int) -> bool:
+        """Record an execution report by (venue, exec_id); False when it is there already: then it must not be booked.
+
+        A report without an exec_id (a cancel reject) is news each time it comes: True, whatever was recorded before.
+        """
+        values = params(report) | {"learned_ns": learned_ns, "avg_px": round_money(report.avg_px)}
+        if report.exec_id is None:
+            values["exec_id"] = f"~{report.cl_ord_id}@{learned_ns}"
+        return self._session.write(_ADD_EXECUTION, values) == 1 or report.exec_id is None
+
+    def execution_count(self, venue: str) -> int:
+        """Return how many execution reports of a venue were recorded."""
+        count: int = self._session.scalar(_EXECUTION_COUNT, {"venue": venue})
+        return count
+
+
+def _params(order: Order) -> dict[str, Any]:
+    # The average is the venue's quotient and may have any number of places; prices and quantities must fit as they are.
+    return params(order) | {"avg_px": round_money(order.avg_px)}
+
+
+def read_order(row: Sequence[Any]) -> Order:
+    """Read the columns of table orders."""
+    cl_ord_id, intent, cycle, attempt, symbol, side, qty, taker, state, *rest = row
+    return Order(cl_ord_id, intent, cycle, attempt, symbol, Side(side), qty, taker, OrderState(state), *rest)

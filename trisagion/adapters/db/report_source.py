@@ -1,0 +1,152 @@
+"""Gathers one replay's report from its database, in one consistent snapshot: it may be read while the replay runs."""
+
+import json
+from collections import Counter
+from collections.abc import Iterable
+from dataclasses import dataclass
+from decimal import localcontext
+from typing import Final
+
+import numpy as np
+import sqlalchemy as sa
+
+from trisagion.adapters.db import reading
+from trisagion.adapters.db import tables as t
+from trisagion.adapters.db.engine import SqlDatabase, Unit
+from trisagion.cohort.state import from_bytes
+from trisagion.errors import StateError
+from trisagion.ledger.postings import OPENING
+from trisagion.ledger.types import Account
+from trisagion.market.types import Instrument
+from trisagion.reports.model import AccountTotals, CohortOutcome, Provenance, RunReport
+from trisagion.units import WIDE, Money, notional, round_money
+
+EVENTS_SHOWN: Final = 50
+"""A page of events; their counts by kind are complete."""
+
+_OPENING: Final = sa.select(t.posting.c.amount).where(
+    t.posting.c.entry == OPENING, t.posting.c.account == str(Account.CASH)
+)
+_PARAMS: Final = sa.select(t.run.c.run_id, t.run.c.params)
+
+
+@dataclass(frozen=True, slots=True)
+class _Present:
+    """A run as its shard's checkpoint has it."""
+
+    pnl: float
+    trades: int
+    alive: bool
+
+
+def collect(database: SqlDatabase, wall_s: float | None = None) -> RunReport:
+    """Read the report of the replay that a database holds; `wall_s` is how long it took, where the caller knows.
+
+    Raises
+    ------
+    StateError
+        The database holds no replay.
+    """
+    with database.snapshot() as unit:
+        provenance = _provenance(unit)
+        instrument = unit.market.instruments()[0]
+        return RunReport(
+            provenance=provenance,
+            instrument=instrument,
+            account=_account(unit, instrument),
+            equity=reading.equity_curve(unit),
+            prices=reading.price_track(unit, instrument.symbol),
+            regimes=reading.regime_track(unit, instrument.symbol),
+            fills=reading.fills(unit),
+            cycles=reading.cycle_rows(unit),
+            epochs=reading.epoch_rows(unit),
+            cohort=_cohort(unit),
+            orders={str(state): count for state, count in reading.orders_by_state(unit).items()},
+            rejects=_codes(reason for reason, count in reading.rejects(unit).items() for _ in range(count)),
+            reasons=_codes(reason for decision in reading.decisions(unit) for reason in decision.reasons),
+            event_counts=reading.event_counts(unit),
+            events=reading.events(unit, EVENTS_SHOWN),
+            tasks=reading.tasks_done(unit),
+            wall_s=wall_s,
+        )
+
+
+def _provenance(unit: Unit) -> Provenance:
+    replay = unit.control.replay()
+    if replay is None:
+        raise StateError("this database holds no replay yet: start one with `trisagion run`")
+    return Provenance(
+        dataset=replay.dataset,
+        digest=replay.digest,
+        seed=replay.seed,
+        settings_digest=replay.settings_digest,
+        start_ns=replay.start_ns,
+        end_ns=replay.end_ns,
+        now_ns=max(replay.now_ns, replay.start_ns),
+        finished=replay.finished,
+    )
+
+
+def _account(unit: Unit, instrument: Instrument) -> AccountTotals:
+    """Mark the ledger as it is now at the latest sampled price: a fill may be younger than the latest equity sample."""
+    position = unit.ledger.position(instrument.symbol)
+    sample = unit.ledger.last_equity()
+    with localcontext(WIDE):
+        equity = unit.ledger.cash()
+        if sample is not None:
+            equity += round_money(notional(sample.price, position.qty, instrument.multiplier))
+    return AccountTotals(
+        start_equity=Money(unit.session.scalar(_OPENING)),
+        equity=Money(equity),
+        realised=position.realised,
+        fees=position.fees,
+        qty=position.qty,
+        cost=position.cost,
+        mark=None if sample is None else sample.price,
+    )
+
+
+def _cohort(unit: Unit) -> CohortOutcome:
+    """Join the ends in the run table with the present of those that live; arrays are in order of birth.
+
+    Notes
+    -----
+    Every trade of a run has the notional ``start · pos_weight · pos_scaler / balance_divisor`` (domain, section 3, step
+    9), so that its turnover over its start balance is the number of its trades times the rest of that product. All runs
+    of a replay start with the same balance. A run whose checkpoint is not written yet has not traded yet.
+    """
+    shards = [from_bytes(row.state) for row in unit.cohort.shards()]
+    start = next((float(shard.state["start"][0]) for shard in shards if len(shard.run_ids)), 1.0)
+    present = {
+        run_id: _Present(float(pnl), int(trades), bool(alive))
+        for shard in shards
+        for run_id, pnl, trades, alive in zip(
+            shard.run_ids, shard.state["live_pnl"], shard.state["trades"], shard.alive, strict=True
+        )
+    }
+    per_trade = {run_id: _notional_share(params) for run_id, params in unit.session.rows(_PARAMS)}
+    runs = reading.runs(unit)
+    states = [
+        _Present(run.pnl, run.trades or 0, alive=False)
+        if run.pnl is not None
+        else present.get(run.run_id, _Present(0.0, 0, alive=True))
+        for run in runs
+    ]
+    shares = np.array([per_trade[run.run_id] for run in runs], dtype=np.float64)
+    return CohortOutcome(
+        profit=np.array([state.pnl for state in states], dtype=np.float64) / start,
+        turnover=np.array([state.trades for state in states], dtype=np.float64) * shares,
+        alive=np.array([state.alive for state in states], dtype=np.bool_),
+        cloned=np.array([run.parent is not None for run in runs], dtype=np.bool_),
+    )
+
+
+def _notional_share(params: str) -> float:
+    values = json.loads(params)
+    return float(values["pos_weight"] * values["pos_scaler"] / values["balance_divisor"])
+
+
+def _codes(reasons: Iterable[str]) -> dict[str, int]:
+    """Count reasons by their code, the word before the colon, the commonest first."""
+    counts = Counter(reason.partition(":")[0] for reason in reasons)
+    return dict(sorted(counts.items(), key=lambda item: (-item[1], item[0])))

@@ -1,0 +1,307 @@
+"""The tables of `init/*.sql` as SQLAlchemy Core sees them. The SQL is the truth; a test holds this file against it.
+
+There are no foreign keys. What a venue reports is recorded even when it points at nothing we know, and a foreign key
+would make every insert lock its parent's row on MySQL.
+"""
+
+from typing import Any, Final
+
+import sqlalchemy as sa
+from sqlalchemy import Boolean, Column
+
+from trisagion.adapters.db.columns import BLOB, Exact, Id, Note, Real, Whole
+
+METADATA: Final = sa.MetaData()
+
+
+def _key(name: str, kind: sa.types.TypeEngine[Any]) -> "Column[Any]":
+    return Column(name, kind, primary_key=True, nullable=False, autoincrement=False)
+
+
+def _must(name: str, kind: sa.types.TypeEngine[Any]) -> "Column[Any]":
+    return Column(name, kind, nullable=False)
+
+
+def _may(name: str, kind: sa.types.TypeEngine[Any]) -> "Column[Any]":
+    return Column(name, kind, nullable=True)
+
+
+def _table(name: str, *parts: sa.schema.SchemaItem) -> sa.Table:
+    return sa.Table(name, METADATA, *parts, implicit_returning=False)
+
+
+def _seq() -> "Column[int]":
+    kind = sa.BigInteger().with_variant(sa.Integer(), "sqlite")
+    return Column("seq", kind, primary_key=True, nullable=False, autoincrement=True)
+
+
+instrument: Final = _table(
+    "instrument",
+    _key("symbol", Id(64)),
+    _must("venue", Id(64)),
+    _must("currency", Id(16)),
+    _must("tick_size", Exact()),
+    _must("lot_size", Exact()),
+    _must("multiplier", Exact()),
+    _must("leverage_max", Exact()),
+    _must("fee_rate", Exact()),
+)
+
+bar: Final = _table(
+    "bar",
+    _key("symbol", Id(64)),
+    _key("close_ns", Whole()),
+    _must("interval_ns", Whole()),
+    _must("open", Real()),
+    _must("high", Real()),
+    _must("low", Real()),
+    _must("close", Real()),
+    _must("volume", Real()),
+    _must("trades", Whole()),
+)
+
+market_step: Final = _table(
+    "market_step",
+    _key("symbol", Id(64)),
+    _key("at_ns", Whole()),
+    _must("last", Exact()),
+    _must("last_ns", Whole()),
+    _must("tick_ns", BLOB),
+    _must("tick_price", BLOB),
+)
+
+market_state: Final = _table(
+    "market_state",
+    _key("symbol", Id(64)),
+    _key("at_ns", Whole()),
+    _must("n", Whole()),
+    _must("regime", Id(16)),
+    _must("ts_ns", BLOB),
+    _must("price", BLOB),
+    _must("weight", BLOB),
+    _must("volatility", BLOB),
+    _must("entropy", BLOB),
+    _must("samples", BLOB),
+)
+
+epoch: Final = _table(
+    "epoch",
+    _key("number", Whole()),
+    _must("opened_ns", Whole()),
+    _may("closed_ns", Whole()),
+    _may("reason", Id(32)),
+    _may("baseline", Id(64)),
+)
+
+shard: Final = _table(
+    "shard",
+    _key("number", Whole()),
+    _must("symbol", Id(64)),
+    _must("epoch", Whole()),
+    _must("at_ns", Whole()),
+    _must("version", Whole()),
+    _must("state", BLOB),
+)
+
+shard_progress: Final = _table(
+    "shard_progress",
+    Column("shard", Whole(), nullable=False, autoincrement=False),
+    Column("at_ns", Whole(), nullable=False, autoincrement=False),
+    _must("alive", Whole()),
+    _must("in_market", Whole()),
+    _may("best_apr", Real()),
+    _may("median_apr", Real()),
+    sa.PrimaryKeyConstraint("at_ns", "shard"),
+)
+
+run: Final = _table(
+    "run",
+    _key("run_id", Id(64)),
+    _must("epoch", Whole()),
+    _must("shard", Whole()),
+    _must("symbol", Id(64)),
+    _may("parent", Id(64)),
+    _must("born_ns", Whole()),
+    _must("params", Note()),
+    _may("ended_ns", Whole()),
+    _may("reason", Id(32)),
+    _may("pnl", Real()),
+    _may("iterations", Whole()),
+    _may("trades", Whole()),
+    sa.Index("run_by_epoch", "epoch", "symbol"),
+)
+
+reconcile_cycle: Final = _table(
+    "reconcile_cycle",
+    _key("cycle_id", Id(64)),
+    _must("due_ns", Whole()),
+    _must("stage", Id(16)),
+    _may("outcome", Note()),
+    _must("version", Whole()),
+    sa.Index("reconcile_cycle_by_due", "due_ns"),
+    sa.Index("reconcile_cycle_by_stage", "stage", "due_ns"),
+)
+
+decision: Final = _table(
+    "decision",
+    _key("cycle_id", Id(64)),
+    _key("symbol", Id(64)),
+    _must("direction", Whole()),
+    _must("live_pnl", Real()),
+    _may("kelly_now", Real()),
+    _may("kelly_past", Real()),
+    _must("desired", Exact()),
+    _may("actual", Exact()),
+    _must("delta", Exact()),
+    _may("intent", Id(128)),
+    _must("reasons", Note()),
+)
+
+orders: Final = _table(
+    "orders",
+    _key("cl_ord_id", Id(64)),
+    _must("intent", Id(128)),
+    _must("cycle", Id(64)),
+    _must("attempt", Whole()),
+    _must("symbol", Id(64)),
+    _must("side", Id(8)),
+    _must("qty", Exact()),
+    _must("taker", Boolean()),
+    _must("state", Id(32)),
+    _must("created_ns", Whole()),
+    _must("updated_ns", Whole()),
+    _must("version", Whole()),
+    _may("price", Exact()),
+    _may("session", Id(128)),
+    _may("order_id", Id(128)),
+    _must("cum_qty", Exact()),
+    _must("avg_px", Exact()),
+    _may("cancel_reason", Note()),
+    _may("reason", Note()),
+    sa.Index("orders_by_intent", "intent", "attempt"),
+    sa.Index("orders_by_state", "state", "created_ns"),
+)
+
+execution: Final = _table(
+    "execution",
+    _key("venue", Id(64)),
+    _key("exec_id", Id(128)),
+    _must("cl_ord_id", Id(64)),
+    _must("order_id", Id(128)),
+    _must("exec_type", Id(32)),
+    _must("ord_status", Id(32)),
+    _must("symbol", Id(64)),
+    _must("side", Id(8)),
+    _must("last_qty", Exact()),
+    _may("last_px", Exact()),
+    _must("cum_qty", Exact()),
+    _must("leaves_qty", Exact()),
+    _must("avg_px", Exact()),
+    _must("fee", Exact()),
+    _may("liquidity", Id(8)),
+    _may("reason", Note()),
+    _must("unknown_order", Boolean()),
+    _must("happened_ns", Whole()),
+    _must("learned_ns", Whole()),
+    sa.Index("execution_by_order", "cl_ord_id"),
+)
+
+posting: Final = _table(
+    "posting",
+    _key("entry", Id(200)),
+    _key("line", Whole()),
+    _must("account", Id(16)),
+    _may("symbol", Id(64)),
+    _must("amount", Exact()),
+    _must("qty", Exact()),
+    _must("happened_ns", Whole()),
+    sa.Index("posting_by_account", "account"),
+)
+
+ledger_position: Final = _table(
+    "ledger_position",
+    _key("symbol", Id(64)),
+    _must("qty", Exact()),
+    _must("cost", Exact()),
+    _must("realised", Exact()),
+    _must("fees", Exact()),
+    _must("confirmed_ns", Whole()),
+)
+
+observation: Final = _table(
+    "observation",
+    Column("observer", Id(64), nullable=False),
+    Column("symbol", Id(64), nullable=False),
+    _must("qty", Exact()),
+    _must("at_ns", Whole()),
+    sa.PrimaryKeyConstraint("symbol", "observer"),
+)
+
+equity: Final = _table(
+    "equity",
+    _key("at_ns", Whole()),
+    _must("equity", Exact()),
+    _must("cash", Exact()),
+    _must("symbol", Id(64)),
+    _must("qty", Exact()),
+    _must("price", Exact()),
+)
+
+take_profit: Final = _table(
+    "take_profit",
+    _seq(),
+    _must("epoch", Whole()),
+    _must("step", Id(64)),
+    _must("at_ns", Whole()),
+    sa.UniqueConstraint("epoch", "step", name="take_profit_once"),
+)
+
+control: Final = _table(
+    "control",
+    _seq(),
+    _must("mode", Id(16)),
+    _must("operator", Id(128)),
+    _must("reason", Note()),
+    _must("set_ns", Whole()),
+)
+
+event: Final = _table(
+    "event",
+    _seq(),
+    _must("at_ns", Whole()),
+    _must("kind", Id(64)),
+    _must("subject", Id(200)),
+    _must("detail", Note()),
+)
+
+lease: Final = _table(
+    "lease",
+    _key("name", Id(128)),
+    _must("owner", Id(128)),
+    _must("token", Whole()),
+    _must("until_ms", Whole()),
+)
+
+replay: Final = _table(
+    "replay",
+    _key("id", Whole()),
+    _must("dataset", Id(128)),
+    _must("digest", Id(128)),
+    _must("seed", Whole()),
+    _must("settings_digest", Id(128)),
+    _must("start_ns", Whole()),
+    _must("end_ns", Whole()),
+    _must("now_ns", Whole()),
+    _must("speed", Real()),
+    _must("origin_ns", Whole()),
+    _must("finished", Boolean()),
+)
+
+process: Final = _table(
+    "process",
+    _key("name", Id(128)),
+    _must("pid", Whole()),
+    _must("wall_ns", Whole()),
+    _must("tasks", Whole()),
+    _must("rss_bytes", Whole()),
+)

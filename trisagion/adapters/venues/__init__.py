@@ -1,0 +1,1 @@
+"""Drivers of the venues that orders go to."""

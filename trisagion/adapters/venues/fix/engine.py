@@ -1,0 +1,173 @@
+"""What both ends of a session share: the directory they keep, messages as plain values, the edge where exceptions end.
+
+The QuickFIX file store is flushed at each message but never synced: it survives the death of the process, not of the
+machine. After a power loss treat it as suspect and reconcile before trading.
+"""
+
+import fcntl
+import gzip
+import os
+import shutil
+import sys
+import time
+import traceback
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from importlib import resources
+from pathlib import Path
+from typing import Any, Final
+
+import quickfix as fix
+
+from trisagion.errors import OurMistake, StateError, VenueMistake
+from trisagion.gateway.words import Fields
+
+BEGIN_STRING: Final = "FIX.4.4"
+SOH: Final = "\x01"
+
+EXIT_UNPROCESSED: Final = 70
+"""sysexits.h EX_SOFTWARE: a message could not be processed; once we are started again, the peer sends it again."""
+
+LOG_BYTES_MAX: Final = 16 * 2**20
+"""The raw message log is moved aside at this size, over the one moved before: twice this is the most it takes."""
+
+LOGOUT_S_MAX: Final = 2.0
+LOGOUT_POLL_S: Final = 0.002
+
+FAIL_CLOSED: Final = {
+    # A reset would drop what the venue did while we were away: measured, two of two fills lost.
+    "ResetOnLogon": "N",
+    "ResetOnLogout": "N",
+    "ResetOnDisconnect": "N",
+    "PersistMessages": "Y",
+    "NonStopSession": "Y",
+    "UseDataDictionary": "Y",
+    "ValidateFieldsOutOfOrder": "Y",
+    "ValidateFieldsHaveValues": "Y",
+    "ValidateUserDefinedFields": "Y",
+    "CheckLatency": "Y",
+    "MaxLatency": "120",
+    "SocketNodelay": "Y",
+}
+"""Settings of every session; none is the user's to choose."""
+
+
+class Store:
+    """A session's directory: sequence numbers and messages, the dictionary, the raw log. One process may have it."""
+
+    def __init__(self, directory: Path) -> None:
+        directory.mkdir(parents=True, exist_ok=True)
+        self.directory = directory
+        self.dictionary_path = directory / "FIX44.xml"
+        self._lock = (directory / "lock").open("w")
+        try:
+            fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            self._lock.close()
+            raise StateError(f"{directory}: another process has this session; one session has one owner") from None
+        packed = resources.files("trisagion.adapters.venues.fix").joinpath("FIX44.xml.gz").read_bytes()
+        fresh = self.dictionary_path.with_suffix(".new")
+        fresh.write_bytes(gzip.decompress(packed))
+        fresh.replace(self.dictionary_path)
+        # Read as a value, not shared with the engine, which reads its own.
+        self.dictionary: Any = fix.DataDictionary(str(self.dictionary_path))
+
+    def settings(self, sender: str, target: str, own: Mapping[str, str]) -> Any:
+        """Write the engine's settings file and read it."""
+        default = {
+            **FAIL_CLOSED,
+            "DataDictionary": str(self.dictionary_path),
+            "FileStorePath": str(self.directory),
+            "FileLogPath": str(self.directory / "log"),
+            **own,
+        }
+        session = {"BeginString": BEGIN_STRING, "SenderCompID": sender, "TargetCompID": target}
+        lines = ["[DEFAULT]", *_assignments(default), "[SESSION]", *_assignments(session), ""]
+        path = self.directory / "session.cfg"
+        path.write_text("\n".join(lines))
+        return fix.SessionSettings(str(path))
+
+    def bound_log(self) -> None:
+        """Move a raw log aside that has reached its bound. The engine appends: it goes on in the emptied file."""
+        for path in (self.directory / "log").glob("*.current.log"):
+            if path.stat().st_size >= LOG_BYTES_MAX:
+                shutil.copyfile(path, path.with_suffix(".previous"))
+                os.truncate(path, 0)
+
+    def close(self) -> None:
+        """Give the directory back."""
+        self._lock.close()
+
+
+class Connection:
+    """A QuickFIX initiator or acceptor with all that it points to.
+
+    The engine keeps bare pointers and its objects may not outlive each other at will: a second one of the same
+    session while the first still exists, or a store factory gone before its engine, ends in a segmentation fault. An
+    acceptor is not stopped at all: its `stop` takes the sockets from under its own thread (quickfix#740; measured: one
+    of six stops was a segmentation fault). It ends with its process, after `log_out`.
+    """
+
+    def __init__(self, kind: Any, application: Any, settings: Any) -> None:
+        self._application = application
+        self._settings = settings
+        self._stores = fix.FileStoreFactory(settings)
+        self._logs = fix.FileLogFactory(settings)
+        self._engine = kind(application, self._stores, settings, self._logs)
+
+    def start(self) -> None:
+        """Start the engine's thread."""
+        self._engine.start()
+
+    def stop(self) -> None:
+        """Wait for the engine's thread to end and let the engine go before what it points to."""
+        self._engine.stop()
+        del self._engine
+
+
+def log_out(session_id: Any) -> None:
+    """Say goodbye and wait, not for ever, until the peer has."""
+    session = fix.Session.lookupSession(session_id)
+    deadline = time.monotonic() + LOGOUT_S_MAX
+    if session is not None and session.isLoggedOn():
+        session.logout()
+        while session.isLoggedOn() and time.monotonic() < deadline:
+            time.sleep(LOGOUT_POLL_S)
+
+
+def encode(fields: Fields, dictionary: Any) -> Any:
+    """Make the engine's message; the dictionary tells it which fields form a group."""
+    # The parser drops a group that no field follows: a trailer ends it; the engine writes the true checksum.
+    pairs = {8: BEGIN_STRING, **fields, 10: "000"}
+    text = "".join(f"{int(tag)}={value}{SOH}" for tag, value in pairs.items())
+    if text.count(SOH) != len(pairs):
+        raise OurMistake(f"FIX message 35={fields.get(35)}: a value contains the field separator")
+    return fix.Message(text, dictionary, False)
+
+
+def decode(message: Any) -> dict[int, str]:
+    """Read the engine's message as tags and texts; a repeated tag has no place in the messages we speak."""
+    text: str = message.toString()
+    pairs = [pair.partition("=") for pair in text.split(SOH)[:-1]]
+    fields = {int(tag): value for tag, _, value in pairs if tag.isdecimal()}
+    if len(fields) != len(pairs):
+        raise VenueMistake(f"FIX message {text.replace(SOH, '|')}: expected each tag once")
+    return fields
+
+
+@contextmanager
+def edge() -> Iterator[None]:
+    """Run what the engine calls: an exception ends the process before the engine can take the message for processed."""
+    try:
+        yield
+    except BaseException:  # noqa: BLE001 - the outermost edge of a session
+        traceback.print_exc()
+        sys.stderr.flush()
+        os._exit(EXIT_UNPROCESSED)
+
+
+def _assignments(pairs: Mapping[str, str]) -> list[str]:
+    for name, value in pairs.items():
+        if not value or not value.isprintable():
+            raise StateError(f"FIX setting {name}: expected printable text, found {value!r}")
+    return [f"{name}={value}" for name, value in pairs.items()]

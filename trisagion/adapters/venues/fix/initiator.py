@@ -1,0 +1,237 @@
+"""Our side of a FIX session: sends what it is told to, once, and hands up what it hears, in order.
+
+The engine's promises are not ours, and are taken back where they differ:
+
+* `sendToTarget` says True while the session is down and sends the message at the next logon, be it hours later. Here a
+  send while logged off is refused, and a message that did not get through is never sent again (`DoNotSend`): what
+  became of it is asked after logon by whoever sent it.
+* A report counts as heard only when the sink is done with it. If the sink raises, the process ends at once, the
+  sequence number stays, and the venue sends the report again to the next process.
+* A session reject (35=3) or business reject (35=j) of an order or cancel comes up as doubt about that order.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+import quickfix as fix
+
+from trisagion.adapters.venues.fix.engine import BEGIN_STRING, Connection, Store, decode, edge, encode, log_out
+from trisagion.errors import OurMistake, VenueMistake
+from trisagion.gateway.reports import doubt, positions_expected, read_positions, read_report
+from trisagion.gateway.requests import cancel_request, new_order, positions_request, status_request
+from trisagion.gateway.words import (
+    BUSINESS_MESSAGE_REJECT,
+    EXECUTION_REPORT,
+    ORDER_CANCEL_REJECT,
+    POSITION_REPORT,
+    REJECT,
+    Fields,
+    Tag,
+    instant,
+    text,
+)
+from trisagion.ids import ClOrdId
+from trisagion.orders.types import Order, PositionReport
+from trisagion.ports import ReportSink
+
+REMEMBERED_MAX: Final = 1024
+"""Messages that a reject can be traced back to; questions for positions that wait for the rest of their answer."""
+
+
+@dataclass(frozen=True, slots=True)
+class FixConfig:
+    """Where a session goes, who we are there, and where it keeps its numbers. `account` goes into Account(1)."""
+
+    host: str
+    port: int
+    sender: str
+    target: str
+    account: str
+    store_dir: Path
+    heartbeat_s: int = 10
+    reconnect_s: int = 1
+
+
+class FixSession:
+    """A FIX 4.4 initiator; implements `ports.VenueSession`. One process, one session, one of these."""
+
+    def __init__(self, config: FixConfig, sink: ReportSink, venue: str) -> None:
+        self._config = config
+        self._sink = sink
+        self._venue = venue
+        self._id = fix.SessionID(BEGIN_STRING, config.sender, config.target)
+        self._sent: dict[str, tuple[ClOrdId, int]] = {}
+        self._asked: dict[str, tuple[int, list[PositionReport]]] = {}
+        self._store: Store | None = None
+        self._connection: Connection | None = None
+
+    def start(self) -> None:
+        """Open the store and connect, again and again until `stop`; returns at once."""
+        if self._store is not None:
+            raise OurMistake("the session was started twice")
+        config = self._config
+        self._store = Store(config.store_dir)
+        settings = self._store.settings(
+            config.sender,
+            config.target,
+            {
+                "ConnectionType": "initiator",
+                "SocketConnectHost": config.host,
+                "SocketConnectPort": str(config.port),
+                "HeartBtInt": str(config.heartbeat_s),
+                "ReconnectInterval": str(config.reconnect_s),
+            },
+        )
+        self._connection = Connection(fix.SocketInitiator, _Application(self), settings)
+        self._connection.start()
+
+    def stop(self) -> None:
+        """Log out and disconnect. Not to be called from within the sink."""
+        if self._connection is not None:
+            log_out(self._id)
+            self._connection.stop()
+            self._connection = None
+        if self._store is not None:
+            self._store.close()
+            self._store = None
+
+    def logged_on(self) -> bool:
+        """Tell whether a message would be sent now."""
+        session = fix.Session.lookupSession(self._id) if self._store is not None else None
+        return session is not None and bool(session.isLoggedOn())
+
+    def send_new(self, order: Order, now_ns: int) -> bool:
+        """Send a NewOrderSingle."""
+        return self._send(new_order(order, account=self._config.account, now_ns=now_ns))
+
+    def send_cancel(self, order: Order, now_ns: int) -> bool:
+        """Send an OrderCancelRequest."""
+        return self._send(cancel_request(order, account=self._config.account, now_ns=now_ns))
+
+    def ask_status(self, order: Order, now_ns: int) -> bool:
+        """Send an OrderStatusRequest."""
+        return self._send(status_request(order, account=self._config.account))
+
+    def ask_positions(self, request_id: str, now_ns: int) -> bool:
+        """Send a RequestForPositions; only answers to questions of this process are handed up."""
+        _remember(self._asked, request_id, (now_ns, []))
+        return self._send(positions_request(request_id, account=self._config.account, now_ns=now_ns))
+
+    def _send(self, fields: Fields) -> bool:
+        if self._store is None or not self.logged_on():
+            return False
+        return bool(fix.Session.sendToTarget(encode(fields, self._store.dictionary), self._id))
+
+    def on_sending(self, fields: Fields) -> None:
+        """Remember which order a message is about, before it leaves."""
+        order = fields.get(Tag.ORIG_CL_ORD_ID, fields.get(Tag.CL_ORD_ID))
+        if order is not None and Tag.TRANSACT_TIME in fields:
+            _remember(self._sent, fields[Tag.MSG_SEQ_NUM], (ClOrdId(order), instant(fields, Tag.TRANSACT_TIME)))
+
+    def on_message(self, fields: Fields) -> bool:
+        """Hand a message up; False when it is of no kind that we know."""
+        handlers: dict[str, Callable[[Fields], None]] = {
+            EXECUTION_REPORT: self._on_report,
+            ORDER_CANCEL_REJECT: self._on_report,
+            POSITION_REPORT: self._on_position,
+            BUSINESS_MESSAGE_REJECT: self._on_reject,
+            REJECT: self._on_reject,
+        }
+        handler = handlers.get(text(fields, Tag.MSG_TYPE))
+        if handler is not None:
+            handler(fields)
+        return handler is not None
+
+    def on_logon(self) -> None:
+        """Say that the session is up."""
+        self._sink.on_logon()
+
+    def on_logout(self) -> None:
+        """Say that the session is down."""
+        self._sink.on_logout()
+
+    def on_admin(self) -> None:
+        """Use the engine's own pulse to look after the log."""
+        if self._store is not None:
+            self._store.bound_log()
+
+    def _on_report(self, fields: Fields) -> None:
+        self._sink.on_report(read_report(fields, venue=self._venue))
+
+    def _on_position(self, fields: Fields) -> None:
+        request_id = text(fields, Tag.POS_REQ_ID)
+        if request_id not in self._asked:
+            return
+        asked_ns, reports = self._asked[request_id]
+        reports.append(read_positions(fields, venue=self._venue, asked_ns=asked_ns))
+        if len(reports) < positions_expected(fields):
+            return
+        if len({report.symbol for report in reports}) != len(reports):
+            raise VenueMistake(f"positions {request_id}: expected each symbol once, found {reports}")
+        del self._asked[request_id]
+        self._sink.on_positions(tuple(reports))
+
+    def _on_reject(self, fields: Fields) -> None:
+        sent = self._sent.get(fields.get(Tag.REF_SEQ_NUM, ""))
+        if sent is not None:
+            order, happened_ns = sent
+            reason = f"REJECTED_MESSAGE: 35={fields[Tag.MSG_TYPE]} {fields.get(Tag.TEXT, '')}".rstrip()
+            self._sink.on_report(doubt(order, venue=self._venue, reason=reason, happened_ns=happened_ns))
+
+
+class _Application(fix.Application):  # type: ignore[misc]
+    """The engine's callbacks; it runs them on its own thread, one at a time for a session."""
+
+    def __init__(self, session: FixSession) -> None:
+        super().__init__()
+        self._session = session
+
+    def onCreate(self, session_id: Any) -> None:  # noqa: N802
+        """Nothing to prepare."""
+
+    def onLogon(self, _: Any) -> None:  # noqa: N802
+        """Tell the session."""
+        with edge():
+            self._session.on_logon()
+
+    def onLogout(self, _: Any) -> None:  # noqa: N802
+        """Tell the session."""
+        with edge():
+            self._session.on_logout()
+
+    def toAdmin(self, message: Any, _: Any) -> None:  # noqa: N802
+        """Runs at each heartbeat."""
+        with edge():
+            self._session.on_admin()
+
+    def fromAdmin(self, message: Any, _: Any) -> None:  # noqa: N802
+        """Hand up a session reject."""
+        with edge():
+            fields = decode(message)
+            if fields[Tag.MSG_TYPE] == REJECT:
+                self._session.on_message(fields)
+
+    def toApp(self, message: Any, _: Any) -> None:  # noqa: N802
+        """Stop what would go out a second time; the engine fills the gap."""
+        with edge():
+            fields = decode(message)
+            again = fields.get(Tag.POSS_DUP_FLAG) == "Y"
+            if not again:
+                self._session.on_sending(fields)
+        if again:
+            raise fix.DoNotSend
+
+    def fromApp(self, message: Any, _: Any) -> None:  # noqa: N802
+        """Hand up a message; the engine tells the peer about one that we do not know."""
+        with edge():
+            known = self._session.on_message(decode(message))
+        if not known:
+            raise fix.UnsupportedMessageType
+
+
+def _remember(memory: dict[str, Any], key: str, value: object) -> None:
+    memory[key] = value
+    while len(memory) > REMEMBERED_MAX:
+        memory.pop(next(iter(memory)), None)

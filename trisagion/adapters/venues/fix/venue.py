@@ -1,0 +1,233 @@
+"""The bundled venue as a process: a FIX 4.4 acceptor before the matching engine, with a journal behind it.
+
+    python -m trisagion.adapters.venues.fix.venue --data-spec JSON --port N --control SOCKET --store DIR
+
+Time does not pass here by itself: the control socket's `play` moves it. Orders arrive at their TransactTime.
+
+Every command that changes the venue is in the journal before it is applied, and the venue is a function of its journal:
+killed at any moment, it comes back with the same book and the same ExecIDs. The reports of the last command are sent
+again at each start, for the end may have come between journal and socket; a counterparty knows an ExecID it has seen.
+Reports made while nobody is logged on wait in the FIX store and go out at the next logon.
+
+QuickFIX acceptors listen on all interfaces and have no setting for it: firewall the port on a machine that others
+reach. One session is served; other CompIDs are turned away by the engine.
+"""
+
+import argparse
+import json
+import os
+import signal
+import socketserver
+import sys
+import threading
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, Final, NoReturn
+
+import quickfix as fix
+
+from trisagion.adapters.files import DataSpec, load
+from trisagion.adapters.venues.fix.engine import BEGIN_STRING, Connection, Store, decode, edge, encode, log_out
+from trisagion.adapters.venues.fix.journal import Journal
+from trisagion.errors import ConfigError, StateError, TrisagionError
+from trisagion.gateway.words import Fields
+from trisagion.simulate.venue import SimulatedVenue
+
+LINE_BYTES_MAX: Final = 4096
+"""The longest request on the control socket."""
+
+SOCKET_PATH_MAX: Final = 107
+"""Bytes of a unix socket's path, after Linux sockaddr_un."""
+
+
+class Host:
+    """The venue, its journal and its FIX session; one command at a time."""
+
+    def __init__(self, venue: SimulatedVenue, journal: Journal, store: Store, session_id: Any) -> None:
+        self._venue = venue
+        self._journal = journal
+        self._store = store
+        self._session_id = session_id
+        self._lock = threading.Lock()
+
+    def restore(self) -> None:
+        """Apply the journal, and send the reports of its last command again."""
+        replies: Sequence[Fields] = ()
+        for command in self._journal.commands:
+            replies = self._apply(command)
+        self._send(replies)
+
+    def receive(self, fields: Fields) -> None:
+        """Answer a message of the session."""
+        with self._lock:
+            if self._venue.changes(fields):
+                command = {"message": {str(int(tag)): value for tag, value in fields.items()}}
+                self._journal.append(command)
+                self._send(self._apply(command))
+            else:
+                self._send(self._venue.answer(fields))
+
+    def play(self, until_ns: int) -> Mapping[str, object]:
+        """Move time forward, and say how far it came."""
+        with self._lock:
+            if until_ns > self._venue.played_ns:
+                command = {"play": until_ns}
+                self._journal.append(command)
+                self._send(self._apply(command))
+            return {
+                "played_ns": self._venue.played_ns,
+                "executions": self._venue.executions,
+                "working": self._venue.working,
+            }
+
+    def status(self) -> Mapping[str, object]:
+        """Return the venue's books."""
+        with self._lock:
+            return self._venue.snapshot()
+
+    def pulse(self) -> None:
+        """Look after the log; runs at each heartbeat."""
+        self._store.bound_log()
+
+    def _apply(self, command: Mapping[str, Any]) -> Sequence[Fields]:
+        if "play" in command:
+            return self._venue.play(command["play"])
+        return self._venue.answer({int(tag): value for tag, value in command["message"].items()})
+
+    def _send(self, replies: Sequence[Fields]) -> None:
+        for reply in replies:
+            fix.Session.sendToTarget(encode(reply, self._store.dictionary), self._session_id)
+
+
+class _Application(fix.Application):  # type: ignore[misc]
+    """The engine's callbacks."""
+
+    def __init__(self, host: Host) -> None:
+        super().__init__()
+        self._host = host
+
+    def onCreate(self, session_id: Any) -> None:  # noqa: N802
+        """Nothing to prepare."""
+
+    def onLogon(self, session_id: Any) -> None:  # noqa: N802
+        """Nothing to say first."""
+
+    def onLogout(self, session_id: Any) -> None:  # noqa: N802
+        """Orders stay when the session goes."""
+
+    def toAdmin(self, message: Any, session_id: Any) -> None:  # noqa: N802
+        """Runs at each heartbeat."""
+        with edge():
+            self._host.pulse()
+
+    def fromAdmin(self, message: Any, session_id: Any) -> None:  # noqa: N802
+        """The engine keeps the session."""
+
+    def toApp(self, message: Any, session_id: Any) -> None:  # noqa: N802
+        """Reports go out as often as they are asked for."""
+
+    def fromApp(self, message: Any, session_id: Any) -> None:  # noqa: N802
+        """Answer; a failure ends the process with the message unprocessed."""
+        with edge():
+            self._host.receive(decode(message))
+
+
+class _Control(socketserver.ThreadingUnixStreamServer):
+    daemon_threads = True
+
+    def __init__(self, path: Path, host: Host, stop: threading.Event) -> None:
+        self.host = host
+        self.stop = stop
+        super().__init__(str(path), _ControlRequest)
+        path.chmod(0o600)
+
+
+class _ControlRequest(socketserver.StreamRequestHandler):
+    """Requests of one connection, a line each."""
+
+    server: _Control
+
+    def handle(self) -> None:
+        """Answer until the other side has had enough."""
+        while line := self.rfile.readline(LINE_BYTES_MAX):
+            with edge():
+                answer = self._answer(line)
+            self.wfile.write(json.dumps(answer).encode() + b"\n")
+            if answer.get("stopping"):
+                self.server.stop.set()
+
+    def _answer(self, line: bytes) -> Mapping[str, object]:
+        try:
+            request = json.loads(line)
+            match request:
+                case {"op": "play", "until_ns": int(until_ns)}:
+                    return {"ok": True, **self.server.host.play(until_ns)}
+                case {"op": "status"}:
+                    return {"ok": True, **self.server.host.status()}
+                case {"op": "stop"}:
+                    return {"ok": True, "stopping": True}
+        except ValueError as error:
+            return {"ok": False, "error": f"expected a line of JSON: {error}"}
+        return {"ok": False, "error": f"expected play with until_ns, status or stop, found {request!r}"}
+
+
+def run(arguments: argparse.Namespace, stop: threading.Event) -> NoReturn:
+    """Serve until `stop` is set, and end the process.
+
+    From within and not by `sys.exit`: an interpreter on its way down takes the engine apart in an order that the engine
+    does not survive.
+    """
+    if len(str(arguments.control).encode()) > SOCKET_PATH_MAX:
+        raise ConfigError(f"--control {arguments.control}: a socket's path has at most {SOCKET_PATH_MAX} bytes")
+    store = Store(arguments.store)
+    subject = f"{arguments.data_spec} {arguments.sender} {arguments.target}"
+    journal = Journal(arguments.store / "journal.jsonl", subject)
+    venue = SimulatedVenue([load(DataSpec.from_json(arguments.data_spec))])
+    settings = store.settings(
+        arguments.sender,
+        arguments.target,
+        {"ConnectionType": "acceptor", "SocketAcceptPort": str(arguments.port)},
+    )
+    session_id = fix.SessionID(BEGIN_STRING, arguments.sender, arguments.target)
+    host = Host(venue, journal, store, session_id)
+    acceptor = Connection(fix.SocketAcceptor, _Application(host), settings)
+    try:
+        host.restore()
+        acceptor.start()
+        # Whoever made the socket that may lie there had the store's lock, and has it no more.
+        arguments.control.unlink(missing_ok=True)
+        with _Control(arguments.control, host, stop) as control:
+            threading.Thread(target=control.serve_forever, name="control", daemon=True).start()
+            stop.wait()
+            control.shutdown()
+        arguments.control.unlink(missing_ok=True)
+    except fix.RuntimeError as error:
+        raise StateError(f"port {arguments.port} cannot be listened to; is it in use? ({error})") from None
+    log_out(session_id)
+    os._exit(0)
+
+
+def main(argv: Sequence[str] | None = None) -> NoReturn:
+    """Run the venue until it is told to stop, and end the process."""
+    parser = argparse.ArgumentParser(
+        prog="python -m trisagion.adapters.venues.fix.venue", description="The bundled venue."
+    )
+    parser.add_argument("--data-spec", required=True, help="the tape, as DataSpec JSON")
+    parser.add_argument("--port", type=int, required=True)
+    parser.add_argument("--control", type=Path, required=True, help="path of the control socket to make")
+    parser.add_argument("--store", type=Path, required=True, help="directory of journal and session")
+    parser.add_argument("--sender", default="SIM", help="our CompID")
+    parser.add_argument("--target", default="TRISAGION", help="the CompID that may log on")
+    arguments = parser.parse_args(argv)
+    stop = threading.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda *_: stop.set())
+    try:
+        run(arguments, stop)
+    except TrisagionError as error:
+        print(f"venue: {error}", file=sys.stderr, flush=True)
+        os._exit(error.exit_code)
+
+
+if __name__ == "__main__":
+    main()

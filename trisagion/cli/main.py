@@ -1,0 +1,90 @@
+"""The door of the console: one table of commands, and what becomes of errors.
+
+A command's module is imported only when it is called, so `--help` stays quick. A module offers `command`, a function
+with Typer parameters, or `app`, a Typer group of several.
+"""
+
+import sys
+from importlib import import_module
+from typing import Annotated, Final
+
+import typer
+
+from trisagion import __version__
+from trisagion.errors import TrisagionError
+
+COMMANDS: Final = {
+    "run": ("trisagion.cli.run", "Run the platform: venue, cohort, reconciliation, orders and ledger."),
+    "report": ("trisagion.cli.report", "Write the report of a run."),
+    "kill": ("trisagion.cli.kill", "Set the control mode: pause, reduce, emergency, or back to normal."),
+    "data": ("trisagion.cli.data", "Check market data before it is used."),
+    "config": ("trisagion.cli.config", "Show, check or write the configuration."),
+    "doctor": ("trisagion.cli.doctor", "Tell whether this machine can run the platform."),
+    "worker": ("trisagion.cli.worker", "Run one worker process of a fleet."),
+    "venue": ("trisagion.cli.venue", "Run the bundled FIX venue by itself."),
+}
+"""Name → module, help line."""
+
+INTERRUPTED: Final = 130
+"""The shell's code for an end by Ctrl-C: 128 + SIGINT."""
+
+
+def main() -> None:
+    """Run the command that the arguments name; a user's mistake is one sentence and an exit code, never a traceback."""
+    refuse_optimised()
+    try:
+        _app(sys.argv[1:])(prog_name="trisagion")
+    except TrisagionError as error:
+        print(error, file=sys.stderr)
+        sys.exit(error.exit_code)
+    except KeyboardInterrupt:
+        sys.exit(INTERRUPTED)
+
+
+def refuse_optimised() -> None:
+    """End the process under `python -O`: the asserts it removes guard money."""
+    if not __debug__:
+        sys.exit("trisagion does not run under python -O or PYTHONOPTIMIZE: its asserts are part of its safety")
+
+
+def _app(arguments: list[str]) -> typer.Typer:
+    """Build the command tree, with the one command that is called for loaded, the others as names and help lines."""
+    app = typer.Typer(
+        no_args_is_help=True,
+        add_completion=False,
+        pretty_exceptions_enable=False,
+        context_settings={"help_option_names": ["-h", "--help"]},
+    )
+    app.callback()(_root)
+    called = next((argument for argument in arguments if not argument.startswith("-")), None)
+    for name, (module, line) in COMMANDS.items():
+        loaded = import_module(module) if name == called else None
+        if loaded is None:
+            app.command(name, help=line)(_not_loaded)
+        elif hasattr(loaded, "app"):
+            app.add_typer(loaded.app, name=name, help=line)
+        else:
+            app.command(name, help=line)(loaded.command)
+    return app
+
+
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        print(f"trisagion {__version__}")
+        raise typer.Exit
+
+
+def _root(
+    _version: Annotated[
+        bool, typer.Option("--version", help="Print the version and exit.", is_eager=True, callback=_print_version)
+    ] = False,
+) -> None:
+    """Trade through a live cohort: thousands of virtual traders decide, one gateway sends the orders."""
+
+
+def _not_loaded() -> None:
+    raise AssertionError("a command that was not named was called")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,56 @@
+"""`trisagion report`: write the tear sheet of a run, finished or running, and print its summary."""
+
+import json
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from trisagion.cli.rundir import SETTINGS, latest_run, state_of
+from trisagion.errors import StateError
+
+REPORT = "report.html"
+
+
+def command(
+    state: Annotated[Path | None, typer.Option(help="The state directory.")] = None,
+    run: Annotated[str | None, typer.Option(help="A run's name; the newest when left out.")] = None,
+    out: Annotated[
+        Path | None, typer.Option(help="Where to write the page; report.html of the run when left out.")
+    ] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="For machines: the summary with every digit.")] = False,
+) -> None:
+    """Write the report of a run."""
+    from trisagion.adapters.db.engine import open_database
+    from trisagion.adapters.db.report_source import collect
+    from trisagion.reports.tearsheet import render, summary_json, summary_text
+    from trisagion.settings import load
+
+    home = _run_directory(state_of(state), run)
+    database = open_database(load(home / SETTINGS, {}, {}).database.url)
+    try:
+        report = collect(database)
+    finally:
+        database.close()
+    page = (out or home / REPORT).resolve()
+    try:
+        page.write_text(render(report), encoding="utf-8")
+    except OSError as error:
+        raise StateError(
+            f"{page}: the report cannot be written ({error.strerror}); name another file with --out"
+        ) from None
+    if as_json:
+        print(json.dumps({**summary_json(report), "report": str(page)}, ensure_ascii=False, allow_nan=False))
+        return
+    print(summary_text(report))
+    print(f"report    {page}")
+
+
+def _run_directory(state: Path, run: str | None) -> Path:
+    if run is None:
+        return latest_run(state)
+    home = state / "runs" / run
+    if not home.is_dir():
+        known = sorted(entry.name for entry in (state / "runs").glob("*")) or ["none"]
+        raise StateError(f"{home}: there is no such run; there are: {', '.join(known)}")
+    return home

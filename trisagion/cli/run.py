@@ -1,0 +1,298 @@
+"""`trisagion run`: start the whole platform on this machine, show it, and stop it in order.
+
+The supervisor starts a broker, the bundled FIX venue, Celery workers, the session's owner and the replay driver (and beat when the
+replay is paced), each as a process of its own, restarts what dies, and draws what the database says. It decides nothing.
+"""
+
+import json
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from types import FrameType
+from typing import Annotated, Final
+
+import typer
+
+from trisagion.adapters.files import DataSpec
+from trisagion.adapters.processes import Child, Children, tail
+from trisagion.adapters.servers import mariadb, redis
+from trisagion.cli import rundir
+from trisagion.cli.config import overrides, to_toml
+from trisagion.cli.console import Console
+from trisagion.cli.worker import worker_argv
+from trisagion.errors import ConfigError, StateError, TrisagionError
+from trisagion.settings import Settings, load, to_environment
+
+LOOK_S: Final = 0.2
+STOP_S_MAX: Final = 45.0
+"""How long a stop may take to cancel all orders and have it confirmed before the processes are ended regardless."""
+
+EXIT_INTERRUPTED: Final = 130
+EXIT_KILLED: Final = 3
+
+
+@dataclass(slots=True)
+class Supervisor:
+    """One platform on one machine, from start to stop."""
+
+    settings: Settings
+    run: Path
+    sockets: Path
+    spec: DataSpec
+    operator: tuple[str, str] | None = None
+    children: Children = field(default_factory=Children)
+    interrupts: int = 0
+
+    def start(self) -> None:
+        """Start every process; none waits for another, each asks until what it needs is there."""
+        python = sys.executable
+        env = self._environment()
+        fix = self.settings.fix
+        self._child(
+            "venue",
+            [
+                *(python, "-m", "trisagion.adapters.venues.fix.venue"),
+                *("--data-spec", self.spec.to_json(), "--port", str(fix.port), "--control", str(self._control)),
+                *("--store", str(self.run / "venue"), "--sender", fix.target, "--target", fix.sender),
+            ],
+            env,
+        )
+        self._child("session", worker_argv("session", "session", fix.target), env)
+        for number in range(1, self.settings.fleet.cohort_workers + 1):
+            self._child(f"cohort{number}", worker_argv("cohort", f"cohort{number}", fix.target), env)
+        self._child("desk", worker_argv("desk", "desk", fix.target), env)
+        if self.settings.replay.speed != "max":
+            scheduler = "workers.schedule.SlotScheduler"
+            schedule = str(self.run / "beat")
+            beat = [
+                python,
+                "-m",
+                "celery",
+                "-A",
+                "workers.worker",
+                "beat",
+                "-S",
+                scheduler,
+                "-s",
+                schedule,
+                "-l",
+                "WARNING",
+            ]
+            self._child("beat", [*beat, "--pidfile="], env)
+        if self.settings.platform.profile == "fleet":
+            flower = [
+                python,
+                "-m",
+                "celery",
+                "-A",
+                "workers.worker",
+                "flower",
+                "--address=127.0.0.1",
+                f"--port={free_port()}",
+            ]
+            self._child("flower", flower, env)
+        self._child("driver", [python, "-m", "workers.replay"], env, once=True)
+
+    @property
+    def _control(self) -> Path:
+        return self.sockets / "venue"
+
+    def _environment(self) -> dict[str, str]:
+        extra = {
+            "TRISAGION_DATA_SPEC": self.spec.to_json(),
+            "TRISAGION_VENUE_CONTROL": str(self._control),
+            "TRISAGION_FIX_STORE": str(self.run / "session"),
+            # Each process computes on one core; its libraries must not start a thread for each.
+            "OMP_NUM_THREADS": "1",
+            "OPENBLAS_NUM_THREADS": "1",
+            "POLARS_MAX_THREADS": "1",
+        }
+        if self.operator is not None:
+            extra |= {"TRISAGION_OPERATOR": self.operator[0], "TRISAGION_REASON": self.operator[1]}
+        return {**os.environ, **to_environment(self.settings), **extra}
+
+    def _child(self, name: str, argv: list[str], env: dict[str, str], *, once: bool = False) -> None:
+        self.children.start(Child(name, argv, env, self.run / "log" / f"{name}.log", once=once))
+
+    def watch(self, console: Console, frames: "Iterator[object]") -> str:
+        """Show the run until the driver ends; return what it says: finished, stopped or killed."""
+        driver = next(child for child in self.children.kept if child.name == "driver")
+        deadline = 0.0
+        while driver.pid is not None:
+            for event in self.children.watch():
+                console.note(event)
+            console.show(next(frames))
+            if self.interrupts and not deadline:
+                console.note("stopping: cancelling working orders, waiting until the venue confirms none")
+                os.kill(driver.pid, signal.SIGTERM)
+                deadline = time.monotonic() + STOP_S_MAX
+            if deadline and (time.monotonic() > deadline or self.interrupts > 1):
+                raise StateError(
+                    "the stop was cut short: working orders are NOT confirmed cancelled; use `trisagion kill`"
+                )
+            time.sleep(LOOK_S)
+        console.show(next(frames))
+        assert driver.popen is not None
+        code = driver.popen.returncode
+        said = tail(driver.log)
+        if code != 0:
+            error = ConfigError if code == ConfigError.exit_code else TrisagionError
+            raise error(said.removeprefix("trisagion: "))
+        return str(json.loads(said)["outcome"])
+
+
+def command(
+    data: Annotated[str | None, typer.Option(help="es, aapl, or a CSV or Parquet file of ticks or bars.")] = None,
+    zone: Annotated[
+        str | None, typer.Option(help="Time zone of a file without offsets, e.g. America/New_York.")
+    ] = None,
+    seed: Annotated[int | None, typer.Option(help="Seed of the cohort's draws.")] = None,
+    runs: Annotated[int | None, typer.Option(help="Virtual traders in the cohort.")] = None,
+    speed: Annotated[str | None, typer.Option(help="'max', or data seconds per second: 1 is real time.")] = None,
+    profile: Annotated[str | None, typer.Option(help="embedded, or fleet: MariaDB, Redis and Flower.")] = None,
+    resume: Annotated[bool, typer.Option("--resume", help="Go on with the newest unfinished run.")] = False,
+    reason: Annotated[str | None, typer.Option(help="Why a killed run may go on.")] = None,
+    state: Annotated[Path | None, typer.Option(help="Where runs are kept.")] = None,
+    config: Annotated[Path | None, typer.Option(help="A trisagion.toml.")] = None,
+    sets: Annotated[list[str] | None, typer.Option("--set", help="section.key=value, as often as needed.")] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="One JSON object a line.")] = False,
+) -> None:
+    """Replay market data through the whole platform and write a report."""
+    given = {
+        "replay.data": data,
+        "replay.zone": zone,
+        "replay.seed": seed,
+        "replay.speed": speed,
+        "cohort.runs": runs,
+        "platform.profile": profile,
+        "platform.state": None if state is None else str(state),
+    }
+    layers = {**overrides(sets), **{key: value for key, value in given.items() if value is not None}}
+    settings = load(config, os.environ, layers)
+    home = Path(settings.platform.state)
+    with rundir.held(home):
+        run = rundir.latest_run(home) if resume else rundir.new_run(home)
+        if resume:
+            settings = load(run / rundir.SETTINGS, {}, {key: given[key] for key in ("replay.speed",) if given[key]})
+        outcome = supervise(settings, run, as_json=as_json, reason=reason)
+    if outcome == "stopped":
+        raise typer.Exit(EXIT_INTERRUPTED)
+    if outcome == "killed":
+        raise typer.Exit(EXIT_KILLED)
+
+
+def supervise(settings: Settings, run: Path, *, as_json: bool, reason: str | None) -> str:
+    """Run one platform in its directory and return how it ended."""
+    import getpass
+
+    from trisagion.adapters.db.report_source import collect
+    from trisagion.adapters.db.engine import open_database
+    from trisagion.cli.watching import frames
+    from trisagion.reports.tearsheet import render, summary_json, summary_text
+
+    begun = time.monotonic()
+    with ExitStack() as stack:
+        console = stack.enter_context(Console(sys.stdout, json_lines=as_json))
+        sockets = Path(stack.enter_context(short_directory()))
+        placed = place(settings, run, sockets, stack)
+        (run / rundir.SETTINGS).write_text(to_toml(placed), encoding="utf-8")
+        create_tables(placed.database.url)
+        spec = spec_of(placed)
+        operator = (getpass.getuser(), reason) if reason else None
+        supervisor = Supervisor(placed, run, sockets, spec, operator)
+        stack.callback(supervisor.children.stop)
+
+        def interrupted(_number: int, _frame: FrameType | None) -> None:
+            supervisor.interrupts += 1
+
+        for number in (signal.SIGINT, signal.SIGTERM):
+            signal.signal(number, interrupted)
+        database = open_database(placed.database.url)
+        stack.callback(database.close)
+        supervisor.start()
+        outcome = supervisor.watch(console, frames(database, begun))
+        report = collect(database)
+        page = run / "report.html"
+        page.write_text(render(report), encoding="utf-8")
+    if as_json:
+        print(json.dumps({"outcome": outcome, "report": str(page), "summary": summary_json(report)}), flush=True)
+        return outcome
+    print(summary_text(report))
+    print(f"report    {page.resolve()}")
+    if outcome != "finished":
+        print("zero working orders confirmed; go on with: trisagion run --resume")
+    return outcome
+
+
+def place(settings: Settings, run: Path, sockets: Path, stack: ExitStack) -> Settings:
+    """Fill in where database, broker and venue of this run are, starting the private servers that it needs."""
+    fleet = settings.platform.profile == "fleet"
+    url = settings.database.url
+    if not url:
+        url = (
+            stack.enter_context(mariadb(run / "mariadb", sockets))
+            if fleet
+            else f"sqlite:///{(run / rundir.DATABASE).resolve()}"
+        )
+    broker = settings.broker.url or stack.enter_context(redis(run / "redis", sockets))
+    port = settings.fix.port or free_port()
+    if settings.fix.port and not is_free(port):
+        raise ConfigError(f"fix.port: port {port} is in use on this machine; choose another, or 0 for a free one")
+    return settings.model_copy(
+        update={
+            "database": settings.database.model_copy(update={"url": url}),
+            "broker": settings.broker.model_copy(update={"url": broker}),
+            "fix": settings.fix.model_copy(update={"port": port}),
+        }
+    )
+
+
+def create_tables(url: str) -> None:
+    """Have `python -m init` create what the database lacks."""
+    done = subprocess.run([sys.executable, "-m", "init", url], capture_output=True, text=True, check=False)
+    if done.returncode != 0:
+        raise StateError((done.stderr.strip().splitlines() or [f"python -m init ended with {done.returncode}"])[-1])
+
+
+def spec_of(settings: Settings) -> DataSpec:
+    """Return what is replayed; a path is made absolute, since processes may start elsewhere."""
+    given = settings.replay
+    source = str(Path(given.data).resolve()) if Path(given.data).suffix else given.data
+    return DataSpec(source=source, zone=given.zone or None, symbol=given.symbol or None, tick_size=given.tick_size)
+
+
+@contextmanager
+def short_directory() -> Iterator[str]:
+    """Make a directory for sockets whose path is short (a Unix socket's path holds 107 bytes) and only ours."""
+    made = tempfile.mkdtemp(prefix="trisagion-")
+    try:
+        yield made
+    finally:
+        shutil.rmtree(made, ignore_errors=True)
+
+
+def free_port() -> int:
+    """Return a port that is free now."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+def is_free(port: int) -> bool:
+    """Tell whether nobody listens on a port of this machine."""
+    with socket.socket() as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind(("", port))
+        except OSError:
+            return False
+        return True

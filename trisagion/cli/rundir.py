@@ -1,0 +1,85 @@
+"""The directories of a platform on one machine: `<state>/runs/<id>/`, one for each run, and `<state>/latest`."""
+
+import fcntl
+import os
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+from trisagion.errors import StateError
+from trisagion.settings import load
+
+if TYPE_CHECKING:
+    from trisagion.wiring import House
+
+DATABASE: Final = "trisagion.sqlite3"
+SETTINGS: Final = "trisagion.toml"
+
+
+def state_of(state: Path | None) -> Path:
+    """Return the state directory: the one given, else the configured one."""
+    return state or Path(load(None, os.environ, {}).platform.state)
+
+
+@contextmanager
+def held(state: Path) -> Iterator[None]:
+    """Hold the state directory for one platform; `StateError` when another holds it."""
+    try:
+        state.mkdir(parents=True, exist_ok=True)
+        handle = os.open(state / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+    except OSError as error:
+        raise StateError(
+            f"{state}: the state directory cannot be written ({error.strerror}); name another with --state"
+        )
+    try:
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            pid = os.pread(handle, 32, 0).decode(errors="replace").strip() or "unknown"
+            raise StateError(
+                f"{state}: a platform (pid {pid}) is running on this state directory; "
+                "stop it with `trisagion kill` or Ctrl-C, or name another with --state"
+            ) from None
+        os.ftruncate(handle, 0)
+        os.pwrite(handle, f"{os.getpid()}\n".encode(), 0)
+        yield
+    finally:
+        os.close(handle)
+
+
+def new_run(state: Path) -> Path:
+    """Make the directory of a new run and point `latest` at it."""
+    name = time.strftime("%Y%m%d-%H%M%S", time.gmtime())
+    number = 0
+    while True:
+        run = state / "runs" / (f"{name}-{number}" if number else name)
+        try:
+            run.mkdir(parents=True)
+            break
+        except FileExistsError:
+            number += 1
+        except OSError as error:
+            raise StateError(f"{run}: cannot be made ({error.strerror}); name another directory with --state") from None
+    (state / "latest").write_text(run.name + "\n", encoding="utf-8")
+    return run
+
+
+def latest_run(state: Path) -> Path:
+    """Return the newest run's directory; `StateError` when there is none."""
+    try:
+        run = state / "runs" / (state / "latest").read_text(encoding="utf-8").strip()
+    except OSError:
+        raise StateError(f"{state}: there is no run here yet; start one with `trisagion run`") from None
+    if not run.is_dir():
+        raise StateError(f"{run}: the newest run is gone; start another with `trisagion run`")
+    return run
+
+
+def running_house(state: Path | None) -> "House":
+    """Return the wiring of the newest run, as its own processes have it."""
+    from trisagion.wiring import House
+
+    run = latest_run(state_of(state))
+    return House(load(run / SETTINGS, {}, {}))

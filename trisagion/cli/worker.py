@@ -1,0 +1,65 @@
+"""`trisagion worker`: one Celery worker of a fleet, on this or any machine that reaches database and broker."""
+
+import os
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from trisagion.errors import ConfigError
+from trisagion.settings import load, resolve, to_environment
+
+QUEUES = {
+    "cohort": "market,cohort",
+    "desk": "reconcile,orders,control",
+    "all": "market,cohort,reconcile,orders,control",
+}
+"""What a worker serves, by role; the session's owner serves the queue of its session."""
+
+
+def command(
+    role: Annotated[str, typer.Option(help="cohort, desk, all, or session (owns the venue connection).")] = "all",
+    profile: Annotated[str, typer.Option(help="embedded or fleet.")] = "fleet",
+    pool: Annotated[str, typer.Option(help="Celery's pool: solo, prefork, threads.")] = "solo",
+    concurrency: Annotated[int, typer.Option(min=1, help="Slots of the pool.")] = 1,
+    name: Annotated[str, typer.Option(help="The worker's name; the host's name is added.")] = "",
+    config: Annotated[Path | None, typer.Option(help="A trisagion.toml.")] = None,
+) -> None:
+    """Become a Celery worker; stop it with SIGTERM (it finishes its task first)."""
+    settings = load(config, os.environ, {"platform.profile": profile})
+    for key, url in (("database.url", settings.database.url), ("broker.url", settings.broker.url)):
+        if not resolve(url, os.environ):
+            raise ConfigError(f"{key}: a worker needs the URL of its platform's, found none; set it in trisagion.toml")
+    if role not in {*QUEUES, "session"}:
+        raise ConfigError(f"--role: expected {', '.join(QUEUES)} or session, found {role!r}")
+    os.environ.update(to_environment(settings))
+    argv = worker_argv(role, name or f"{role}-{os.getpid()}", settings.fix.target, pool, concurrency)
+    os.execv(argv[0], argv)
+
+
+def worker_argv(role: str, name: str, session: str, pool: str = "solo", concurrency: int = 1) -> list[str]:
+    """Return the command line of a worker; a session's owner is always a single process."""
+    alone = role == "session"
+    return [
+        sys.executable,
+        "-m",
+        "celery",
+        "-A",
+        "workers.sessions.fix" if alone else "workers.worker",
+        "worker",
+        "-P",
+        "solo" if alone else pool,
+        "-c",
+        str(1 if alone else concurrency),
+        "-Q",
+        f"session.{session}" if alone else QUEUES[role],
+        "-n",
+        f"{name}@%h",
+        # At fleet size their chatter alone would fill the broker.
+        "--without-gossip",
+        "--without-mingle",
+        "--without-heartbeat",
+        "-l",
+        "WARNING",
+    ]

@@ -1,0 +1,1 @@
+"""The live population of virtual traders: draw, clone, iterate, supervise."""

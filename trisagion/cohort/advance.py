@@ -1,0 +1,69 @@
+"""Advance a shard over market states, and say how it stands."""
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+import numpy as np
+
+from ext.cohort import Market
+from ext.cohort import advance as advance_runs
+from trisagion.cohort.state import Shard
+from trisagion.cohort.types import Progress
+from trisagion.errors import DataError
+from trisagion.market.types import TICK_NS, MarketState
+
+
+def advance(shard: Shard, states: Sequence[MarketState]) -> Shard:
+    """Return the shard as it stands after the ticks of `states`; the shard given stays as it is.
+
+    Parameters
+    ----------
+    shard : Shard
+        True at `shard.at_ns`.
+    states : sequence of MarketState
+        States of the shard's symbol, oldest first. Ticks not after `shard.at_ns` are skipped, so that a repeated call
+        does no harm.
+
+    Returns
+    -------
+    Shard
+        True at the last state's `at_ns`, or at the shard's own where that is later.
+
+    Raises
+    ------
+    DataError
+        When a state is of another symbol, ticks are nearer to each other than `TICK_NS` (the rings could overflow), or
+        a price is not finite and above zero.
+    """
+    states = [state for state in states if state.at_ns > shard.at_ns]
+    if not states:
+        return shard
+    new = np.concatenate([state.ts_ns for state in states]) > shard.at_ns
+    market = Market(*(np.concatenate([getattr(state, name) for state in states])[new] for name in Market._fields))
+    where = f"shard {shard.number}, {shard.symbol}, after {shard.at_ns}"
+    if {state.symbol for state in states} != {shard.symbol}:
+        raise DataError(f"{where}: expected states of its symbol, found {sorted({state.symbol for state in states})}")
+    distance_ns = np.diff(market.ts_ns)
+    if (distance_ns < TICK_NS).any():
+        raise DataError(f"{where}: expected ticks at least {TICK_NS} ns apart, found {int(distance_ns.min())} ns")
+    finite = np.isfinite(market.price) & np.isfinite(market.weight) & np.isfinite(market.volatility)
+    if not (finite & (market.price > 0)).all():
+        raise DataError(f"{where}: expected finite features and prices above 0, found {market.price.tolist()}")
+    state, ring_ns, ring_apr = shard.state.copy(), shard.ring_ns.copy(), shard.ring_apr.copy()
+    advance_runs(shard.params, state, ring_ns, ring_apr, market)
+    return replace(shard, at_ns=states[-1].at_ns, state=state, ring_ns=ring_ns, ring_apr=ring_apr)
+
+
+def progress(shard: Shard) -> Progress:
+    """Return how a shard stands: APRs are of the live runs in the market, of all live runs while none is."""
+    alive = shard.alive
+    in_market = alive & (shard.state["direction"] != 0)
+    apr = shard.state["apr"][in_market if in_market.any() else alive]
+    return Progress(
+        shard=shard.number,
+        at_ns=shard.at_ns,
+        alive=int(alive.sum()),
+        in_market=int(in_market.sum()),
+        best_apr=float(apr.max()) if len(apr) else float("nan"),
+        median_apr=float(np.median(apr)) if len(apr) else float("nan"),
+    )

@@ -1,0 +1,221 @@
+"""Keep the number and the variety of the runs: remove what ended, purge what sleeps, clone what wins, draw what is new.
+
+Clonal adaptation: of the new runs a share are clones of present winners (live runs whose `live_pnl` is above zero), the
+rest random draws, so that exploration never dies. Winners are ranked by `live_pnl`, the best first (rank 0 of n). A
+parent is chosen with a probability proportional to n − rank; its clone mutates at the rate 0.1·(rank + 1)/n: the better
+the parent, the smaller the step.
+
+Every run has its own random source, seeded by (seed, epoch, run number): a draw is a pure function of these, and a
+clone of these and the winners of its hour. Doing the same again gives the same runs.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ext.cohort import ALIVE, PARAMS_DTYPE, RING, STATE_DTYPE
+from trisagion.clock import SECOND_NS
+from trisagion.cohort.space import Params, draw, mutate, params_json
+from trisagion.cohort.state import EXIT_REASONS, Shard, born_state
+from trisagion.cohort.types import ExitReason, RunEnd, RunRecord
+from trisagion.ids import RunId, run_id
+from trisagion.market.types import Instrument
+
+MUTATION_RATE_MAX: Final = 0.1
+"""The worst winner's clones step by a tenth of each range; the share is ours, and reported beside random draws."""
+
+
+@dataclass(frozen=True, slots=True)
+class CohortRules:
+    """How many runs, on how many shards, and what each begins with. `start_balance` is in the run's own money."""
+
+    desired_runs: int = 500
+    shards: int = 4
+    clone_share: float = 0.5
+    start_balance: float = 1_000_000.0
+    fee_rate: float = 0.0004
+    flat_purge_s: int = 180 * 60
+    runs_per_leverage_max: int = 45
+
+
+@dataclass(frozen=True, slots=True)
+class Supervision:
+    """The shards as they stand now, and who was born and who ended, in order of number and of shard and row."""
+
+    shards: tuple[Shard, ...]
+    born: tuple[RunRecord, ...]
+    ended: tuple[RunEnd, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class _Winner:
+    """A possible parent."""
+
+    run: RunId
+    params: Params
+    live_pnl: float
+
+
+@dataclass(frozen=True, slots=True)
+class _Birth:
+    """A new run, its shard's number, and the run it was cloned from, if any."""
+
+    run: RunId
+    shard: int
+    parent: RunId | None
+    params: Params
+
+
+def first_shards(
+    rules: CohortRules, instrument: Instrument, *, epoch: int, seed: int, next_number: int, now_ns: int
+) -> Supervision:
+    """Return a fresh cohort on shards 0, 1, …: random draws only, for nobody has won yet."""
+    empty = tuple(
+        Shard(
+            number=number,
+            symbol=instrument.symbol,
+            epoch=epoch,
+            at_ns=now_ns,
+            run_ids=(),
+            params=np.zeros(0, dtype=PARAMS_DTYPE),
+            state=np.zeros(0, dtype=STATE_DTYPE),
+            ring_ns=np.zeros((0, RING), dtype=np.int64),
+            ring_apr=np.zeros((0, RING)),
+        )
+        for number in range(rules.shards)
+    )
+    return supervise(empty, rules, instrument, epoch=epoch, seed=seed, next_number=next_number, now_ns=now_ns)
+
+
+def supervise(
+    shards: Sequence[Shard],
+    rules: CohortRules,
+    instrument: Instrument,
+    *,
+    epoch: int,
+    seed: int,
+    next_number: int,
+    now_ns: int,
+) -> Supervision:
+    """Remove runs that ended, purge those flat for too long, and fill up with new ones.
+
+    Parameters
+    ----------
+    shards : sequence of Shard
+        All shards of the instrument's symbol.
+    rules, instrument, epoch, seed : CohortRules, Instrument, int, int
+        What the new runs are made from. There are never more than `runs_per_leverage_max` runs per unit of leverage.
+    next_number : int
+        The number of the next run to be born.
+    now_ns : int
+        The instant of births and purges: a new run sees later ticks only.
+
+    Returns
+    -------
+    Supervision
+        New runs go to the shard with the fewest runs at the time, the first of equals.
+    """
+    ended: list[RunEnd] = []
+    kept: list[Shard] = []
+    for shard in shards:
+        age_ns = now_ns - shard.state["born_ns"]
+        purged = shard.alive & (shard.state["direction"] == 0) & (age_ns > rules.flat_purge_s * SECOND_NS)
+        ended += _ends(shard, ~shard.alive | purged, ExitReason.PURGED, now_ns)
+        kept.append(_keep(shard, shard.alive & ~purged))
+
+    winners = _winners(kept)
+    runs_max = int(rules.runs_per_leverage_max * instrument.leverage_max)
+    missing = min(rules.desired_runs, runs_max) - sum(len(shard.run_ids) for shard in kept)
+    sizes = {shard.number: len(shard.run_ids) for shard in kept}
+    births: list[_Birth] = []
+    for number in range(next_number, next_number + missing):
+        shard_number = min(sizes, key=lambda key: (sizes[key], key))
+        sizes[shard_number] += 1
+        parent, params = _draw_or_clone(rules, instrument, winners, (seed, epoch, number))
+        births.append(_Birth(run_id(epoch, number), shard_number, parent, params))
+
+    first = born_state(now_ns, rules.start_balance, rules.fee_rate)
+    grown = (_grow(shard, [birth for birth in births if birth.shard == shard.number], first) for shard in kept)
+    born = (
+        RunRecord(birth.run, epoch, birth.shard, instrument.symbol, birth.parent, now_ns, params_json(birth.params))
+        for birth in births
+    )
+    return Supervision(tuple(grown), tuple(born), tuple(ended))
+
+
+def end_all(shards: Sequence[Shard], reason: ExitReason, now_ns: int) -> tuple[RunEnd, ...]:
+    """Return the ends of all runs: `reason` for those alive, their own for those that had ended already."""
+    return tuple(
+        end for shard in shards for end in _ends(shard, np.ones(len(shard.run_ids), dtype=bool), reason, now_ns)
+    )
+
+
+def _draw_or_clone(
+    rules: CohortRules, instrument: Instrument, winners: Sequence[_Winner], source: tuple[int, int, int]
+) -> tuple[RunId | None, Params]:
+    """Return the parent, if any, and the parameters of a run; `source` is (seed, epoch, run number)."""
+    rng = np.random.Generator(np.random.PCG64(np.random.SeedSequence(source)))
+    if rng.random() >= rules.clone_share or not winners:
+        return None, draw(rng, instrument)
+    # Inverse of the cumulative weights n, 2n − 1, … of ranks 0, 1, …
+    weights = np.cumsum([len(winners) - rank for rank in range(len(winners))])
+    rank = int(np.searchsorted(weights, rng.random() * weights[-1], side="right"))
+    winner = winners[rank]
+    return winner.run, mutate(rng, winner.params, MUTATION_RATE_MAX * (rank + 1) / len(winners), instrument)
+
+
+def _winners(shards: Sequence[Shard]) -> list[_Winner]:
+    """Return the possible parents, best first; equals in order of shard and row."""
+    winners = [
+        _Winner(shard.run_ids[row], shard.params[row], float(shard.state["live_pnl"][row]))
+        for shard in shards
+        for row in np.flatnonzero(shard.alive & (shard.state["live_pnl"] > 0))
+    ]
+    return sorted(winners, key=lambda winner: -winner.live_pnl)
+
+
+def _ends(shard: Shard, which: NDArray[np.bool_], reason: ExitReason, now_ns: int) -> list[RunEnd]:
+    """Return the ends of some runs of a shard: their own where they ended by themselves, else `reason` now."""
+    ends = []
+    for row in np.flatnonzero(which):
+        state = shard.state[row]
+        alive = state["exit_code"] == ALIVE
+        ends.append(
+            RunEnd(
+                run_id=shard.run_ids[row],
+                ended_ns=now_ns if alive else int(state["ended_ns"]),
+                reason=reason if alive else EXIT_REASONS[int(state["exit_code"])],
+                pnl=float(state["live_pnl"]),
+                iterations=int(state["iterations"]),
+                trades=int(state["trades"]),
+            )
+        )
+    return ends
+
+
+def _keep(shard: Shard, which: NDArray[np.bool_]) -> Shard:
+    """Return the shard with some of its runs only."""
+    return replace(
+        shard,
+        run_ids=tuple(shard.run_ids[row] for row in np.flatnonzero(which)),
+        params=shard.params[which],
+        state=shard.state[which],
+        ring_ns=shard.ring_ns[which],
+        ring_apr=shard.ring_apr[which],
+    )
+
+
+def _grow(shard: Shard, births: Sequence[_Birth], first: np.void) -> Shard:
+    """Return the shard with new runs behind its old ones."""
+    count = len(births)
+    return replace(
+        shard,
+        run_ids=(*shard.run_ids, *(birth.run for birth in births)),
+        params=np.concatenate([shard.params, np.array([birth.params for birth in births], dtype=PARAMS_DTYPE)]),
+        state=np.concatenate([shard.state, np.full(count, first, dtype=STATE_DTYPE)]),
+        ring_ns=np.concatenate([shard.ring_ns, np.zeros((count, RING), dtype=np.int64)]),
+        ring_apr=np.concatenate([shard.ring_apr, np.zeros((count, RING))]),
+    )

@@ -1,0 +1,43 @@
+"""One error family. Refusals that are part of the business (a risk verdict, a rest period) are values, not errors."""
+
+
+class TrisagionError(Exception):
+    """Anything the platform raises on purpose; its text is one sentence for a person, with what to do."""
+
+    exit_code = 1
+
+
+class ConfigError(TrisagionError):
+    """The configuration cannot be used; the text lists every problem found, one a line."""
+
+    exit_code = 4
+
+
+class DataError(TrisagionError):
+    """Market data that cannot be used: what is wrong, in which row, and what was expected."""
+
+    exit_code = 4
+
+
+class StateError(TrisagionError):
+    """The state directory or database is in use, foreign, or damaged."""
+
+    exit_code = 4
+
+
+class StepTimeout(TrisagionError):
+    """Something was waited for as long as its bound allows, and did not come."""
+
+    exit_code = 5
+
+
+class OurMistake(TrisagionError):
+    """We broke a protocol: an illegal order transition, a message the dictionary refuses. Wakes a developer."""
+
+
+class VenueMistake(TrisagionError):
+    """The counterparty broke the protocol. Wakes an operator."""
+
+
+class StaleOwner(TrisagionError):
+    """A lease was lost: its fencing token is older than the one in the database. The holder stops at once."""

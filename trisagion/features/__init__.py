@@ -1,0 +1,1 @@
+"""Indicators of one symbol, computed from closed bars."""

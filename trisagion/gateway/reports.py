@@ -1,0 +1,161 @@
+"""What a venue says to us. Everything here raises `VenueMistake` when a field is missing, garbled or impossible.
+
+Two things only look like news. A report with ExecType=I answers a question: its ExecID is not an execution's and is
+dropped, so that it can never be taken for one already booked. And "rejected" is about the message, not always about the
+order: a duplicate ClOrdID is rejected (150=8, 103=6) while the first order lives on, and `ord_status` tells its state.
+"""
+
+from decimal import Decimal
+from typing import Final
+
+from trisagion.errors import VenueMistake
+from trisagion.gateway.words import (
+    ABSOLUTE,
+    CANCEL_UNKNOWN_ORDER,
+    EXEC_TYPES,
+    EXECUTION_REPORT,
+    LIQUIDITIES,
+    ORD_STATUSES,
+    ORDER_CANCEL_REJECT,
+    POSITION_REPORT,
+    SIDES,
+    UNKNOWN_ORDER,
+    Fields,
+    Tag,
+    amount,
+    instant,
+    number,
+    text,
+    word,
+)
+from trisagion.ids import ClOrdId
+from trisagion.orders.state import OrderState
+from trisagion.orders.types import ExecType, ExecutionReport, Liquidity, PositionReport, Side
+from trisagion.units import Money, Price, Quantity
+
+_ZERO: Final = Decimal(0)
+
+
+def read_report(fields: Fields, *, venue: str) -> ExecutionReport:
+    """Read an ExecutionReport (35=8) or an OrderCancelReject (35=9)."""
+    read = word(fields, Tag.MSG_TYPE, {EXECUTION_REPORT: _execution, ORDER_CANCEL_REJECT: _cancel_reject})
+    return read(fields, venue)
+
+
+def doubt(cl_ord_id: ClOrdId, *, venue: str, reason: str, happened_ns: int) -> ExecutionReport:
+    """Say that nobody knows what became of an order; without symbol and quantities, as a cancel reject is."""
+    return _bare(cl_ord_id, OrderState.UNKNOWN, venue=venue, order_id="NONE", reason=reason, happened_ns=happened_ns)
+
+
+def read_positions(fields: Fields, *, venue: str, asked_ns: int) -> PositionReport:
+    """Read a PositionReport (35=AP) of one symbol.
+
+    FIX 4.4 gives it no TransactTime: `happened_ns` is the instant at which we asked, and the venue's word is no older.
+    """
+    word(fields, Tag.MSG_TYPE, {POSITION_REPORT: None})
+    word(fields, Tag.POS_REQ_RESULT, {"0": None})
+    word(fields, Tag.NO_POSITIONS, {"1": None})
+    word(fields, Tag.POS_TYPE, {"TQ": None})
+    return PositionReport(
+        venue=venue,
+        request_id=text(fields, Tag.POS_REQ_ID),
+        symbol=text(fields, Tag.SYMBOL),
+        qty=Quantity(amount(fields, Tag.LONG_QTY) - amount(fields, Tag.SHORT_QTY)),
+        happened_ns=asked_ns,
+    )
+
+
+def positions_expected(fields: Fields) -> int:
+    """Read how many PositionReports the answer has that this one belongs to."""
+    count = number(fields, Tag.TOTAL_NUM_POS_REPORTS)
+    if count < 1 or count != int(count):
+        raise VenueMistake(f"FIX message 35=AP, tag 727: expected a whole number above 0, found {count}")
+    return int(count)
+
+
+def _execution(fields: Fields, venue: str) -> ExecutionReport:
+    exec_type = word(fields, Tag.EXEC_TYPE, EXEC_TYPES)
+    exec_id = text(fields, Tag.EXEC_ID)
+    order = text(fields, Tag.ORIG_CL_ORD_ID if Tag.ORIG_CL_ORD_ID in fields else Tag.CL_ORD_ID)
+    last_qty, last_px, fee, liquidity = _trade(fields) if exec_type is ExecType.TRADE else (_ZERO, None, _ZERO, None)
+    cum_qty = amount(fields, Tag.CUM_QTY)
+    if cum_qty < last_qty:
+        raise VenueMistake(f"FIX message 35=8 11={order}, tag 14: expected LastQty {last_qty} or more, found {cum_qty}")
+    return ExecutionReport(
+        venue=venue,
+        exec_id=None if exec_type is ExecType.ORDER_STATUS else exec_id,
+        cl_ord_id=ClOrdId(order),
+        order_id=text(fields, Tag.ORDER_ID),
+        exec_type=exec_type,
+        ord_status=word(fields, Tag.ORD_STATUS, ORD_STATUSES),
+        symbol=text(fields, Tag.SYMBOL),
+        side=word(fields, Tag.SIDE, SIDES),
+        last_qty=Quantity(last_qty),
+        last_px=last_px,
+        cum_qty=Quantity(cum_qty),
+        leaves_qty=Quantity(amount(fields, Tag.LEAVES_QTY)),
+        avg_px=amount(fields, Tag.AVG_PX),
+        fee=Money(fee),
+        liquidity=liquidity,
+        reason=_reason(fields, Tag.ORD_REJ_REASON),
+        unknown_order=exec_type is ExecType.ORDER_STATUS and fields.get(Tag.ORD_REJ_REASON) == UNKNOWN_ORDER,
+        happened_ns=instant(fields, Tag.TRANSACT_TIME),
+    )
+
+
+def _trade(fields: Fields) -> tuple[Decimal, Price, Decimal, Liquidity]:
+    qty, px = number(fields, Tag.LAST_QTY), number(fields, Tag.LAST_PX)
+    if qty <= 0 or px <= 0:
+        which = fields.get(Tag.EXEC_ID)
+        raise VenueMistake(f"FIX message 35=8 17={which}, tags 31, 32: expected values above 0, found {px}, {qty}")
+    word(fields, Tag.COMM_TYPE, {ABSOLUTE: None})
+    return qty, Price(px), number(fields, Tag.COMMISSION), word(fields, Tag.LAST_LIQUIDITY_IND, LIQUIDITIES)
+
+
+def _cancel_reject(fields: Fields, venue: str) -> ExecutionReport:
+    """Read a cancel reject; the message has no symbol, side or quantities, and none are invented.
+
+    `symbol` is empty and the quantities are zero: only identity, `ord_status` and `reason` may be used. FIX has the
+    venue write "rejected" for an order it does not know, which may be one long filled and forgotten: that comes as
+    UNKNOWN, to be asked about.
+    """
+    unknown = fields.get(Tag.CXL_REJ_REASON) == CANCEL_UNKNOWN_ORDER
+    status = word(fields, Tag.ORD_STATUS, ORD_STATUSES)
+    return _bare(
+        ClOrdId(text(fields, Tag.ORIG_CL_ORD_ID)),
+        OrderState.UNKNOWN if unknown else status,
+        venue=venue,
+        order_id=text(fields, Tag.ORDER_ID),
+        reason=_reason(fields, Tag.CXL_REJ_REASON),
+        happened_ns=instant(fields, Tag.TRANSACT_TIME),
+    )
+
+
+def _bare(
+    order: ClOrdId, status: OrderState, *, venue: str, order_id: str, reason: str | None, happened_ns: int
+) -> ExecutionReport:
+    return ExecutionReport(
+        venue=venue,
+        exec_id=None,
+        cl_ord_id=order,
+        order_id=order_id,
+        exec_type=ExecType.ORDER_STATUS,
+        ord_status=status,
+        symbol="",
+        side=Side.BUY,
+        last_qty=Quantity(_ZERO),
+        last_px=None,
+        cum_qty=Quantity(_ZERO),
+        leaves_qty=Quantity(_ZERO),
+        avg_px=_ZERO,
+        fee=Money(_ZERO),
+        liquidity=None,
+        reason=reason,
+        unknown_order=False,
+        happened_ns=happened_ns,
+    )
+
+
+def _reason(fields: Fields, tag: Tag) -> str | None:
+    value = fields.get(tag)
+    return fields.get(Tag.TEXT) or (f"{tag.name}={value}" if value else None)

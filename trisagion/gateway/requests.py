@@ -1,0 +1,95 @@
+"""What we say to a venue. Identity and instants come in with the order; nothing is made up here."""
+
+from trisagion.errors import OurMistake
+from trisagion.gateway.words import (
+    DAY,
+    IMMEDIATE_OR_CANCEL,
+    LIMIT,
+    NEW_ORDER_SINGLE,
+    ORDER_CANCEL_REQUEST,
+    ORDER_STATUS_REQUEST,
+    PARTICIPATE_DONT_INITIATE,
+    REQUEST_FOR_POSITIONS,
+    SIDES,
+    Fields,
+    Tag,
+    business_date,
+    code,
+    timestamp,
+)
+from trisagion.ids import cancel_cl_ord_id
+from trisagion.orders.types import Order
+from trisagion.units import plain
+
+
+def new_order(order: Order, *, account: str, now_ns: int) -> Fields:
+    """Write a NewOrderSingle: a post-only day order, or immediate-or-cancel when `order.taker`."""
+    if order.price is None or order.qty <= 0:
+        raise OurMistake(f"order {order.cl_ord_id}: expected price and quantity, found {order.price}, {order.qty}")
+    manner: Fields = (
+        {Tag.TIME_IN_FORCE: IMMEDIATE_OR_CANCEL}
+        if order.taker
+        else {Tag.TIME_IN_FORCE: DAY, Tag.EXEC_INST: PARTICIPATE_DONT_INITIATE}
+    )
+    return {
+        Tag.MSG_TYPE: NEW_ORDER_SINGLE,
+        Tag.CL_ORD_ID: order.cl_ord_id,
+        Tag.ACCOUNT: account,
+        **_which(order),
+        Tag.ORDER_QTY: plain(order.qty),
+        Tag.ORD_TYPE: LIMIT,
+        Tag.PRICE: plain(order.price),
+        **manner,
+        Tag.TRANSACT_TIME: timestamp(now_ns),
+    }
+
+
+def cancel_request(order: Order, *, account: str, now_ns: int) -> Fields:
+    """Write an OrderCancelRequest; asked again it is the same request, with the same ClOrdID."""
+    return {
+        Tag.MSG_TYPE: ORDER_CANCEL_REQUEST,
+        Tag.CL_ORD_ID: cancel_cl_ord_id(order.cl_ord_id),
+        Tag.ORIG_CL_ORD_ID: order.cl_ord_id,
+        Tag.ACCOUNT: account,
+        **_which(order),
+        Tag.ORDER_QTY: plain(order.qty),
+        Tag.TRANSACT_TIME: timestamp(now_ns),
+    }
+
+
+def status_request(order: Order, *, account: str) -> Fields:
+    """Write an OrderStatusRequest."""
+    return {
+        Tag.MSG_TYPE: ORDER_STATUS_REQUEST,
+        Tag.CL_ORD_ID: order.cl_ord_id,
+        Tag.ACCOUNT: account,
+        **_which(order),
+    }
+
+
+def positions_request(request_id: str, *, account: str, now_ns: int) -> Fields:
+    """Write a RequestForPositions for everything in the account."""
+    return {
+        Tag.MSG_TYPE: REQUEST_FOR_POSITIONS,
+        Tag.POS_REQ_ID: request_id,
+        Tag.POS_REQ_TYPE: "0",
+        **party(account),
+        Tag.CLEARING_BUSINESS_DATE: business_date(now_ns),
+        Tag.TRANSACT_TIME: timestamp(now_ns),
+    }
+
+
+def party(account: str) -> Fields:
+    """Write whose positions are meant: the customer account, by the venue's own name for it."""
+    return {
+        Tag.NO_PARTY_IDS: "1",
+        Tag.PARTY_ID: account,
+        Tag.PARTY_ID_SOURCE: "D",
+        Tag.PARTY_ROLE: "24",
+        Tag.ACCOUNT: account,
+        Tag.ACCOUNT_TYPE: "1",
+    }
+
+
+def _which(order: Order) -> Fields:
+    return {Tag.SYMBOL: order.symbol, Tag.SIDE: code(SIDES, order.side)}

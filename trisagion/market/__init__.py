@@ -1,0 +1,1 @@
+"""What was observed: instruments, tapes, bars, quotes, data quality and the rest calendar."""

@@ -1,0 +1,75 @@
+"""When nothing is traded: the platform's rest rule. It is not a setting; a configuration may add rest, never remove it.
+
+Trading is from Monday 00:00 to Friday 23:00 on the clocks of Europe/Vatican, and never on 1 January, Good Friday (of
+the Gregorian Easter) and 25 December by their local dates. Positions rest too: they are not flattened.
+"""
+
+from datetime import UTC, date, datetime, timedelta
+from typing import Final
+from zoneinfo import ZoneInfo
+
+from trisagion.clock import SECOND_NS
+
+ZONE: Final = ZoneInfo("Europe/Vatican")
+FRIDAY: Final = 4
+FRIDAY_END_HOUR: Final = 23
+
+REST_MIDNIGHTS_MAX: Final = 4
+"""The longest rest begins on a Friday at 23:00 and meets a holiday on Monday: it ends at the fourth midnight."""
+
+
+def easter_sunday(year: int) -> date:
+    """Return the date of Easter in the Gregorian calendar.
+
+    Parameters
+    ----------
+    year : int
+        1583 or later.
+
+    Notes
+    -----
+    The algorithm of the anonymous correspondent in Nature 13 (1876), p. 487, in the form of Meeus, Astronomical
+    Algorithms (1991), chapter 8; it has no exceptions. Where we differ: nothing; only the letters have names.
+    """
+    golden = year % 19
+    century, year_of_century = divmod(year, 100)
+    leap_centuries, century_rest = divmod(century, 4)
+    moon_correction = (century - (century + 8) // 25 + 1) // 3
+    epact = (19 * golden + century - leap_centuries - moon_correction + 15) % 30
+    leap_years, year_rest = divmod(year_of_century, 4)
+    to_sunday = (32 + 2 * century_rest + 2 * leap_years - epact - year_rest) % 7
+    late = (golden + 11 * epact + 22 * to_sunday) // 451
+    month, day = divmod(epact + to_sunday - 7 * late + 114, 31)
+    return date(year, month, day + 1)
+
+
+def rest_reason(now_ns: int) -> str | None:
+    """Say why nothing is traded at an instant: "1 January", "Good Friday", "25 December" or "weekend"; None: trade."""
+    now = _local(now_ns)
+    today = now.date()
+    if (today.month, today.day) == (1, 1):
+        return "1 January"
+    if today == easter_sunday(today.year) - timedelta(days=2):
+        return "Good Friday"
+    if (today.month, today.day) == (12, 25):
+        return "25 December"
+    if today.weekday() > FRIDAY or (today.weekday() == FRIDAY and now.hour >= FRIDAY_END_HOUR):
+        return "weekend"
+    return None
+
+
+def rest_ends_ns(now_ns: int) -> int:
+    """Return the first instant from `now_ns` on at which trading is allowed: `now_ns` itself when there is no rest."""
+    instant_ns = now_ns
+    for _ in range(REST_MIDNIGHTS_MAX + 1):
+        if rest_reason(instant_ns) is None:
+            return instant_ns
+        tomorrow = _local(instant_ns).date() + timedelta(days=1)
+        midnight = datetime(tomorrow.year, tomorrow.month, tomorrow.day, tzinfo=ZONE)
+        instant_ns = int(midnight.timestamp()) * SECOND_NS
+    raise AssertionError(f"a rest of more than {REST_MIDNIGHTS_MAX} midnights from {now_ns}")
+
+
+def _local(instant_ns: int) -> datetime:
+    # Whole seconds decide: every boundary of the rule is on one, and a float of nanoseconds could round across it.
+    return datetime.fromtimestamp(instant_ns // SECOND_NS, UTC).astimezone(ZONE)

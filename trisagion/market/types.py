@@ -1,0 +1,115 @@
+"""The facts of a market, one frozen dataclass each. Instants are UTC nanoseconds."""
+
+from dataclasses import dataclass
+from decimal import Decimal
+from typing import Final, TypeAlias
+
+import numpy as np
+from numpy.typing import NDArray
+
+from trisagion.clock import SECOND_NS
+from trisagion.units import Price
+
+Float64Array: TypeAlias = NDArray[np.float64]
+Int64Array: TypeAlias = NDArray[np.int64]
+
+TICK_NS: Final = 10 * SECOND_NS
+"""The live tick: the last trade of each ten seconds. Entropy windows count in minutes and want several ticks in each."""
+
+
+@dataclass(frozen=True, slots=True)
+class Instrument:
+    """What is traded. `fee_rate` is a fraction of the notional, `multiplier` money per point and unit."""
+
+    symbol: str
+    venue: str
+    currency: str
+    tick_size: Decimal
+    lot_size: Decimal
+    multiplier: Decimal
+    leverage_max: Decimal
+    fee_rate: Decimal
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Tape:
+    """Trades of one instrument in order of time: all arrays have shape (n,), dtype int64.
+
+    `price_ticks` counts ticks of the instrument (exact), `size_lots` counts lots. Instants never fall.
+    """
+
+    instrument: Instrument
+    ts_ns: Int64Array
+    price_ticks: Int64Array
+    size_lots: Int64Array
+
+    def __len__(self) -> int:
+        return len(self.ts_ns)
+
+
+@dataclass(frozen=True, slots=True)
+class Bar:
+    """Trades of [open_ns, open_ns + interval_ns): prices in points, volume in lots. Usable from `close_ns` on."""
+
+    symbol: str
+    open_ns: int
+    interval_ns: int
+    open: float
+    high: float
+    low: float
+    close: float
+    volume: float
+    trades: int
+
+    @property
+    def close_ns(self) -> int:
+        """The first instant at which the bar may be used."""
+        return self.open_ns + self.interval_ns
+
+
+@dataclass(frozen=True, slots=True)
+class Quote:
+    """Best bid and offer as known at `learned_ns`; `happened_ns` is the trade they were derived from."""
+
+    symbol: str
+    bid: Price
+    ask: Price
+    last: Price
+    happened_ns: int
+    learned_ns: int
+
+
+@dataclass(frozen=True, slots=True)
+class MarketStep:
+    """What the feed publishes for one minute that had trades: its bar and its live ticks.
+
+    `ticks` holds (stamp, price): the last price of each ten-second slot that had a trade, stamped with the end of the
+    slot. `last` is the last trade's price as exact text, `last_ns` its instant. `at_ns` equals `bar.close_ns`.
+    """
+
+    symbol: str
+    at_ns: int
+    bar: Bar
+    ticks: tuple[tuple[int, float], ...]
+    last: Price
+    last_ns: int
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class MarketState:
+    """Features of the ticks of one step, shared by all runs on the symbol.
+
+    Shapes: `ts_ns` int64 (n,); `price`, `weight`, `volatility` float64 (n,); `entropy` float64 (n, 15, 3, 3) indexed by
+    window in minutes − 1, order − 3, delay − 1, NaN where unknown; `samples` int64 (n, 15), the number of weights seen in each window.
+    `regime` is the headline of the last tick: "trending", "noisy" or "unknown".
+    """
+
+    symbol: str
+    at_ns: int
+    ts_ns: Int64Array
+    price: Float64Array
+    weight: Float64Array
+    volatility: Float64Array
+    entropy: Float64Array
+    samples: Int64Array
+    regime: str

@@ -1,0 +1,1 @@
+"""Desired − actual → intents; the order state machine; maker pricing."""

@@ -1,0 +1,36 @@
+"""At what price an order is sent. A maker joins the best quote of its side and never reaches the other one."""
+
+from trisagion.errors import DataError
+from trisagion.market.types import Instrument, Quote
+from trisagion.orders.types import Side
+from trisagion.units import Price, plain, tick_down, tick_up
+
+
+def maker_price(side: Side, quote: Quote, instrument: Instrument) -> Price:
+    """Return the best bid for a buy, the best offer for a sell, on the tick and at least one away from the other side.
+
+    On a locked or crossed quote the order stands back behind the other side. `DataError` when no price above zero is
+    left.
+    """
+    if side is Side.BUY:
+        px = tick_down(min(quote.bid, quote.ask - instrument.tick_size), instrument.tick_size)
+    else:
+        px = tick_up(max(quote.ask, quote.bid + instrument.tick_size), instrument.tick_size)
+    if px <= 0:
+        raise DataError(
+            f"{quote.symbol}: no maker price above 0 to {side} at bid {plain(quote.bid)}, ask {plain(quote.ask)}"
+        )
+    return px
+
+
+def taker_price(side: Side, quote: Quote, instrument: Instrument) -> Price:
+    """Return the best quote of the other side, on the tick that still reaches it: Emergency only.
+
+    `DataError` when a bid below one tick leaves no price above zero to sell at.
+    """
+    if side is Side.BUY:
+        return tick_up(quote.ask, instrument.tick_size)
+    px = tick_down(quote.bid, instrument.tick_size)
+    if px <= 0:
+        raise DataError(f"{quote.symbol}: no price above 0 to sell at bid {plain(quote.bid)}")
+    return px

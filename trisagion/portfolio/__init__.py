@@ -1,0 +1,1 @@
+"""Desired direction → desired position: sizing under a margin budget."""

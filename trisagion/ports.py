@@ -1,0 +1,432 @@
+"""What the services ask of the outside, as Protocols. Adapters implement them; services meet nothing else.
+
+The database is the only truth. All access goes through a unit of work: `with database.transaction() as tx:` commits when
+the block ends, rolls back when it raises. Reads that decide a write happen in the same transaction as the write, which
+holds the write lock from its start on SQLite and row locks or compare-and-set on MySQL. A write that is repeated with the same key changes
+nothing.
+"""
+
+from collections.abc import Mapping, Sequence
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from decimal import Decimal
+from typing import Protocol
+
+from trisagion.cohort.types import Epoch, Progress, RunEnd, RunRecord, ShardRow
+from trisagion.ids import ClOrdId, CycleId, IntentKey
+from trisagion.ledger.types import EquitySample, Position, Posting
+from trisagion.market.types import Bar, Instrument, MarketState, MarketStep, Quote
+from trisagion.orders.state import OrderState
+from trisagion.orders.types import ExecutionReport, Order, PositionReport
+from trisagion.safety.modes import Control
+from trisagion.units import Quantity
+
+
+@dataclass(frozen=True, slots=True)
+class Cycle:
+    """A reconciliation cycle. `stage` is "opened", "cancelling", "observing" or "done"; `outcome` says how it was done."""
+
+    cycle_id: CycleId
+    due_ns: int
+    stage: str
+    outcome: str | None
+    version: int
+
+
+@dataclass(frozen=True, slots=True)
+class Decision:
+    """What a cycle decided for one symbol, and why: `reasons` are codes with their values, in order of precedence."""
+
+    cycle_id: CycleId
+    symbol: str
+    direction: int
+    live_pnl: float
+    kelly_now: float | None
+    kelly_past: float | None
+    desired: Quantity
+    actual: Quantity | None
+    delta: Quantity
+    intent: IntentKey | None
+    reasons: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Observation:
+    """A position as an observer saw it."""
+
+    observer: str
+    symbol: str
+    qty: Quantity
+    at_ns: int
+
+
+@dataclass(frozen=True, slots=True)
+class TakeProfitStep:
+    """One recorded step of a take-profit or draw-down sequence of an epoch."""
+
+    epoch: int
+    step: str
+    at_ns: int
+
+
+@dataclass(frozen=True, slots=True)
+class Replay:
+    """The one replay that a database holds: what it replays, how, and how far it has come."""
+
+    dataset: str
+    digest: str
+    seed: int
+    settings_digest: str
+    start_ns: int
+    end_ns: int
+    now_ns: int
+    speed: float
+    origin_ns: int
+    finished: bool
+
+
+@dataclass(frozen=True, slots=True)
+class ProcessBeat:
+    """A process' own word: wall time, tasks done so far, resident memory."""
+
+    name: str
+    pid: int
+    wall_ns: int
+    tasks: int
+    rss_bytes: int
+
+
+class MarketStore(Protocol):
+    """Tables instrument, bar, market_step, market_state."""
+
+    def add_instrument(self, instrument: Instrument) -> None:
+        """Record an instrument; the same again changes nothing."""
+        ...
+
+    def instrument(self, symbol: str) -> Instrument:
+        """Return an instrument; `StateError` when it is not known."""
+        ...
+
+    def instruments(self) -> Sequence[Instrument]:
+        """Return all instruments in order of symbol."""
+        ...
+
+    def add_step(self, step: MarketStep) -> bool:
+        """Record a step and its bar; False when it was there already."""
+        ...
+
+    def step(self, symbol: str, at_ns: int) -> MarketStep | None:
+        """Return the step that closed at an instant."""
+        ...
+
+    def bars(self, symbol: str, until_ns: int, count: int) -> Sequence[Bar]:
+        """Return the last `count` bars with `close_ns <= until_ns`, oldest first."""
+        ...
+
+    def quote(self, symbol: str, now_ns: int) -> Quote | None:
+        """Return the quote learned last at or before `now_ns`: one tick around the last trade of the latest step."""
+        ...
+
+    def put_state(self, state: MarketState) -> None:
+        """Record the features of a step; the same again changes nothing."""
+        ...
+
+    def states(self, symbol: str, after_ns: int, until_ns: int) -> Sequence[MarketState]:
+        """Return states with `after_ns < at_ns <= until_ns`, oldest first."""
+        ...
+
+    def last_state_ns(self, symbol: str) -> int | None:
+        """Return the instant of the newest state."""
+        ...
+
+
+class CohortStore(Protocol):
+    """Tables shard, shard_progress, run, epoch."""
+
+    def shard_numbers(self, symbol: str) -> Sequence[int]:
+        """Return the numbers of the shards on a symbol, in order."""
+        ...
+
+    def shard_head(self, number: int) -> tuple[int, int] | None:
+        """Return (at_ns, version) of a shard's checkpoint without its state, None when there is no such shard."""
+        ...
+
+    def shard(self, number: int) -> ShardRow:
+        """Return a shard's checkpoint; `StateError` when there is none."""
+        ...
+
+    def shards(self) -> Sequence[ShardRow]:
+        """Return all checkpoints in order of number."""
+        ...
+
+    def add_shard(self, row: ShardRow) -> None:
+        """Record a new shard; the same number again changes nothing."""
+        ...
+
+    def save_shard(self, row: ShardRow) -> bool:
+        """Replace the checkpoint whose version is `row.version - 1`; False when another writer was first."""
+        ...
+
+    def put_progress(self, progress: Progress) -> None:
+        """Record a shard's progress; the same shard and instant again changes nothing."""
+        ...
+
+    def progress(self, at_ns: int) -> Sequence[Progress]:
+        """Return the progress of all shards at an instant, in order of shard."""
+        ...
+
+    def add_runs(self, runs: Sequence[RunRecord]) -> None:
+        """Record births; a known run changes nothing."""
+        ...
+
+    def end_runs(self, ends: Sequence[RunEnd]) -> None:
+        """Record ends; the first end of a run stays."""
+        ...
+
+    def run_count(self) -> int:
+        """Return how many runs were ever born: the next draw's number."""
+        ...
+
+    def past_pnls(self, symbol: str) -> Sequence[float]:
+        """Return the P&L of the runs of past take-profit epochs of the symbol whose total was positive, in order of run."""
+        ...
+
+    def epoch(self) -> Epoch | None:
+        """Return the open epoch."""
+        ...
+
+    def epochs(self) -> Sequence[Epoch]:
+        """Return all epochs in order."""
+        ...
+
+    def put_epoch(self, epoch: Epoch) -> None:
+        """Insert or update an epoch by its number."""
+        ...
+
+
+class CycleStore(Protocol):
+    """Tables cycle, decision."""
+
+    def cycle(self, cycle_id: CycleId) -> Cycle | None:
+        """Return a cycle."""
+        ...
+
+    def open_cycle(self, cycle: Cycle) -> bool:
+        """Insert a cycle; False when it is there already."""
+        ...
+
+    def save_cycle(self, cycle: Cycle) -> bool:
+        """Replace the cycle whose version is `cycle.version - 1`; False when another writer was first."""
+        ...
+
+    def unfinished(self) -> Sequence[Cycle]:
+        """Return the cycles that are not done, oldest first."""
+        ...
+
+    def add_decision(self, decision: Decision) -> None:
+        """Record a decision; the same cycle and symbol again changes nothing."""
+        ...
+
+    def last_decisions(self, symbol: str, count: int) -> Sequence[Decision]:
+        """Return the newest `count` decisions on a symbol, newest first."""
+        ...
+
+
+class OrderStore(Protocol):
+    """Tables orders (the outbox) and execution (the inbox)."""
+
+    def add(self, order: Order) -> bool:
+        """Insert an order; False when its id is there already."""
+        ...
+
+    def order(self, cl_ord_id: ClOrdId) -> Order | None:
+        """Return an order, locked against other writers until the transaction ends."""
+        ...
+
+    def save(self, order: Order) -> None:
+        """Replace the order whose version is `order.version - 1`; `StaleOwner` when another writer was first."""
+        ...
+
+    def in_states(self, states: frozenset[OrderState]) -> Sequence[Order]:
+        """Return the orders in any of the states, in order of creation, then id."""
+        ...
+
+    def attempts(self, intent: IntentKey) -> Sequence[Order]:
+        """Return the orders of an intent in order of attempt."""
+        ...
+
+    def add_execution(self, report: ExecutionReport, learned_ns: int) -> bool:
+        """Record an execution report by (venue, exec_id); False when it is there already: then it must not be booked again."""
+        ...
+
+    def execution_count(self, venue: str) -> int:
+        """Return how many execution reports of a venue were recorded."""
+        ...
+
+
+class LedgerStore(Protocol):
+    """Tables posting, position, observation, equity, take_profit."""
+
+    def post(self, postings: Sequence[Posting]) -> None:
+        """Append one entry; its amounts sum to zero."""
+        ...
+
+    def position(self, symbol: str) -> Position:
+        """Return a position, flat when there was no fill."""
+        ...
+
+    def positions(self) -> Sequence[Position]:
+        """Return all positions in order of symbol."""
+        ...
+
+    def save_position(self, position: Position) -> None:
+        """Insert or replace a position."""
+        ...
+
+    def cash(self) -> Decimal:
+        """Return the sum of all postings to CASH."""
+        ...
+
+    def observe(self, observation: Observation) -> None:
+        """Record what an observer saw; a newer word replaces an older one."""
+        ...
+
+    def observations(self, symbol: str) -> Sequence[Observation]:
+        """Return the latest word of each observer on a symbol, in order of observer."""
+        ...
+
+    def add_equity(self, sample: EquitySample) -> None:
+        """Record a sample; the same instant again changes nothing."""
+        ...
+
+    def first_equities(self, after_ns: int, count: int) -> Sequence[EquitySample]:
+        """Return the first `count` samples with `at_ns > after_ns`."""
+        ...
+
+    def last_equity(self) -> EquitySample | None:
+        """Return the newest sample."""
+        ...
+
+    def add_step(self, step: TakeProfitStep) -> bool:
+        """Record a step of a take-profit sequence; False when it is there already."""
+        ...
+
+    def steps(self, epoch: int) -> Sequence[TakeProfitStep]:
+        """Return the recorded steps of an epoch's sequence in the order of their recording."""
+        ...
+
+
+class ControlStore(Protocol):
+    """Tables control, event, lease, replay, process."""
+
+    def control(self) -> Control:
+        """Return the mode in force; a store without a row answers PAUSE."""
+        ...
+
+    def set_mode(self, control: Control) -> None:
+        """Append a transition."""
+        ...
+
+    def add_event(self, kind: str, subject: str, detail: Mapping[str, str], now_ns: int) -> None:
+        """Append to the event log."""
+        ...
+
+    def acquire(self, lease: str, owner: str, ttl_s: float) -> int | None:
+        """Take or renew a lease by the database's time; return its fencing token, None while another owner holds it."""
+        ...
+
+    def holds(self, lease: str, token: int) -> bool:
+        """Tell whether the token is still the newest of its lease and not expired."""
+        ...
+
+    def release(self, lease: str, token: int) -> None:
+        """Give a lease back."""
+        ...
+
+    def replay(self) -> Replay | None:
+        """Return the replay of this database."""
+        ...
+
+    def put_replay(self, replay: Replay) -> None:
+        """Insert or replace the replay."""
+        ...
+
+    def beat(self, beat: ProcessBeat) -> None:
+        """Insert or replace a process' word."""
+        ...
+
+    def beats(self) -> Sequence[ProcessBeat]:
+        """Return the word of every process, in order of name."""
+        ...
+
+
+class Transaction(Protocol):
+    """All stores within one transaction."""
+
+    market: MarketStore
+    cohort: CohortStore
+    cycles: CycleStore
+    orders: OrderStore
+    ledger: LedgerStore
+    control: ControlStore
+
+
+class Database(Protocol):
+    """Gives transactions."""
+
+    def transaction(self) -> AbstractContextManager[Transaction]:
+        """Open a unit of work that may write."""
+        ...
+
+    def snapshot(self) -> AbstractContextManager[Transaction]:
+        """Open a unit of work that only reads; what it reads is consistent."""
+        ...
+
+    def version(self) -> int | None:
+        """Return a number that changes when another connection has written; None where the server has no such number."""
+        ...
+
+
+class VenueSession(Protocol):
+    """A venue connection as its owner uses it. None of these waits for the answer; False: not logged on, nothing was sent."""
+
+    def send_new(self, order: Order, now_ns: int) -> bool:
+        """Send a post-only limit order (a crossing IOC when `order.taker`); TransactTime is `now_ns`."""
+        ...
+
+    def send_cancel(self, order: Order, now_ns: int) -> bool:
+        """Ask for the cancel of an order."""
+        ...
+
+    def ask_status(self, order: Order, now_ns: int) -> bool:
+        """Ask what became of an order."""
+        ...
+
+    def ask_positions(self, request_id: str, now_ns: int) -> bool:
+        """Ask for the venue's own view of our positions."""
+        ...
+
+    def logged_on(self) -> bool:
+        """Tell whether the session is up."""
+        ...
+
+
+class ReportSink(Protocol):
+    """Where a venue connection delivers what it hears, on its own thread; an exception means: not processed, deliver again."""
+
+    def on_logon(self) -> None:
+        """Run when the session is up: resolve what is in doubt before anything new is sent."""
+        ...
+
+    def on_logout(self) -> None:
+        """Run when the session went down."""
+        ...
+
+    def on_report(self, report: ExecutionReport) -> None:
+        """Run for each execution report or cancel reject."""
+        ...
+
+    def on_positions(self, reports: Sequence[PositionReport]) -> None:
+        """Run for each complete answer to a request for positions."""
+        ...
+

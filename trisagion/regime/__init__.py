@@ -1,0 +1,1 @@
+"""From features to one market state that all runs on a symbol share."""

@@ -1,0 +1,366 @@
+"""Figures of a replay, each with its formula. What cannot be known from so little data is None, never a guess.
+
+Nothing is compounded to a year: a return of two days says nothing about one. The Sharpe ratio is quoted per year
+because readers expect it so, and always with its interval, with the time it would take to prove it, and with what luck
+alone gives.
+"""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from decimal import Decimal, localcontext
+from statistics import NormalDist
+from typing import Final
+
+import numpy as np
+
+from trisagion.clock import HOUR_NS
+from trisagion.market.types import Float64Array, Int64Array
+from trisagion.orders.types import Liquidity
+from trisagion.reports.model import CohortOutcome, Fill, RunReport
+from trisagion.units import WIDE, Money, Quantity, notional
+
+YEAR_NS: Final = round(365.24 * 24 * HOUR_NS)
+"""The year of the platform's own APR (the source paper's 365.24 days)."""
+
+CONFIDENCE: Final = 0.95
+"""Of every interval and proof here: the customary one, and the one of Bailey and López de Prado (2012)."""
+
+EULER_GAMMA: Final = 0.5772156649015329
+"""Euler–Mascheroni constant, in the expected maximum of normal draws (Bailey and López de Prado 2014, eq. 1)."""
+
+RETURNS_MIN: Final = 30
+"""Fewer returns give no Sharpe ratio: its interval rests on the central limit theorem and its customary thirty."""
+
+BASIS_POINTS: Final = 10_000.0
+
+
+@dataclass(frozen=True, slots=True)
+class DrawDown:
+    """The deepest fall from a peak: `depth` is a fraction of the peak; `recovered_ns` is None while below the peak."""
+
+    depth: float
+    peak_ns: int
+    trough_ns: int
+    recovered_ns: int | None
+    lasted_ns: int
+
+
+@dataclass(frozen=True, slots=True)
+class Sharpe:
+    """A yearly Sharpe ratio and how much it is worth.
+
+    `low` and `high` bound it with `CONFIDENCE`; `proof_ns` is the sample length that would prove it above zero at this
+    rate (None when it is not above zero); `luck` is what the best of the cohort's tries would show without any skill.
+    """
+
+    value: float
+    low: float
+    high: float
+    returns: int
+    proof_ns: int | None
+    luck: float | None
+
+
+@dataclass(frozen=True, slots=True)
+class RoundTrips:
+    """Completed trips from flat to flat (a flip ends one and begins the next), net of fees."""
+
+    count: int
+    wins: int
+    best: Money | None
+    worst: Money | None
+
+
+@dataclass(frozen=True, slots=True)
+class BuyAndHold:
+    """The instrument held over the same span, without costs: `change` of its price as a fraction, and two P&Ls.
+
+    `unlevered` holds a notional of the starting equity; `same_exposure` holds the account's mean absolute position,
+    long.
+    """
+
+    change: float
+    unlevered: float
+    same_exposure: float
+
+
+@dataclass(frozen=True, slots=True)
+class Standing:
+    """The account within its own cohort, by P&L per notional traded, in basis points; None without turnover.
+
+    `percentile` counts runs below, and half of those equal, out of 100.
+    """
+
+    account_bp: float | None
+    median_bp: float | None
+    percentile: float | None
+    compared: int
+    trials: int
+
+
+@dataclass(frozen=True, slots=True)
+class Clones:
+    """Do clones of winners do better than random draws? Medians in basis points of notional traded.
+
+    `superiority` is the chance that a clone beats a random draw (one half: no difference), within `low` to `high`.
+    """
+
+    clones: int
+    randoms: int
+    clone_bp: float
+    random_bp: float
+    superiority: float
+    low: float
+    high: float
+
+
+@dataclass(frozen=True, slots=True)
+class Metrics:
+    """All figures of one report. Shares and returns are fractions; `leverage` is the mean of |notional| over equity."""
+
+    total_return: float
+    drawdown: DrawDown | None
+    sharpe: Sharpe | None
+    in_market: float | None
+    leverage: float | None
+    turnover: Money
+    turnover_multiple: float | None
+    maker_share: float | None
+    round_trips: RoundTrips
+    buy_and_hold: BuyAndHold | None
+    standing: Standing
+    clones: Clones | None
+
+
+def measure(report: RunReport) -> Metrics:
+    """Compute all figures of a report."""
+    curve = report.equity
+    multiplier = report.instrument.multiplier
+    turnover = _turnover(report.fills, multiplier)
+    mean_equity = float(curve.equity.mean()) if len(curve.equity) else 0.0
+    return Metrics(
+        total_return=float(report.profit) / float(report.account.start_equity),
+        drawdown=drawdown(curve.at_ns, curve.equity),
+        sharpe=sharpe(curve.at_ns, curve.equity, len(report.cohort.profit)),
+        in_market=float(np.mean(curve.qty != 0)) if len(curve.qty) else None,
+        leverage=_leverage(report),
+        turnover=turnover,
+        turnover_multiple=float(turnover) / mean_equity if mean_equity > 0 else None,
+        maker_share=_maker_share(report.fills),
+        round_trips=round_trips(report.fills, multiplier),
+        buy_and_hold=_buy_and_hold(report),
+        standing=standing(report.profit, turnover, report.cohort),
+        clones=clones(report.cohort),
+    )
+
+
+def drawdown(at_ns: Int64Array, equity: Float64Array) -> DrawDown | None:
+    """Find the deepest draw-down of an equity curve.
+
+    Parameters
+    ----------
+    at_ns : int64 (n,), rising instants
+    equity : float64 (n,), above zero at its first sample
+
+    Returns
+    -------
+    DrawDown or None
+        ``max_t (1 − E_t / max_{s≤t} E_s)``, from the last instant at that peak to recovery, or to the end of the curve.
+        None when equity never fell below a peak.
+
+    Notes
+    -----
+    Magdon-Ismail and Atiya, "Maximum drawdown", Risk 17(10), 2004. Relative to the peak, not to the start.
+    """
+    if len(equity) == 0:
+        return None
+    fall = drawdowns(equity)
+    trough = int(np.argmax(fall))
+    if fall[trough] <= 0:
+        return None
+    peak_equity = equity[: trough + 1].max()
+    peak = int(np.flatnonzero(equity[: trough + 1] == peak_equity)[-1])
+    after = np.flatnonzero(equity[trough:] >= peak_equity)
+    recovered = trough + int(after[0]) if len(after) else None
+    last = len(equity) - 1 if recovered is None else recovered
+    return DrawDown(
+        depth=float(fall[trough]),
+        peak_ns=int(at_ns[peak]),
+        trough_ns=int(at_ns[trough]),
+        recovered_ns=None if recovered is None else int(at_ns[recovered]),
+        lasted_ns=int(at_ns[last] - at_ns[peak]),
+    )
+
+
+def drawdowns(equity: Float64Array) -> Float64Array:
+    """Return ``1 − E_t / max_{s≤t} E_s`` for each sample: float64 (n,) in, float64 (n,) out, 0 at a peak."""
+    drawn: Float64Array = 1.0 - equity / np.maximum.accumulate(equity)
+    return drawn
+
+
+def sharpe(at_ns: Int64Array, equity: Float64Array, trials: int) -> Sharpe | None:
+    """Estimate the yearly Sharpe ratio of an equity curve, and how little or much it says.
+
+    Parameters
+    ----------
+    at_ns : int64 (n,), rising instants of the marks
+    equity : float64 (n,), above zero
+    trials : how many strategies were tried: every run ever born
+
+    Returns
+    -------
+    Sharpe or None
+        None for fewer than `RETURNS_MIN` returns, for a curve that does not move, or for equity at or below zero.
+
+    Notes
+    -----
+    With returns ``r`` from mark to mark, ``SR = mean(r)/std(r)`` (std with n − 1; no risk-free rate, as the account
+    earns none), ``q = n / span in years`` and the yearly value ``SR·√q`` (Lo, "The statistics of Sharpe ratios", FAJ
+    58(4), 2002, for independent returns). ``q`` counts the marks there were, so that nights and halts do not inflate
+    it. Standard error ``√((1 − γ₃·SR + (γ₄ − 1)/4·SR²)/n)``, with γ₃ and γ₄ the skewness and kurtosis (Mertens 2002);
+    where Bailey and López de Prado write n − 1 we write n. Length of proof ``1 + (1 − γ₃·SR + (γ₄ − 1)/4·SR²)·(z/SR)²``
+    returns with z one-sided (their minimum track record length, "The Sharpe ratio efficient frontier", Journal of Risk
+    15(2), 2012). Luck: the expected largest of N independent SR estimates of true value zero, ``√(1/n)·((1 − γ)·Φ⁻¹(1 −
+    1/N) + γ·Φ⁻¹(1 − 1/(N·e)))`` ("The deflated Sharpe ratio", JPM 40(5), 2014, eq. 1). Runs resemble each other, so
+    their effective number is smaller and this bar is too high rather than too low.
+    """
+    if len(equity) - 1 < RETURNS_MIN or np.any(equity <= 0):
+        return None
+    returns = np.diff(equity) / equity[:-1]
+    count = len(returns)
+    spread = float(returns.std(ddof=1))
+    if spread == 0:
+        return None
+    centred = (returns - returns.mean()) / returns.std()
+    ratio = float(returns.mean()) / spread
+    shape = 1.0 - float(np.mean(centred**3)) * ratio + (float(np.mean(centred**4)) - 1.0) / 4.0 * ratio**2
+    span_ns = int(at_ns[-1] - at_ns[0])
+    yearly = math.sqrt(count / (span_ns / YEAR_NS))
+    normal = NormalDist()
+    half = normal.inv_cdf(0.5 + CONFIDENCE / 2) * math.sqrt(shape / count)
+    needed = 1.0 + shape * (normal.inv_cdf(CONFIDENCE) / ratio) ** 2 if ratio > 0 else None
+    luck = None
+    if trials > 1:
+        largest = (1 - EULER_GAMMA) * normal.inv_cdf(1 - 1 / trials) + EULER_GAMMA * normal.inv_cdf(
+            1 - 1 / (trials * math.e)
+        )
+        luck = largest / math.sqrt(count) * yearly
+    return Sharpe(
+        value=ratio * yearly,
+        low=(ratio - half) * yearly,
+        high=(ratio + half) * yearly,
+        returns=count,
+        proof_ns=None if needed is None else round(needed * span_ns / count),
+        luck=luck,
+    )
+
+
+def round_trips(fills: Sequence[Fill], multiplier: Decimal) -> RoundTrips:
+    """Cut fills, oldest first, into trips from flat to flat; a fill that flips is split in proportion, its fee too."""
+    results: list[Decimal] = []
+    with localcontext(WIDE):
+        held = cash = Decimal(0)
+        for fill in fills:
+            signed = fill.qty * fill.side.sign
+            closes = -held if held * signed < 0 and abs(signed) >= abs(held) else Decimal(0)
+            if closes:
+                part = fill.fee * abs(closes) / fill.qty
+                results.append(cash - notional(fill.px, Quantity(closes), multiplier) - part)
+                opens = signed - closes
+                held, cash = opens, -(fill.px * opens * multiplier) - (fill.fee - part)
+            else:
+                held += signed
+                cash -= fill.px * signed * multiplier + fill.fee
+    wins = sum(result > 0 for result in results)
+    return RoundTrips(
+        len(results), wins, Money(max(results)) if results else None, Money(min(results)) if results else None
+    )
+
+
+def standing(profit: Money, turnover: Money, cohort: CohortOutcome) -> Standing:
+    """Place the account among its runs by P&L per notional traded.
+
+    Notes
+    -----
+    ``10⁴ · P&L / Σ|price·quantity·multiplier|`` is free of the size of the account, of leverage and of how often one
+    trades; returns on start balance are not, for a run trades a few millionths of its balance at a time. Runs that
+    never traded are left out. The percentile is the mid-rank, ``100·(below + equal/2)/n``. Runs trade at the last price
+    and pay fees at both ends in advance; the account pays its fees when it trades, and waits for its fills.
+    """
+    traded = cohort_bp(cohort)
+    median = float(np.median(traded)) if len(traded) else None
+    account = float(profit) / float(turnover) * BASIS_POINTS if turnover > 0 else None
+    percentile = None
+    if account is not None and len(traded):
+        percentile = 100.0 * float(np.mean(traded < account) + np.mean(traded == account) / 2)
+    return Standing(account, median, percentile, len(traded), len(cohort.profit))
+
+
+def cohort_bp(cohort: CohortOutcome) -> Float64Array:
+    """Return the P&L per notional traded of each run that traded: float64 (m,), basis points."""
+    traded = cohort.turnover > 0
+    points: Float64Array = cohort.profit[traded] / cohort.turnover[traded] * BASIS_POINTS
+    return points
+
+
+def clones(cohort: CohortOutcome) -> Clones | None:
+    """Compare clones with random draws; None unless both kinds have traded.
+
+    Notes
+    -----
+    ``A = P(clone > random) + P(equal)/2 = U/(m·n)`` from mid-ranks (Mann and Whitney 1947; McGraw and Wong 1992).
+    Interval ``A ± z·√((m + n + 1)/(12·m·n))``, the normal approximation under "no difference". Clones are born later
+    than most random draws and so met another market: the comparison is a hint, not a controlled experiment.
+    """
+    points = cohort_bp(cohort)
+    cloned = cohort.cloned[cohort.turnover > 0]
+    ours, theirs = points[cloned], np.sort(points[~cloned])
+    if len(ours) == 0 or len(theirs) == 0:
+        return None
+    below = np.searchsorted(theirs, ours, side="left")
+    not_above = np.searchsorted(theirs, ours, side="right")
+    chance = float(np.mean(below + not_above)) / 2 / len(theirs)
+    half = NormalDist().inv_cdf(0.5 + CONFIDENCE / 2) * math.sqrt(
+        (len(ours) + len(theirs) + 1) / (12 * len(ours) * len(theirs))
+    )
+    return Clones(
+        len(ours), len(theirs), float(np.median(ours)), float(np.median(theirs)), chance, chance - half, chance + half
+    )
+
+
+def _turnover(fills: Sequence[Fill], multiplier: Decimal) -> Money:
+    with localcontext(WIDE):
+        return Money(sum((notional(fill.px, fill.qty, multiplier) for fill in fills), Decimal(0)))
+
+
+def _maker_share(fills: Sequence[Fill]) -> float | None:
+    """Share of the filled quantity that made liquidity; what a venue did not flag counts as taken."""
+    filled = sum((fill.qty for fill in fills), Decimal(0))
+    if not filled:
+        return None
+    return float(sum((fill.qty for fill in fills if fill.liquidity is Liquidity.MAKER), Decimal(0)) / filled)
+
+
+def _leverage(report: RunReport) -> float | None:
+    """Mean of |notional| over equity, at the last close known at each mark; None without marks or after ruin."""
+    curve = report.equity
+    if len(curve.at_ns) == 0 or len(report.prices.at_ns) == 0 or np.any(curve.equity <= 0):
+        return None
+    at = np.searchsorted(report.prices.at_ns, curve.at_ns, side="right") - 1
+    marks = report.prices.close[np.maximum(at, 0)]
+    return float(np.mean(np.abs(curve.qty) * marks / curve.equity)) * float(report.instrument.multiplier)
+
+
+def _buy_and_hold(report: RunReport) -> BuyAndHold | None:
+    """Hold from the first to the last close of the span; fractions of a lot are allowed."""
+    closes = report.prices.close
+    if len(closes) == 0:
+        return None
+    change = float(closes[-1] / closes[0] - 1.0)
+    held = float(np.mean(np.abs(report.equity.qty))) if len(report.equity.qty) else 0.0
+    return BuyAndHold(
+        change=change,
+        unlevered=change * float(report.account.start_equity),
+        same_exposure=held * float(closes[-1] - closes[0]) * float(report.instrument.multiplier),
+    )

@@ -1,0 +1,186 @@
+"""One replay as plain values, finished or still running: all that a report is made from.
+
+Exact numbers (money, prices of fills, quantities) are decimals; arrays are float64 and serve statistics and drawing
+only.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from decimal import Decimal, localcontext
+
+import numpy as np
+from numpy.typing import NDArray
+
+from trisagion.ids import ClOrdId
+from trisagion.market.types import Float64Array, Instrument, Int64Array
+from trisagion.orders.types import Liquidity, Side
+from trisagion.units import WIDE, Money, Price, Quantity, notional, round_money
+
+
+@dataclass(frozen=True, slots=True)
+class Provenance:
+    """What was replayed and how; `digest` is that of the data, `now_ns` how far the replay has come."""
+
+    dataset: str
+    digest: str
+    seed: int
+    settings_digest: str
+    start_ns: int
+    end_ns: int
+    now_ns: int
+    finished: bool
+
+
+@dataclass(frozen=True, slots=True)
+class AccountTotals:
+    """The account now, to the last digit: `cost` is what the open position was bought for, `mark` its latest price."""
+
+    start_equity: Money
+    equity: Money
+    realised: Money
+    fees: Money
+    qty: Quantity
+    cost: Money
+    mark: Price | None
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class EquityCurve:
+    """The account marked once a minute: shapes (n,), `at_ns` int64 rising; `equity` in money, `qty` signed, float64."""
+
+    at_ns: Int64Array
+    equity: Float64Array
+    qty: Float64Array
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class PriceTrack:
+    """One-minute bars: shapes (n,), `at_ns` int64 rising, the close instant; `low`, `high`, `close` float64."""
+
+    at_ns: Int64Array
+    low: Float64Array
+    high: Float64Array
+    close: Float64Array
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class RegimeTrack:
+    """The regime of each minute: `at_ns` int64 (n,) rising and n words ("trending", "noisy", "unknown")."""
+
+    at_ns: Int64Array
+    regime: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Fill:
+    """One execution as the ledger booked it; `qty` is above zero."""
+
+    at_ns: int
+    side: Side
+    px: Price
+    qty: Quantity
+    fee: Money
+    liquidity: Liquidity | None
+    cl_ord_id: ClOrdId
+
+
+@dataclass(frozen=True, slots=True)
+class CycleRow:
+    """One reconciliation: `outcome` is its own word ("rest: …", "intents: 0"), None while it runs; `orders` it made."""
+
+    at_ns: int
+    outcome: str | None
+    orders: int
+
+    @property
+    def kind(self) -> str:
+        """The outcome in one word of four: "orders", "no order", "rest", "unfinished"."""
+        if self.orders:
+            return "orders"
+        if self.outcome is None or self.outcome.startswith("abandoned"):
+            return "unfinished"
+        return "rest" if self.outcome.startswith("rest") else "no order"
+
+
+@dataclass(frozen=True, slots=True)
+class EpochRow:
+    """One generation of the cohort; best and median P&L are of its ended runs, in money of their own accounts."""
+
+    number: int
+    opened_ns: int
+    closed_ns: int | None
+    reason: str | None
+    baseline: Decimal | None
+    born: int
+    ended: int
+    best_pnl: float | None
+    median_pnl: float | None
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class CohortOutcome:
+    """Every run ever born, ended or alive: all shapes (n,).
+
+    `profit` float64 is P&L, `turnover` float64 the notional traded, both as multiples of the run's start balance;
+    `alive` bool; `cloned` bool tells clones of winners from random draws.
+    """
+
+    profit: Float64Array
+    turnover: Float64Array
+    alive: NDArray[np.bool_]
+    cloned: NDArray[np.bool_]
+
+
+@dataclass(frozen=True, slots=True)
+class EventRow:
+    """One line of the event log."""
+
+    at_ns: int
+    kind: str
+    subject: str
+    text: str
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class RunReport:
+    """All that is told about one replay.
+
+    `orders` counts by state, `rejects` orders denied or rejected by reason, `reasons` the codes of the decisions,
+    `event_counts` by kind; `events` are the newest of them, oldest first. Epochs, fills and cycles are in order of
+    time.
+    """
+
+    provenance: Provenance
+    instrument: Instrument
+    account: AccountTotals
+    equity: EquityCurve
+    prices: PriceTrack
+    regimes: RegimeTrack
+    fills: tuple[Fill, ...]
+    cycles: tuple[CycleRow, ...]
+    epochs: tuple[EpochRow, ...]
+    cohort: CohortOutcome
+    orders: Mapping[str, int]
+    rejects: Mapping[str, int]
+    reasons: Mapping[str, int]
+    event_counts: Mapping[str, int]
+    events: tuple[EventRow, ...]
+    tasks: int
+    wall_s: float | None
+
+    @property
+    def unrealised(self) -> Money:
+        """The open position at its mark less its cost."""
+        if self.account.mark is None:
+            return Money(-self.account.cost)
+        with localcontext(WIDE):
+            return Money(
+                round_money(notional(self.account.mark, self.account.qty, self.instrument.multiplier))
+                - self.account.cost
+            )
+
+    @property
+    def profit(self) -> Money:
+        """What the account has gained since its start, fees and open position included."""
+        with localcontext(WIDE):
+            return Money(self.account.equity - self.account.start_equity)

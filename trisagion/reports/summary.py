@@ -1,0 +1,230 @@
+"""The report in a terminal and as JSON."""
+
+from decimal import Decimal
+
+from trisagion.clock import SECOND_NS, iso
+from trisagion.reports import format as write
+from trisagion.reports.checks import check
+from trisagion.reports.metrics import CONFIDENCE, Metrics, measure
+from trisagion.reports.model import RunReport
+from trisagion.units import plain
+
+
+def summary_text(report: RunReport) -> str:
+    """Return the report as aligned plain text, at most 100 columns but for long reasons."""
+    metrics = measure(report)
+    source = report.provenance
+    state = "finished" if source.finished else f"running, {write.minute(source.now_ns)} UTC"
+    lines = [f"{report.instrument.symbol}  replay of {source.dataset}, seed {source.seed}, {state}", ""]
+    rows = figures(report, metrics)
+    width = max(len(name) for name, _, _ in rows)
+    worth = max(len(value) for _, value, _ in rows)
+    lines += [f"  {name:<{width}}  {value:>{worth}}  {note}".rstrip() for name, value, note in rows]
+    lines.append("")
+    for item in check(report, metrics):
+        lines.append(f"  {'ok   ' if item.ok else 'ALARM'}  {item.claim}: {item.found}")
+    return "\n".join(lines) + "\n"
+
+
+def figures(report: RunReport, metrics: Metrics) -> tuple[tuple[str, str, str], ...]:
+    """Return the key figures as (name, value, note), in the order in which they are asked for."""
+    account, currency = report.account, report.instrument.currency
+    fall, ratio, trips, held = metrics.drawdown, metrics.sharpe, metrics.round_trips, metrics.buy_and_hold
+    rank, part = metrics.standing, write.percent(metrics.total_return, 3, signed=True)
+    back = "" if fall is None else ", recovered" if fall.recovered_ns is not None else ", not recovered"
+    return (
+        (
+            "P&L",
+            write.gain(report.profit),
+            f"{currency}, {part} of {write.amount(account.start_equity)}",
+        ),
+        (
+            "realised / unrealised",
+            f"{write.gain(account.realised)} / {write.gain(report.unrealised)}",
+            f"before fees, position {plain(account.qty)}",
+        ),
+        ("fees", write.amount(account.fees), f"{currency} on {write.amount(metrics.turnover)} traded"),
+        (
+            "draw-down, deepest",
+            write.percent(0.0 if fall is None else fall.depth, 3),
+            "never below a peak" if fall is None else f"lasted {write.duration(fall.lasted_ns)}{back}",
+        ),
+        ("Sharpe ratio, yearly", write.number(None if ratio is None else ratio.value, 1), sharpe_note(metrics)),
+        ("maker share", write.share(metrics.maker_share), f"of what was filled, {len(report.fills):,} fills"),
+        (
+            "round trips won",
+            write.share(trips.wins / trips.count) if trips.count else write.UNKNOWN,
+            f"{trips.wins:,} of {trips.count:,}, after fees",
+        ),
+        ("time in the market", write.share(metrics.in_market), "of the marked minutes"),
+        ("leverage, mean", write.number(metrics.leverage, 3), "notional over equity"),
+        ("turnover", write.number(metrics.turnover_multiple, 2), "times the mean equity"),
+        (
+            "buy and hold, like size",
+            write.UNKNOWN if held is None else write.gain(held.same_exposure),
+            f"{currency}, long the account's mean absolute position",
+        ),
+        (
+            "buy and hold, unlevered",
+            write.UNKNOWN if held is None else write.gain(held.unlevered),
+            (
+                f"{currency}, notional of the starting equity; price "
+                f"{write.percent(None if held is None else held.change, 2, signed=True)}"
+            ),
+        ),
+        (
+            "place in the cohort",
+            write.number(rank.percentile, 0),
+            (
+                f"percentile of {rank.compared:,} runs by P&L per notional traded: "
+                f"{write.number(rank.account_bp, 2, signed=True)} bp, "
+                f"median {write.number(rank.median_bp, 2, signed=True)} bp"
+            ),
+        ),
+        ("trials", f"{rank.trials:,}", "runs ever born: what luck could choose from"),
+    )
+
+
+def sharpe_note(metrics: Metrics) -> str:
+    """Say what a Sharpe ratio of this length is worth."""
+    ratio = metrics.sharpe
+    if ratio is None:
+        return "too few or unmoved returns"
+    note = f"{write.percent(CONFIDENCE, 0)} between {write.number(ratio.low, 0)} and {write.number(ratio.high, 0)}"
+    if ratio.proof_ns is not None:
+        return f"{note}; to prove it above zero takes {write.duration(ratio.proof_ns)}"
+    return f"{note}; not above zero"
+
+
+def summary_json(report: RunReport) -> dict[str, object]:
+    """Return the report as plain JSON values.
+
+    Returns
+    -------
+    dict
+        Keys are stable: ``dataset data_digest symbol currency seed settings_digest start end now finished tasks
+        wall_s``, ``account`` (start_equity, equity, profit, realised, unrealised, fees, qty, mark), ``metrics`` (names
+        of `Metrics`, nested by the names of its parts), ``fills``, ``orders``, ``rejects``, ``reasons``, ``cycles`` and
+        ``events`` (counts), ``epochs`` (a list), ``checks`` (a list of claim, ok, found). Decimals are text without
+        exponent, instants ISO 8601 UTC, spans seconds, what is unknown null.
+    """
+    metrics = measure(report)
+    source, account = report.provenance, report.account
+    return {
+        "dataset": source.dataset,
+        "data_digest": source.digest,
+        "symbol": report.instrument.symbol,
+        "currency": report.instrument.currency,
+        "seed": source.seed,
+        "settings_digest": source.settings_digest,
+        "start": iso(source.start_ns),
+        "end": iso(source.end_ns),
+        "now": iso(source.now_ns),
+        "finished": source.finished,
+        "tasks": report.tasks,
+        "wall_s": report.wall_s,
+        "account": {
+            "start_equity": plain(account.start_equity),
+            "equity": plain(account.equity),
+            "profit": plain(report.profit),
+            "realised": plain(account.realised),
+            "unrealised": plain(report.unrealised),
+            "fees": plain(account.fees),
+            "qty": plain(account.qty),
+            "mark": _text(account.mark),
+        },
+        "metrics": _metrics(metrics),
+        "fills": len(report.fills),
+        "orders": dict(report.orders),
+        "rejects": dict(report.rejects),
+        "reasons": dict(report.reasons),
+        "cycles": cycle_counts(report),
+        "events": dict(report.event_counts),
+        "epochs": [
+            {
+                "number": epoch.number,
+                "opened": iso(epoch.opened_ns),
+                "closed": _instant(epoch.closed_ns),
+                "reason": epoch.reason,
+                "baseline": _text(epoch.baseline),
+                "born": epoch.born,
+                "ended": epoch.ended,
+                "best_pnl": epoch.best_pnl,
+                "median_pnl": epoch.median_pnl,
+            }
+            for epoch in report.epochs
+        ],
+        "checks": [{"claim": item.claim, "ok": item.ok, "found": item.found} for item in check(report, metrics)],
+    }
+
+
+def cycle_counts(report: RunReport) -> dict[str, int]:
+    """Count cycles by outcome, in order of first appearance; a cycle that still runs counts as "running"."""
+    counts: dict[str, int] = {}
+    for cycle in report.cycles:
+        outcome = cycle.outcome or "running"
+        counts[outcome] = counts.get(outcome, 0) + 1
+    return counts
+
+
+def _metrics(metrics: Metrics) -> dict[str, object]:
+    fall, ratio, trips, held = metrics.drawdown, metrics.sharpe, metrics.round_trips, metrics.buy_and_hold
+    rank, breed = metrics.standing, metrics.clones
+    return {
+        "total_return": metrics.total_return,
+        "drawdown": fall
+        and {
+            "depth": fall.depth,
+            "peak": iso(fall.peak_ns),
+            "trough": iso(fall.trough_ns),
+            "recovered": _instant(fall.recovered_ns),
+            "lasted_s": fall.lasted_ns / SECOND_NS,
+        },
+        "sharpe": ratio
+        and {
+            "value": ratio.value,
+            "low": ratio.low,
+            "high": ratio.high,
+            "returns": ratio.returns,
+            "proof_s": None if ratio.proof_ns is None else ratio.proof_ns / SECOND_NS,
+            "luck": ratio.luck,
+        },
+        "in_market": metrics.in_market,
+        "leverage": metrics.leverage,
+        "turnover": plain(metrics.turnover),
+        "turnover_multiple": metrics.turnover_multiple,
+        "maker_share": metrics.maker_share,
+        "round_trips": {
+            "count": trips.count,
+            "wins": trips.wins,
+            "best": _text(trips.best),
+            "worst": _text(trips.worst),
+        },
+        "buy_and_hold": held
+        and {"change": held.change, "unlevered": held.unlevered, "same_exposure": held.same_exposure},
+        "standing": {
+            "account_bp": rank.account_bp,
+            "median_bp": rank.median_bp,
+            "percentile": rank.percentile,
+            "compared": rank.compared,
+            "trials": rank.trials,
+        },
+        "clones": breed
+        and {
+            "clones": breed.clones,
+            "randoms": breed.randoms,
+            "clone_bp": breed.clone_bp,
+            "random_bp": breed.random_bp,
+            "superiority": breed.superiority,
+            "low": breed.low,
+            "high": breed.high,
+        },
+    }
+
+
+def _text(value: Decimal | None) -> str | None:
+    return None if value is None else plain(value)
+
+
+def _instant(instant_ns: int | None) -> str | None:
+    return None if instant_ns is None else iso(instant_ns)

@@ -1,0 +1,284 @@
+"""The tear sheet: one HTML file that shows a replay, and how far to believe it, without network, account or tool."""
+
+from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
+from html import escape
+
+import numpy as np
+
+from trisagion.clock import SECOND_NS
+from trisagion.reports import format as write
+from trisagion.reports.charts import charts, histogram
+from trisagion.reports.checks import Check, check
+from trisagion.reports.metrics import BASIS_POINTS, Metrics, cohort_bp, measure
+from trisagion.reports.model import EpochRow, RunReport
+from trisagion.reports.page import MARKERS, SCRIPT, STYLE, WORDS, say, table
+from trisagion.reports.summary import cycle_counts, figures, summary_json, summary_text
+from trisagion.units import plain
+
+__all__ = ["render", "summary_json", "summary_text"]
+
+
+def render(report: RunReport) -> str:
+    """Return the tear sheet as one self-contained HTML document."""
+    metrics = measure(report)
+    checks = check(report, metrics)
+    symbol = report.instrument.symbol
+    body = "".join(
+        (
+            MARKERS,
+            "<main>",
+            _head(report, metrics),
+            _alarms(checks),
+            _cards(report, metrics),
+            charts(report),
+            _comparison(report, metrics),
+            _cohort(report, metrics),
+            _epochs(report.epochs),
+            _orders(report),
+            _checks(checks),
+            _provenance(report),
+            _words(),
+            "</main>",
+        )
+    )
+    return (
+        '<!doctype html><html lang="en"><head><meta charset="utf-8">'
+        '<meta name="viewport" content="width=device-width,initial-scale=1">'
+        f"<title>{escape(symbol)} · trisagion tear sheet</title><style>{STYLE}</style></head>"
+        f"<body>{body}<script>{SCRIPT}</script></body></html>\n"
+    )
+
+
+def _head(report: RunReport, metrics: Metrics) -> str:
+    source, currency = report.provenance, report.instrument.currency
+    state = "finished" if source.finished else f"still running, at {write.minute(source.now_ns)} UTC"
+    held, rank = metrics.buy_and_hold, metrics.standing
+    verb = "gained" if report.profit > 0 else "lost" if report.profit < 0 else "neither gained nor lost:"
+    told = (
+        f"The account {verb} {write.amount(abs(report.profit))} {currency} "
+        f"({write.percent(metrics.total_return, 3, signed=True)}) in {write.duration(source.now_ns - source.start_ns)}."
+    )
+    if held is not None and report.fills:
+        told += (
+            f" The same mean position, simply held long, would have made {write.gain(held.same_exposure)} {currency}."
+        )
+    if rank.percentile is not None:
+        told += (
+            f" Per notional traded it did better than {write.number(rank.percentile, 0)} % "
+            f"of the {rank.compared:,} runs of its cohort that traded."
+        )
+    worth = _worth(metrics)
+    return (
+        f"<header><h1>{escape(report.instrument.symbol)}, {escape(_days(source.start_ns, source.now_ns))}"
+        f'<span class="state">{escape(state)}</span></h1>'
+        f'<p class="lead">{say(told)}</p><p class="soft">{say(worth)} Replay of recorded prices: fills are those of '
+        f"the matching engine of venue {escape(report.instrument.venue)}, and no order moved the market. "
+        "All times are UTC.</p></header>"
+    )
+
+
+def _worth(metrics: Metrics) -> str:
+    """Say in a sentence how much the result proves."""
+    ratio = metrics.sharpe
+    if ratio is None:
+        return "There are too few moving marks to say how much of this is chance."
+    if ratio.low > 0:
+        return "Chance alone does not explain it, the number of runs tried left aside; for that see the checks."
+    if ratio.high < 0:
+        return "The loss is more than chance explains."
+    if ratio.proof_ns is None:
+        return "A sample this short cannot tell this from chance."
+    proof = write.duration(ratio.proof_ns)
+    return f"A sample this short cannot tell this from chance; that would take {proof} of the same."
+
+
+def _alarms(checks: Sequence[Check]) -> str:
+    failed = [item for item in checks if not item.ok]
+    if not failed:
+        return ""
+    rows = "".join(f"<li>{escape(item.claim)} – not so: {escape(item.found)}.</li>" for item in failed)
+    return f'<div class="alarm" role="alert"><strong>⚠ Do not rely on this result.</strong><ul>{rows}</ul></div>'
+
+
+def _cards(report: RunReport, metrics: Metrics) -> str:
+    cards = "".join(
+        f'<div><dt>{escape(name)}</dt><dd>{say(value)}</dd><dd class="note">{say(note)}</dd></div>'
+        for name, value, note in figures(report, metrics)
+    )
+    return f'<dl class="cards">{cards}</dl>'
+
+
+def _comparison(report: RunReport, metrics: Metrics) -> str:
+    held, currency = metrics.buy_and_hold, report.instrument.currency
+    if held is None:
+        return ""
+    start = float(report.account.start_equity)
+    rows = [
+        ("the account, after fees", write.gain(report.profit), write.percent(metrics.total_return, 3, signed=True)),
+        (
+            "buy and hold, like size",
+            write.gain(held.same_exposure),
+            write.percent(held.same_exposure / start, 3, signed=True),
+        ),
+        ("buy and hold, unlevered", write.gain(held.unlevered), write.percent(held.unlevered / start, 3, signed=True)),
+        ("cash", write.gain(0.0), write.percent(0.0, 3)),
+    ]
+    told = (
+        "Like size is long the account's mean absolute position throughout, unlevered is long a notional of the "
+        f"starting equity; the account's own notional was {write.number(metrics.leverage, 3)} of its equity in "
+        "the mean. Both without costs, from the first to the last close. Cash earns no interest."
+    )
+    return (
+        "<h2>Against doing something simpler</h2>"
+        + table(("", f"P&L, {currency}", "of starting equity"), rows, numeric={1, 2})
+        + f'<p class="soft">{say(told)}</p>'
+    )
+
+
+def _cohort(report: RunReport, metrics: Metrics) -> str:
+    points = cohort_bp(report.cohort)
+    rank = metrics.standing
+    alive = int(report.cohort.alive.sum())
+    told = (
+        f"{rank.trials:,} runs were born, {alive:,} are alive, {rank.compared:,} have traded. Their P&L per notional "
+        "traded, in basis points (bp), with the account's own. Runs trade at the last price, which the account cannot, "
+        "and pay entry and exit fee in advance."
+    )
+    if len(points) < 2:
+        return f"<h2>The account within its cohort</h2><p>{say(told)} Too few to draw.</p>"
+    profits = report.cohort.profit[report.cohort.turnover > 0] * BASIS_POINTS
+    quantiles = (0.05, 0.25, 0.5, 0.75, 0.95)
+    rows = [
+        (
+            "P&L per notional traded, bp",
+            *(write.number(float(np.quantile(points, q)), 2, signed=True) for q in quantiles),
+        ),
+        (
+            "P&L of start balance, bp",
+            *(write.number(float(np.quantile(profits, q)), 4, signed=True) for q in quantiles),
+        ),
+    ]
+    spread = table(("of the runs that traded", "5 %", "25 %", "median", "75 %", "95 %"), rows, numeric={1, 2, 3, 4, 5})
+    return (
+        f'<h2>The account within its cohort</h2><p class="soft">{say(told)}</p>'
+        + histogram(points, rank.account_bp)
+        + spread
+        + _clones(metrics)
+    )
+
+
+def _clones(metrics: Metrics) -> str:
+    breed = metrics.clones
+    if breed is None:
+        return '<p class="soft">Clones and random draws cannot be compared yet: one kind has not traded.</p>'
+    verdict = "no difference that chance could not make"
+    if breed.low > 0.5:
+        verdict = "clones do better"
+    elif breed.high < 0.5:
+        verdict = "clones do worse"
+    return (
+        "<h3>Does cloning winners help?</h3><p>"
+        + escape(
+            f"A clone beats a random draw with chance {write.percent(breed.superiority)} (95 % interval "
+            f"{write.percent(breed.low)} to {write.percent(breed.high)}): {verdict}. Medians: {breed.clones:,} clones "
+            f"{write.number(breed.clone_bp, 2, signed=True)} bp, {breed.randoms:,} random draws "
+            f"{write.number(breed.random_bp, 2, signed=True)} bp. Clones were born later and met another market, so "
+            "this is a hint and no experiment."
+        )
+        + "</p>"
+    )
+
+
+def _epochs(epochs: Sequence[EpochRow]) -> str:
+    rows = [
+        (
+            str(epoch.number),
+            write.minute(epoch.opened_ns),
+            "open" if epoch.closed_ns is None else write.minute(epoch.closed_ns),
+            (epoch.reason or "–").replace("_", " "),
+            write.UNKNOWN if epoch.baseline is None else write.amount(epoch.baseline),
+            f"{epoch.born:,}",
+            f"{epoch.ended:,}",
+            write.number(epoch.best_pnl, 2, signed=True),
+            write.number(epoch.median_pnl, 2, signed=True),
+        )
+        for epoch in epochs
+    ]
+    heads = ("epoch", "opened", "closed", "reason", "baseline", "born", "ended", "best P&L", "median P&L")
+    return '<h2>Epochs</h2><p class="soft">P&amp;L of the ended runs, in money of their own accounts.</p>' + table(
+        heads, rows, numeric={0, 4, 5, 6, 7, 8}
+    )
+
+
+def _orders(report: RunReport) -> str:
+    parts = (
+        ("Orders by state", ("state", "orders"), report.orders),
+        ("Orders refused or rejected", ("reason", "orders"), report.rejects),
+        ("Cycles by outcome", ("outcome", "cycles"), cycle_counts(report)),
+        ("What the decisions weighed", ("reason code", "decisions"), report.reasons),
+        ("Events by kind", ("kind", "events"), report.event_counts),
+    )
+    tables = "".join(f"<div><h3>{title}</h3>{_counts(heads, counts)}</div>" for title, heads, counts in parts)
+    events = ""
+    if report.events:
+        rows = [(write.minute(event.at_ns), event.kind, event.subject, event.text) for event in report.events]
+        events = "<h3>Latest events</h3>" + table(("UTC", "kind", "concerns", "detail"), rows, ids={2, 3})
+    return f'<h2>Orders, decisions and events</h2><div class="pair">{tables}</div>{events}'
+
+
+def _counts(heads: tuple[str, str], counts: Mapping[str, int]) -> str:
+    if not counts:
+        return '<p class="soft">none</p>'
+    ordered = sorted(counts.items(), key=lambda item: (-item[1], item[0]))
+    return table(heads, [(name, f"{count:,}") for name, count in ordered], numeric={1})
+
+
+def _checks(checks: Sequence[Check]) -> str:
+    rows = [("holds" if item.ok else "ALARM", item.claim, item.found) for item in checks]
+    return "<h2>Checks</h2>" + table(("", "claim", "found"), rows)
+
+
+def _provenance(report: RunReport) -> str:
+    source, instrument = report.provenance, report.instrument
+    work = f"{report.tasks:,} tasks"
+    if report.wall_s:
+        wall = write.duration(round(report.wall_s * SECOND_NS))
+        work += f" in {wall} of wall time, {report.tasks / report.wall_s:,.0f} a second"
+    rows = [
+        ("data set", source.dataset),
+        ("data digest", source.digest),
+        ("settings digest", source.settings_digest),
+        ("seed", str(source.seed)),
+        ("replayed", f"{write.minute(source.start_ns)} to {write.minute(source.end_ns)} UTC"),
+        ("instrument", f"{instrument.symbol} at {instrument.venue}, in {instrument.currency}"),
+        (
+            "terms",
+            (
+                f"tick {plain(instrument.tick_size)}, lot {plain(instrument.lot_size)}, "
+                f"multiplier {plain(instrument.multiplier)}, leverage at most {plain(instrument.leverage_max)}, "
+                f"fee {plain(instrument.fee_rate)} of notional"
+            ),
+        ),
+        ("final equity, exact", f"{plain(report.account.equity)} {instrument.currency}"),
+        ("work", work),
+    ]
+    return (
+        "<h2>Provenance</h2>"
+        + table(("", ""), rows, ids={1})
+        + '<p class="soft">The same data, settings and seed give the same result.</p>'
+    )
+
+
+def _words() -> str:
+    rows = "".join(f"<dt>{escape(word)}</dt><dd>{escape(text)}</dd>" for word, text in WORDS)
+    return f'<h2>Words</h2><dl class="words">{rows}</dl>'
+
+
+def _days(start_ns: int, end_ns: int) -> str:
+    first, last = (datetime.fromtimestamp(instant // SECOND_NS, UTC).date() for instant in (start_ns, end_ns))
+    if first == last:
+        return f"{last.day} {last:%B %Y}"
+    if (first.year, first.month) == (last.year, last.month):
+        return f"{first.day}–{last.day} {last:%B %Y}"
+    return f"{first.day} {first:%B %Y} – {last.day} {last:%B %Y}"

@@ -1,0 +1,1 @@
+"""Limits and verdicts; only this room makes an `Approved` intent."""

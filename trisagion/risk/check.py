@@ -1,0 +1,191 @@
+"""Limits, and the verdict on an intent: no order exists that did not pass `check`, or is sent without passing again.
+
+The same function judges when a cycle decides and again when the gateway routes, for what was true then need not be now.
+A refusal is a value: it is part of the business. Where something cannot be judged, it is refused.
+"""
+
+import hashlib
+from collections.abc import Sequence
+from dataclasses import astuple, dataclass
+from decimal import Decimal, localcontext
+from enum import StrEnum
+from typing import Final
+
+from trisagion.clock import MINUTE_NS
+from trisagion.errors import ConfigError, DataError
+from trisagion.market.calendar import rest_reason
+from trisagion.market.types import Instrument, Quote
+from trisagion.orders.state import AT_VENUE, LIVE
+from trisagion.orders.types import Intent, Order, Side
+from trisagion.safety.modes import Mode
+from trisagion.units import WIDE, Price, Quantity, notional, on_grid, parse_decimal, plain
+
+_NOT_SENT: Final = LIVE - AT_VENUE
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """What one account may do. Notionals are in the instrument's currency; a limit of zero forbids.
+
+    Raises `ConfigError` for a limit below zero or not finite.
+    """
+
+    account: str
+    order_notional_max: Decimal
+    position_notional_max: Decimal
+    orders_max: int
+    quote_age_ns_max: int = MINUTE_NS
+
+    def __post_init__(self) -> None:
+        for name in ("order_notional_max", "position_notional_max", "orders_max", "quote_age_ns_max"):
+            value = Decimal(getattr(self, name))
+            if not value.is_finite() or value < 0:
+                raise ConfigError(f"limits of {self.account}: expected {name} of 0 or more, found {value}")
+
+    @property
+    def version(self) -> str:
+        """Name these limits by their content, so that a verdict says under which limits it was given."""
+        text = "|".join(plain(part) if isinstance(part, Decimal) else str(part) for part in astuple(self))
+        return hashlib.sha256(text.encode()).hexdigest()[:12]
+
+
+class Refusal(StrEnum):
+    """Why an intent was refused, ordered by descending precedence: the first that applies is the one that is given."""
+
+    MODE_FORBIDS = "MODE_FORBIDS"
+    REST = "REST"
+    NUMBER_INSANE = "NUMBER_INSANE"
+    INSTRUMENT_UNKNOWN = "INSTRUMENT_UNKNOWN"
+    LOT_VIOLATED = "LOT_VIOLATED"
+    QUOTE_STALE = "QUOTE_STALE"
+    ORDER_NOTIONAL = "ORDER_NOTIONAL"
+    POSITION_LIMIT = "POSITION_LIMIT"
+    TOO_MANY_ORDERS = "TOO_MANY_ORDERS"
+    TAKER_FORBIDDEN = "TAKER_FORBIDDEN"
+
+
+@dataclass(frozen=True, slots=True)
+class Approved:
+    """An intent that passed every control. Made by `check` and nowhere else: a house test looks for any other maker."""
+
+    intent: Intent
+    account: str
+    limits_version: str
+
+
+@dataclass(frozen=True, slots=True)
+class Refused:
+    """A refusal; `text` is its code with the values that led to it."""
+
+    reason: Refusal
+    text: str
+
+
+def check(
+    intent: Intent,
+    *,
+    instrument: Instrument | None,
+    quote: Quote | None,
+    position: Quantity,
+    live_orders: Sequence[Order],
+    mode: Mode,
+    limits: Limits,
+    now_ns: int,
+) -> Approved | Refused:
+    """Judge an intent; the controls run in the order of `Refusal`, and the first that fails answers.
+
+    Parameters
+    ----------
+    intent : Intent
+        `qty` is what would be sent now.
+    instrument : Instrument or None
+        None: not in the master.
+    quote : Quote or None
+        None: no quote.
+    position : Quantity
+        The signed position in the intent's symbol.
+    live_orders : sequence of Order
+        The account's orders on all symbols; those that are not live do not count. An order of this same intent that was
+        not sent yet is the intent itself, and is not counted a second time.
+    mode : Mode
+        PAUSE allows nothing; REDUCE and EMERGENCY only what lowers ``|position|`` even when every live order of the
+        same side fills first, and never carries it through zero.
+    limits : Limits
+    now_ns : int
+
+    Notes
+    -----
+    Position limit: ``position + Σ live buys + qty ≤ L`` for a buy, ``position − Σ live sells − qty ≥ −L`` for a sell,
+    L in notional at the higher of bid and ask. Only the side that the intent adds to is judged: a position that is over
+    its limit already must not lock out the order that brings it back.
+
+    RTS 6 (EU 2017/589, Art. 15) and SEC 15c3-5 are the origin of the controls; unknown orders count in full.
+    """
+    others = [order for order in live_orders if order.state in LIVE and not _is_itself(order, intent)]
+    above_zero = (intent.qty, *((quote.bid, quote.ask) if quote is not None else ()))
+    sane = all(_sane(number) for number in (position, *above_zero)) and min(above_zero) > 0
+    worst = _worst(intent, position, others) if sane else None
+    if mode is Mode.PAUSE or (mode is not Mode.NORMAL and not _reduces(intent, worst)):
+        return _refused(Refusal.MODE_FORBIDS, mode=mode, side=intent.side, qty=intent.qty, position=position)
+    resting = rest_reason(now_ns)
+    if resting is not None:
+        return _refused(Refusal.REST, rest=resting)
+    if worst is None:
+        return _refused(Refusal.NUMBER_INSANE, position=repr(position), qty_bid_ask=repr(above_zero))
+    if instrument is None or instrument.symbol != intent.symbol:
+        return _refused(Refusal.INSTRUMENT_UNKNOWN, symbol=intent.symbol)
+    if not on_grid(intent.qty, instrument.lot_size):
+        return _refused(Refusal.LOT_VIOLATED, qty=intent.qty, lot=instrument.lot_size)
+    if quote is None or quote.symbol != intent.symbol:
+        return _refused(Refusal.QUOTE_STALE, quote="none")
+    if not 0 <= now_ns - quote.learned_ns <= limits.quote_age_ns_max:
+        return _refused(Refusal.QUOTE_STALE, age_ns=now_ns - quote.learned_ns, max_ns=limits.quote_age_ns_max)
+    mark = max(quote.bid, quote.ask)
+    worth = notional(mark, intent.qty, instrument.multiplier)
+    if worth > limits.order_notional_max:
+        return _refused(Refusal.ORDER_NOTIONAL, notional=worth, max=limits.order_notional_max)
+    exposure = _exposure(intent.side, mark, worst, instrument)
+    if exposure > limits.position_notional_max:
+        return _refused(Refusal.POSITION_LIMIT, notional=exposure, max=limits.position_notional_max, worst=worst)
+    if len(others) + 1 > limits.orders_max:
+        return _refused(Refusal.TOO_MANY_ORDERS, live=len(others), max=limits.orders_max)
+    if intent.taker and mode is not Mode.EMERGENCY:
+        return _refused(Refusal.TAKER_FORBIDDEN, mode=mode)
+    return Approved(intent, limits.account, limits.version)
+
+
+def _is_itself(order: Order, intent: Intent) -> bool:
+    return order.intent == intent.key and order.state in _NOT_SENT
+
+
+def _sane(number: object) -> bool:
+    if not isinstance(number, Decimal):
+        return False
+    try:
+        parse_decimal(number, what="risk")
+    except DataError:
+        return False
+    return True
+
+
+def _worst(intent: Intent, position: Quantity, others: Sequence[Order]) -> Quantity:
+    """Return the position should the intent and every live order of its side and symbol fill, and nothing else."""
+    with localcontext(WIDE):
+        same = (order.leaves_qty for order in others if order.symbol == intent.symbol and order.side is intent.side)
+        return Quantity(position + intent.side.sign * sum(same, intent.qty))
+
+
+def _reduces(intent: Intent, worst: Quantity | None) -> bool:
+    """Tell whether all that may fill comes from beyond zero: what buys up to zero at most was short before."""
+    return worst is not None and intent.side.sign * worst <= 0
+
+
+def _exposure(side: Side, mark: Price, worst: Quantity, instrument: Instrument) -> Decimal:
+    """Return the worst position's notional as seen from the side that is added to; negative while it only reduces."""
+    with localcontext(WIDE):
+        return side.sign * notional(mark, worst, instrument.multiplier)
+
+
+def _refused(reason: Refusal, **values: object) -> Refused:
+    said = (f"{name}={plain(value) if isinstance(value, Decimal) else value}" for name, value in values.items())
+    return Refused(reason, f"{reason}: {' '.join(said)}")

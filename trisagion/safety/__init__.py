@@ -1,0 +1,1 @@
+"""Control modes and what each of them forbids."""

@@ -1,0 +1,1 @@
+"""Which runs have earned capital, and how sure we are: votes and the Kelly percentage."""

@@ -1,0 +1,168 @@
+"""Apply what the venue says: one report, one transaction, once per (venue, exec_id)."""
+
+from dataclasses import dataclass, replace
+from decimal import Decimal
+
+from trisagion.ledger.postings import book_fill
+from trisagion.orders.state import AT_VENUE, IN_DOUBT, TERMINAL, OrderState, check_transition
+from trisagion.orders.types import ExecType, ExecutionReport, Liquidity, Order, PositionReport
+from trisagion.ports import Database, Observation, Transaction
+from trisagion.risk.check import Approved, Limits, check
+from trisagion.safety.modes import Control, Mode
+from trisagion.services.drive_session import WORKING
+from trisagion.services.outcome import Outcome
+from trisagion.services.reconcile import VENUE, new_attempt
+from trisagion.services.route_orders import intent_of
+
+POST_ONLY_WOULD_CROSS = "POST_ONLY_WOULD_CROSS"
+NEVER_RECEIVED = "NEVER_RECEIVED"
+
+
+@dataclass(frozen=True, slots=True)
+class BookRules:
+    """How reports are answered: `reprices_max` new attempts at an intent within its cycle."""
+
+    account: str
+    limits: Limits
+    reprices_max: int
+
+
+def book(database: Database, rules: BookRules, report: ExecutionReport) -> tuple[Outcome, ...]:
+    """Apply an execution report to its order and the ledger."""
+    now_ns = report.happened_ns
+    with database.transaction() as tx:
+        if report.exec_id is not None and not tx.orders.add_execution(report, now_ns):
+            return (Outcome("duplicate"),)
+        order = tx.orders.order(report.cl_ord_id)
+        if order is None:
+            tx.control.add_event("execution.quarantined", report.cl_ord_id, {"text": repr(report)}, now_ns)
+            return (Outcome("quarantined"),)
+        after, alarms = _apply(order, report)
+        if report.exec_type is ExecType.TRADE:
+            instrument = tx.market.instrument(order.symbol)
+            postings, position = book_fill(tx.ledger.position(order.symbol), report, instrument)
+            tx.ledger.post(postings)
+            tx.ledger.save_position(position)
+            if report.liquidity is Liquidity.TAKER and not order.taker:
+                alarms.append("TAKER_FILL: a maker-only order removed liquidity")
+                tx.control.set_mode(Control(Mode.PAUSE, "platform", alarms[-1], now_ns))
+        if after != order:
+            if after.state is not order.state:
+                check_transition(order.state, after.state, cl_ord_id=order.cl_ord_id)
+            tx.orders.save(replace(after, updated_ns=max(now_ns, order.updated_ns), version=order.version + 1))
+        for alarm in alarms:
+            tx.control.add_event("order.alarm", order.cl_ord_id, {"text": alarm}, now_ns)
+        return (*_follow(tx, rules, order, after, now_ns),)
+
+
+def _apply(order: Order, report: ExecutionReport) -> tuple[Order, list[str]]:
+    """Return the order after the report, and what a person must hear."""
+    alarms: list[str] = []
+    match report.exec_type:
+        case ExecType.NEW:
+            state = OrderState.NEW if order.state in IN_DOUBT and order.cum_qty == 0 else order.state
+            return replace(order, state=state, order_id=report.order_id), alarms
+        case ExecType.TRADE:
+            cum = order.cum_qty + report.last_qty
+            filled = replace(
+                order, cum_qty=cum, avg_px=report.avg_px, order_id=report.order_id, state=_filled_state(order, report)
+            )
+            if order.state in TERMINAL:
+                alarms.append(f"LATE_FILL: the order is {order.state}, filled {report.last_qty} more")
+            if cum > order.qty:
+                alarms.append(f"OVER_FILL: cum={cum} qty={order.qty}")
+            if cum != report.cum_qty:
+                alarms.append(f"CUM_QTY_GAP: ours={cum} venue={report.cum_qty}")
+                filled = replace(filled, state=OrderState.UNKNOWN if order.state not in TERMINAL else order.state)
+            return filled, alarms
+        case ExecType.ORDER_STATUS:
+            return _resolve(order, report, alarms), alarms
+        case ExecType.PENDING_CANCEL:
+            return order, alarms
+        case ExecType.REJECTED if report.ord_status is not OrderState.REJECTED:
+            # A refused duplicate: the first order of this id lives on, and only a status request tells how.
+            alarms.append(f"DUPLICATE_REJECTED: {report.reason}")
+            return replace(order, state=OrderState.UNKNOWN if order.state in AT_VENUE else order.state), alarms
+        case ExecType.REJECTED | ExecType.CANCELED | ExecType.EXPIRED:
+            return replace(order, state=report.ord_status, reason=report.reason or order.cancel_reason), alarms
+
+
+def _filled_state(order: Order, report: ExecutionReport) -> OrderState:
+    if order.state in TERMINAL:
+        return order.state
+    if report.leaves_qty == Decimal(0):
+        return OrderState.FILLED
+    if order.state is OrderState.PENDING_CANCEL:
+        return order.state
+    return OrderState.PARTIALLY_FILLED
+
+
+def _resolve(order: Order, report: ExecutionReport, alarms: list[str]) -> Order:
+    """Take the venue's word on where an order stands, unless it knows of fills that we have not booked."""
+    if order.state not in IN_DOUBT:
+        return order
+    if report.unknown_order:
+        if order.cum_qty > 0:
+            alarms.append("UNKNOWN_AT_VENUE: an order with fills is not known at the venue")
+            return order
+        return replace(order, state=OrderState.REJECTED, reason=NEVER_RECEIVED)
+    if report.cum_qty != order.cum_qty:
+        alarms.append(f"CUM_QTY_GAP: ours={order.cum_qty} venue={report.cum_qty}")
+        return replace(order, state=OrderState.UNKNOWN)
+    return replace(order, state=report.ord_status, order_id=report.order_id, reason=report.reason or order.reason)
+
+
+def _follow(tx: Transaction, rules: BookRules, order: Order, after: Order, now_ns: int) -> list[Outcome]:
+    """Say what the change means for others: a price to be made anew, a cycle that waited for it, a state to ask for."""
+    outcomes = [Outcome("booked")]
+    if after.state is OrderState.UNKNOWN and order.state is not OrderState.UNKNOWN:
+        outcomes.append(Outcome("doubtful", (after.session or "",)))
+    if after.state in WORKING and order.state in IN_DOUBT and after.cancel_reason is not None:
+        outcomes.append(Outcome("undone", (after.session or "",)))
+    if after.state in TERMINAL and order.state not in TERMINAL:
+        due = [cycle for cycle in tx.cycles.unfinished() if cycle.stage == "cancelling"]
+        outcomes += [Outcome("cycle", (str(cycle.due_ns),)) for cycle in due]
+        repriced = _reprice(tx, rules, after, now_ns)
+        if repriced is not None:
+            outcomes.append(Outcome("repriced", (repriced,)))
+    return outcomes
+
+
+def _reprice(tx: Transaction, rules: BookRules, order: Order, now_ns: int) -> str | None:
+    """Put a new attempt at a refused post-only intent into the outbox, within the budget of its cycle."""
+    if order.state is not OrderState.REJECTED or POST_ONLY_WOULD_CROSS not in (order.reason or ""):
+        return None
+    if order.attempt >= rules.reprices_max:
+        tx.control.add_event("order.reprices_spent", order.cl_ord_id, {"intent": order.intent}, now_ns)
+        return None
+    verdict = check(
+        intent_of(order),
+        instrument=tx.market.instrument(order.symbol),
+        quote=tx.market.quote(order.symbol, now_ns),
+        position=tx.ledger.position(order.symbol).qty,
+        live_orders=tx.orders.in_states(AT_VENUE),
+        mode=tx.control.control().mode,
+        limits=rules.limits,
+        now_ns=now_ns,
+    )
+    if not isinstance(verdict, Approved):
+        return None
+    again = new_attempt(rules.account, verdict, order.attempt + 1, now_ns)
+    tx.orders.add(again)
+    return again.cl_ord_id
+
+
+def observe(database: Database, reports: tuple[PositionReport, ...], asked_ns: int) -> tuple[Outcome, ...]:
+    """Record the venue's view of our positions as asked at `asked_ns`, and confirm the ledger where nothing is in doubt.
+
+    FIX delivers in order: when the answer is here, every report that the venue made before it is here and booked.
+    """
+    with database.transaction() as tx:
+        doubtful = {order.symbol for order in tx.orders.in_states(IN_DOUBT)}
+        for report in reports:
+            tx.ledger.observe(Observation(VENUE, report.symbol, report.qty, asked_ns))
+            if report.symbol not in doubtful:
+                position = tx.ledger.position(report.symbol)
+                tx.ledger.save_position(replace(position, confirmed_ns=max(position.confirmed_ns, asked_ns)))
+        waiting = [cycle for cycle in tx.cycles.unfinished() if cycle.stage == "observing"]
+    return tuple(Outcome("cycle", (str(cycle.due_ns),)) for cycle in waiting)

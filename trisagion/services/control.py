@@ -1,0 +1,31 @@
+"""Change the control mode, and say whether the platform has come to rest in it."""
+
+from trisagion.orders.state import LIVE
+from trisagion.ports import Database
+from trisagion.safety.modes import Control, Mode, stricter
+from trisagion.errors import TrisagionError
+
+
+def engage(database: Database, mode: Mode, operator: str, reason: str, now_ns: int) -> None:
+    """Set a mode that is at least as strict as the one in force; one person, one step."""
+    with database.transaction() as tx:
+        present = tx.control.control()
+        if stricter(present.mode, mode):
+            return
+        tx.control.set_mode(Control(mode, operator, reason, now_ns))
+        tx.control.add_event("control.engaged", mode.value, {"operator": operator, "reason": reason}, now_ns)
+
+
+def release(database: Database, operator: str, reason: str, now_ns: int) -> None:
+    """Return to NORMAL; only a named operator with a reason may."""
+    if not operator.strip() or not reason.strip():
+        raise TrisagionError("a looser control mode needs a named operator and a reason")
+    with database.transaction() as tx:
+        tx.control.set_mode(Control(Mode.NORMAL, operator, reason, now_ns))
+        tx.control.add_event("control.released", Mode.NORMAL.value, {"operator": operator, "reason": reason}, now_ns)
+
+
+def working(database: Database) -> int:
+    """Return how many orders the venue may still be working, or may still get from us."""
+    with database.snapshot() as tx:
+        return len(tx.orders.in_states(LIVE))

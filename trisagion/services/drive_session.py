@@ -1,0 +1,134 @@
+"""What the owner of a venue session does with the outbox: commit first, send after, never send again.
+
+An order is `PENDING_NEW` in the database before its message exists. If the process dies between the two, the next owner asks the venue;
+it does not send.
+"""
+
+from dataclasses import dataclass, replace
+from typing import Final
+
+from trisagion.clock import SECOND_NS
+from trisagion.errors import StaleOwner
+from trisagion.market.calendar import rest_reason
+from trisagion.orders.state import IN_DOUBT, OrderState, check_transition
+from trisagion.orders.types import Order
+from trisagion.ports import Database, Transaction, VenueSession
+from trisagion.safety.modes import Mode, cancels_working
+from trisagion.services.outcome import Outcome
+
+LEASE_S: Final = 15.0
+WORKING: Final = frozenset({OrderState.NEW, OrderState.PARTIALLY_FILLED})
+
+
+@dataclass(slots=True)
+class SessionDriver:
+    """Drives one session. `name` is the session's, `owner` this process'; `token` fences off every earlier owner."""
+
+    database: Database
+    session: VenueSession
+    name: str
+    owner: str
+    token: int | None = None
+
+    def lease(self) -> None:
+        """Take or renew the session's lease; `StaleOwner` when somebody else holds it."""
+        with self.database.transaction() as tx:
+            token = tx.control.acquire(f"session:{self.name}", self.owner, LEASE_S)
+        if token is None or (self.token is not None and token != self.token):
+            raise StaleOwner(f"session {self.name}: the lease is held by another process; this one must stop")
+        self.token = token
+
+    def drain(self, now_ns: int) -> Outcome:
+        """Send every cancel that is asked for, then every routed order."""
+        if not self.session.logged_on():
+            return Outcome("logged_off")
+        with self.database.snapshot() as tx:
+            to_cancel = [o for o in tx.orders.in_states(WORKING) if o.cancel_reason is not None]
+            to_send = [o for o in tx.orders.in_states(frozenset({OrderState.ROUTED})) if o.session == self.name]
+        for order in to_cancel:
+            claimed = self._claim(order, OrderState.PENDING_CANCEL, now_ns)
+            if claimed is not None:
+                self.session.send_cancel(claimed, now_ns)
+        for order in to_send:
+            claimed = self._claim(order, OrderState.PENDING_NEW, now_ns)
+            if claimed is not None:
+                self.session.send_new(claimed, now_ns)
+        return Outcome("drained")
+
+    def _claim(self, order: Order, state: OrderState, now_ns: int) -> Order | None:
+        """Commit the state that says "asked" and return the order as it then is; None when it must not be asked."""
+        with self.database.transaction() as tx:
+            self._fence(tx)
+            present = tx.orders.order(order.cl_ord_id)
+            if present is None or present.state is not order.state:
+                return None
+            if state is OrderState.PENDING_NEW:
+                why = _forbidden(tx, present, now_ns)
+                if why is not None:
+                    tx.orders.save(_to(present, OrderState.DENIED, now_ns, why))
+                    tx.control.add_event("order.denied", present.cl_ord_id, {"reason": why}, now_ns)
+                    return None
+            claimed = _to(present, state, now_ns, present.reason)
+            tx.orders.save(claimed)
+        return claimed
+
+    def _fence(self, tx: Transaction) -> None:
+        if self.token is None or not tx.control.holds(f"session:{self.name}", self.token):
+            raise StaleOwner(f"session {self.name}: fencing token {self.token} is no longer valid")
+
+    def resolve(self, now_ns: int) -> Outcome:
+        """Ask the venue about every order whose last question it never answered."""
+        with self.database.transaction() as tx:
+            self._fence(tx)
+            doubtful = [order for order in tx.orders.in_states(IN_DOUBT) if order.session == self.name]
+            for order in doubtful:
+                if order.state is not OrderState.UNKNOWN:
+                    tx.orders.save(_to(order, OrderState.UNKNOWN, now_ns, order.reason))
+        for order in doubtful:
+            self.session.ask_status(order, now_ns)
+        return Outcome("asked")
+
+    def observe(self, now_ns: int) -> Outcome:
+        """Ask for the venue's view of our positions; the request carries the instant it is asked for."""
+        return Outcome("asked" if self.session.ask_positions(f"P{now_ns}", now_ns) else "logged_off")
+
+    def enforce(self, now_ns: int) -> bool:
+        """Read the control mode and withdraw all working orders where it says so; tell whether any had to be."""
+        with self.database.snapshot() as tx:
+            mode = tx.control.control().mode
+            if not cancels_working(mode):
+                return False
+            working = [o for o in tx.orders.in_states(WORKING) if o.cancel_reason is None and not o.taker]
+        for order in working:
+            with self.database.transaction() as tx:
+                present = tx.orders.order(order.cl_ord_id)
+                if present is not None and present.state in WORKING and present.cancel_reason is None:
+                    tx.orders.save(
+                        replace(present, cancel_reason=f"mode {mode}", updated_ns=now_ns, version=present.version + 1)
+                    )
+        if working:
+            self.drain(now_ns)
+        return bool(working)
+
+
+def asked_ns(request_id: str) -> int:
+    """Read the instant that a request for positions carries."""
+    return int(request_id.removeprefix("P"))
+
+
+def _forbidden(tx: Transaction, order: Order, now_ns: int) -> str | None:
+    """Say why an order must not go out now: the last look, right before the socket."""
+    mode = tx.control.control().mode
+    resting = rest_reason(now_ns)
+    if resting is not None:
+        return f"REST: {resting}"
+    if mode is Mode.PAUSE or (mode is Mode.EMERGENCY and not order.taker):
+        return f"MODE_FORBIDS: mode={mode}"
+    if now_ns - order.created_ns > 60 * SECOND_NS:
+        return f"TOO_LATE: created_ns={order.created_ns}"
+    return None
+
+
+def _to(order: Order, state: OrderState, now_ns: int, reason: str | None) -> Order:
+    check_transition(order.state, state, cl_ord_id=order.cl_ord_id)
+    return replace(order, state=state, reason=reason, updated_ns=now_ns, version=order.version + 1)

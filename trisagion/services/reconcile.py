@@ -1,0 +1,299 @@
+"""One reconciliation cycle: from what wins now to approved orders in the outbox.
+
+A cycle is a row that moves opened → cancelling → observing → decided → done, one transaction a step, under a lease row
+that serialises the whole fleet; whoever is rung next takes it up where it stands, so a cycle survives any crash and a
+repeat does nothing twice. Nothing waits in here: the venue
+session rings the cycle again when it has something for it.
+"""
+
+from dataclasses import dataclass, replace
+from decimal import Decimal
+from typing import Final
+
+from trisagion.cohort.state import from_bytes, votes
+from trisagion.ids import CycleId, cl_ord_id, cycle_id, intent_key
+from trisagion.ledger.postings import equity
+from trisagion.ledger.take_profit import LAST_STEP
+from trisagion.market.calendar import rest_reason
+from trisagion.market.types import Instrument, Quote
+from trisagion.orders.intents import ReconcileRules, consensus, make_intent, staged
+from trisagion.orders.state import AT_VENUE, LIVE, OrderState
+from trisagion.orders.types import Intent, Order
+from trisagion.portfolio.sizing import SizingRules, desired_position, margin_share
+from trisagion.ports import Cycle, Database, Decision, Transaction
+from trisagion.risk.check import Approved, Limits, check
+from trisagion.safety.modes import Mode
+from trisagion.selection.votes import Selection, SelectionRules, select
+from trisagion.services.outcome import Outcome
+from trisagion.units import Money, Price, Quantity
+
+VENUE: Final = "venue"
+"""The observer that is the venue's own report over our session."""
+
+LEASE: Final = "reconcile"
+LEASE_S: Final = 15.0
+
+
+@dataclass(frozen=True, slots=True)
+class CycleRules:
+    """All that a cycle is configured with."""
+
+    account: str
+    session: str
+    reconcile: ReconcileRules
+    selection: SelectionRules
+    sizing: SizingRules
+    limits: Limits
+    alert_after: int
+
+
+def cycle(database: Database, rules: CycleRules, owner: str, due_ns: int) -> tuple[Outcome, ...]:
+    """Move the cycle due at `due_ns` as far as it can go now."""
+    with database.transaction() as tx:
+        token = tx.control.acquire(LEASE, owner, LEASE_S)
+        if token is None:
+            return (Outcome("busy"),)
+        outcomes = _move(tx, rules, due_ns)
+        tx.control.release(LEASE, token)
+        return outcomes
+
+
+def _move(tx: Transaction, rules: CycleRules, due_ns: int) -> tuple[Outcome, ...]:
+    name = cycle_id(due_ns)
+    now = tx.cycles.cycle(name)
+    if now is None:
+        now = Cycle(name, due_ns, "opened", None, 0)
+        tx.cycles.open_cycle(now)
+    if now.stage in {"decided", "done"}:
+        return _announce(tx, now)
+    if not _ready(tx, due_ns):
+        return (Outcome("waiting"),)
+    _abandon_older(tx, due_ns)
+    asked = _withdraw_older(tx, name, due_ns)
+    if asked:
+        _save(tx, now, "cancelling")
+        return (Outcome("cancelling", (rules.session,)),)
+    resting = rest_reason(due_ns)
+    if resting is not None:
+        now = _save(tx, now, "decided", f"rest: {resting}")
+        return _announce(tx, now)
+    if not _observed(tx, rules, due_ns):
+        _save(tx, now, "observing")
+        return (Outcome("observing", (rules.session,)),)
+    intents = sum(_decide(tx, rules, name, instrument, due_ns) for instrument in tx.market.instruments())
+    return _announce(tx, _save(tx, now, "decided", f"intents: {intents}"))
+
+
+def _announce(tx: Transaction, now: Cycle) -> tuple[Outcome, ...]:
+    checked = tx.orders.in_states(frozenset({OrderState.RISK_CHECKED}))
+    return (
+        Outcome("decided", tuple(order.cl_ord_id for order in checked if order.cycle == now.cycle_id)),
+        Outcome("closing" if now.stage == "decided" else "done", (str(now.due_ns),)),
+    )
+
+
+def _save(tx: Transaction, now: Cycle, stage: str, outcome: str | None = None) -> Cycle:
+    if now.stage == stage:
+        return now
+    after = replace(now, stage=stage, outcome=outcome, version=now.version + 1)
+    tx.cycles.save_cycle(after)
+    return after
+
+
+def _abandon_older(tx: Transaction, due_ns: int) -> None:
+    for older in tx.cycles.unfinished():
+        if older.due_ns < due_ns and older.stage != "decided":
+            _save(tx, older, "done", "abandoned: a later cycle began")
+            tx.control.add_event("cycle.abandoned", older.cycle_id, {"stage": older.stage}, due_ns)
+
+
+def _withdraw_older(tx: Transaction, name: CycleId, due_ns: int) -> bool:
+    """Ask for the cancel of every order of another cycle; tell whether the venue may still know one."""
+    at_venue = False
+    for order in tx.orders.in_states(LIVE):
+        if order.cycle == name:
+            continue
+        if order.state in AT_VENUE:
+            at_venue = True
+            if order.cancel_reason is None:
+                tx.orders.save(replace(order, cancel_reason="superseded", updated_ns=due_ns, version=order.version + 1))
+        else:
+            tx.orders.save(
+                replace(
+                    order, state=OrderState.DENIED, reason="superseded", updated_ns=due_ns, version=order.version + 1
+                )
+            )
+    return at_venue
+
+
+def _observed(tx: Transaction, rules: CycleRules, due_ns: int) -> bool:
+    """Tell whether the venue, where it is an observer, has spoken on every symbol since the cycle began.
+
+    It is the one observer that can be asked; the others speak when they do, and consensus looks at the age of their word.
+    """
+    if VENUE not in rules.reconcile.observers:
+        return True
+    return all(
+        any(seen.observer == VENUE and seen.at_ns >= due_ns for seen in tx.ledger.observations(instrument.symbol))
+        for instrument in tx.market.instruments()
+    )
+
+
+def _ready(tx: Transaction, due_ns: int) -> bool:
+    """Tell whether account and cohort are as of the cycle's instant; to flatten, the account is enough."""
+    sample = tx.ledger.last_equity()
+    if sample is None or sample.at_ns < due_ns:
+        return False
+    if _flattening(tx):
+        return True
+    heads = [tx.cohort.shard_head(n) for i in tx.market.instruments() for n in tx.cohort.shard_numbers(i.symbol)]
+    return all(head is not None and head[0] >= due_ns for head in heads)
+
+
+def _flattening(tx: Transaction) -> bool:
+    """Tell whether a take-profit or draw-down is under way, or an operator wants everything flat."""
+    if tx.control.control().mode is Mode.EMERGENCY:
+        return True
+    epochs = tx.cohort.epochs()
+    steps = tx.ledger.steps(epochs[-1].number) if epochs else ()
+    return bool(steps) and steps[-1].step != LAST_STEP
+
+
+def _decide(tx: Transaction, rules: CycleRules, name: CycleId, instrument: Instrument, due_ns: int) -> int:
+    """Decide for one symbol and write decision and order; return the number of intents."""
+    symbol = instrument.symbol
+    reasons: list[str] = []
+    shards = [from_bytes(row.state) for row in tx.cohort.shards() if row.symbol == symbol]
+    selection = select(votes(shards, symbol), tx.cohort.past_pnls(symbol), rules.selection, due_ns)
+    reasons += selection.reasons
+    quote = tx.market.quote(symbol, due_ns)
+    mode = tx.control.control().mode
+    position = tx.ledger.position(symbol)
+    observations = [(seen.observer, seen.qty, seen.at_ns) for seen in tx.ledger.observations(symbol)]
+    agreed = consensus(symbol, position, observations, rules.reconcile, instrument, due_ns)
+    reasons += agreed.reasons
+    desired, known = Decimal(0), False
+    flatten = _flattening(tx)
+    intent: Intent | None = None
+    delta = Quantity(Decimal(0))
+    if quote is None:
+        reasons.append("QUOTE_MISSING")
+    elif flatten:
+        known = True
+        reasons.append(f"FLATTEN: mode={mode}")
+    else:
+        share = margin_share(instrument, tx.market.instruments())
+        sized = desired_position(
+            selection, marked_equity(tx, due_ns), quote.last, instrument, rules.sizing, share=share
+        )
+        desired, known = sized.qty, sized.known
+        reasons += sized.reasons
+    if quote is not None and known and agreed.qty is not None:
+        taker = mode is Mode.EMERGENCY
+        # A residue must not keep a position from ever being flat, nor its size.
+        churn = replace(rules.reconcile, min_trade_notional=Decimal(0)) if flatten else rules.reconcile
+        goal = staged(desired, agreed.qty, quote.ask, instrument, rules.limits.order_notional_max)
+        intent, delta, why = make_intent(name, symbol, goal, agreed.qty, quote.last, instrument, churn, taker)
+        reasons += why
+    if agreed.qty is None:
+        _alert(tx, rules, name, symbol, agreed.reasons, due_ns)
+    order = _approve(tx, rules, intent, instrument, quote, agreed.qty, mode, reasons, due_ns)
+    tx.cycles.add_decision(_decision(name, selection, desired, agreed.qty, delta, order, tuple(reasons)))
+    return int(order is not None)
+
+
+def _alert(
+    tx: Transaction, rules: CycleRules, name: CycleId, symbol: str, reasons: tuple[str, ...], due_ns: int
+) -> None:
+    """Record that a symbol lacks consensus; alert when it has lacked it in `alert_after` cycles in a row."""
+    earlier = tx.cycles.last_decisions(symbol, rules.alert_after - 1)
+    in_a_row = all(decision.actual is None for decision in earlier) and len(earlier) == rules.alert_after - 1
+    kind = "consensus.alert" if in_a_row else "consensus.missing"
+    tx.control.add_event(kind, symbol, {"cycle": name, "reasons": "; ".join(reasons)}, due_ns)
+
+
+def _approve(
+    tx: Transaction,
+    rules: CycleRules,
+    intent: Intent | None,
+    instrument: Instrument,
+    quote: Quote | None,
+    actual: Quantity | None,
+    mode: Mode,
+    reasons: list[str],
+    due_ns: int,
+) -> Order | None:
+    if intent is None or actual is None:
+        return None
+    verdict = check(
+        intent,
+        instrument=instrument,
+        quote=quote,
+        position=actual,
+        live_orders=tx.orders.in_states(LIVE),
+        mode=mode,
+        limits=rules.limits,
+        now_ns=due_ns,
+    )
+    if not isinstance(verdict, Approved):
+        reasons.append(verdict.text)
+        return None
+    order = new_attempt(rules.account, verdict, 0, due_ns)
+    tx.orders.add(order)
+    return order
+
+
+def new_attempt(account: str, approved: Approved, attempt: int, now_ns: int) -> Order:
+    """Make the order that carries an approved intent; the same intent and attempt give the same order."""
+    intent = approved.intent
+    return Order(
+        cl_ord_id=cl_ord_id(account, intent.key, attempt),
+        intent=intent.key,
+        cycle=intent.cycle,
+        attempt=attempt,
+        symbol=intent.symbol,
+        side=intent.side,
+        qty=intent.qty,
+        taker=intent.taker,
+        state=OrderState.RISK_CHECKED,
+        created_ns=now_ns,
+        updated_ns=now_ns,
+    )
+
+
+def marked_equity(tx: Transaction, now_ns: int) -> Money | None:
+    """Return cash plus all positions at their last trades; None while a held symbol has no price."""
+    positions = tx.ledger.positions()
+    prices: dict[str, Price] = {}
+    multipliers: dict[str, Decimal] = {}
+    for position in positions:
+        quote = tx.market.quote(position.symbol, now_ns)
+        if quote is None:
+            return None
+        prices[position.symbol] = quote.last
+        multipliers[position.symbol] = tx.market.instrument(position.symbol).multiplier
+    return equity(Money(tx.ledger.cash()), positions, prices, multipliers)
+
+
+def _decision(
+    name: CycleId,
+    selection: Selection,
+    desired: Decimal,
+    actual: Quantity | None,
+    delta: Quantity,
+    order: Order | None,
+    reasons: tuple[str, ...],
+) -> Decision:
+    return Decision(
+        cycle_id=name,
+        symbol=selection.symbol,
+        direction=selection.direction,
+        live_pnl=selection.live_pnl,
+        kelly_now=selection.kelly_now,
+        kelly_past=selection.kelly_past,
+        desired=Quantity(desired),
+        actual=actual,
+        delta=delta,
+        intent=None if order is None else intent_key(name, order.symbol),
+        reasons=reasons,
+    )

@@ -1,0 +1,111 @@
+"""A replay's own book-keeping: what it is, how far it has come, and what its present step still waits for."""
+
+from dataclasses import replace
+
+from trisagion.clock import iso
+from trisagion.cohort.supervise import CohortRules
+from trisagion.errors import StateError
+from trisagion.ids import cycle_id
+from trisagion.ledger.postings import opening
+from trisagion.market.types import Instrument
+from trisagion.orders.state import OrderState
+from trisagion.ports import Database, Replay
+from trisagion.safety.modes import Control, Mode
+from trisagion.services.advance_cohort import found_cohort
+from trisagion.units import Money
+
+PLATFORM = "platform"
+"""The operator of what the platform does to itself."""
+
+UNSETTLED = frozenset(
+    {
+        OrderState.RISK_CHECKED,
+        OrderState.ROUTED,
+        OrderState.PENDING_NEW,
+        OrderState.PENDING_CANCEL,
+        OrderState.UNKNOWN,
+    }
+)
+
+
+def begin(
+    database: Database,
+    replay: Replay,
+    instrument: Instrument,
+    capital: Money,
+    rules: CohortRules,
+    released: Control | None = None,
+) -> Replay:
+    """Found account, cohort and replay in one transaction; a replay that is there already is checked and taken up.
+
+    `released` is the word of the operator who takes up a replay that somebody stopped with `trisagion kill`.
+    """
+    with database.transaction() as tx:
+        known = tx.control.replay()
+        if known is not None:
+            for what in ("digest", "seed", "settings_digest"):
+                if getattr(known, what) != getattr(replay, what):
+                    raise StateError(
+                        f"this database holds another replay ({what} is {getattr(known, what)!r}, asked for "
+                        f"{getattr(replay, what)!r}): resume it with the same data and settings, or start a new run"
+                    )
+            resumed = replace(known, speed=replay.speed, origin_ns=replay.origin_ns)
+            tx.control.put_replay(resumed)
+            present = tx.control.control()
+            if present.operator not in {PLATFORM, ""} and present.mode is not Mode.NORMAL and released is None:
+                raise StateError(
+                    f"{present.operator} stopped this run ({present.mode}: {present.reason}); "
+                    "go on with: trisagion run --resume --reason 'why it is safe'"
+                )
+            word = released or Control(Mode.NORMAL, PLATFORM, "replay resumed", known.now_ns)
+            tx.control.set_mode(replace(word, mode=Mode.NORMAL, set_ns=known.now_ns))
+            tx.control.add_event("control.released", word.operator, {"reason": word.reason}, known.now_ns)
+            return resumed
+        tx.market.add_instrument(instrument)
+        tx.ledger.post(opening(capital, replay.start_ns))
+        found_cohort(tx, rules, instrument, 1, replay.seed, replay.start_ns)
+        tx.control.set_mode(Control(Mode.NORMAL, PLATFORM, "replay begun", replay.start_ns))
+        tx.control.put_replay(replay)
+        return replay
+
+
+def mark(database: Database, now_ns: int, *, finished: bool = False) -> None:
+    """Record that every step up to `now_ns` is complete."""
+    with database.transaction() as tx:
+        replay = tx.control.replay()
+        assert replay is not None, "a replay that was never begun cannot be marked"
+        tx.control.put_replay(replace(replay, now_ns=now_ns, finished=finished))
+
+
+def unsettled(
+    database: Database,
+    instrument: Instrument,
+    executions: int,
+    *,
+    cohort_ns: int | None = None,
+    equity_ns: int | None = None,
+    cycle_ns: int | None = None,
+) -> str | None:
+    """Say the first thing that a step still waits for, None when there is nothing."""
+    with database.snapshot() as tx:
+        if tx.orders.execution_count(instrument.venue) < executions:
+            return f"execution reports of {instrument.venue} up to number {executions}"
+        if cohort_ns is not None:
+            here = len(tx.cohort.progress(cohort_ns))
+            shards = len(tx.cohort.shard_numbers(instrument.symbol))
+            if here < shards:
+                return f"{shards - here} of {shards} cohort shards at {iso(cohort_ns)}"
+        if equity_ns is not None:
+            sample = tx.ledger.last_equity()
+            if sample is None or sample.at_ns < equity_ns:
+                return f"the equity at {iso(equity_ns)}"
+        if cycle_ns is not None:
+            cycle = tx.cycles.cycle(cycle_id(cycle_ns))
+            if cycle is None or cycle.stage != "done":
+                return f"the cycle of {iso(cycle_ns)} ({cycle.stage if cycle else 'not begun'})"
+            unfinished = tx.cycles.unfinished()
+            if unfinished:
+                return f"the cycle of {iso(unfinished[0].due_ns)} ({unfinished[0].stage})"
+        for order in tx.orders.in_states(UNSETTLED):
+            return f"order {order.cl_ord_id} ({order.state})"
+    return None

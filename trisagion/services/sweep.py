@@ -1,0 +1,29 @@
+"""Find what a crash or a lost message left undone, and ring for it again."""
+
+from collections.abc import Iterable
+
+from trisagion.orders.state import IN_DOUBT, OrderState
+from trisagion.ports import Database
+from trisagion.services.outcome import Outcome
+
+
+def sweep(database: Database) -> tuple[Outcome, ...]:
+    """Say what is not finished; ringing for something that is under way does no harm."""
+    with database.snapshot() as tx:
+        checked = tx.orders.in_states(frozenset({OrderState.RISK_CHECKED}))
+        routed = tx.orders.in_states(frozenset({OrderState.ROUTED}))
+        working = tx.orders.in_states(frozenset({OrderState.NEW, OrderState.PARTIALLY_FILLED}))
+        doubtful = tx.orders.in_states(IN_DOUBT)
+        cycles = tx.cycles.unfinished()
+    to_cancel = [order for order in working if order.cancel_reason is not None]
+    return (
+        Outcome("unrouted", tuple(order.cl_ord_id for order in checked)),
+        Outcome("unsent", _sessions(order.session for order in (*routed, *to_cancel))),
+        Outcome("doubtful", _sessions(order.session for order in doubtful)),
+        Outcome("unsupervised", tuple(str(c.due_ns) for c in cycles if c.stage == "decided")),
+        Outcome("undecided", tuple(str(c.due_ns) for c in cycles if c.stage != "decided")),
+    )
+
+
+def _sessions(names: Iterable[str | None]) -> tuple[str, ...]:
+    return tuple(sorted({name for name in names if name}))

@@ -1,0 +1,109 @@
+"""Mark the account, and carry a take-profit or draw-down through its recorded steps.
+
+Each step is one transaction that also records it, so whichever process is rung next goes on from the last step recorded,
+and a crossing fires once. Nothing sleeps: flattening is done by reconciliation cycles, and this service is rung again each minute.
+"""
+
+from dataclasses import dataclass, replace
+
+from trisagion.cohort.advance import advance
+from trisagion.cohort.state import from_bytes
+from trisagion.cohort.supervise import CohortRules, end_all
+from trisagion.cohort.types import Epoch, ExitReason
+from trisagion.ledger.take_profit import BASELINE_SAMPLES, TakeProfitRules, baseline, crossing, next_step
+from trisagion.ledger.types import EquitySample
+from trisagion.ports import Database, TakeProfitStep, Transaction
+from trisagion.services.advance_cohort import found_cohort
+from trisagion.services.outcome import Outcome
+from trisagion.services.reconcile import marked_equity
+from trisagion.units import Money, money, plain
+
+
+@dataclass(frozen=True, slots=True)
+class WatchRules:
+    """What the watch is configured with; `seed` draws the cohort that follows an epoch."""
+
+    take_profit: TakeProfitRules
+    cohort: CohortRules
+    seed: int
+
+
+def watch(database: Database, rules: WatchRules, now_ns: int) -> tuple[Outcome, ...]:
+    """Record the equity at `now_ns`, detect a crossing, and take the next steps of a sequence that is under way."""
+    with database.transaction() as tx:
+        equity = _mark(tx, now_ns)
+        epochs = tx.cohort.epochs()
+        if equity is None or not epochs:
+            return (Outcome("nothing"),)
+        epoch = epochs[-1]
+        done = [step.step for step in tx.ledger.steps(epoch.number)]
+        if not done and not _detect(tx, rules, epoch, equity, now_ns):
+            return (Outcome("watched"),)
+    return _carry_on(database, rules, epoch.number, now_ns)
+
+
+def _mark(tx: Transaction, now_ns: int) -> Money | None:
+    instrument = tx.market.instruments()[0]
+    quote = tx.market.quote(instrument.symbol, now_ns)
+    equity = marked_equity(tx, now_ns)
+    if quote is None or equity is None:
+        return None
+    position = tx.ledger.position(instrument.symbol)
+    cash = Money(tx.ledger.cash())
+    tx.ledger.add_equity(EquitySample(now_ns, equity, cash, instrument.symbol, position.qty, quote.last))
+    return equity
+
+
+def _detect(tx: Transaction, rules: WatchRules, epoch: Epoch, equity: Money, now_ns: int) -> bool:
+    base = None if epoch.baseline is None else money(epoch.baseline)
+    if base is None:
+        base = baseline([s.equity for s in tx.ledger.first_equities(epoch.opened_ns, BASELINE_SAMPLES)])
+        if base is None:
+            return False
+        epoch = replace(epoch, baseline=plain(base))
+        tx.cohort.put_epoch(epoch)
+    kind = crossing(equity, base, rules.take_profit)
+    if kind is None:
+        return False
+    tx.cohort.put_epoch(replace(epoch, reason=kind))
+    tx.ledger.add_step(TakeProfitStep(epoch.number, "Detected", now_ns))
+    tx.control.add_event(kind, str(epoch.number), {"equity": plain(equity), "baseline": plain(base)}, now_ns)
+    return True
+
+
+def _carry_on(database: Database, rules: WatchRules, number: int, now_ns: int) -> tuple[Outcome, ...]:
+    """Take steps until one has to wait; each in its own transaction."""
+    while True:
+        with database.transaction() as tx:
+            done = [step.step for step in tx.ledger.steps(number)]
+            flat = all(position.qty == 0 for position in tx.ledger.positions())
+            step = next_step(done, flat=flat)
+            if step is None:
+                waiting = bool(done) and done[-1] == "Flattening"
+                return (Outcome("flattening" if waiting else "watched", (str(now_ns),) if waiting else ()),)
+            epoch = next(e for e in tx.cohort.epochs() if e.number == number)
+            _take(tx, rules, epoch, step, now_ns)
+            tx.ledger.add_step(TakeProfitStep(number, step, now_ns))
+
+
+def _take(tx: Transaction, rules: WatchRules, epoch: Epoch, step: str, now_ns: int) -> None:
+    match step:
+        case "EpochClosed":
+            tx.cohort.put_epoch(replace(epoch, closed_ns=now_ns))
+        case "RunsExited":
+            _exit_runs(tx, epoch, now_ns)
+        case "Rebased":
+            instrument = tx.market.instruments()[0]
+            found_cohort(tx, rules.cohort, instrument, epoch.number + 1, rules.seed, now_ns)
+        case "Flattening" | "Reconciled" | "Done":
+            pass
+        case _:
+            raise AssertionError(f"no such step of a take-profit: {step}")
+
+
+def _exit_runs(tx: Transaction, epoch: Epoch, now_ns: int) -> None:
+    reason = ExitReason.EPOCH if epoch.reason == "take_profit" else ExitReason.DRAW_DOWN
+    shards = [
+        advance(from_bytes(row.state), tx.market.states(row.symbol, row.at_ns, now_ns)) for row in tx.cohort.shards()
+    ]
+    tx.cohort.end_runs(end_all(shards, reason, now_ns))

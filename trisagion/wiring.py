@@ -1,0 +1,191 @@
+"""The one file that knows both services and adapters: settings in, use cases out."""
+
+import os
+from collections.abc import Callable
+from functools import cached_property
+from pathlib import Path
+from typing import TypeVar
+
+from trisagion.adapters.db.engine import SqlDatabase, open_database, retrying
+from trisagion.adapters.venues.fix.initiator import FixConfig, FixSession
+from trisagion.clock import Clock, ReplayClock, SystemClock
+from trisagion.cohort.supervise import CohortRules
+from trisagion.errors import ConfigError
+from trisagion.ids import ClOrdId
+from trisagion.ledger.take_profit import TakeProfitRules
+from trisagion.orders.intents import ReconcileRules
+from trisagion.orders.types import ExecutionReport
+from trisagion.portfolio.sizing import SizingRules
+from trisagion.ports import ReportSink
+from trisagion.risk.check import Limits
+from trisagion.selection.votes import SelectionRules
+from trisagion.services import (
+    advance_cohort,
+    book_fills,
+    detect_regime,
+    ingest_market,
+    reconcile,
+    route_orders,
+    sweep,
+    take_profit,
+)
+from trisagion.services.outcome import Outcome
+from trisagion.settings import Settings, resolve
+from trisagion.clock import SECOND_NS
+
+T = TypeVar("T")
+
+
+class House:
+    """One process' view of the platform. Nothing is opened before it is used, so a fork after making it is harmless."""
+
+    def __init__(self, settings: Settings) -> None:
+        self.settings = settings
+        self._copies = advance_cohort.ShardCopies()
+
+    @cached_property
+    def database(self) -> SqlDatabase:
+        """The database."""
+        url = resolve(self.settings.database.url, os.environ)
+        if not url:
+            raise ConfigError(
+                "database.url: expected the URL of a run's database; `trisagion run` sets it for its workers"
+            )
+        return open_database(url)
+
+    def retrying(self, use_case: Callable[[], T]) -> T:
+        """Run a use case again when another writer was in the way; what it repeats is keyed, so nothing happens twice."""
+        return retrying(use_case)
+
+    @property
+    def session_name(self) -> str:
+        """The name of the one venue session."""
+        return self.settings.fix.target
+
+    @cached_property
+    def cohort_rules(self) -> CohortRules:
+        """How the cohort is kept."""
+        given = self.settings.cohort
+        return CohortRules(
+            desired_runs=given.runs,
+            shards=given.shards,
+            clone_share=given.clone_share,
+            start_balance=given.start_balance,
+            fee_rate=given.fee_rate,
+        )
+
+    @cached_property
+    def limits(self) -> Limits:
+        """What the account may do."""
+        given = self.settings.risk
+        return Limits(
+            account=self.settings.platform.account,
+            order_notional_max=given.order_notional_max,
+            position_notional_max=given.position_notional_max,
+            orders_max=given.orders_max,
+            quote_age_ns_max=given.quote_age_s * SECOND_NS,
+        )
+
+    @cached_property
+    def cycle_rules(self) -> reconcile.CycleRules:
+        """How a cycle decides."""
+        given = self.settings
+        return reconcile.CycleRules(
+            account=given.platform.account,
+            session=self.session_name,
+            reconcile=ReconcileRules(
+                min_trade_notional=given.reconcile.min_trade_notional,
+                ledger_age_s_max=given.reconcile.ledger_age_s,
+                observer_age_s_max=given.reconcile.observer_age_s,
+                observers=tuple(given.reconcile.observers),
+                quorum=given.reconcile.quorum,
+            ),
+            selection=SelectionRules(
+                live_pnl_min=given.selection.live_pnl_min,
+                stale_s=given.selection.stale_s,
+                kelly_runs_min=given.selection.kelly_runs_min,
+            ),
+            sizing=SizingRules(**given.sizing.model_dump()),
+            limits=self.limits,
+            alert_after=given.reconcile.alert_after,
+        )
+
+    @cached_property
+    def watch_rules(self) -> take_profit.WatchRules:
+        """How profit and draw-down are watched."""
+        given = self.settings.take_profit
+        return take_profit.WatchRules(
+            TakeProfitRules(threshold=given.threshold, reward_multiple=given.reward_multiple),
+            self.cohort_rules,
+            self.settings.replay.seed,
+        )
+
+    @cached_property
+    def book_rules(self) -> book_fills.BookRules:
+        """How reports are answered."""
+        return book_fills.BookRules(self.settings.platform.account, self.limits, self.settings.risk.reprices_max)
+
+    def clock(self) -> Clock:
+        """The platform's clock: the replay's where the database holds one, else the machine's."""
+        with self.database.snapshot() as tx:
+            replay = tx.control.replay()
+        if replay is None or not replay.speed:
+            return SystemClock()
+        return ReplayClock(replay.start_ns, replay.speed, replay.origin_ns)
+
+    def now_ns(self) -> int:
+        """The instant that the platform has come to: the replay's last complete step, else the machine's time."""
+        with self.database.snapshot() as tx:
+            replay = tx.control.replay()
+        return SystemClock().now_ns() if replay is None else replay.now_ns
+
+    def ingest(self, step: str) -> Outcome:
+        """Store a published minute."""
+        return ingest_market.ingest(self.database, ingest_market.read_step(step))
+
+    def detect(self, symbol: str, now_ns: int) -> tuple[Outcome, ...]:
+        """Compute a minute's features."""
+        return detect_regime.detect(self.database, symbol, now_ns)
+
+    def advance(self, shard: int, now_ns: int) -> Outcome:
+        """Move a shard up to the present."""
+        checkpoint_ns = self.settings.reconcile.interval_s * SECOND_NS
+        return advance_cohort.advance(self.database, self._copies, shard, now_ns, checkpoint_ns)
+
+    def supervise(self, due_ns: int) -> Outcome:
+        """Replace ended runs and close a cycle."""
+        return advance_cohort.supervise_cohort(self.database, self.cohort_rules, self.settings.replay.seed, due_ns)
+
+    def cycle(self, due_ns: int) -> tuple[Outcome, ...]:
+        """Move a reconciliation cycle on."""
+        return reconcile.cycle(self.database, self.cycle_rules, f"pid:{os.getpid()}", due_ns)
+
+    def watch(self, now_ns: int) -> tuple[Outcome, ...]:
+        """Mark the account; carry on a take-profit."""
+        return take_profit.watch(self.database, self.watch_rules, now_ns)
+
+    def route(self, order: str, now_ns: int) -> Outcome:
+        """Check, price and route an order."""
+        return route_orders.route(self.database, self.limits, self.session_name, ClOrdId(order), now_ns)
+
+    def sweep(self) -> tuple[Outcome, ...]:
+        """Find what was left undone."""
+        return sweep.sweep(self.database)
+
+    def book(self, report: ExecutionReport) -> tuple[Outcome, ...]:
+        """Apply an execution report."""
+        return book_fills.book(self.database, self.book_rules, report)
+
+    def fix_session(self, sink: ReportSink) -> FixSession:
+        """Make the venue session; its message store is in the directory of the run."""
+        given = self.settings.fix
+        config = FixConfig(
+            host=given.host,
+            port=given.port,
+            sender=given.sender,
+            target=given.target,
+            store_dir=Path(os.environ["TRISAGION_FIX_STORE"]),
+            heartbeat_s=given.heartbeat_s,
+            account=self.settings.platform.account,
+        )
+        return FixSession(config, sink, venue=given.target)

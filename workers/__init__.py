@@ -1,0 +1,1 @@
+"""Who runs what, where and when. Celery delivers work; the database holds truth."""

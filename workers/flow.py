@@ -1,0 +1,67 @@
+"""What follows from what: (task, word of its outcome) → the task that is rung for each subject.
+
+This is the whole of the platform's choreography. A message is a hint: everything it leads to is read from the database.
+"""
+
+from collections.abc import Iterable
+from typing import Final
+
+from celery import Celery
+
+from trisagion.services.outcome import Outcome
+
+FLOW: Final = {
+    ("market.ingest", "stored"): "regime.detect",
+    ("regime.detect", "ready"): "cohort.advance",
+    ("regime.detect", "priced"): "take_profit.watch",
+    ("cohort.advance", "stale"): "cohort.advance",
+    ("cohort.supervise", "stale"): "cohort.supervise",
+    ("take_profit.watch", "flattening"): "reconcile.cycle",
+    ("reconcile.cycle", "cancelling"): "session.drain",
+    ("reconcile.cycle", "observing"): "session.observe",
+    ("reconcile.cycle", "decided"): "gateway.route",
+    ("reconcile.cycle", "closing"): "cohort.supervise",
+    ("gateway.route", "routed"): "session.drain",
+    ("session.report", "cycle"): "reconcile.cycle",
+    ("session.report", "repriced"): "gateway.route",
+    ("session.report", "doubtful"): "session.resolve",
+    ("session.report", "undone"): "session.drain",
+    ("sweep.run", "unrouted"): "gateway.route",
+    ("sweep.run", "unsent"): "session.drain",
+    ("sweep.run", "doubtful"): "session.resolve",
+    ("sweep.run", "unsupervised"): "cohort.supervise",
+    ("sweep.run", "undecided"): "reconcile.cycle",
+}
+
+SILENT: Final = {
+    "advanced",
+    "asked",
+    "booked",
+    "busy",
+    "denied",
+    "done",
+    "drained",
+    "duplicate",
+    "logged_off",
+    "nothing",
+    "quarantined",
+    "supervised",
+    "waiting",
+    "watched",
+}
+"""Words from which nothing follows."""
+
+
+def ring(app: Celery, task: str, now_ns: int, subject: str = "") -> None:
+    """Send a task: its name, the instant it belongs to, and whom it concerns."""
+    app.send_task(task, kwargs={"now_ns": now_ns, "subject": subject})
+
+
+def follow(app: Celery, task: str, outcomes: Iterable[Outcome], now_ns: int) -> None:
+    """Ring what follows from a task's outcomes; called after its transaction has been committed."""
+    for outcome in outcomes:
+        following = FLOW.get((task, outcome.word))
+        assert following is not None or outcome.word in SILENT, f"{task} said {outcome.word!r}: no row in FLOW"
+        if following is not None:
+            for subject in outcome.subjects:
+                ring(app, following, now_ns, subject)

@@ -1,0 +1,33 @@
+"""Which task goes to which queue. Orders and control have queues of their own, so that nothing waits behind the cohort."""
+
+from typing import Any, Final
+
+from kombu import Queue
+
+QUEUE_OF: Final = {
+    "market.ingest": "market",
+    "regime.detect": "market",
+    "cohort.advance": "cohort",
+    "cohort.supervise": "cohort",
+    "take_profit.watch": "reconcile",
+    "reconcile.cycle": "reconcile",
+    "gateway.route": "orders",
+    "sweep.run": "control",
+}
+
+SESSION_TASKS: Final = ("session.drain", "session.observe", "session.resolve")
+"""These go to the queue of the session that they name: only its owner can do them."""
+
+QUEUES: Final = tuple(Queue(name) for name in sorted(set(QUEUE_OF.values())))
+
+
+def session_queue(session: str) -> str:
+    """Name the queue of a session's owner."""
+    return f"session.{session}"
+
+
+def route(name: str, args: Any, kwargs: Any, options: Any, task: Any = None, **_: Any) -> dict[str, str]:
+    """Tell Celery the queue of a task; a task without a row is a mistake of ours."""
+    if name in SESSION_TASKS:
+        return {"queue": session_queue(kwargs["subject"])}
+    return {"queue": QUEUE_OF[name]}

@@ -1,0 +1,266 @@
+"""The replay driver: publishes the data minute by minute and lets nothing move before everything has come to rest.
+
+`python -m workers.replay` is started by `trisagion run`. Each instant of the data is one step:
+
+1. the venue plays the tape up to the instant, and every execution report of it is booked;
+2. the minute is published; features, cohort and account follow;
+3. at the reconciliation interval a cycle runs (sent by beat when the replay is paced, by the driver when it is not).
+
+The driver reads from the database whether a step is complete, and rings again for what is overdue. So the same data and seed give the
+same decisions, fills and equity at any speed, and after any crash of the others the step completes.
+"""
+
+import json
+import os
+import signal
+import sys
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Final
+
+from trisagion.adapters.files import DataSpec, digest, load
+from trisagion.adapters.venues.fix.control import VenueControl
+from trisagion.clock import HOUR_NS, MINUTE_NS, SECOND_NS, ReplayClock, floor_ns, iso
+from trisagion.errors import StepTimeout, TrisagionError, VenueMistake
+from trisagion.market.bars import market_steps
+from trisagion.market.types import Instrument, MarketStep, Tape
+from trisagion.ports import Replay
+from trisagion.safety.modes import Control, Mode
+from trisagion.services import control
+from trisagion.services.ingest_market import write_step
+from trisagion.services.replay import PLATFORM, begin, mark, unsettled
+from trisagion.settings import digest as settings_digest
+from trisagion.units import money
+from workers.app import app, house
+from workers.flow import ring
+
+POLL_S: Final = 0.0005
+POLL_SLOW_S: Final = 0.005
+FAST_POLLS: Final = 60
+RING_AGAIN_S: Final = 2.0
+STEP_S_MAX: Final = 120.0
+"""A step that takes longer is given up: everything that can crash restarts within seconds."""
+
+QUIET_GAP_NS: Final = HOUR_NS
+"""After an hour without a trade nothing can change: no run is fresh, nothing works; the replay goes on with the next trade."""
+
+FLATTEN_ROUNDS_MAX: Final = 10
+
+
+@dataclass(slots=True)
+class Driver:
+    """Drives one replay from where the database says it stands."""
+
+    tape: Tape
+    replay: Replay
+    venue: VenueControl
+    paced: bool
+    executions: int = 0
+    stopping: list[int] = field(default_factory=list)
+
+    @property
+    def instrument(self) -> Instrument:
+        """What is traded."""
+        return self.tape.instrument
+
+    def run(self) -> str:
+        """Replay to the end, a stop or a kill; return "finished", "stopped" or "killed"."""
+        database = house().database
+        clock = ReplayClock(self.replay.start_ns, self.replay.speed, self.replay.origin_ns)
+        for at_ns, step in self._instants():
+            if self.paced and not self._wait_until(clock, at_ns):
+                return self._stop("stopped")
+            self._step(at_ns, step)
+            mark(database, at_ns)
+            if self.stopping:
+                return self._stop("stopped")
+            with database.snapshot() as tx:
+                mode = tx.control.control().mode
+            if mode in {Mode.PAUSE, Mode.EMERGENCY}:
+                return self._killed(mode, at_ns)
+        outcome = self._stop("finished")
+        with database.snapshot() as tx:
+            last = tx.control.replay()
+        mark(database, last.now_ns if last else self.replay.end_ns, finished=True)
+        return outcome
+
+    def _instants(self) -> Iterator[tuple[int, MarketStep | None]]:
+        """Yield every minute with trades and every reconciliation instant near one, after the last complete step."""
+        interval_ns = house().settings.reconcile.interval_s * SECOND_NS
+        previous_ns = 0
+        for step in market_steps(self.tape):
+            if previous_ns:
+                due_ns = floor_ns(previous_ns, interval_ns) + interval_ns
+                while due_ns < min(step.at_ns, previous_ns + QUIET_GAP_NS):
+                    if due_ns > self.replay.now_ns:
+                        yield due_ns, None
+                    due_ns += interval_ns
+            previous_ns = step.at_ns
+            if step.at_ns > self.replay.now_ns:
+                yield step.at_ns, step
+
+    def _wait_until(self, clock: ReplayClock, at_ns: int) -> bool:
+        """Let the venue play along with the clock until it shows `at_ns`; False when asked to stop."""
+        while (now_ns := clock.now_ns()) < at_ns:
+            if self.stopping:
+                return False
+            self._play(now_ns)
+            time.sleep(min(1.0, max(0.001, (at_ns - now_ns) / SECOND_NS / self.replay.speed)))
+        return True
+
+    def _step(self, at_ns: int, step: MarketStep | None) -> None:
+        self._play(at_ns)
+        self._await(lambda: unsettled(house().database, self.instrument, self.executions), self._sweep(at_ns))
+        interval_ns = house().settings.reconcile.interval_s * SECOND_NS
+        due = at_ns % interval_ns == 0
+
+        def publish() -> None:
+            if step is not None:
+                ring(app, "market.ingest", at_ns, write_step(step))
+            else:
+                ring(app, "take_profit.watch", at_ns)
+                for number in range(house().settings.cohort.shards):
+                    ring(app, "cohort.advance", at_ns, str(number))
+
+        publish()
+        self._await(
+            lambda: unsettled(house().database, self.instrument, self.executions, cohort_ns=at_ns, equity_ns=at_ns),
+            publish,
+        )
+        if due:
+            self._cycle(at_ns)
+
+    def _cycle(self, due_ns: int) -> None:
+        def send() -> None:
+            ring(app, "reconcile.cycle", due_ns)
+            self._sweep(due_ns)()
+
+        if not self.paced:
+            ring(app, "reconcile.cycle", due_ns)
+        self._await(lambda: unsettled(house().database, self.instrument, self.executions, cycle_ns=due_ns), send)
+
+    def _sweep(self, now_ns: int) -> Callable[[], None]:
+        return lambda: ring(app, "sweep.run", now_ns)
+
+    def _play(self, until_ns: int) -> None:
+        """Have the venue play the tape; it may be restarting, so ask until it answers."""
+        deadline = time.monotonic() + STEP_S_MAX
+        while True:
+            try:
+                self.executions = self.venue.play(until_ns).executions
+                return
+            except (VenueMistake, StepTimeout, OSError) as error:
+                if time.monotonic() > deadline:
+                    raise StepTimeout(f"the venue did not play up to {iso(until_ns)}: {error}") from error
+                time.sleep(0.1)
+
+    def _await(self, missing: Callable[[], str | None], again: Callable[[], None]) -> None:
+        """Wait until nothing is missing; ring again for what is overdue; give up after `STEP_S_MAX`."""
+        database = house().database
+        begun = ringed = time.monotonic()
+        seen: Any = object()
+        polls = 0
+        what: str | None = None
+        while True:
+            version = database.version()
+            if version is None or version != seen or polls % 50 == 0:
+                seen = version
+                what = missing()
+                if what is None:
+                    return
+            polls += 1
+            now = time.monotonic()
+            if now - begun > STEP_S_MAX:
+                raise StepTimeout(f"after {STEP_S_MAX:.0f} s the replay still waits for {what}")
+            if now - ringed > RING_AGAIN_S:
+                ringed = now
+                # A venue that restarted may have made reports that it had not counted before.
+                again()
+            time.sleep(POLL_S if polls < FAST_POLLS else POLL_SLOW_S)
+
+    def _stop(self, outcome: str) -> str:
+        """Withdraw all working orders and wait until the venue confirms that none is left."""
+        with house().database.snapshot() as tx:
+            now_ns = max(self.replay.start_ns, (tx.control.replay() or self.replay).now_ns)
+        control.engage(house().database, Mode.PAUSE, PLATFORM, f"replay {outcome}", now_ns)
+        self._await_none_working(now_ns)
+        return outcome
+
+    def _killed(self, mode: Mode, now_ns: int) -> str:
+        """Obey an operator: nothing working; in Emergency also flat, in cycles of their own."""
+        self._await_none_working(now_ns)
+        for turn in range(1, FLATTEN_ROUNDS_MAX + 1):
+            with house().database.snapshot() as tx:
+                flat = all(position.qty == 0 for position in tx.ledger.positions())
+            if mode is not Mode.EMERGENCY or flat:
+                break
+            self._flatten(now_ns + turn)
+        self._await_none_working(now_ns)
+        return "killed"
+
+    def _flatten(self, due_ns: int) -> None:
+        ring(app, "take_profit.watch", due_ns)
+        self._await(
+            lambda: unsettled(house().database, self.instrument, self.executions, equity_ns=due_ns),
+            lambda: ring(app, "take_profit.watch", due_ns),
+        )
+        ring(app, "reconcile.cycle", due_ns)
+        self._await(
+            lambda: unsettled(house().database, self.instrument, 0, cycle_ns=due_ns),
+            lambda: ring(app, "reconcile.cycle", due_ns),
+        )
+
+    def _await_none_working(self, now_ns: int) -> None:
+        def missing() -> str | None:
+            count = control.working(house().database)
+            if count:
+                return f"{count} working orders"
+            at_venue = self.venue.status()["working"]
+            return f"{len(at_venue)} orders at the venue" if at_venue else None
+
+        self._await(missing, self._sweep(now_ns))
+
+
+def main() -> int:
+    """Run the replay that the settings and the environment describe; say each change of state as a JSON line."""
+    settings = house().settings
+    spec = DataSpec.from_json(os.environ["TRISAGION_DATA_SPEC"])
+    tape = load(spec)
+    speed = 0.0 if settings.replay.speed == "max" else float(settings.replay.speed)
+    start_ns = floor_ns(int(tape.ts_ns[0]), MINUTE_NS)
+    with house().database.snapshot() as tx:
+        known = tx.control.replay()
+    come = (known.now_ns - start_ns) if known else 0
+    replay = Replay(
+        dataset=spec.source,
+        digest=digest(spec),
+        seed=settings.replay.seed,
+        settings_digest=settings_digest(settings),
+        start_ns=start_ns,
+        end_ns=floor_ns(int(tape.ts_ns[-1]), MINUTE_NS) + MINUTE_NS,
+        now_ns=start_ns,
+        speed=speed,
+        origin_ns=time.time_ns() - int(come / speed) if speed else 0,
+        finished=False,
+    )
+    operator, reason = os.environ.get("TRISAGION_OPERATOR", ""), os.environ.get("TRISAGION_REASON", "")
+    released = Control(Mode.NORMAL, operator, reason, 0) if operator and reason else None
+    replay = begin(
+        house().database, replay, tape.instrument, money(settings.account.equity), house().cohort_rules, released
+    )
+    driver = Driver(tape, replay, VenueControl(Path(os.environ["TRISAGION_VENUE_CONTROL"])), paced=speed > 0)
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, lambda caught, _frame: driver.stopping.append(caught))
+    outcome = driver.run()
+    print(json.dumps({"outcome": outcome}), flush=True)
+    return 0
+
+
+if __name__ == "__main__":
+    try:
+        sys.exit(main())
+    except TrisagionError as error:
+        print(f"trisagion: {error}", file=sys.stderr)
+        sys.exit(error.exit_code)

@@ -1,0 +1,72 @@
+"""What beat sends and when, on the platform's clock. `python -m workers.schedule` prints the table.
+
+Each run of an entry belongs to a slot, a multiple of its period in data time. The message carries the slot's instant, and what a slot does is
+keyed by it: two beats, or one that restarts, do no harm.
+"""
+
+from datetime import datetime
+from typing import Any, Final, NamedTuple
+
+from celery.beat import Scheduler
+from celery.schedules import BaseSchedule
+
+from trisagion.clock import SECOND_NS, Clock, floor_ns
+from workers.app import app, house
+
+
+class Entry(NamedTuple):
+    """One row: a task and its period in seconds of the platform's clock; None: the reconciliation interval."""
+
+    task: str
+    every_s: int | None
+
+
+SCHEDULE: Final = (
+    Entry("reconcile.cycle", None),
+    Entry("sweep.run", 60),
+)
+
+LOOK_S: Final = 0.25
+"""How often beat looks at the clock, in wall seconds."""
+
+
+class Slots(BaseSchedule):  # type: ignore[misc]
+    """Due once in every slot of `period_ns` of a clock that may run faster than the wall's."""
+
+    def __init__(self, clock: Clock, period_ns: int) -> None:
+        super().__init__()
+        self.clock = clock
+        self.period_ns = period_ns
+        self.slot_ns = floor_ns(clock.now_ns(), period_ns)
+
+    def is_due(self, last_run_at: datetime) -> tuple[bool, float]:
+        """Tell whether a new slot has begun."""
+        slot_ns = floor_ns(self.clock.now_ns(), self.period_ns)
+        due = slot_ns > self.slot_ns
+        self.slot_ns = slot_ns
+        return due, LOOK_S
+
+    def __reduce__(self) -> Any:
+        return (Slots, (self.clock, self.period_ns))
+
+
+class SlotScheduler(Scheduler):  # type: ignore[misc]
+    """Beat's scheduler; gives each task the instant of its slot."""
+
+    def setup_schedule(self) -> None:
+        """Fill the schedule from the table."""
+        clock = house().clock()
+        for entry in SCHEDULE:
+            period_s = entry.every_s or house().settings.reconcile.interval_s
+            self.add(name=entry.task, task=entry.task, schedule=Slots(clock, period_s * SECOND_NS))
+
+    def apply_async(self, entry: Any, producer: Any = None, advance: bool = True, **kwargs: Any) -> Any:
+        """Send the entry's task with the instant of its slot."""
+        now_ns = entry.schedule.slot_ns
+        entry = self.reserve(entry) if advance else entry
+        return app.send_task(entry.task, kwargs={"now_ns": now_ns, "subject": ""}, producer=producer)
+
+
+if __name__ == "__main__":
+    for row in SCHEDULE:
+        print(f"{row.task:20} every {row.every_s or 'reconcile.interval_s'} s")

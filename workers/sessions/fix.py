@@ -1,0 +1,108 @@
+"""The worker that owns a FIX session: `celery -A workers.sessions.fix worker -P solo -Q session.<NAME>`.
+
+Theory of operation. The session lives in this process only, for a FIX session is a singleton and its engine's threads do
+not survive a fork. A lease row with a fencing token says whose it is; the token is compared in the transaction that
+marks an order as asked. Reports come on the engine's thread and are booked there, one transaction each; the engine counts a
+message as received only when its callback returned, so a crash in between means that the venue sends it again. A guard
+thread renews the lease and reads the control mode ten times a second, from the database itself: a kill does not need the broker.
+"""
+
+import logging
+import os
+import socket
+import threading
+from collections.abc import Sequence
+from typing import Any, Final
+
+from celery import bootsteps
+
+from trisagion.errors import StaleOwner, StateError
+from trisagion.orders.types import ExecutionReport, PositionReport
+from trisagion.services.book_fills import observe
+from trisagion.services.drive_session import LEASE_S, SessionDriver, asked_ns
+from workers import pulse, tasks
+from workers.app import app, house
+from workers.flow import follow, ring
+from workers.sessions.owner import install
+
+log = logging.getLogger(__name__)
+
+GUARD_S: Final = 0.1
+"""How often the control mode is read: a kill is to block within 250 ms."""
+
+RENEW_EVERY: Final = int(LEASE_S / 3 / GUARD_S)
+
+EXIT_STALE: Final = 71
+"""The exit code of an owner that lost its lease."""
+
+
+class Sink:
+    """Books what the venue says and rings what follows; runs on the engine's thread."""
+
+    driver: SessionDriver
+
+    def on_logon(self) -> None:
+        """Ask about what is in doubt, then have everything rung that waited for the session."""
+        now_ns = house().now_ns()
+        self.driver.resolve(now_ns)
+        ring(app, "sweep.run", now_ns)
+
+    def on_logout(self) -> None:
+        """Say so; nothing is sent while logged off."""
+        log.warning("session %s is logged off", self.driver.name)
+
+    def on_report(self, report: ExecutionReport) -> None:
+        """Book one report."""
+        follow(app, "session.report", house().retrying(lambda: house().book(report)), report.happened_ns)
+
+    def on_positions(self, reports: Sequence[PositionReport]) -> None:
+        """Record the venue's view of our positions."""
+        at_ns = asked_ns(reports[0].request_id)
+        outcomes = house().retrying(lambda: observe(house().database, tuple(reports), at_ns))
+        follow(app, "session.report", outcomes, at_ns)
+
+
+class FixOwner(bootsteps.StartStopStep):  # type: ignore[misc]
+    """Boot step: take the lease, log on, guard; on stop log out and give the lease back."""
+
+    requires = ("celery.worker.components:Pool",)
+
+    def __init__(self, worker: Any, **_: Any) -> None:
+        self.stopping = threading.Event()
+
+    def start(self, worker: Any) -> None:
+        """Take the lease and start the session."""
+        sink = Sink()
+        self.session = house().fix_session(sink)
+        owner = f"{socket.gethostname()}:{os.getpid()}"
+        sink.driver = SessionDriver(house().database, self.session, house().session_name, owner)
+        sink.driver.lease()
+        install(sink.driver)
+        self.guard = threading.Thread(target=self._guard, args=(sink.driver,), name="guard", daemon=True)
+        self.guard.start()
+        self.session.start()
+
+    def stop(self, worker: Any) -> None:
+        """Log out."""
+        self.stopping.set()
+        self.session.stop()
+
+    def _guard(self, driver: SessionDriver) -> None:
+        turn = 0
+        while not self.stopping.wait(GUARD_S):
+            turn += 1
+            try:
+                if turn % RENEW_EVERY == 0:
+                    driver.lease()
+                driver.enforce(house().now_ns())
+            except StaleOwner as error:
+                log.critical("%s", error)
+                os._exit(EXIT_STALE)
+            except StateError as error:
+                # Nothing can be sent without the database either: unreadable means Pause.
+                log.error("control mode cannot be read: %s", error)
+
+
+app.steps["worker"].add(FixOwner)
+tasks.load_session()
+pulse.install()

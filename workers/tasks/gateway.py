@@ -1,0 +1,12 @@
+"""The order gateway."""
+
+from collections.abc import Iterable
+
+from trisagion.services.outcome import Outcome
+from workers.app import house, stage
+
+
+@stage("gateway.route")
+def route(now_ns: int, subject: str) -> Iterable[Outcome]:
+    """Check, price and route the order that `subject` names."""
+    return (house().route(subject, now_ns),)
