@@ -34,7 +34,7 @@ def create(url: str) -> list[str]:
     StateError
         The database has a table with one of our names and another shape, or cannot be written.
     """
-    engine = open_engine(url)
+    engine = open_engine(url, may_create=True)
     files = sorted(FOLDER.glob("[0-9]*.sql"))
     with engine.connect() as connection:
         problems = differences(connection, missing=False)

@@ -363,12 +363,35 @@ class ControlStore(Protocol):
 class Transaction(Protocol):
     """All stores within one transaction."""
 
-    market: MarketStore
-    cohort: CohortStore
-    cycles: CycleStore
-    orders: OrderStore
-    ledger: LedgerStore
-    control: ControlStore
+    @property
+    def market(self) -> MarketStore:
+        """What was observed."""
+        ...
+
+    @property
+    def cohort(self) -> CohortStore:
+        """The virtual runs."""
+        ...
+
+    @property
+    def cycles(self) -> CycleStore:
+        """Reconciliation."""
+        ...
+
+    @property
+    def orders(self) -> OrderStore:
+        """Outbox and inbox."""
+        ...
+
+    @property
+    def ledger(self) -> LedgerStore:
+        """The account."""
+        ...
+
+    @property
+    def control(self) -> ControlStore:
+        """Modes, events, leases and processes."""
+        ...
 
 
 class Database(Protocol):

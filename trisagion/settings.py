@@ -171,7 +171,7 @@ class Broker(Section):
 class Account(Section):
     """What the account holds at the start of a replay."""
 
-    equity: Amount = Decimal(1_000_000)
+    equity: Amount = Decimal(10_000_000)
     currency: Annotated[Text, Field(pattern=r"^[A-Z]{3}$")] = "USD"
 
 
@@ -179,9 +179,9 @@ class Cohort(Section):
     """The live population; `fee_rate` is a fraction of the notional, `start_balance` the runs' own money."""
 
     runs: Count = 500
-    shards: Annotated[int, Field(strict=True, ge=1, le=1024)] = 4
+    shards: Annotated[int, Field(strict=True, ge=1, le=1024)] = 2
     clone_share: Share = 0.5
-    start_balance: Annotated[Number, Field(gt=0, le=1e12)] = 1_000_000.0
+    start_balance: Annotated[Number, Field(gt=0, le=1e12)] = 100_000_000.0
     fee_rate: Annotated[Number, Field(ge=0, le=0.1)] = 0.0004
 
     @field_validator("shards")
@@ -257,7 +257,7 @@ class TakeProfit(Section):
 class Risk(Section):
     """Hard limits, in the account's currency."""
 
-    position_notional_max: Amount = Decimal(10_000_000)
+    position_notional_max: Amount = Decimal(20_000_000)
     order_notional_max: Amount = Decimal(5_000_000)
     orders_max: Annotated[int, Field(strict=True, ge=1, le=10_000)] = 50
     quote_age_s: Seconds = 60

@@ -13,7 +13,7 @@ from libc.math cimport NAN, log
 from libc.stdint cimport int64_t, uint16_t
 from libc.string cimport memset
 
-from ext.entropy._reference import DELAYS, ORDER_MAX, ORDER_MIN, ORDERS, WINDOWS, check_history
+from ext.entropy import _reference
 
 cdef enum:
     BLOCK = 2048  # starts coded at a time: codes and samples of a block stay in the first-level cache
@@ -26,7 +26,9 @@ cdef enum:
 
 cdef int64_t MINUTE_NS = 60_000_000_000
 
-assert (WINDOWS, ORDERS, DELAYS) == (GRID_WINDOWS, (3, 4, 5), (1, 2, 3)), "the twins disagree on the grid"
+assert (_reference.WINDOWS, _reference.ORDERS, _reference.DELAYS, _reference.MINUTE_NS) == (
+    GRID_WINDOWS, (3, 4, 5), (1, 2, 3), MINUTE_NS
+), "the twins disagree on the grid"
 
 
 cdef inline int64_t factorial(int n) noexcept nogil:
@@ -67,12 +69,7 @@ cdef double entropy_of(const int64_t[::1] counts, int64_t patterns, int64_t tota
 
 def permutation_entropy(x, int order, Py_ssize_t delay, double base=math.e, bint normalised=True):
     """Return the permutation entropy of a series; see the plain twin."""
-    if not ORDER_MIN <= order <= ORDER_MAX:
-        raise ValueError(f"order: expected {ORDER_MIN} to {ORDER_MAX}, found {order}")
-    if delay < 1:
-        raise ValueError(f"delay: expected at least 1, found {delay}")
-    if not base > 1:
-        raise ValueError(f"base: expected above 1, found {base}")
+    _reference.check(order, delay, base)
     cdef const double[::1] series = np.ascontiguousarray(x, dtype=np.float64)
     cdef Py_ssize_t n = series.shape[0]
     # A delay beyond the series would overflow the product; it means "no pattern" all the same.
@@ -109,7 +106,7 @@ def permutation_entropy(x, int order, Py_ssize_t delay, double base=math.e, bint
 
 def entropy_grid(ts_ns, x, tick_ns):
     """Return the entropies that any run may ask for at each of n ticks; see the plain twin."""
-    check_history(ts_ns, x)
+    _reference.check_history(ts_ns, x)
     cdef const int64_t[::1] instants = np.ascontiguousarray(ts_ns, dtype=np.int64)
     cdef const double[::1] series = np.ascontiguousarray(x, dtype=np.float64)
     cdef const int64_t[::1] ticks = np.ascontiguousarray(tick_ns, dtype=np.int64)

@@ -56,7 +56,7 @@ def permutation_entropy(
     (2002). We differ in one point: they assume that equal values do not occur; here ties are ranked by order of
     appearance.
     """
-    _check(order, delay, base)
+    check(order, delay, base)
     series = np.asarray(x, dtype=np.float64)
     if np.isnan(series).any():
         return math.nan
@@ -113,7 +113,8 @@ def check_history(ts_ns: NDArray[np.int64], x: NDArray[np.float64]) -> None:
         raise ValueError("expected samples without NaN")
 
 
-def _check(order: int, delay: int, base: float) -> None:
+def check(order: int, delay: int, base: float) -> None:
+    """Raise `ValueError` unless the arguments are what `permutation_entropy` asks for."""
     if not ORDER_MIN <= order <= ORDER_MAX:
         raise ValueError(f"order: expected {ORDER_MIN} to {ORDER_MAX}, found {order}")
     if delay < 1:

@@ -1,4 +1,4 @@
-"""`python -m init`: creates what is missing, changes nothing, refuses what is foreign; the SQL and the Core tables agree."""
+"""`python -m init` creates what is missing and refuses what is foreign; the SQL and the Core tables agree."""
 
 import subprocess
 import sys
@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 import sqlalchemy as sa
+from sqlalchemy.dialects.mysql.reserved_words import RESERVED_WORDS_MARIADB, RESERVED_WORDS_MYSQL
 
 from init import FOLDER, create, for_sqlite
 from trisagion.adapters.db import SqlDatabase, open_database
@@ -15,7 +16,7 @@ from trisagion.errors import ConfigError, StateError
 
 
 def test_the_sql_and_the_core_tables_are_equal(database: SqlDatabase) -> None:
-    """Columns, types, nullability, keys and collation of the made tables are those of `tables.py`, and none is left out."""
+    """Columns, types, nullability, keys and collation of the made tables are those of `tables.py`, all of them."""
     with database.engine.connect() as connection:
         assert differences(connection, missing=True) == []
         made = set(sa.inspect(connection).get_table_names())
@@ -33,6 +34,13 @@ def test_each_file_creates_the_one_table_of_its_name() -> None:
         assert statement.startswith(f"TABLE IF NOT EXISTS {file.stem[4:]} ("), file.name
         assert statement.count(";") == 1, file.name
         assert sql.endswith(") ENGINE=InnoDB DEFAULT CHARSET=utf8mb4 COLLATE=utf8mb4_bin;\n"), file.name
+
+
+def test_no_name_is_reserved_by_either_server() -> None:
+    """The SQL quotes nothing, so no table or column may be a reserved word of MySQL 8 or MariaDB."""
+    names = {table.name for table in METADATA.sorted_tables}
+    names |= {column.name for table in METADATA.sorted_tables for column in table.columns}
+    assert names & (RESERVED_WORDS_MYSQL | RESERVED_WORDS_MARIADB) == set()
 
 
 def test_the_rewriting_for_sqlite_is_the_documented_one() -> None:
@@ -82,6 +90,7 @@ def test_a_table_of_ours_with_another_shape_is_refused(tmp_path: Path, change: s
 def test_a_foreign_table_is_refused_before_anything_is_created(tmp_path: Path) -> None:
     """A stranger's table named `orders` stops init, column by column."""
     url = f"sqlite:///{tmp_path / 'shop.sqlite3'}"
+    (tmp_path / "shop.sqlite3").touch()
     database = open_database(url)
     with database.transaction() as tx:
         tx.session.connection.exec_driver_sql("CREATE TABLE orders (id INTEGER PRIMARY KEY, customer TEXT)")

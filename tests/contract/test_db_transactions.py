@@ -41,10 +41,15 @@ def test_a_block_that_ends_is_kept_and_seen_by_others(database: SqlDatabase, oth
 
 def test_a_block_that_raises_leaves_nothing(database: SqlDatabase, other: SqlDatabase) -> None:
     """Roll back, whatever was raised, also what no handler should see; the database stays usable."""
-    for error in (ValueError, KeyboardInterrupt):
-        with pytest.raises(error), database.transaction() as tx:
+
+    def write_and_raise(error: type[BaseException]) -> None:
+        with database.transaction() as tx:
             tx.cycles.open_cycle(_cycle(1))
             raise error
+
+    for error in (ValueError, KeyboardInterrupt):
+        with pytest.raises(error):
+            write_and_raise(error)
     assert _count(other) == 0
     with database.transaction() as tx:
         assert tx.cycles.open_cycle(_cycle(1))
@@ -53,9 +58,14 @@ def test_a_block_that_raises_leaves_nothing(database: SqlDatabase, other: SqlDat
 
 def test_a_failed_statement_leaves_nothing(database: SqlDatabase) -> None:
     """A driver's error rolls the whole block back."""
-    with pytest.raises(sa.exc.DBAPIError), database.transaction() as tx:
-        tx.cycles.open_cycle(_cycle(1))
-        tx.session.connection.exec_driver_sql("SELEKT 1")
+
+    def write_and_fail() -> None:
+        with database.transaction() as tx:
+            tx.cycles.open_cycle(_cycle(1))
+            tx.session.connection.exec_driver_sql("SELEKT 1")
+
+    with pytest.raises(sa.exc.DBAPIError):
+        write_and_fail()
     assert _count(database) == 0
 
 
@@ -77,9 +87,8 @@ def test_a_snapshot_refuses_to_write(database: SqlDatabase) -> None:
 
 def test_transactions_do_not_nest(database: SqlDatabase) -> None:
     """A second transaction in the same thread would silently be part of the first: it is refused."""
-    with pytest.raises(OurMistake, match="a transaction is open in this thread already"), database.transaction():  # noqa: SIM117, PT012
-        with database.snapshot():
-            pass
+    with database.transaction(), pytest.raises(OurMistake, match="a transaction is open in this thread already"):
+        _count(database)
     assert _count(database) == 0
 
 
@@ -136,7 +145,7 @@ def test_waiting_for_a_lock_ends_in_a_conflict(
 def test_retrying_gives_up_after_its_bound(monkeypatch: pytest.MonkeyPatch) -> None:
     """Five attempts, pauses that grow, then the conflict is the caller's."""
     pauses: list[float] = []
-    monkeypatch.setattr(engine.time, "sleep", pauses.append)
+    monkeypatch.setattr("time.sleep", pauses.append)
     attempts = 0
 
     def never() -> None:
@@ -281,6 +290,17 @@ def test_a_bad_file_is_told_in_one_sentence(tmp_path: Path, spoil: Callable[[Pat
     with pytest.raises(StateError, match=told), database.transaction() as tx:
         tx.cycles.open_cycle(_cycle(1))
     database.close()
+
+
+def test_a_missing_file_is_told_and_not_made(tmp_path: Path) -> None:
+    """A mistyped path leaves no empty database behind."""
+    path = tmp_path / "nowhere.sqlite3"
+    with (
+        pytest.raises(StateError, match="does not exist: name the right file"),
+        open_database(f"sqlite:///{path}").snapshot(),
+    ):
+        pass
+    assert not path.exists()
 
 
 def test_a_full_disk_is_told_and_nothing_is_half_written(tmp_path: Path) -> None:

@@ -87,7 +87,7 @@ def test_a_named_file_beats_the_folders_own(tmp_path: Path) -> None:
         ("reconcile.quorum", "2", "expected at most the number of observers (1), found 2"),
         ("reconcile.observers", "['a', 'a']", "expected each observer once, found a, a"),
         ("take_profit.reward_multiple", "1", "expected above the threshold (1), found 1"),
-        ("risk.order_notional_max", "1e9", "expected at most position_notional_max (10000000), found 1000000000"),
+        ("risk.order_notional_max", "1e9", "expected at most position_notional_max (20000000), found 1000000000"),
         ("fix.port", "65536", "expected less than or equal to 65535, found 65536"),
         ("broker.url", "'ftp://h'", "expected a URL of redis, rediss, redis+socket, amqp, amqps, found 'ftp://h'"),
         ("replay.zone", "'Mars'", "expected a time zone such as \"America/New_York\", found 'Mars'"),
@@ -257,7 +257,7 @@ def test_the_digest_changes_with_every_setting_that_can_change_a_decision() -> N
         "sizing.margin_fraction": "0.4", "reconcile.interval_s": 601, "reconcile.min_trade_notional": 21,
         "reconcile.ledger_age_s": 61, "reconcile.observer_age_s": 301, "reconcile.observers": ["a"],
         "reconcile.alert_after": 4, "take_profit.threshold": "1.1", "take_profit.reward_multiple": 6,
-        "risk.position_notional_max": 10000001, "risk.order_notional_max": 5000001, "risk.orders_max": 51,
+        "risk.position_notional_max": 20000001, "risk.order_notional_max": 5000001, "risk.orders_max": 51,
         "risk.quote_age_s": 61, "risk.reprices_max": 6, "fix.sender": "A", "fix.target": "B", "replay.data": "aapl",
         "replay.zone": "UTC", "replay.symbol": "X", "replay.tick_size": 1, "replay.seed": 2,
     }  # fmt: skip

@@ -141,6 +141,7 @@ def _socket_path(sockets: Path, name: str) -> Path:
     path = sockets.absolute() / name
     if len(os.fsencode(path)) > SOCKET_PATH_BYTES_MAX:
         raise ConfigError(f"{path} is too long for a socket ({SOCKET_PATH_BYTES_MAX} bytes): use a shorter folder")
+    path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
     return path
 
 

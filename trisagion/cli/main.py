@@ -16,12 +16,11 @@ from trisagion.errors import TrisagionError
 COMMANDS: Final = {
     "run": ("trisagion.cli.run", "Run the platform: venue, cohort, reconciliation, orders and ledger."),
     "report": ("trisagion.cli.report", "Write the report of a run."),
-    "kill": ("trisagion.cli.kill", "Set the control mode: pause, reduce, emergency, or back to normal."),
+    "kill": ("trisagion.cli.kill", "Stop trading at once: cancel all working orders, and confirm it."),
     "data": ("trisagion.cli.data", "Check market data before it is used."),
     "config": ("trisagion.cli.config", "Show, check or write the configuration."),
     "doctor": ("trisagion.cli.doctor", "Tell whether this machine can run the platform."),
     "worker": ("trisagion.cli.worker", "Run one worker process of a fleet."),
-    "venue": ("trisagion.cli.venue", "Run the bundled FIX venue by itself."),
 }
 """Name → module, help line."""
 

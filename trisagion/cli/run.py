@@ -27,7 +27,7 @@ from trisagion.adapters.processes import Child, Children, tail
 from trisagion.adapters.servers import mariadb, redis
 from trisagion.cli import rundir
 from trisagion.cli.config import overrides, to_toml
-from trisagion.cli.console import Console
+from trisagion.cli.console import Console, Frame
 from trisagion.cli.worker import worker_argv
 from trisagion.errors import ConfigError, StateError, TrisagionError
 from trisagion.settings import Settings, load, to_environment
@@ -123,14 +123,14 @@ class Supervisor:
     def _child(self, name: str, argv: list[str], env: dict[str, str], *, once: bool = False) -> None:
         self.children.start(Child(name, argv, env, self.run / "log" / f"{name}.log", once=once))
 
-    def watch(self, console: Console, frames: "Iterator[object]") -> str:
+    def watch(self, console: Console, frames: Iterator[Frame | None]) -> str:
         """Show the run until the driver ends; return what it says: finished, stopped or killed."""
         driver = next(child for child in self.children.kept if child.name == "driver")
         deadline = 0.0
         while driver.pid is not None:
             for event in self.children.watch():
                 console.note(event)
-            console.show(next(frames))
+            _show(console, next(frames))
             if self.interrupts and not deadline:
                 console.note("stopping: cancelling working orders, waiting until the venue confirms none")
                 os.kill(driver.pid, signal.SIGTERM)
@@ -140,7 +140,7 @@ class Supervisor:
                     "the stop was cut short: working orders are NOT confirmed cancelled; use `trisagion kill`"
                 )
             time.sleep(LOOK_S)
-        console.show(next(frames))
+        _show(console, next(frames))
         assert driver.popen is not None
         code = driver.popen.returncode
         said = tail(driver.log)
@@ -148,6 +148,11 @@ class Supervisor:
             error = ConfigError if code == ConfigError.exit_code else TrisagionError
             raise error(said.removeprefix("trisagion: "))
         return str(json.loads(said)["outcome"])
+
+
+def _show(console: Console, frame: Frame | None) -> None:
+    if frame is not None:
+        console.show(frame)
 
 
 def command(
@@ -219,8 +224,8 @@ def supervise(settings: Settings, run: Path, *, as_json: bool, reason: str | Non
         database = open_database(placed.database.url)
         stack.callback(database.close)
         supervisor.start()
-        outcome = supervisor.watch(console, frames(database, begun))
-        report = collect(database)
+        outcome = supervisor.watch(console, frames(database, begun, placed.account.currency))
+        report = collect(database, time.monotonic() - begun)
         page = run / "report.html"
         page.write_text(render(report), encoding="utf-8")
     if as_json:

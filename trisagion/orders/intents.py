@@ -131,12 +131,21 @@ def make_intent(
 
 
 def staged(
-    desired: Decimal, actual: Quantity, price: Price, instrument: Instrument, order_notional_max: Decimal
+    desired: Decimal,
+    actual: Quantity,
+    price: Price,
+    instrument: Instrument,
+    *,
+    order_notional_max: Decimal,
+    position_notional_max: Decimal,
 ) -> Decimal:
-    """Return the position to aim at now: `desired`, or as near to it as one order of the largest allowed notional gets.
+    """Return the position to aim at now: as near to `desired` as the limits on position and on one order allow.
 
-    The rest is the next cycle's: a large change goes in stages instead of being refused whole.
+    What is left of a large change is the next cycle's: it goes in stages instead of being refused whole.
     """
     with localcontext(WIDE):
-        most = lots_toward_zero(order_notional_max / (price * instrument.multiplier), instrument.lot_size)
-        return min(max(desired, actual - most), actual + most)
+        worth = price * instrument.multiplier
+        held = max(lots_toward_zero(position_notional_max / worth, instrument.lot_size), Decimal(0))
+        step = lots_toward_zero(order_notional_max / worth, instrument.lot_size)
+        capped = min(max(desired, -held), held)
+        return min(max(capped, actual - step), actual + step)

@@ -192,7 +192,14 @@ def _decide(tx: Transaction, rules: CycleRules, name: CycleId, instrument: Instr
         taker = mode is Mode.EMERGENCY
         # A residue must not keep a position from ever being flat, nor its size.
         churn = replace(rules.reconcile, min_trade_notional=Decimal(0)) if flatten else rules.reconcile
-        goal = staged(desired, agreed.qty, quote.ask, instrument, rules.limits.order_notional_max)
+        goal = staged(
+            desired,
+            agreed.qty,
+            quote.ask,
+            instrument,
+            order_notional_max=rules.limits.order_notional_max,
+            position_notional_max=rules.limits.position_notional_max,
+        )
         intent, delta, why = make_intent(name, symbol, goal, agreed.qty, quote.last, instrument, churn, taker)
         reasons += why
     if agreed.qty is None:

@@ -11,6 +11,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any, Final, TypeVar
 
 import sqlalchemy as sa
@@ -194,15 +195,18 @@ def open_database(url: str) -> SqlDatabase:
     return SqlDatabase(open_engine(url))
 
 
-def open_engine(url: str) -> Engine:
-    """Return an engine without a pool whose connections are set up as the platform needs them; errors are ours."""
+def open_engine(url: str, *, may_create: bool = False) -> Engine:
+    """Return an engine without a pool whose connections are set up as the platform needs them; errors are ours.
+
+    A SQLite file that does not exist is an error unless it `may_create` it: a mistyped path must not make an empty one.
+    """
     try:
         parsed = make_url(url)
     except (sa.exc.ArgumentError, ValueError):
         raise ConfigError(f"database: expected sqlite:///file or mysql://user@host/name, found {url!r}") from None
     backend = parsed.get_backend_name()
     if backend == "sqlite":
-        return _open_sqlite(parsed)
+        return _open_sqlite(parsed, may_create=may_create)
     if backend in {"mysql", "mariadb"}:
         return _open_mysql(parsed)
     raise ConfigError(f"database: expected sqlite:///file or mysql://user@host/name, found the scheme {backend!r}")
@@ -221,12 +225,18 @@ def retrying(work: Callable[[], T]) -> T:
     return work()
 
 
-def _open_sqlite(url: URL) -> Engine:
+def _open_sqlite(url: URL, *, may_create: bool) -> Engine:
     if url.database in {None, "", ":memory:"}:
         raise ConfigError("database: a SQLite database in memory cannot be shared by processes; name a file")
     engine = sa.create_engine(
         url.set(drivername="sqlite"), poolclass=NullPool, connect_args={"timeout": BUSY_S, "check_same_thread": False}
     )
+
+    @event.listens_for(engine, "do_connect")
+    def look(_dialect: Any, _record: Any, arguments: list[Any], _options: Any) -> None:
+        path = str(arguments[0])
+        if not (may_create or path.startswith("file:") or Path(path).exists()):
+            raise StateError(f"database {path} does not exist: name the right file, or run `python -m init`")
 
     @event.listens_for(engine, "connect")
     def set_up(raw: Any, _record: Any) -> None:
@@ -261,7 +271,7 @@ def _open_mysql(url: URL) -> Engine:
     def set_up(raw: Any, _record: Any) -> None:
         cursor = raw.cursor()
         cursor.execute(
-            "SET SESSION sql_mode='STRICT_ALL_TABLES,NO_ENGINE_SUBSTITUTION,ERROR_FOR_DIVISION_BY_ZERO', "
+            "SET SESSION sql_mode='STRICT_ALL_TABLES,NO_ENGINE_SUBSTITUTION', "
             f"time_zone='+00:00', innodb_lock_wait_timeout={LOCK_WAIT_S}"
         )
         cursor.execute("SET SESSION TRANSACTION ISOLATION LEVEL READ COMMITTED")

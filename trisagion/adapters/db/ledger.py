@@ -1,7 +1,7 @@
 """Tables posting, ledger_position, observation, equity, take_profit."""
 
-from collections.abc import Sequence
-from decimal import Decimal
+from collections.abc import Iterable, Sequence
+from decimal import Context, Decimal, Inexact, InvalidOperation, localcontext
 from typing import Any, Final
 
 import sqlalchemy as sa
@@ -44,6 +44,16 @@ _STEPS: Final = (
 )
 
 
+_EXACT: Final = Context(prec=60, traps=[InvalidOperation, Inexact])
+"""Python's own context would round sums to 28 digits; a column has 38, and 60 hold the sum of 10²² of its values."""
+
+
+def exact_sum(values: Iterable[Decimal]) -> Decimal:
+    """Return the sum without any rounding."""
+    with localcontext(_EXACT):
+        return sum(values, Decimal(0))
+
+
 class Ledger:
     """`ports.LedgerStore`."""
 
@@ -54,7 +64,7 @@ class Ledger:
         """Append one entry; its amounts sum to zero. The same entry again changes nothing."""
         if len({posting.entry for posting in postings}) != 1:
             raise OurMistake(f"expected the postings of one entry, found {sorted({p.entry for p in postings})}")
-        total = sum((posting.amount for posting in postings), Decimal(0))
+        total = exact_sum(posting.amount for posting in postings)
         if total != 0:
             raise OurMistake(f"entry {postings[0].entry}: expected amounts that sum to 0, found {total}")
         self._session.write(_POST, [params(posting) for posting in postings])
@@ -80,7 +90,7 @@ class Ledger:
     def cash(self) -> Decimal:
         """Return the sum of all postings to CASH; SQLite would sum in floating point, so there it is summed here."""
         if self._session.is_sqlite:
-            return sum((amount for (amount,) in self._session.rows(_CASH)), Decimal(0))
+            return exact_sum(amount for (amount,) in self._session.rows(_CASH))
         total: Decimal | None = self._session.scalar(_CASH_SUM)
         return Decimal(0) if total is None else total
 

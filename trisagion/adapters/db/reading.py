@@ -18,6 +18,7 @@ from trisagion.adapters.db import tables as t
 from trisagion.adapters.db.cohort import run_order
 from trisagion.adapters.db.cycles import read_decision
 from trisagion.adapters.db.engine import SqlDatabase, Unit
+from trisagion.adapters.db.ledger import exact_sum
 from trisagion.ids import RunId
 from trisagion.orders.state import AT_VENUE, OrderState
 from trisagion.orders.types import ExecType, Liquidity, Order, Side
@@ -114,14 +115,14 @@ def fills(unit: Unit) -> tuple[Fill, ...]:
 def maker_share(unit: Unit) -> Decimal | None:
     """Return the share of the filled quantity that added liquidity, None when nothing was filled."""
     done = fills(unit)
-    total = sum((fill.qty for fill in done), Decimal(0))
-    made = sum((fill.qty for fill in done if fill.liquidity is Liquidity.MAKER), Decimal(0))
+    total = exact_sum(fill.qty for fill in done)
+    made = exact_sum(fill.qty for fill in done if fill.liquidity is Liquidity.MAKER)
     return made / total if total else None
 
 
 def fees(unit: Unit) -> Money:
     """Return the fees of all positions together."""
-    return Money(sum((fee for (fee,) in unit.session.rows(_FEES)), Decimal(0)))
+    return Money(exact_sum(fee for (fee,) in unit.session.rows(_FEES)))
 
 
 def decisions(unit: Unit) -> list[Decision]:

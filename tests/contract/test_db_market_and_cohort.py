@@ -1,0 +1,251 @@
+"""`ports.MarketStore` and `ports.CohortStore`: one suite, on SQLite and on MariaDB."""
+
+import math
+from dataclasses import fields, replace
+from decimal import Decimal
+from typing import Any
+
+import numpy as np
+import pytest
+
+from trisagion.adapters.db import SqlDatabase
+from trisagion.cohort.types import Epoch, ExitReason, Progress, RunEnd, RunRecord, ShardRow
+from trisagion.errors import DataError, StateError
+from trisagion.ids import RunId
+from trisagion.market.types import Bar, Instrument, MarketState, MarketStep, Quote
+from trisagion.units import Price
+
+MINUTE = 60_000_000_000
+START = 1_700_000_000_000_000_000 - 1_700_000_000_000_000_000 % MINUTE
+
+ES = Instrument(
+    symbol="ESZ4",
+    venue="SIM",
+    currency="USD",
+    tick_size=Decimal("0.25"),
+    lot_size=Decimal(1),
+    multiplier=Decimal(50),
+    leverage_max=Decimal(20),
+    fee_rate=Decimal("0.0004"),
+)
+
+
+def a_step(minute: int, last: str = "4500.25", symbol: str = "ESZ4", ticks: int = 6) -> MarketStep:
+    """Return the step that closes at the end of a minute."""
+    at_ns = START + (minute + 1) * MINUTE
+    price = float(last)
+    bar = Bar(symbol, at_ns - MINUTE, MINUTE, price - 0.1, price + 1 / 3, price - 1, price, 17.0, 5)
+    stamps = tuple((at_ns - MINUTE + (slot + 1) * MINUTE // 6, price + slot / 7) for slot in range(ticks))
+    return MarketStep(symbol, at_ns, bar, stamps, Price(Decimal(last)), at_ns - 5)
+
+
+def a_state(minute: int, n: int = 6, seed: int = 1) -> MarketState:
+    """Return features with every kind of float that there is in them."""
+    draw = np.random.default_rng(seed)
+    entropy = draw.random((n, 15, 3, 3))
+    entropy[:, 3] = np.nan
+    hard = np.array([0.1 + 0.2, -0.0, 5e-324, 1.7976931348623157e308, np.nan, np.inf])
+    return MarketState(
+        symbol="ESZ4",
+        at_ns=START + minute * MINUTE,
+        ts_ns=np.arange(n, dtype=np.int64) + 2**62,
+        price=np.resize(hard, n),
+        weight=draw.random(n),
+        volatility=-draw.random(n),
+        entropy=entropy,
+        samples=draw.integers(0, 2**40, (n, 15)),
+        regime="trending",
+    )
+
+
+def same_state(a: MarketState, b: MarketState) -> bool:
+    """Tell whether two states are equal to the bit."""
+
+    def bits(value: Any) -> Any:
+        return (value.dtype.str, value.shape, value.tobytes()) if isinstance(value, np.ndarray) else value
+
+    return all(bits(getattr(a, field.name)) == bits(getattr(b, field.name)) for field in fields(a))
+
+
+def test_an_instrument_comes_back_as_it_was(database: SqlDatabase) -> None:
+    """Equal and with the same digits; the same again changes nothing; the unknown is a `StateError`."""
+    with database.transaction() as tx:
+        tx.market.add_instrument(ES)
+        tx.market.add_instrument(replace(ES, symbol="AAPL"))
+        tx.market.add_instrument(replace(ES, tick_size=Decimal(9)))
+    with database.snapshot() as tx:
+        assert tx.market.instrument("ESZ4") == ES
+        assert [instrument.symbol for instrument in tx.market.instruments()] == ["AAPL", "ESZ4"]
+        assert str(tx.market.instrument("ESZ4").tick_size) == "0.25"
+        for unknown in ("esz4", "ESZ", "", "X'; DROP TABLE instrument;--"):
+            with pytest.raises(StateError, match="is not in the database"):
+                tx.market.instrument(unknown)
+
+
+def test_a_step_comes_back_as_it_was(database: SqlDatabase) -> None:
+    """Floats to the bit, ticks in order, also none; the second time it is there already."""
+    for step in (a_step(0), a_step(1, ticks=0)):
+        with database.transaction() as tx:
+            assert tx.market.add_step(step)
+            assert not tx.market.add_step(replace(step, last=Price(Decimal(1))))
+        with database.snapshot() as tx:
+            assert tx.market.step("ESZ4", step.at_ns) == step
+            assert tx.market.step("ESZ4", step.at_ns + 1) is None
+            assert tx.market.step("AAPL", step.at_ns) is None
+
+
+def test_bars_are_the_last_ones_closed_by_then(database: SqlDatabase) -> None:
+    """Oldest first, of the one symbol, a bar being usable from the instant of its close."""
+    with database.transaction() as tx:
+        for minute in range(5):
+            tx.market.add_step(a_step(minute))
+            tx.market.add_step(a_step(minute, symbol="AAPL"))
+    with database.snapshot() as tx:
+        close_of_3 = START + 4 * MINUTE
+        bars = tx.market.bars("ESZ4", close_of_3, 3)
+        assert list(bars) == [a_step(minute).bar for minute in (1, 2, 3)]
+        assert [bar.close_ns for bar in tx.market.bars("ESZ4", close_of_3 - 1, 1)] == [close_of_3 - MINUTE]
+        assert len(tx.market.bars("ESZ4", close_of_3, 99)) == 4
+        assert tx.market.bars("ESZ4", START, 9) == []
+
+
+def test_a_quote_is_one_tick_around_the_last_trade_known(database: SqlDatabase) -> None:
+    """Only what was learned by then: a step that closes later is not seen."""
+    with database.transaction() as tx:
+        tx.market.add_instrument(ES)
+        tx.market.add_step(a_step(0, "4500.25"))
+        tx.market.add_step(a_step(1, "4501.5"))
+    first, second = START + MINUTE, START + 2 * MINUTE
+    with database.snapshot() as tx:
+        assert tx.market.quote("ESZ4", first - 1) is None
+        assert tx.market.quote("ESZ4", second - 1) == Quote(
+            "ESZ4",
+            Price(Decimal("4500.00")),
+            Price(Decimal("4500.5")),
+            Price(Decimal("4500.25")),
+            happened_ns=first - 5,
+            learned_ns=first,
+        )
+        later = tx.market.quote("ESZ4", second + MINUTE)
+        assert later is not None
+        assert (later.bid, later.ask) == (Decimal("4501.25"), Decimal("4501.75"))
+
+
+def test_a_market_state_comes_back_to_the_bit(database: SqlDatabase) -> None:
+    """NaN, infinities, negative zero and denormals included, also with no tick; the arrays are the reader's own."""
+    first, second, empty = a_state(1), a_state(2, n=3, seed=2), a_state(3, n=0)
+    with database.transaction() as tx:
+        for state in (second, first, empty):
+            tx.market.put_state(state)
+        tx.market.put_state(replace(first, regime="noisy"))
+    with database.snapshot() as tx:
+        back = tx.market.states("ESZ4", 0, empty.at_ns)
+        assert all(same_state(a, b) for a, b in zip(back, (first, second, empty), strict=True))
+        assert [state.at_ns for state in tx.market.states("ESZ4", first.at_ns, second.at_ns)] == [second.at_ns]
+        assert tx.market.last_state_ns("ESZ4") == empty.at_ns
+        assert tx.market.last_state_ns("AAPL") is None
+    back[0].price[0] = 1.0
+
+
+def test_a_shard_is_replaced_by_the_first_writer_only(database: SqlDatabase, other: SqlDatabase) -> None:
+    """Compare-and-set on the version; the state comes back byte by byte."""
+    row = ShardRow(3, "ESZ4", 1, START, 0, bytes(range(256)) * 40)
+    with database.transaction() as tx:
+        tx.cohort.add_shard(row)
+        tx.cohort.add_shard(replace(row, state=b"again"))
+        tx.cohort.add_shard(ShardRow(1, "AAPL", 1, START, 0, b""))
+    after = replace(row, at_ns=START + 1, version=1, state=b"\0after")
+    with other.transaction() as tx:
+        assert tx.cohort.shard_head(3) == (START, 0)
+        assert tx.cohort.save_shard(after)
+    with database.transaction() as tx:
+        assert not tx.cohort.save_shard(replace(row, version=1, state=b"late"))
+        assert not tx.cohort.save_shard(replace(row, number=9, version=1))
+    with database.snapshot() as tx:
+        assert tx.cohort.shard(3) == after
+        assert [shard.number for shard in tx.cohort.shards()] == [1, 3]
+        assert tx.cohort.shard_numbers("ESZ4") == [3]
+        assert tx.cohort.shard_head(9) is None
+        with pytest.raises(StateError, match="shard 9 is not in the database"):
+            tx.cohort.shard(9)
+
+
+def test_progress_keeps_nan_and_refuses_an_infinity(database: SqlDatabase) -> None:
+    """NaN where no run is alive; the first word on an instant stays; an infinite APR is a mistake, not a number."""
+    with database.transaction() as tx:
+        tx.cohort.put_progress(Progress(2, START, 0, 0, math.nan, math.nan))
+        tx.cohort.put_progress(Progress(1, START, 7, np.int64(3), np.float64(1 / 3), -0.5))  # type: ignore[arg-type]
+        tx.cohort.put_progress(Progress(1, START, 8, 0, 0.0, 0.0))
+    with database.snapshot() as tx:
+        one, two = tx.cohort.progress(START)
+        assert one == Progress(1, START, 7, 3, 1 / 3, -0.5)
+        assert (two.shard, math.isnan(two.best_apr), math.isnan(two.median_apr)) == (2, True, True)
+        assert tx.cohort.progress(START + 1) == []
+    with pytest.raises(DataError, match="infinity"), database.transaction() as tx:
+        tx.cohort.put_progress(Progress(3, START, 1, 1, math.inf, 0.0))
+
+
+def a_run(epoch: int, number: int, symbol: str = "ESZ4", parent: str | None = None) -> RunRecord:
+    """Return a birth."""
+    parent_id = None if parent is None else RunId(parent)
+    return RunRecord(RunId(f"R{epoch}-{number}"), epoch, 0, symbol, parent_id, START, '{"goal": 0.1}')
+
+
+def an_end(run: RunRecord, pnl: float) -> RunEnd:
+    """Return an end."""
+    return RunEnd(run.run_id, START + 9, ExitReason.EPOCH, pnl, 10, 2)
+
+
+def test_runs_are_born_once_and_end_once(database: SqlDatabase) -> None:
+    """A repeated birth counts once; the first end stays."""
+    runs = [a_run(1, number) for number in range(3)]
+    with database.transaction() as tx:
+        tx.cohort.put_epoch(Epoch(1, START, None, None, None))
+        assert tx.cohort.run_count() == 0
+        tx.cohort.add_runs(runs)
+        tx.cohort.add_runs([*runs, a_run(1, 3, parent="R1-0")])
+        tx.cohort.add_runs([])
+        tx.cohort.end_runs([an_end(runs[0], 1.5)])
+        tx.cohort.end_runs([an_end(runs[0], -9.0), an_end(runs[1], 0.25)])
+        tx.cohort.end_runs([])
+        tx.cohort.put_epoch(Epoch(1, START, START + 9, "take_profit", "100000"))
+    with database.snapshot() as tx:
+        assert tx.cohort.run_count() == 4
+        assert tx.cohort.past_pnls("ESZ4") == [1.5, 0.25]
+
+
+def test_past_pnls_are_of_profitable_take_profit_epochs(database: SqlDatabase) -> None:
+    """Of the symbol, closed by a take-profit, with a positive total; in order of draw, 9 before 10."""
+    epochs = {1: "take_profit", 2: "draw_down", 3: "take_profit", 4: "take_profit"}
+    pnls = {1: [(10, 3.0), (9, -1.0)], 2: [(11, 5.0)], 3: [(12, -4.0), (13, 1.0)], 4: [(14, 7.0)]}
+    with database.transaction() as tx:
+        for number, reason in epochs.items():
+            closed_ns = None if number == 4 else START + number
+            tx.cohort.put_epoch(Epoch(number, START, closed_ns, reason, None))
+            for draw, pnl in pnls[number]:
+                run = a_run(number, draw)
+                tx.cohort.add_runs([run])
+                tx.cohort.end_runs([an_end(run, pnl)])
+        stranger = a_run(1, 99, symbol="AAPL")
+        tx.cohort.add_runs([stranger, a_run(1, 100)])
+        tx.cohort.end_runs([an_end(stranger, 50.0)])
+    with database.snapshot() as tx:
+        assert tx.cohort.past_pnls("ESZ4") == [-1.0, 3.0]
+        assert tx.cohort.past_pnls("AAPL") == [50.0]
+        assert tx.cohort.past_pnls("MSFT") == []
+
+
+def test_the_open_epoch_is_the_one_that_is_not_closed(database: SqlDatabase) -> None:
+    """Insert, update by number, and read back all of them in order."""
+    opened, second = Epoch(1, START, None, None, "100000.5"), Epoch(2, START + 5, None, None, None)
+    closed = replace(opened, closed_ns=START + 5, reason="take_profit")
+    with database.transaction() as tx:
+        assert tx.cohort.epoch() is None
+        tx.cohort.put_epoch(opened)
+        assert tx.cohort.epoch() == opened
+        tx.cohort.put_epoch(closed)
+        assert tx.cohort.epoch() is None
+        tx.cohort.put_epoch(second)
+    with database.snapshot() as tx:
+        assert tx.cohort.epoch() == second
+        assert tx.cohort.epochs() == [closed, second]

@@ -1,0 +1,81 @@
+"""What the console shows of a running platform: a few counts and last rows, read a few times a second."""
+
+import math
+import time
+from collections.abc import Iterator
+from decimal import Decimal
+from typing import Final
+
+import sqlalchemy as sa
+
+from trisagion.adapters.db import tables as t
+from trisagion.adapters.db.engine import SqlDatabase, Unit
+from trisagion.adapters.db.reading import events
+from trisagion.cli.console import EVENTS_SHOWN, Frame
+from trisagion.orders.state import AT_VENUE
+from trisagion.orders.types import ExecType, Liquidity
+from trisagion.ports import Replay
+
+_TRADES: Final = sa.select(sa.func.count()).where(t.execution.c.exec_type == ExecType.TRADE)
+_MAKER: Final = _TRADES.where(t.execution.c.liquidity == Liquidity.MAKER)
+_CYCLES: Final = sa.select(sa.func.count()).select_from(t.reconcile_cycle)
+_RESTS: Final = _CYCLES.where(t.reconcile_cycle.c.outcome.like("rest:%"))
+_OPENING: Final = sa.select(t.posting.c.amount).where(
+    t.posting.c.entry == "opening", t.posting.c.account == "cash"
+)
+
+
+def frames(database: SqlDatabase, begun_s: float, currency: str) -> Iterator[Frame | None]:
+    """Yield a look at the run each time one is asked for; None until the replay has begun. `begun_s` is monotonic."""
+    opening: Decimal | None = None
+    while True:
+        with database.snapshot() as unit:
+            replay = unit.control.replay()
+            if replay is not None and opening is None:
+                opening = unit.session.scalar(_OPENING)
+            frame = None if replay is None or opening is None else _frame(unit, replay, opening, currency, begun_s)
+        yield frame
+
+
+def _frame(unit: Unit, replay: Replay, opening: Decimal, currency: str, begun_s: float) -> Frame:
+    symbol = unit.market.instruments()[0].symbol
+    sample = unit.ledger.last_equity()
+    epochs = unit.cohort.epochs()
+    shards = unit.cohort.progress(replay.now_ns)
+    best = [shard.best_apr for shard in shards if not math.isnan(shard.best_apr)]
+    median = [shard.median_apr for shard in shards if not math.isnan(shard.median_apr)]
+    decisions = unit.cycles.last_decisions(symbol, 1)
+    states = unit.market.states(symbol, replay.now_ns - 1, replay.now_ns)
+    beats = tuple(unit.control.beats())
+    fills = unit.session.scalar(_TRADES)
+    equity = sample.equity if sample is not None else opening
+    return Frame(
+        wall_s=time.monotonic() - begun_s,
+        dataset=replay.dataset,
+        symbol=symbol,
+        currency=currency,
+        start_ns=replay.start_ns,
+        end_ns=replay.end_ns,
+        now_ns=replay.now_ns,
+        mode=unit.control.control().mode,
+        epoch=epochs[-1].number if epochs else 0,
+        alive=sum(shard.alive for shard in shards),
+        in_market=sum(shard.in_market for shard in shards),
+        best_apr=max(best, default=math.nan),
+        median_apr=sum(median) / len(median) if median else math.nan,
+        regime=states[-1].regime if states else "unknown",
+        desired=decisions[0].desired if decisions else None,
+        actual=unit.ledger.position(symbol).qty,
+        working=len(unit.orders.in_states(AT_VENUE)),
+        fills=fills,
+        maker_share=unit.session.scalar(_MAKER) / fills if fills else None,
+        equity=equity,
+        profit=equity - opening,
+        cycles=unit.session.scalar(_CYCLES),
+        rests=unit.session.scalar(_RESTS),
+        tasks=sum(beat.tasks for beat in beats),
+        processes=beats,
+        events=tuple(
+            f"{event.kind} {event.subject} {event.text}".strip() for event in events(unit, EVENTS_SHOWN)
+        ),
+    )
