@@ -1,5 +1,4 @@
-"""Identifiers: pure functions of what they identify, so that a replay makes the same ones and a repeat cannot make new ones."""
-
+"""Identifiers are pure functions of what they identify: a replay makes the same ones, a repeat no new ones."""
 import base64
 import hashlib
 from typing import Final, NewType

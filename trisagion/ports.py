@@ -1,9 +1,9 @@
 """What the services ask of the outside, as Protocols. Adapters implement them; services meet nothing else.
 
-The database is the only truth. All access goes through a unit of work: `with database.transaction() as tx:` commits when
-the block ends, rolls back when it raises. Reads that decide a write happen in the same transaction as the write, which
-holds the write lock from its start on SQLite and row locks or compare-and-set on MySQL. A write that is repeated with the same key changes
-nothing.
+The database is the only truth. All access goes through a unit of work: `with database.transaction() as tx:` commits
+when the block ends, rolls back when it raises. Reads that decide a write happen in the same transaction as the write,
+which holds the write lock from its start on SQLite and row locks or compare-and-set on MySQL. A write that is
+repeated with the same key changes nothing.
 """
 
 from collections.abc import Mapping, Sequence
@@ -24,7 +24,10 @@ from trisagion.units import Quantity
 
 @dataclass(frozen=True, slots=True)
 class Cycle:
-    """A reconciliation cycle. `stage` is "opened", "cancelling", "observing" or "done"; `outcome` says how it was done."""
+    """A reconciliation cycle. `stage` is "opened", "cancelling", "observing", "decided" or "done".
+
+    `outcome` says how it was done.
+    """
 
     cycle_id: CycleId
     due_ns: int
@@ -188,7 +191,7 @@ class CohortStore(Protocol):
         ...
 
     def past_pnls(self, symbol: str) -> Sequence[float]:
-        """Return the P&L of the runs of past take-profit epochs of the symbol whose total was positive, in order of run."""
+        """Return the positive P&Ls of all runs of the symbol's past take-profit epochs, in order of run."""
         ...
 
     def epoch(self) -> Epoch | None:
@@ -256,7 +259,10 @@ class OrderStore(Protocol):
         ...
 
     def add_execution(self, report: ExecutionReport, learned_ns: int) -> bool:
-        """Record an execution report by (venue, exec_id); False when it is there already: then it must not be booked again."""
+        """Record an execution report by (venue, exec_id); False when it is there already.
+
+        Then it must not be booked again.
+        """
         ...
 
     def execution_count(self, venue: str) -> int:
@@ -406,12 +412,18 @@ class Database(Protocol):
         ...
 
     def version(self) -> int | None:
-        """Return a number that changes when another connection has written; None where the server has no such number."""
+        """Return a number that changes when another connection has written.
+
+        None where the server has no such number.
+        """
         ...
 
 
 class VenueSession(Protocol):
-    """A venue connection as its owner uses it. None of these waits for the answer; False: not logged on, nothing was sent."""
+    """A venue connection as its owner uses it.
+
+    None of these waits for the answer. False means: not logged on, nothing was sent.
+    """
 
     def send_new(self, order: Order, now_ns: int) -> bool:
         """Send a post-only limit order (a crossing IOC when `order.taker`); TransactTime is `now_ns`."""
@@ -435,7 +447,10 @@ class VenueSession(Protocol):
 
 
 class ReportSink(Protocol):
-    """Where a venue connection delivers what it hears, on its own thread; an exception means: not processed, deliver again."""
+    """Where a venue connection delivers what it hears, on its own thread.
+
+    An exception means: not processed, deliver again.
+    """
 
     def on_logon(self) -> None:
         """Run when the session is up: resolve what is in doubt before anything new is sent."""
@@ -452,4 +467,3 @@ class ReportSink(Protocol):
     def on_positions(self, reports: Sequence[PositionReport]) -> None:
         """Run for each complete answer to a request for positions."""
         ...
-

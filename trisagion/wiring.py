@@ -8,7 +8,7 @@ from typing import TypeVar
 
 from trisagion.adapters.db.engine import SqlDatabase, open_database, retrying
 from trisagion.adapters.venues.fix.initiator import FixConfig, FixSession
-from trisagion.clock import Clock, ReplayClock, SystemClock
+from trisagion.clock import SECOND_NS, Clock, ReplayClock, SystemClock
 from trisagion.cohort.supervise import CohortRules
 from trisagion.errors import ConfigError
 from trisagion.ids import ClOrdId
@@ -31,7 +31,6 @@ from trisagion.services import (
 )
 from trisagion.services.outcome import Outcome
 from trisagion.settings import Settings, resolve
-from trisagion.clock import SECOND_NS
 
 T = TypeVar("T")
 
@@ -54,7 +53,10 @@ class House:
         return open_database(url)
 
     def retrying(self, use_case: Callable[[], T]) -> T:
-        """Run a use case again when another writer was in the way; what it repeats is keyed, so nothing happens twice."""
+        """Run a use case again when another writer was in the way.
+
+        What it repeats is keyed, so nothing happens twice.
+        """
         return retrying(use_case)
 
     @property

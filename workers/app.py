@@ -1,7 +1,8 @@
 """The Celery application. Its settings come from the one `Settings` of the platform, and each has its reason here.
 
-Tasks may run twice, late or never (Redis redelivers after the visibility timeout, drops what a killed worker held): none of
-them trusts its delivery. So results are off, retries are the sweeper's, and a message holds an instant and an id.
+Tasks may run twice, late or never (Redis redelivers after the visibility timeout, drops what a killed worker held):
+none of them trusts its delivery. So results are off, retries are the sweeper's, and a message holds an instant and an
+id.
 """
 
 import os

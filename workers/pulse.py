@@ -5,6 +5,7 @@ import os
 import threading
 import time
 from itertools import count
+from pathlib import Path
 from typing import Any, Final
 
 from celery.signals import task_postrun, worker_ready
@@ -29,8 +30,7 @@ def install() -> None:
 
 def rss_bytes() -> int:
     """Return this process' resident memory."""
-    with open("/proc/self/statm", encoding="ascii") as statm:
-        return int(statm.read().split()[1]) * PAGE_BYTES
+    return int(Path("/proc/self/statm").read_text(encoding="ascii").split()[1]) * PAGE_BYTES
 
 
 def _count(**_: Any) -> None:

@@ -1,8 +1,11 @@
-"""Which task goes to which queue. Orders and control have queues of their own, so that nothing waits behind the cohort."""
+"""Which task goes to which queue.
+
+Orders and control have queues of their own, so that nothing waits behind the cohort.
+"""
 
 from typing import Any, Final
 
-from kombu import Queue
+from kombu.entity import Queue
 
 QUEUE_OF: Final = {
     "market.ingest": "market",
@@ -18,7 +21,7 @@ QUEUE_OF: Final = {
 SESSION_TASKS: Final = ("session.drain", "session.observe", "session.resolve")
 """These go to the queue of the session that they name: only its owner can do them."""
 
-QUEUES: Final = tuple(Queue(name) for name in sorted(set(QUEUE_OF.values())))
+QUEUES: Final = tuple(Queue(name) for name in sorted(set(QUEUE_OF.values())))  # type: ignore[no-untyped-call]
 
 
 def session_queue(session: str) -> str:

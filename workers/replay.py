@@ -6,8 +6,8 @@
 2. the minute is published; features, cohort and account follow;
 3. at the reconciliation interval a cycle runs (sent by beat when the replay is paced, by the driver when it is not).
 
-The driver reads from the database whether a step is complete, and rings again for what is overdue. So the same data and seed give the
-same decisions, fills and equity at any speed, and after any crash of the others the step completes.
+The driver reads from the database whether a step is complete, and rings again for what is overdue. So the same data
+and seed give the same decisions, fills and equity at any speed, and after any crash of the others the step completes.
 """
 
 import json
@@ -44,7 +44,10 @@ STEP_S_MAX: Final = 120.0
 """A step that takes longer is given up: everything that can crash restarts within seconds."""
 
 QUIET_GAP_NS: Final = HOUR_NS
-"""After an hour without a trade nothing can change: no run is fresh, nothing works; the replay goes on with the next trade."""
+"""After an hour without a trade nothing can change: no run is fresh, nothing works.
+
+The replay goes on with the next trade.
+"""
 
 FLATTEN_ROUNDS_MAX: Final = 10
 

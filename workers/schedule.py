@@ -1,7 +1,7 @@
 """What beat sends and when, on the platform's clock. `python -m workers.schedule` prints the table.
 
-Each run of an entry belongs to a slot, a multiple of its period in data time. The message carries the slot's instant, and what a slot does is
-keyed by it: two beats, or one that restarts, do no harm.
+Each run of an entry belongs to a slot, a multiple of its period in data time. The message carries the slot's instant,
+and what a slot does is keyed by it: two beats, or one that restarts, do no harm.
 """
 
 from datetime import datetime
@@ -30,7 +30,7 @@ LOOK_S: Final = 0.25
 """How often beat looks at the clock, in wall seconds."""
 
 
-class Slots(BaseSchedule):  # type: ignore[misc]
+class Slots(BaseSchedule):
     """Due once in every slot of `period_ns` of a clock that may run faster than the wall's."""
 
     def __init__(self, clock: Clock, period_ns: int) -> None:
@@ -50,7 +50,7 @@ class Slots(BaseSchedule):  # type: ignore[misc]
         return (Slots, (self.clock, self.period_ns))
 
 
-class SlotScheduler(Scheduler):  # type: ignore[misc]
+class SlotScheduler(Scheduler):
     """Beat's scheduler; gives each task the instant of its slot."""
 
     def setup_schedule(self) -> None:

@@ -112,7 +112,7 @@ def _spawn(child: Child) -> None:
             stdout=log,
             stderr=log,
             start_new_session=True,
-            preexec_fn=_die_with_parent,
+            preexec_fn=_die_with_parent,  # noqa: PLW1509 – children are started before this process has threads
         )
 
 

@@ -1,7 +1,8 @@
 """`trisagion run`: start the whole platform on this machine, show it, and stop it in order.
 
-The supervisor starts a broker, the bundled FIX venue, Celery workers, the session's owner and the replay driver (and beat when the
-replay is paced), each as a process of its own, restarts what dies, and draws what the database says. It decides nothing.
+The supervisor starts a broker, the bundled FIX venue, Celery workers, the session's owner and the replay driver (and
+beat when the replay is paced), each as a process of its own, restarts what dies, and draws what the database says. It
+decides nothing.
 """
 
 import json
@@ -199,8 +200,8 @@ def supervise(settings: Settings, run: Path, *, as_json: bool, reason: str | Non
     """Run one platform in its directory and return how it ended."""
     import getpass
 
-    from trisagion.adapters.db.report_source import collect
     from trisagion.adapters.db.engine import open_database
+    from trisagion.adapters.db.report_source import collect
     from trisagion.cli.watching import frames
     from trisagion.reports.tearsheet import render, summary_json, summary_text
 

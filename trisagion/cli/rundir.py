@@ -32,7 +32,7 @@ def held(state: Path) -> Iterator[None]:
     except OSError as error:
         raise StateError(
             f"{state}: the state directory cannot be written ({error.strerror}); name another with --state"
-        )
+        ) from None
     try:
         try:
             fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)

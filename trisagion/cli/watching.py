@@ -20,9 +20,7 @@ _TRADES: Final = sa.select(sa.func.count()).where(t.execution.c.exec_type == Exe
 _MAKER: Final = _TRADES.where(t.execution.c.liquidity == Liquidity.MAKER)
 _CYCLES: Final = sa.select(sa.func.count()).select_from(t.reconcile_cycle)
 _RESTS: Final = _CYCLES.where(t.reconcile_cycle.c.outcome.like("rest:%"))
-_OPENING: Final = sa.select(t.posting.c.amount).where(
-    t.posting.c.entry == "opening", t.posting.c.account == "cash"
-)
+_OPENING: Final = sa.select(t.posting.c.amount).where(t.posting.c.entry == "opening", t.posting.c.account == "cash")
 
 
 def frames(database: SqlDatabase, begun_s: float, currency: str) -> Iterator[Frame | None]:
@@ -75,7 +73,5 @@ def _frame(unit: Unit, replay: Replay, opening: Decimal, currency: str, begun_s:
         rests=unit.session.scalar(_RESTS),
         tasks=sum(beat.tasks for beat in beats),
         processes=beats,
-        events=tuple(
-            f"{event.kind} {event.subject} {event.text}".strip() for event in events(unit, EVENTS_SHOWN)
-        ),
+        events=tuple(f"{event.kind} {event.subject} {event.text}".strip() for event in events(unit, EVENTS_SHOWN)),
     )

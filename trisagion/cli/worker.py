@@ -35,7 +35,7 @@ def command(
         raise ConfigError(f"--role: expected {', '.join(QUEUES)} or session, found {role!r}")
     os.environ.update(to_environment(settings))
     argv = worker_argv(role, name or f"{role}-{os.getpid()}", settings.fix.target, pool, concurrency)
-    os.execv(argv[0], argv)
+    os.execv(argv[0], argv)  # noqa: S606 – no shell is wanted
 
 
 def worker_argv(role: str, name: str, session: str, pool: str = "solo", concurrency: int = 1) -> list[str]:

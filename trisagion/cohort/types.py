@@ -22,7 +22,10 @@ class ExitReason(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class ShardRow:
-    """A checkpoint: the runs of one shard as bytes (`cohort.state`), true at `at_ns`. `version` grows with each write."""
+    """A checkpoint: the runs of one shard as bytes (`cohort.state`), true at `at_ns`.
+
+    `version` grows with each write.
+    """
 
     number: int
     symbol: str
@@ -71,7 +74,7 @@ class RunEnd:
 
 @dataclass(frozen=True, slots=True)
 class Epoch:
-    """A generation of the cohort. `profit` tells whether it ended in a take-profit; None while it lives."""
+    """A generation of the cohort. `reason` is "take_profit" or "draw_down"; `baseline` is exact text."""
 
     number: int
     opened_ns: int

@@ -35,7 +35,9 @@ class Posting:
 
 @dataclass(frozen=True, slots=True)
 class Position:
-    """Signed quantity, its cost (money, sign of the quantity; cost / (qty·multiplier) is the average price), and P&L so far.
+    """A signed quantity, what it cost, and the P&L so far.
+
+    `cost` is money with the sign of the quantity: cost / (qty·multiplier) is the average price.
 
     `confirmed_ns` is the last instant at which the venue session was known to be in sequence with nothing in doubt.
     """
@@ -56,7 +58,10 @@ class Position:
 
 @dataclass(frozen=True, slots=True)
 class EquitySample:
-    """The account marked at one instant: `equity = cash + Σ qty·price·multiplier`. `price` and `qty` are of `symbol`."""
+    """The account marked at one instant: `equity = cash + Σ qty·price·multiplier`.
+
+    `price` and `qty` are of `symbol`.
+    """
 
     at_ns: int
     equity: Money

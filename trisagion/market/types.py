@@ -14,7 +14,10 @@ Float64Array: TypeAlias = NDArray[np.float64]
 Int64Array: TypeAlias = NDArray[np.int64]
 
 TICK_NS: Final = 10 * SECOND_NS
-"""The live tick: the last trade of each ten seconds. Entropy windows count in minutes and want several ticks in each."""
+"""The live tick: the last trade of each ten seconds.
+
+Entropy windows count in minutes and want several ticks in each.
+"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,8 +103,8 @@ class MarketState:
     """Features of the ticks of one step, shared by all runs on the symbol.
 
     Shapes: `ts_ns` int64 (n,); `price`, `weight`, `volatility` float64 (n,); `entropy` float64 (n, 15, 3, 3) indexed by
-    window in minutes − 1, order − 3, delay − 1, NaN where unknown; `samples` int64 (n, 15), the number of weights seen in each window.
-    `regime` is the headline of the last tick: "trending", "noisy" or "unknown".
+    window in minutes − 1, order − 3, delay − 1, NaN where unknown; `samples` int64 (n, 15), the number of weights
+    seen in each window. `regime` is the headline of the last tick: "trending", "noisy" or "unknown".
     """
 
     symbol: str

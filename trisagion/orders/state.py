@@ -1,7 +1,8 @@
 """The order state machine: every transition of the platform is a row of `TRANSITIONS`, and nowhere else.
 
-States follow FIX OrdStatus(39). `UNKNOWN` means that we asked something of the venue and do not know what came of it: the
-order counts as live, and only evidence from the venue (an execution report, an answer to a status request) leads out.
+States follow FIX OrdStatus(39). `UNKNOWN` means that we asked something of the venue and do not know what came of it:
+the order counts as live, and only evidence from the venue (an execution report, an answer to a status request) leads
+out.
 """
 
 from enum import StrEnum

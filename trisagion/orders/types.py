@@ -87,8 +87,8 @@ class ExecutionReport:
     """FIX ExecutionReport (35=8) or OrderCancelReject (35=9) as a plain value; `happened_ns` is TransactTime(60).
 
     `exec_id` is the venue's and unique there; an OrderCancelReject has none and comes as ORDER_STATUS with the order's
-    true `ord_status` (tag 39) and the text as `reason`. `cl_ord_id` is the order's own (tag 41 on cancels). `unknown_order` says
-    that the venue answered a status request with "never heard of it".
+    true `ord_status` (tag 39) and the text as `reason`. `cl_ord_id` is the order's own (tag 41 on cancels).
+    `unknown_order` says that the venue answered a status request with "never heard of it".
     """
 
     venue: str

@@ -1,7 +1,8 @@
 """Move the virtual runs of one shard up to the present, and keep their number and variety.
 
-A shard's truth is its checkpoint plus the market states since. Every worker may hold a copy of any shard in memory: a copy
-is good while its version is the database's, and rolling it forward costs microseconds a tick. Losing it costs time, never truth.
+A shard's truth is its checkpoint plus the market states since. Every worker may hold a copy of any shard in memory: a
+copy is good while its version is the database's, and rolling it forward costs microseconds a tick. Losing it costs
+time, never truth.
 """
 
 from dataclasses import dataclass, field, replace

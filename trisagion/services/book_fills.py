@@ -13,6 +13,7 @@ from trisagion.services.drive_session import WORKING
 from trisagion.services.outcome import Outcome
 from trisagion.services.reconcile import VENUE, new_attempt
 from trisagion.services.route_orders import intent_of
+from trisagion.units import Quantity
 
 POST_ONLY_WOULD_CROSS = "POST_ONLY_WOULD_CROSS"
 NEVER_RECEIVED = "NEVER_RECEIVED"
@@ -63,7 +64,7 @@ def _apply(order: Order, report: ExecutionReport) -> tuple[Order, list[str]]:
             state = OrderState.NEW if order.state in IN_DOUBT and order.cum_qty == 0 else order.state
             return replace(order, state=state, order_id=report.order_id), alarms
         case ExecType.TRADE:
-            cum = order.cum_qty + report.last_qty
+            cum = Quantity(order.cum_qty + report.last_qty)
             filled = replace(
                 order, cum_qty=cum, avg_px=report.avg_px, order_id=report.order_id, state=_filled_state(order, report)
             )
@@ -153,7 +154,7 @@ def _reprice(tx: Transaction, rules: BookRules, order: Order, now_ns: int) -> st
 
 
 def observe(database: Database, reports: tuple[PositionReport, ...], asked_ns: int) -> tuple[Outcome, ...]:
-    """Record the venue's view of our positions as asked at `asked_ns`, and confirm the ledger where nothing is in doubt.
+    """Record the venue's view of our positions at `asked_ns`; confirm the ledger where nothing is in doubt.
 
     FIX delivers in order: when the answer is here, every report that the venue made before it is here and booked.
     """

@@ -1,9 +1,9 @@
 """Change the control mode, and say whether the platform has come to rest in it."""
 
+from trisagion.errors import TrisagionError
 from trisagion.orders.state import LIVE
 from trisagion.ports import Database
 from trisagion.safety.modes import Control, Mode, stricter
-from trisagion.errors import TrisagionError
 
 
 def engage(database: Database, mode: Mode, operator: str, reason: str, now_ns: int) -> None:

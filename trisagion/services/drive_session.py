@@ -1,7 +1,7 @@
 """What the owner of a venue session does with the outbox: commit first, send after, never send again.
 
-An order is `PENDING_NEW` in the database before its message exists. If the process dies between the two, the next owner asks the venue;
-it does not send.
+An order is `PENDING_NEW` in the database before its message exists. If the process dies between the two, the next
+owner asks the venue; it does not send.
 """
 
 from dataclasses import dataclass, replace

@@ -129,7 +129,8 @@ def _withdraw_older(tx: Transaction, name: CycleId, due_ns: int) -> bool:
 def _observed(tx: Transaction, rules: CycleRules, due_ns: int) -> bool:
     """Tell whether the venue, where it is an observer, has spoken on every symbol since the cycle began.
 
-    It is the one observer that can be asked; the others speak when they do, and consensus looks at the age of their word.
+    It is the one observer that can be asked; the others speak when they do, and consensus looks at the age of their
+    word.
     """
     if VENUE not in rules.reconcile.observers:
         return True

@@ -1,7 +1,8 @@
 """Mark the account, and carry a take-profit or draw-down through its recorded steps.
 
-Each step is one transaction that also records it, so whichever process is rung next goes on from the last step recorded,
-and a crossing fires once. Nothing sleeps: flattening is done by reconciliation cycles, and this service is rung again each minute.
+Each step is one transaction that also records it, so whichever process is rung next goes on from the last step
+recorded, and a crossing fires once. Nothing sleeps: flattening is done by reconciliation cycles, and this service is
+rung again each minute.
 """
 
 from dataclasses import dataclass, replace

@@ -1,10 +1,11 @@
 """The worker that owns a FIX session: `celery -A workers.sessions.fix worker -P solo -Q session.<NAME>`.
 
-Theory of operation. The session lives in this process only, for a FIX session is a singleton and its engine's threads do
-not survive a fork. A lease row with a fencing token says whose it is; the token is compared in the transaction that
-marks an order as asked. Reports come on the engine's thread and are booked there, one transaction each; the engine counts a
-message as received only when its callback returned, so a crash in between means that the venue sends it again. A guard
-thread renews the lease and reads the control mode ten times a second, from the database itself: a kill does not need the broker.
+Theory of operation. The session lives in this process only, for a FIX session is a singleton and its engine's threads
+do not survive a fork. A lease row with a fencing token says whose it is; the token is compared in the transaction
+that marks an order as asked. Reports come on the engine's thread and are booked there, one transaction each; the
+engine counts a message as received only when its callback returned, so a crash in between means that the venue sends
+it again. A guard thread renews the lease and reads the control mode ten times a second, from the database itself: a
+kill does not need the broker.
 """
 
 import logging
@@ -62,7 +63,7 @@ class Sink:
         follow(app, "session.report", outcomes, at_ns)
 
 
-class FixOwner(bootsteps.StartStopStep):  # type: ignore[misc]
+class FixOwner(bootsteps.StartStopStep):
     """Boot step: take the lease, log on, guard; on stop log out and give the lease back."""
 
     requires = ("celery.worker.components:Pool",)
@@ -98,9 +99,9 @@ class FixOwner(bootsteps.StartStopStep):  # type: ignore[misc]
             except StaleOwner as error:
                 log.critical("%s", error)
                 os._exit(EXIT_STALE)
-            except StateError as error:
+            except StateError:
                 # Nothing can be sent without the database either: unreadable means Pause.
-                log.error("control mode cannot be read: %s", error)
+                log.exception("control mode cannot be read")
 
 
 app.steps["worker"].add(FixOwner)

@@ -3,13 +3,18 @@
 The engine's promises are not ours, and are taken back where they differ:
 
 * `sendToTarget` says True while the session is down and sends the message at the next logon, be it hours later. Here a
-  send while logged off is refused, and a message that did not get through is never sent again (`DoNotSend`): what
-  became of it is asked after logon by whoever sent it.
+  send while logged off is refused, and an order or cancel that did not get through is never sent again (`DoNotSend`):
+  what became of it is asked after logon by whoever sent it.
+* A logon is not yet a session. Until both sides have filled their gaps, what is sent may be swallowed by the filling
+  (measured), and reports that were missed are still to come. So after each logon a question for positions is asked; the
+  sink hears of the logon, and may send, when that has been answered: then all that was missed has been heard. A venue
+  that does not know the question says so, which serves as well; one that is silent leaves the session shut.
 * A report counts as heard only when the sink is done with it. If the sink raises, the process ends at once, the
   sequence number stays, and the venue sends the report again to the next process.
 * A session reject (35=3) or business reject (35=j) of an order or cancel comes up as doubt about that order.
 """
 
+import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -24,9 +29,13 @@ from trisagion.gateway.requests import cancel_request, new_order, positions_requ
 from trisagion.gateway.words import (
     BUSINESS_MESSAGE_REJECT,
     EXECUTION_REPORT,
+    NEW_ORDER_SINGLE,
     ORDER_CANCEL_REJECT,
+    ORDER_CANCEL_REPLACE_REQUEST,
+    ORDER_CANCEL_REQUEST,
     POSITION_REPORT,
     REJECT,
+    REQUEST_FOR_POSITIONS,
     Fields,
     Tag,
     instant,
@@ -35,6 +44,9 @@ from trisagion.gateway.words import (
 from trisagion.ids import ClOrdId
 from trisagion.orders.types import Order, PositionReport
 from trisagion.ports import ReportSink
+
+NEVER_REPEATED: Final = frozenset({NEW_ORDER_SINGLE, ORDER_CANCEL_REQUEST, ORDER_CANCEL_REPLACE_REQUEST})
+"""Messages that do something. Questions may be repeated."""
 
 REMEMBERED_MAX: Final = 1024
 """Messages that a reject can be traced back to; questions for positions that wait for the rest of their answer."""
@@ -62,6 +74,8 @@ class FixSession:
         self._sink = sink
         self._venue = venue
         self._id = fix.SessionID(BEGIN_STRING, config.sender, config.target)
+        self._in_sequence = False
+        self._gap_question = ""
         self._sent: dict[str, tuple[ClOrdId, int]] = {}
         self._asked: dict[str, tuple[int, list[PositionReport]]] = {}
         self._store: Store | None = None
@@ -98,8 +112,8 @@ class FixSession:
             self._store = None
 
     def logged_on(self) -> bool:
-        """Tell whether a message would be sent now."""
-        session = fix.Session.lookupSession(self._id) if self._store is not None else None
+        """Tell whether a message would be sent now: logged on, and in sequence on both sides."""
+        session = fix.Session.lookupSession(self._id) if self._in_sequence else None
         return session is not None and bool(session.isLoggedOn())
 
     def send_new(self, order: Order, now_ns: int) -> bool:
@@ -120,15 +134,25 @@ class FixSession:
         return self._send(positions_request(request_id, account=self._config.account, now_ns=now_ns))
 
     def _send(self, fields: Fields) -> bool:
-        if self._store is None or not self.logged_on():
+        return self.logged_on() and self._hand_over(fields)
+
+    def _hand_over(self, fields: Fields) -> bool:
+        if self._store is None:
             return False
         return bool(fix.Session.sendToTarget(encode(fields, self._store.dictionary), self._id))
 
-    def on_sending(self, fields: Fields) -> None:
-        """Remember which order a message is about, before it leaves."""
-        order = fields.get(Tag.ORIG_CL_ORD_ID, fields.get(Tag.CL_ORD_ID))
-        if order is not None and Tag.TRANSACT_TIME in fields:
-            _remember(self._sent, fields[Tag.MSG_SEQ_NUM], (ClOrdId(order), instant(fields, Tag.TRANSACT_TIME)))
+    def on_sending(self, fields: Fields) -> bool:
+        """Remember which order a message is about before it leaves; False when it must not leave."""
+        if fields[Tag.MSG_TYPE] not in NEVER_REPEATED:
+            return True
+        number = fields[Tag.MSG_SEQ_NUM]
+        if fields.get(Tag.POSS_DUP_FLAG) == "Y":
+            if number in self._sent:
+                raise VenueMistake(f"message {number} was asked for again by the connection that it was sent on")
+            return False
+        order = fields.get(Tag.ORIG_CL_ORD_ID, fields[Tag.CL_ORD_ID])
+        _remember(self._sent, number, (ClOrdId(order), instant(fields, Tag.TRANSACT_TIME)))
+        return True
 
     def on_message(self, fields: Fields) -> bool:
         """Hand a message up; False when it is of no kind that we know."""
@@ -145,12 +169,20 @@ class FixSession:
         return handler is not None
 
     def on_logon(self) -> None:
-        """Say that the session is up."""
-        self._sink.on_logon()
+        """Ask the question whose answer means that all gaps are filled.
+
+        The engine repeats it when it falls into one.
+        """
+        now_ns = time.time_ns()
+        self._gap_question = f"GAP{now_ns}"
+        self._hand_over(positions_request(self._gap_question, account=self._config.account, now_ns=now_ns))
 
     def on_logout(self) -> None:
-        """Say that the session is down."""
-        self._sink.on_logout()
+        """Say that the session is down, if it was up."""
+        self._sent.clear()
+        if self._in_sequence:
+            self._in_sequence = False
+            self._sink.on_logout()
 
     def on_admin(self) -> None:
         """Use the engine's own pulse to look after the log."""
@@ -162,6 +194,8 @@ class FixSession:
 
     def _on_position(self, fields: Fields) -> None:
         request_id = text(fields, Tag.POS_REQ_ID)
+        if request_id == self._gap_question:
+            self._open()
         if request_id not in self._asked:
             return
         asked_ns, reports = self._asked[request_id]
@@ -173,7 +207,14 @@ class FixSession:
         del self._asked[request_id]
         self._sink.on_positions(tuple(reports))
 
+    def _open(self) -> None:
+        if not self._in_sequence:
+            self._in_sequence = True
+            self._sink.on_logon()
+
     def _on_reject(self, fields: Fields) -> None:
+        if fields.get(Tag.REF_MSG_TYPE) == REQUEST_FOR_POSITIONS:
+            self._open()
         sent = self._sent.get(fields.get(Tag.REF_SEQ_NUM, ""))
         if sent is not None:
             order, happened_ns = sent
@@ -214,13 +255,10 @@ class _Application(fix.Application):  # type: ignore[misc]
                 self._session.on_message(fields)
 
     def toApp(self, message: Any, _: Any) -> None:  # noqa: N802
-        """Stop what would go out a second time; the engine fills the gap."""
+        """Stop an order that would go out a second time; the engine fills the gap."""
         with edge():
-            fields = decode(message)
-            again = fields.get(Tag.POSS_DUP_FLAG) == "Y"
-            if not again:
-                self._session.on_sending(fields)
-        if again:
+            wanted = self._session.on_sending(decode(message))
+        if not wanted:
             raise fix.DoNotSend
 
     def fromApp(self, message: Any, _: Any) -> None:  # noqa: N802
