@@ -1,6 +1,7 @@
 """`trisagion report`: write the tear sheet of a run, finished or running, and print its summary."""
 
 import json
+import os
 from pathlib import Path
 from typing import Annotated
 
@@ -24,10 +25,10 @@ def command(
     from trisagion.adapters.db.engine import open_database
     from trisagion.adapters.db.report_source import collect
     from trisagion.reports.tearsheet import render, summary_json, summary_text
-    from trisagion.settings import load
+    from trisagion.settings import load, resolve
 
     home = _run_directory(state_of(state), run)
-    database = open_database(load(home / SETTINGS, {}, {}).database.url)
+    database = open_database(resolve(load(home / SETTINGS, {}, {}).database.url, os.environ))
     try:
         report = collect(database)
     finally:

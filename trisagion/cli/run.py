@@ -31,7 +31,7 @@ from trisagion.cli.config import overrides, to_toml
 from trisagion.cli.console import Console, Frame
 from trisagion.cli.worker import worker_argv
 from trisagion.errors import ConfigError, StateError, TrisagionError
-from trisagion.settings import Settings, load, to_environment
+from trisagion.settings import Settings, load, resolve, to_environment
 
 LOOK_S: Final = 0.2
 STOP_S_MAX: Final = 45.0
@@ -211,7 +211,8 @@ def supervise(settings: Settings, run: Path, *, as_json: bool, reason: str | Non
         sockets = Path(stack.enter_context(short_directory()))
         placed = place(settings, run, sockets, stack)
         (run / rundir.SETTINGS).write_text(to_toml(placed), encoding="utf-8")
-        create_tables(placed.database.url)
+        url = resolve(placed.database.url, os.environ)
+        create_tables(url)
         spec = spec_of(placed)
         operator = (getpass.getuser(), reason) if reason else None
         supervisor = Supervisor(placed, run, sockets, spec, operator)
@@ -222,7 +223,7 @@ def supervise(settings: Settings, run: Path, *, as_json: bool, reason: str | Non
 
         for number in (signal.SIGINT, signal.SIGTERM):
             signal.signal(number, interrupted)
-        database = open_database(placed.database.url)
+        database = open_database(url)
         stack.callback(database.close)
         supervisor.start()
         outcome = supervisor.watch(console, frames(database, begun, placed.account.currency))
@@ -243,12 +244,10 @@ def place(settings: Settings, run: Path, sockets: Path, stack: ExitStack) -> Set
     """Fill in where database, broker and venue of this run are, starting the private servers that it needs."""
     fleet = settings.platform.profile == "fleet"
     url = settings.database.url
-    if not url:
-        url = (
-            stack.enter_context(mariadb(run / "mariadb", sockets))
-            if fleet
-            else f"sqlite:///{(run / rundir.DATABASE).resolve()}"
-        )
+    if not url and fleet:
+        url = _kept_secret(run / "database.url", stack.enter_context(mariadb(run / "mariadb", sockets)))
+    elif not url:
+        url = f"sqlite:///{(run / rundir.DATABASE).resolve()}"
     broker = settings.broker.url or stack.enter_context(redis(run / "redis", sockets))
     port = settings.fix.port or free_port()
     if settings.fix.port and not is_free(port):
@@ -262,9 +261,18 @@ def place(settings: Settings, run: Path, sockets: Path, stack: ExitStack) -> Set
     )
 
 
+def _kept_secret(path: Path, url: str) -> str:
+    """Keep a URL that holds a password in a file that only we can read, and return the reference to it."""
+    with open(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w", encoding="utf-8") as file:
+        file.write(url)
+    return f"file:{path.resolve()}"
+
+
 def create_tables(url: str) -> None:
     """Have `python -m init` create what the database lacks."""
-    done = subprocess.run([sys.executable, "-m", "init", url], capture_output=True, text=True, check=False)
+    # By the environment, not the command line: every user of the machine can read the latter.
+    env = {**os.environ, "TRISAGION_DATABASE": url}
+    done = subprocess.run([sys.executable, "-m", "init"], capture_output=True, text=True, check=False, env=env)
     if done.returncode != 0:
         raise StateError((done.stderr.strip().splitlines() or [f"python -m init ended with {done.returncode}"])[-1])
 

@@ -197,7 +197,7 @@ def events(unit: Unit, count: int) -> tuple[EventRow, ...]:
 
 def tasks_done(unit: Unit) -> int:
     """Return how many tasks all processes have done, by their last word."""
-    return unit.session.scalar(_TASKS) or 0
+    return int(unit.session.scalar(_TASKS) or 0)
 
 
 _HISTORY: Final[dict[str, tuple[sa.Table, frozenset[str], tuple[str, ...]]]] = {
