@@ -1,4 +1,5 @@
 """Identifiers are pure functions of what they identify: a replay makes the same ones, a repeat no new ones."""
+
 import base64
 import hashlib
 from typing import Final, NewType

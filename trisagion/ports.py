@@ -14,7 +14,7 @@ from typing import Protocol
 
 from trisagion.cohort.types import Epoch, Progress, RunEnd, RunRecord, ShardRow
 from trisagion.ids import ClOrdId, CycleId, IntentKey
-from trisagion.ledger.types import EquitySample, Position, Posting
+from trisagion.ledger.types import Account, EquitySample, Position, Posting
 from trisagion.market.types import Bar, Instrument, MarketState, MarketStep, Quote
 from trisagion.orders.state import OrderState
 from trisagion.orders.types import ExecutionReport, Order, PositionReport
@@ -289,8 +289,8 @@ class LedgerStore(Protocol):
         """Insert or replace a position."""
         ...
 
-    def cash(self) -> Decimal:
-        """Return the sum of all postings to CASH."""
+    def balance(self, account: Account) -> Decimal:
+        """Return the sum of all postings to an account; it grows slower with their number."""
         ...
 
     def observe(self, observation: Observation) -> None:

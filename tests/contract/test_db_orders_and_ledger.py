@@ -238,7 +238,7 @@ def test_money_is_exact(database: SqlDatabase) -> None:
         back = [tx.ledger.position(f"S{number}").cost for number in range(len(HARD_DECIMALS))]
         assert back == HARD_DECIMALS
         assert [str(value) for value in back[-3:]] == ["100000", "0", "1.5"]
-        assert tx.ledger.cash() == Decimal("12345678901234567890223457.799999999999")
+        assert tx.ledger.balance(Account.CASH) == Decimal("12345678901234567890223457.799999999999")
 
 
 def test_a_sum_of_money_is_not_rounded_to_the_28_digits_of_python(database: SqlDatabase) -> None:
@@ -270,11 +270,11 @@ def test_money_that_would_change_is_refused(database: SqlDatabase, value: Decima
 def test_cash_is_the_sum_of_its_postings_alone(database: SqlDatabase) -> None:
     """Other accounts do not count; without a posting it is 0."""
     with database.transaction() as tx:
-        assert tx.ledger.cash() == 0
+        assert tx.ledger.balance(Account.CASH) == 0
         tx.ledger.post(entry("opening", Decimal(100_000)))
         tx.ledger.post(entry("SIM/E1", Decimal("-0.3")))
         tx.ledger.post(entry("SIM/E2", Decimal(7), Account.FEES))
-        assert tx.ledger.cash() == Decimal("99999.7")
+        assert tx.ledger.balance(Account.CASH) == Decimal("99999.7")
 
 
 def test_an_entry_is_posted_once_and_balances(database: SqlDatabase) -> None:
@@ -282,7 +282,7 @@ def test_an_entry_is_posted_once_and_balances(database: SqlDatabase) -> None:
     with database.transaction() as tx:
         tx.ledger.post(entry("opening", Decimal(5)))
         tx.ledger.post(entry("opening", Decimal(5)))
-        assert tx.ledger.cash() == 5
+        assert tx.ledger.balance(Account.CASH) == 5
     lame = entry("lame", Decimal(5))[:1]
     mixed = entry("a", Decimal(5))[:1] + entry("b", Decimal(5))[1:]
     for postings, told in ((lame, "expected amounts that sum to 0, found 5"), (mixed, "one entry"), ([], "one entry")):

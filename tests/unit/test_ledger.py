@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from trisagion.errors import DataError, VenueMistake
 from trisagion.ids import ClOrdId
-from trisagion.ledger.postings import book_fill, equity, opening, rebuild, unrealised
+from trisagion.ledger.postings import book_fill, cash, equity, opening, rebuild, unrealised
 from trisagion.ledger.types import Account, Position, Posting
 from trisagion.market.types import Instrument
 from trisagion.orders.state import OrderState
@@ -169,6 +169,7 @@ def test_every_history_of_fills_keeps_the_books(fills: list[Fill], multiplier: D
         assert all(sum(line.amount for line in entry) == 0 for entry in entries)
         assert [line.line for entry in entries for line in entry] == [n for entry in entries for n in range(len(entry))]
         assert rebuild("ES", [line for entry in entries for line in entry]) == after
+        assert cash(CAPITAL, [after]) == total(entries, Account.CASH)
         worth = equity(Money(total(entries, Account.CASH)), [after], {"ES": px}, {"ES": multiplier})
         assert worth == CAPITAL + after.realised - after.fees + unrealised(after, px, multiplier)
         assert all(position.cost == 0 for position in positions if position.qty == 0)

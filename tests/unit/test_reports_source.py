@@ -20,7 +20,7 @@ from trisagion.cohort.types import Epoch, ExitReason, RunEnd, ShardRow
 from trisagion.errors import StateError
 from trisagion.ids import CycleId, IntentKey, cl_ord_id, cycle_id, intent_key
 from trisagion.ledger.postings import book_fill, opening
-from trisagion.ledger.types import EquitySample
+from trisagion.ledger.types import Account, EquitySample
 from trisagion.market.instruments import ES
 from trisagion.market.types import Bar, MarketState, MarketStep
 from trisagion.orders.state import OrderState
@@ -63,7 +63,7 @@ def add_minute(tx: Unit, minute: int) -> None:
         )
     )
     position = tx.ledger.position("ES")
-    cash = Money(tx.ledger.cash())
+    cash = Money(tx.ledger.balance(Account.CASH))
     worth = Money(cash + position.qty * px * ES.multiplier)
     tx.ledger.add_equity(EquitySample(at_ns, worth, cash, "ES", position.qty, px))
 

@@ -263,7 +263,7 @@ def place(settings: Settings, run: Path, sockets: Path, stack: ExitStack) -> Set
 
 def _kept_secret(path: Path, url: str) -> str:
     """Keep a URL that holds a password in a file that only we can read, and return the reference to it."""
-    with open(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w", encoding="utf-8") as file:
+    with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w", encoding="utf-8") as file:
         file.write(url)
     return f"file:{path.resolve()}"
 

@@ -117,6 +117,18 @@ def unrealised(position: Position, price: Price, multiplier: Decimal) -> Money:
         return Money(round_money(notional(price, position.qty, multiplier)) - position.cost)
 
 
+def cash(capital: Money, positions: Sequence[Position]) -> Money:
+    """Return what the postings to CASH sum to, without reading them: ``capital + Σ (realised − fees − cost)``.
+
+    The double entry makes it so: all accounts sum to zero, and a position holds the sums of its symbol's other three.
+    """
+    total: Decimal = capital
+    with localcontext(WIDE):
+        for position in positions:
+            total += position.realised - position.fees - position.cost
+    return Money(total)
+
+
 def equity(
     cash: Money, positions: Sequence[Position], prices: Mapping[str, Price], multipliers: Mapping[str, Decimal]
 ) -> Money:

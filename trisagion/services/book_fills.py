@@ -59,9 +59,14 @@ def book(database: Database, rules: BookRules, report: ExecutionReport) -> tuple
 def _apply(order: Order, report: ExecutionReport) -> tuple[Order, list[str]]:
     """Return the order after the report, and what a person must hear."""
     alarms: list[str] = []
+    if order.state in TERMINAL and report.exec_type is not ExecType.TRADE:
+        if report.exec_id is not None and report.ord_status is not order.state:
+            alarms.append(f"REPORT_AFTER_END: the order is {order.state}, the venue says {report.ord_status}")
+        return order, alarms
     match report.exec_type:
         case ExecType.NEW:
-            state = OrderState.NEW if order.state in IN_DOUBT and order.cum_qty == 0 else order.state
+            waiting = order.state in {OrderState.PENDING_NEW, OrderState.UNKNOWN} and order.cum_qty == 0
+            state = OrderState.NEW if waiting else order.state
             return replace(order, state=state, order_id=report.order_id), alarms
         case ExecType.TRADE:
             cum = Quantity(order.cum_qty + report.last_qty)
@@ -107,6 +112,9 @@ def _resolve(order: Order, report: ExecutionReport, alarms: list[str]) -> Order:
             alarms.append("UNKNOWN_AT_VENUE: an order with fills is not known at the venue")
             return order
         return replace(order, state=OrderState.REJECTED, reason=NEVER_RECEIVED)
+    if not report.symbol or report.ord_status in IN_DOUBT:
+        # A cancel reject has no quantities, and "pending" is no answer: only a status report settles it.
+        return replace(order, state=OrderState.UNKNOWN, reason=report.reason or order.reason)
     if report.cum_qty != order.cum_qty:
         alarms.append(f"CUM_QTY_GAP: ours={order.cum_qty} venue={report.cum_qty}")
         return replace(order, state=OrderState.UNKNOWN)

@@ -16,7 +16,8 @@ from trisagion.ports import Database, Transaction, VenueSession
 from trisagion.safety.modes import Mode, cancels_working
 from trisagion.services.outcome import Outcome
 
-LEASE_S: Final = 15.0
+LEASE_S: Final = 6.0
+"""Renewed every 2 s; the successor of an owner that died waits this long at most."""
 WORKING: Final = frozenset({OrderState.NEW, OrderState.PARTIALLY_FILLED})
 
 

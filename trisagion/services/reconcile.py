@@ -12,8 +12,9 @@ from typing import Final
 
 from trisagion.cohort.state import from_bytes, votes
 from trisagion.ids import CycleId, cl_ord_id, cycle_id, intent_key
-from trisagion.ledger.postings import equity
+from trisagion.ledger.postings import cash, equity
 from trisagion.ledger.take_profit import LAST_STEP
+from trisagion.ledger.types import Account
 from trisagion.market.calendar import rest_reason
 from trisagion.market.types import Instrument, Quote
 from trisagion.orders.intents import ReconcileRules, consensus, make_intent, staged
@@ -280,7 +281,13 @@ def marked_equity(tx: Transaction, now_ns: int) -> Money | None:
             return None
         prices[position.symbol] = quote.last
         multipliers[position.symbol] = tx.market.instrument(position.symbol).multiplier
-    return equity(Money(tx.ledger.cash()), positions, prices, multipliers)
+    return equity(booked_cash(tx), positions, prices, multipliers)
+
+
+def booked_cash(tx: Transaction) -> Money:
+    """Return the account's cash by its books."""
+    capital = Money(tx.ledger.balance(Account.CAPITAL).copy_negate())
+    return cash(capital, tx.ledger.positions())
 
 
 def _decision(

@@ -16,7 +16,7 @@ from trisagion.ledger.types import EquitySample
 from trisagion.ports import Database, TakeProfitStep, Transaction
 from trisagion.services.advance_cohort import found_cohort
 from trisagion.services.outcome import Outcome
-from trisagion.services.reconcile import marked_equity
+from trisagion.services.reconcile import booked_cash, marked_equity
 from trisagion.units import Money, money, plain
 
 
@@ -50,7 +50,7 @@ def _mark(tx: Transaction, now_ns: int) -> Money | None:
     if quote is None or equity is None:
         return None
     position = tx.ledger.position(instrument.symbol)
-    cash = Money(tx.ledger.cash())
+    cash = booked_cash(tx)
     tx.ledger.add_equity(EquitySample(now_ns, equity, cash, instrument.symbol, position.qty, quote.last))
     return equity
 

@@ -12,6 +12,7 @@ import logging
 import os
 import socket
 import threading
+import time
 from collections.abc import Sequence
 from typing import Any, Final
 
@@ -77,7 +78,7 @@ class FixOwner(bootsteps.StartStopStep):
         self.session = house().fix_session(sink)
         owner = f"{socket.gethostname()}:{os.getpid()}"
         sink.driver = SessionDriver(house().database, self.session, house().session_name, owner)
-        sink.driver.lease()
+        _await_lease(sink.driver)
         install(sink.driver)
         self.guard = threading.Thread(target=self._guard, args=(sink.driver,), name="guard", daemon=True)
         self.guard.start()
@@ -102,6 +103,19 @@ class FixOwner(bootsteps.StartStopStep):
             except StateError:
                 # Nothing can be sent without the database either: unreadable means Pause.
                 log.exception("control mode cannot be read")
+
+
+def _await_lease(driver: SessionDriver) -> None:
+    """Take the lease; an owner that died without giving it back holds it for its term."""
+    deadline = time.monotonic() + 2 * LEASE_S
+    while True:
+        try:
+            driver.lease()
+            return
+        except StaleOwner:
+            if time.monotonic() > deadline:
+                raise
+            time.sleep(GUARD_S)
 
 
 app.steps["worker"].add(FixOwner)

@@ -20,9 +20,9 @@ _LOCK_INSTRUMENT: Final = sa.select(t.instrument.c.symbol).where(t.instrument.c.
 _POSITION_LOCKED: Final = _POSITION.with_for_update()
 _POSITIONS: Final = sa.select(t.ledger_position).order_by(t.ledger_position.c.symbol)
 _SAVE_POSITION: Final = upsert(t.ledger_position)
-_CASH: Final = sa.select(t.posting.c.amount).where(t.posting.c.account == Account.CASH)
-_CASH_SUM: Final = sa.select(sa.func.sum(t.posting.c.amount, type_=t.posting.c.amount.type)).where(
-    t.posting.c.account == Account.CASH
+_AMOUNTS: Final = sa.select(t.posting.c.amount).where(t.posting.c.account == sa.bindparam("account"))
+_BALANCE: Final = sa.select(sa.func.sum(t.posting.c.amount, type_=t.posting.c.amount.type)).where(
+    t.posting.c.account == sa.bindparam("account")
 )
 _OBSERVE: Final = upsert(t.observation, newest_by="at_ns")
 _OBSERVATIONS: Final = (
@@ -87,11 +87,11 @@ class Ledger:
         """Insert or replace a position."""
         self._session.write(_SAVE_POSITION, params(position))
 
-    def cash(self) -> Decimal:
-        """Return the sum of all postings to CASH; SQLite would sum in floating point, so there it is summed here."""
+    def balance(self, account: Account) -> Decimal:
+        """Return the sum of all postings to an account; done here for SQLite, which would sum in floating point."""
         if self._session.is_sqlite:
-            return exact_sum(amount for (amount,) in self._session.rows(_CASH))
-        total: Decimal | None = self._session.scalar(_CASH_SUM)
+            return exact_sum(amount for (amount,) in self._session.rows(_AMOUNTS, {"account": account}))
+        total: Decimal | None = self._session.scalar(_BALANCE, {"account": account})
         return Decimal(0) if total is None else total
 
     def observe(self, observation: Observation) -> None:

@@ -92,7 +92,7 @@ def _account(unit: Unit, instrument: Instrument) -> AccountTotals:
     position = unit.ledger.position(instrument.symbol)
     sample = unit.ledger.last_equity()
     with localcontext(WIDE):
-        equity = unit.ledger.cash()
+        equity = unit.ledger.balance(Account.CASH)
         if sample is not None:
             equity += round_money(notional(sample.price, position.qty, instrument.multiplier))
     return AccountTotals(
