@@ -50,7 +50,7 @@ _BROKER_SCHEMES: Final = ("redis", "rediss", "redis+socket", "amqp", "amqps")
 SECRETS: Final = frozenset({"database.url", "broker.url", "fix.password"})
 """Refused values of these are not repeated: they may hold what should have been a reference."""
 
-_PLACE: Final = frozenset(
+PLACE: Final = frozenset(
     {
         "platform.profile",
         "platform.state",
@@ -370,7 +370,7 @@ def flatten(settings: Settings) -> dict[str, Any]:
 
 def digest(settings: Settings) -> str:
     """Hash (SHA-256, hex) everything that can change a decision: two replays of one digest must come out equal."""
-    facts = {key: _toml(value) for key, value in flatten(settings).items() if key not in _PLACE}
+    facts = {key: _toml(value) for key, value in flatten(settings).items() if key not in PLACE}
     return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()
 
 
@@ -417,7 +417,7 @@ def _section_model(section: str) -> type[Section]:
 
 SECTIONS: Final = {section: _section_model(section) for section in Settings.model_fields}
 _KEYS: Final = tuple(f"{section}.{name}" for section, model in SECTIONS.items() for name in model.model_fields)
-assert set(_KEYS) >= _PLACE | SECRETS
+assert set(_KEYS) >= PLACE | SECRETS
 
 
 def _layers(

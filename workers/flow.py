@@ -3,12 +3,16 @@
 This is the whole of the platform's choreography. A message is a hint: everything it leads to is read from the database.
 """
 
+import logging
 from collections.abc import Iterable
 from typing import Final
 
 from celery import Celery
+from kombu.exceptions import OperationalError
 
 from trisagion.services.outcome import Outcome
+
+log = logging.getLogger(__name__)
 
 FLOW: Final = {
     ("market.ingest", "stored"): "regime.detect",
@@ -53,8 +57,14 @@ SILENT: Final = {
 
 
 def ring(app: Celery, task: str, now_ns: int, subject: str = "") -> None:
-    """Send a task: its name, the instant it belongs to, and whom it concerns."""
-    app.send_task(task, kwargs={"now_ns": now_ns, "subject": subject})
+    """Send a task: its name, the instant it belongs to, and whom it concerns.
+
+    A broker that is away is no error of the work that was committed before: the sweeper rings again.
+    """
+    try:
+        app.send_task(task, kwargs={"now_ns": now_ns, "subject": subject})
+    except OperationalError as error:
+        log.warning("%s %s was not rung: %s", task, subject[:40], error)
 
 
 def follow(app: Celery, task: str, outcomes: Iterable[Outcome], now_ns: int) -> None:

@@ -12,11 +12,10 @@ and seed give the same decisions, fills and equity at any speed, and after any c
 
 import json
 import os
-import signal
 import sys
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
@@ -27,10 +26,10 @@ from trisagion.errors import StepTimeout, TrisagionError, VenueMistake
 from trisagion.market.bars import market_steps
 from trisagion.market.types import Instrument, MarketStep, Tape
 from trisagion.ports import Replay
-from trisagion.safety.modes import Control, Mode
+from trisagion.safety.modes import Mode
 from trisagion.services import control
 from trisagion.services.ingest_market import write_step
-from trisagion.services.replay import PLATFORM, begin, mark, unsettled
+from trisagion.services.replay import begin, flattening, mark, unsettled
 from trisagion.settings import digest as settings_digest
 from trisagion.units import money
 from workers.app import app, house
@@ -40,6 +39,9 @@ POLL_S: Final = 0.0005
 POLL_SLOW_S: Final = 0.005
 FAST_POLLS: Final = 60
 RING_AGAIN_S: Final = 2.0
+LATE_S: Final = 0.5
+"""Twice as long as beat looks away: its message for an instant that passed before that was sent."""
+
 STEP_S_MAX: Final = 120.0
 """A step that takes longer is given up: everything that can crash restarts within seconds."""
 
@@ -51,6 +53,9 @@ The replay goes on with the next trade.
 
 FLATTEN_ROUNDS_MAX: Final = 10
 
+ENDS: Final = frozenset({Mode.PAUSE, Mode.EMERGENCY})
+"""The modes in which a replay ends: an operator wants nothing to trade."""
+
 
 @dataclass(slots=True)
 class Driver:
@@ -59,9 +64,13 @@ class Driver:
     tape: Tape
     replay: Replay
     venue: VenueControl
-    paced: bool
+    stop: Path
     executions: int = 0
-    stopping: list[int] = field(default_factory=list)
+
+    @property
+    def paced(self) -> bool:
+        """Whether the data's time passes with the machine's."""
+        return self.replay.speed > 0
 
     @property
     def instrument(self) -> Instrument:
@@ -73,20 +82,16 @@ class Driver:
         database = house().database
         clock = ReplayClock(self.replay.start_ns, self.replay.speed, self.replay.origin_ns)
         for at_ns, step in self._instants():
-            if self.paced and not self._wait_until(clock, at_ns):
-                return self._stop("stopped")
-            self._step(at_ns, step)
+            if self.paced:
+                self._wait_until(clock, at_ns)
+            if (ended := self._ended()) is not None:
+                return ended
+            self._step(at_ns, step, late=clock.now_ns() - at_ns > LATE_S * SECOND_NS * self.replay.speed)
             mark(database, at_ns)
-            if self.stopping:
-                return self._stop("stopped")
-            with database.snapshot() as tx:
-                mode = tx.control.control().mode
-            if mode in {Mode.PAUSE, Mode.EMERGENCY}:
-                return self._killed(mode, at_ns)
+        if (ended := self._ended()) is not None:
+            return ended
         outcome = self._stop("finished")
-        with database.snapshot() as tx:
-            last = tx.control.replay()
-        mark(database, last.now_ns if last else self.replay.end_ns, finished=True)
+        mark(database, house().now_ns(), finished=True)
         return outcome
 
     def _instants(self) -> Iterator[tuple[int, MarketStep | None]]:
@@ -104,20 +109,26 @@ class Driver:
             if step.at_ns > self.replay.now_ns:
                 yield step.at_ns, step
 
-    def _wait_until(self, clock: ReplayClock, at_ns: int) -> bool:
-        """Let the venue play along with the clock until it shows `at_ns`; False when asked to stop."""
-        while (now_ns := clock.now_ns()) < at_ns:
-            if self.stopping:
-                return False
+    def _wait_until(self, clock: ReplayClock, at_ns: int) -> None:
+        """Let the venue play along with the clock until it shows `at_ns`, or somebody wants the replay to end."""
+        while (now_ns := clock.now_ns()) < at_ns and not self.stop.exists() and self._mode() not in ENDS:
             self._play(now_ns)
-            time.sleep(min(1.0, max(0.001, (at_ns - now_ns) / SECOND_NS / self.replay.speed)))
-        return True
+            time.sleep(min(0.5, max(0.001, (at_ns - now_ns) / SECOND_NS / self.replay.speed)))
 
-    def _step(self, at_ns: int, step: MarketStep | None) -> None:
+    def _mode(self) -> Mode:
+        with house().database.snapshot() as tx:
+            return tx.control.control().mode
+
+    def _ended(self) -> str | None:
+        """End the replay where somebody wants it: "stopped", "killed", None when nobody does."""
+        if (mode := self._mode()) in ENDS:
+            return self._killed(mode)
+        return self._stop("stopped") if self.stop.exists() else None
+
+    def _step(self, at_ns: int, step: MarketStep | None, *, late: bool) -> None:
         self._play(at_ns)
         self._await(lambda: unsettled(house().database, self.instrument, self.executions), self._sweep(at_ns))
         interval_ns = house().settings.reconcile.interval_s * SECOND_NS
-        due = at_ns % interval_ns == 0
 
         def publish() -> None:
             if step is not None:
@@ -132,17 +143,23 @@ class Driver:
             lambda: unsettled(house().database, self.instrument, self.executions, cohort_ns=at_ns, equity_ns=at_ns),
             publish,
         )
-        if due:
-            self._cycle(at_ns)
+        if at_ns % interval_ns == 0 or flattening(house().database):
+            self._cycle(at_ns, ring_first=late or not self.paced)
 
-    def _cycle(self, due_ns: int) -> None:
+    def _cycle(self, due_ns: int, *, ring_first: bool) -> None:
+        """Wait for the cycle due now; one that beat sent before its minute was complete came to nothing."""
+
         def send() -> None:
             ring(app, "reconcile.cycle", due_ns)
             self._sweep(due_ns)()
 
-        if not self.paced:
+        if ring_first:
             ring(app, "reconcile.cycle", due_ns)
-        self._await(lambda: unsettled(house().database, self.instrument, self.executions, cycle_ns=due_ns), send)
+        self._await(
+            lambda: unsettled(house().database, self.instrument, self.executions, cycle_ns=due_ns),
+            send,
+            again_s=LATE_S if self.paced else RING_AGAIN_S,
+        )
 
     def _sweep(self, now_ns: int) -> Callable[[], None]:
         return lambda: ring(app, "sweep.run", now_ns)
@@ -159,7 +176,9 @@ class Driver:
                     raise StepTimeout(f"the venue did not play up to {iso(until_ns)}: {error}") from error
                 time.sleep(0.1)
 
-    def _await(self, missing: Callable[[], str | None], again: Callable[[], None]) -> None:
+    def _await(
+        self, missing: Callable[[], str | None], again: Callable[[], None], again_s: float = RING_AGAIN_S
+    ) -> None:
         """Wait until nothing is missing; ring again for what is overdue; give up after `STEP_S_MAX`."""
         database = house().database
         begun = ringed = time.monotonic()
@@ -177,22 +196,21 @@ class Driver:
             now = time.monotonic()
             if now - begun > STEP_S_MAX:
                 raise StepTimeout(f"after {STEP_S_MAX:.0f} s the replay still waits for {what}")
-            if now - ringed > RING_AGAIN_S:
+            if now - ringed > again_s:
                 ringed = now
-                # A venue that restarted may have made reports that it had not counted before.
                 again()
             time.sleep(POLL_S if polls < FAST_POLLS else POLL_SLOW_S)
 
     def _stop(self, outcome: str) -> str:
         """Withdraw all working orders and wait until the venue confirms that none is left."""
-        with house().database.snapshot() as tx:
-            now_ns = max(self.replay.start_ns, (tx.control.replay() or self.replay).now_ns)
-        control.engage(house().database, Mode.PAUSE, PLATFORM, f"replay {outcome}", now_ns)
+        now_ns = house().now_ns()
+        control.engage(house().database, Mode.PAUSE, control.REPLAY, f"replay {outcome}", now_ns)
         self._await_none_working(now_ns)
         return outcome
 
-    def _killed(self, mode: Mode, now_ns: int) -> str:
+    def _killed(self, mode: Mode) -> str:
         """Obey an operator: nothing working; in Emergency also flat, in cycles of their own."""
+        now_ns = house().now_ns()
         self._await_none_working(now_ns)
         for turn in range(1, FLATTEN_ROUNDS_MAX + 1):
             with house().database.snapshot() as tx:
@@ -248,15 +266,10 @@ def main() -> int:
         origin_ns=time.time_ns() - int(come / speed) if speed else 0,
         finished=False,
     )
-    operator, reason = os.environ.get("TRISAGION_OPERATOR", ""), os.environ.get("TRISAGION_REASON", "")
-    released = Control(Mode.NORMAL, operator, reason, 0) if operator and reason else None
-    replay = begin(
-        house().database, replay, tape.instrument, money(settings.account.equity), house().cohort_rules, released
-    )
-    driver = Driver(tape, replay, VenueControl(Path(os.environ["TRISAGION_VENUE_CONTROL"])), paced=speed > 0)
-    for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, lambda caught, _frame: driver.stopping.append(caught))
-    outcome = driver.run()
+    replay = begin(house().database, replay, tape.instrument, money(settings.account.equity), house().cohort_rules)
+    venue = VenueControl(Path(os.environ["TRISAGION_VENUE_CONTROL"]))
+    outcome = Driver(tape, replay, venue, stop=Path(os.environ["TRISAGION_STOP"])).run()
+    Path(os.environ["TRISAGION_VENUE_LEDGER"]).write_text(json.dumps(venue.status()), encoding="utf-8")
     print(json.dumps({"outcome": outcome}), flush=True)
     return 0
 

@@ -20,11 +20,10 @@ import quickfix as fix
 from trisagion.adapters.files import DataSpec
 from trisagion.adapters.venues.fix import engine as fix_engine
 from trisagion.adapters.venues.fix.control import VenueControl
-from trisagion.adapters.venues.fix.engine import EXIT_UNPROCESSED, Store, decode, encode
+from trisagion.adapters.venues.fix.engine import EXIT_UNPROCESSED, encode
 from trisagion.adapters.venues.fix.initiator import FixConfig, FixSession
-from trisagion.adapters.venues.fix.journal import Journal
 from trisagion.clock import SECOND_NS
-from trisagion.errors import OurMistake, StateError, StepTimeout, VenueMistake
+from trisagion.errors import StateError, StepTimeout, VenueMistake
 from trisagion.gateway.requests import new_order, positions_request
 from trisagion.ids import ClOrdId, CycleId, IntentKey
 from trisagion.orders.state import OrderState
@@ -539,21 +538,6 @@ def test_the_control_socket_refuses_what_it_does_not_know(opened: Market) -> Non
     assert opened.control.play(at(2)).played_ns == at(2)
 
 
-def test_a_venue_that_is_not_there_is_waited_for_only_so_long(tmp_path: Path) -> None:
-    """The bound is in the message."""
-    with pytest.raises(StepTimeout, match=r"no answer to status within 0\.1 s"):
-        VenueControl(tmp_path / "none", timeout_s=0.1).status()
-
-
-def test_a_store_has_one_owner_until_it_is_closed(tmp_path: Path) -> None:
-    """A second session on the same sequence numbers would corrupt them."""
-    store = Store(tmp_path)
-    with pytest.raises(StateError, match="one session has one owner"):
-        Store(tmp_path)
-    store.close()
-    Store(tmp_path).close()
-
-
 def test_the_raw_log_is_moved_aside_at_its_bound(opened: Market, monkeypatch: pytest.MonkeyPatch) -> None:
     """The engine goes on writing in the emptied file."""
     monkeypatch.setattr(fix_engine, "LOG_BYTES_MAX", 300)
@@ -569,29 +553,3 @@ def test_the_raw_log_is_moved_aside_at_its_bound(opened: Market, monkeypatch: py
         sink.after(2)
         assert "11=b" in log.read_text()
         assert "11=a" not in log.read_text()
-
-
-def test_a_setting_or_value_that_would_break_its_frame_is_refused(tmp_path: Path) -> None:
-    """Line ends in the engine's file, separators in a message, a tag twice."""
-    store = Store(tmp_path)
-    with pytest.raises(StateError, match="FIX setting SenderCompID: expected printable text"):
-        store.settings("A\n[SESSION]", "B", {})
-    with pytest.raises(OurMistake, match="field separator"):
-        encode({35: "H", 11: "a\x0144=1"}, store.dictionary)
-    twice = fix.Message(
-        "8=FIX.4.4\x0135=AP\x01702=2\x01703=TQ\x01704=1\x01703=TQ\x01704=2\x0110=0\x01", store.dictionary, False
-    )
-    with pytest.raises(VenueMistake, match="expected each tag once"):
-        decode(twice)
-    store.close()
-
-
-def test_a_journal_damaged_before_its_last_line_is_refused(tmp_path: Path) -> None:
-    """Only the end of a file can be torn."""
-    path = tmp_path / "journal"
-    journal = Journal(path, "x")
-    journal.append({"play": 1})
-    journal.close()
-    path.write_bytes(b"\xff" + path.read_bytes())
-    with pytest.raises(StateError, match="damaged before its last line"):
-        Journal(path, "x")

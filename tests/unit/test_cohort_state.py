@@ -176,7 +176,7 @@ def test_votes_are_the_runs_of_the_symbol() -> None:
     second = replace(first, number=1, symbol="NQ")
     found = votes([first, second, first], "ES")
     assert found.direction.tolist() == first.state["direction"].tolist() * 2
-    assert found.live_pnl.tolist() == (first.state["balance"] - 1e6).tolist() * 2
+    assert found.live_pnl.tolist() == (first.state["balance"] - first.state["start"]).tolist() * 2
     assert found.exiting.tolist() == [row in {3, 13} or bool(first.state["exit_code"][row % 10]) for row in range(20)]
     assert found.updated_ns.tolist() == first.state["evaluated_ns"].tolist() * 2
     assert len(votes([second], "ES").direction) == 0

@@ -251,16 +251,17 @@ BARS = "timestamp,open,high,low,close,volume\n"
 T = [1_706_711_400 + 60 * i for i in range(9)]
 FORMS = "expected such as 2024-01-31T09:30:00-05:00, or an epoch in s, ms, us or ns"
 NAMES = "expected column names between commas, semicolons or tabs"
+NOT_TEXT = "neither UTF-8 text nor Parquet: export it as CSV in UTF-8"
 PNG = b"\x89PNG\r\n\x1a\n" + bytes(range(256))
 
 REFUSED = [
     ("empty", "", "the file is empty"),
     ("only a header", TICKS, "no rows below the column names"),
     ("one word", "hello\n", f"not a table: {NAMES}, found 'hello'"),
-    ("a picture", PNG, "neither UTF-8 text nor Parquet"),
+    ("a picture", PNG, NOT_TEXT),
     ("NUL bytes", b"a,b\0,c\n1,2,3\n", f"not a table: {NAMES}, found 'a,b\\x00,c'"),
-    ("latin-1", "timestamp,price,size,né\n".encode("latin-1"), "neither UTF-8 text nor Parquet"),
-    ("zip", b"PK\x03\x04rest", "a zip archive: unpack it first"),
+    ("latin-1", "timestamp,price,size,né\n".encode("latin-1"), NOT_TEXT),
+    ("zip", b"PK\x03\x04rest", "a zip archive or a spreadsheet: unpack it, or export it as CSV"),
     ("no header", f"{T[0]},1,1\n{T[1]},1,1\n",
      f"no header: expected column names in the first row, found '{T[0]},1,1'"),
     ("no time", "price,size\n1,1\n", "missing for ticks: a column for time; found 'price, size'"),
@@ -298,6 +299,8 @@ REFUSED = [
     ("bar twice", f"{BARS}{T[0]},1,1,1,1,1\n{T[0]},1,1,1,1,1\n",
      "row 3, timestamp: a second bar at 2024-01-31T14:30:00.000Z"),
     ("one bar", f"{BARS}{T[0]},1,1,1,1,1\n", "one bar alone: how long it lasts cannot be told"),
+    ("no trades", f"{BARS}{T[0]},1,1,1,1,0\n{T[1]},1,1,1,1,0\n",
+     "volume: expected trades, found a volume of 0 in every row"),
     ("bars overlap", BARS + "".join(f"{t},1,1,1,1,1\n" for t in (T[0], T[1], T[2], T[2] + 30, T[4])),
      "row 5: 2024-01-31T14:32:30.000Z is within 60 s of the bar before"),
     ("off every tick", f"{TICKS}{T[0]},0.0000000123,1\n",
@@ -453,6 +456,14 @@ def test_prices_with_the_noise_of_small_floats_are_warned_about() -> None:
     assert warnings(read(DataSpec("aapl"))[1]) == []
 
 
+def test_data_of_a_rest_period_alone_warns(write: Write) -> None:
+    """A replay of a Saturday trades nothing, and says so before it starts; one that ends on Monday may trade."""
+    saturday = write(f"{TICKS}2024-01-13T10:00:00Z,1,1\n2024-01-13T11:00:00Z,1,1\n")
+    assert ["(weekend): nothing is traded" in sentence for sentence in warnings(check(saturday))] == [True]
+    monday = write(f"{TICKS}2024-01-13T10:00:00Z,1,1\n2024-01-15T11:00:00Z,1,1\n")
+    assert warnings(check(monday)) == []
+
+
 # Specifications ------------------------------------------------------------------------------------------------------
 
 FULL = DataSpec("es", "UTC", "X", Decimal("0.25"), Decimal(1), Decimal(50), Decimal("12.5"), Decimal("0.0001"))
@@ -508,9 +519,17 @@ def test_an_unknown_zone_or_file_is_refused_at_once(write: Write, zone: str) -> 
 def test_a_file_without_letters_in_its_name_needs_a_symbol(write: Write) -> None:
     """A name is never made up."""
     path = write(f"{TICKS}{T[0]},1,1\n", "価格.csv")
-    with pytest.raises(DataError, match="give one with --symbol"):
+    with pytest.raises(DataError, match=r"give one with --set replay\.symbol"):
         load(DataSpec(str(path)))
     assert load(DataSpec(str(path), symbol="JP")).instrument.symbol == "JP"
+    assert check(path).ok
+
+
+def test_a_folder_and_a_bundled_set_can_be_named(tmp_path: Path) -> None:
+    """A folder is told from a missing file; a bundled set is checked by its name."""
+    with pytest.raises(DataError, match="expected a file, found a folder"):
+        check(tmp_path)
+    assert (check("aapl").rows, check("aapl").problems) == (2382, ())
 
 
 def test_a_digest_depends_on_the_bytes_and_the_specification_and_nothing_else(write: Write) -> None:

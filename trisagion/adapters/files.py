@@ -22,6 +22,7 @@ from trisagion.adapters.tables import NOISE, BoolArray, Findings, Problem, RowAr
 from trisagion.clock import MINUTE_NS, SECOND_NS, iso
 from trisagion.errors import DataError
 from trisagion.market.bars import tape_from_bars
+from trisagion.market.calendar import rest_ends_ns, rest_reason
 from trisagion.market.instruments import AAPL, ES
 from trisagion.market.types import Float64Array, Instrument, Int64Array, Tape
 from trisagion.units import parse_decimal, plain
@@ -150,8 +151,8 @@ def read(spec: DataSpec) -> tuple[Tape, Check]:
 
 
 def check(path: str | Path, zone: str | None = None) -> Check:
-    """Look at a whole file and list what is wrong with it; DataError only when there is no such file or zone."""
-    return _survey(_user_source(DataSpec(str(path), zone)))[0]
+    """Look at a whole file or bundled set and list what is wrong; DataError only when there is no such file or zone."""
+    return _survey(_source(DataSpec(str(path), zone, symbol="ANY")))[0]
 
 
 def warnings(found: Check) -> list[str]:
@@ -167,6 +168,8 @@ def warnings(found: Check) -> list[str]:
             f"{found.path}: prices have more digits than a venue quotes, so the tick became {plain(found.tick_size)}:"
             " round the prices in the file if these are the noise of 32-bit floats"
         )
+    if found.first_ns is not None and found.last_ns is not None and rest_ends_ns(found.first_ns) > found.last_ns:
+        told.append(f"{found.path}: all of it lies in a rest period ({rest_reason(found.first_ns)}): nothing is traded")
     return told
 
 
@@ -228,7 +231,8 @@ def _source(spec: DataSpec) -> _Source:
 def _user_source(spec: DataSpec) -> _Source:
     path = Path(spec.source)
     if not path.is_file():
-        raise DataError(f"{path}: no such file; the bundled data sets are {' and '.join(_BUNDLED)}")
+        what = "expected a file, found a folder" if path.is_dir() else "no such file"
+        raise DataError(f"{path}: {what}; the bundled data sets are {' and '.join(_BUNDLED)}")
     try:
         zone = spec.zone and ZoneInfo(spec.zone).key
     except (ZoneInfoNotFoundError, ValueError, OSError):
@@ -236,7 +240,7 @@ def _user_source(spec: DataSpec) -> _Source:
     stem = re.sub(r"(\.(csv|tsv|txt|parquet|pq|gz|zst))+$", "", path.name, flags=re.IGNORECASE)
     symbol = spec.symbol or re.sub(r"[^A-Z0-9._-]", "", stem.upper())[:32]
     if not symbol:
-        raise DataError(f"{path}: no symbol can be made of the file's name: give one with --symbol")
+        raise DataError(f"{path}: no symbol can be made of the file's name: give one with --set replay.symbol=NAME")
     one = Decimal(1)
     base = Instrument(symbol, "SIM", "USD", one, one, one, LEVERAGE_MAX, FEE_RATE)
     return _Source(path, zone, base, spec.tick_size, spec.lot_size, rounds=False, spec=spec)
@@ -259,6 +263,8 @@ def _survey(source: _Source) -> tuple[Check, Series | None]:
     interval_ns = tick_size = lot_size = None
     if series is not None and series.kind == "bars":
         interval_ns = _interval(series, findings)
+    if series is not None and findings.count == 0 and not any(size.any() for size in series.numbers[series.size_name]):
+        findings.add(series.size_name, "expected trades, found a volume of 0 in every row")
     if series is not None and findings.count == 0:
         tick_size = source.tick_size or _inferred(series, series.price_names)
         lot_size = source.lot_size or _inferred(series, (series.size_name,))

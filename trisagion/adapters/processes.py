@@ -7,6 +7,7 @@ import subprocess
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import IO, Final
 
@@ -26,7 +27,7 @@ PERMANENT: Final = frozenset({2, 4})
 
 @dataclass(slots=True)
 class Child:
-    """One process and how to make it again. `once`: its end is the end of its work, it is not restarted."""
+    """One process and how to make it again. `once`: when it ends by itself its work is done; killed, it comes back."""
 
     name: str
     argv: Sequence[str]
@@ -41,6 +42,12 @@ class Child:
     def pid(self) -> int | None:
         """The process id while it runs."""
         return self.popen.pid if self.popen is not None and self.popen.poll() is None else None
+
+    @property
+    def result(self) -> int | None:
+        """The exit code of a `once` process that ended by itself."""
+        code = self.popen.poll() if self.popen is not None and self.once else None
+        return code if code is not None and code >= 0 else None
 
 
 @dataclass(slots=True)
@@ -61,7 +68,7 @@ class Children:
         for child in self.kept:
             assert child.popen is not None, f"{child.name} was never started"
             code = child.popen.poll()
-            if code is None or child.once:
+            if code is None or child.result is not None:
                 continue
             if code in PERMANENT or child.restarts >= RESTARTS_MAX:
                 raise StateError(f"{child.name} ended with exit code {code}: {tail(child.log)}")
@@ -74,13 +81,14 @@ class Children:
                 _spawn(child)
         return happened
 
-    def stop(self) -> None:
-        """Stop all children, the newest first: politely, then not."""
-        for child in reversed(self.kept):
+    def stop(self, *only: Child) -> None:
+        """Stop all children, or only some, the newest first: politely, then not."""
+        leaving = [child for child in reversed(self.kept) if not only or child in only]
+        for child in leaving:
             if child.pid is not None:
                 child.popen.terminate()  # type: ignore[union-attr]
         deadline = time.monotonic() + STOP_S_MAX
-        for child in reversed(self.kept):
+        for child in leaving:
             if child.popen is None:
                 continue
             try:
@@ -88,7 +96,7 @@ class Children:
             except subprocess.TimeoutExpired:
                 child.popen.kill()
                 child.popen.wait()
-        self.kept.clear()
+        self.kept = [child for child in self.kept if child not in leaving]
 
 
 def tail(log: Path) -> str:
@@ -112,7 +120,7 @@ def _spawn(child: Child) -> None:
             stdout=log,
             stderr=log,
             start_new_session=True,
-            preexec_fn=_die_with_parent,  # noqa: PLW1509 – children are started before this process has threads
+            preexec_fn=partial(_die_with, os.getpid()),  # noqa: PLW1509 – children are started before this process has threads
         )
 
 
@@ -121,11 +129,15 @@ def _opened(log: Path) -> IO[bytes]:
     return log.open("ab")
 
 
-def _die_with_parent() -> None:
-    """Have the kernel end this process when its supervisor is killed: no orphan may hold a session or a port."""
-    ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGTERM)
-    if os.getppid() == 1:
-        os.kill(os.getpid(), signal.SIGTERM)
+def _die_with(parent: int) -> None:
+    """Have the kernel end this process when its supervisor is killed: no orphan may hold a session or a port.
+
+    At once, for nobody is left to stop it in order: everything here survives a kill, and an orphan that takes its time
+    would meet those who are started in its place.
+    """
+    ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
+    if os.getppid() != parent:  # it was killed before the kernel knew
+        os._exit(1)
 
 
 def _reason(code: int) -> str:

@@ -70,15 +70,15 @@ def mariadb(directory: Path, sockets: Path) -> Iterator[str]:
         *("--innodb-flush-log-at-trx-commit=1", "--innodb-rollback-on-timeout=ON", "--innodb-snapshot-isolation=ON"),
     ]
     # A MariaDB speaks first.
-    with _running(Child("mariadb", argv, os.environ, directory / "mariadb.log", once=True), path, knock=b""):
+    with _running(Child("mariadb", argv, os.environ, directory / "mariadb.log"), path, b""):
         yield f"mysql://{DATABASE}:{password}@127.0.0.1:{port}/{DATABASE}"
 
 
 @contextmanager
-def redis(directory: Path, sockets: Path) -> Iterator[str]:
+def redis(directory: Path, sockets: Path, children: Children | None = None) -> Iterator[str]:
     """Run a Redis on the folder's data (append-only file, `noeviction`); give a URL that Celery understands.
 
-    Parameters and errors are those of `mariadb`.
+    Parameters and errors are those of `mariadb`. Whoever watches the `children` starts it again when it dies.
     """
     directory.mkdir(mode=0o700, parents=True, exist_ok=True)
     path = _socket_path(sockets, "redis.sock")
@@ -86,7 +86,7 @@ def redis(directory: Path, sockets: Path) -> Iterator[str]:
         *(_redis_program(), "--port", "0", "--unixsocket", str(path), "--unixsocketperm", "700"),
         *("--dir", str(directory), "--appendonly", "yes", "--save", "", "--maxmemory-policy", "noeviction"),
     ]
-    with _running(Child("redis", argv, os.environ, directory / "redis.log", once=True), path, knock=b"PING\r\n"):
+    with _running(Child("redis", argv, os.environ, directory / "redis.log"), path, b"PING\r\n", children):
         yield f"redis+socket://{path}"
 
 
@@ -159,13 +159,13 @@ def _write_private(path: Path, text: str) -> None:
 
 
 @contextmanager
-def _running(server: Child, path: Path, *, knock: bytes) -> Iterator[None]:
+def _running(server: Child, path: Path, knock: bytes, watched: Children | None = None) -> Iterator[None]:
     """Start a server, wait until it answers on its socket, and stop it at the end.
 
     An answer, not an accepted connection: a MariaDB that is asked to stop before it can answer misses the signal.
     """
     path.unlink(missing_ok=True)  # a server that was killed leaves its socket file, and the next cannot bind
-    children = Children()
+    children = Children() if watched is None else watched
     try:
         children.start(server)
         deadline = time.monotonic() + START_S_MAX
@@ -178,7 +178,7 @@ def _running(server: Child, path: Path, *, knock: bytes) -> Iterator[None]:
             time.sleep(POLL_S)
         yield
     finally:
-        children.stop()
+        children.stop(server)
         path.unlink(missing_ok=True)
 
 

@@ -180,7 +180,7 @@ def _unreadable(error: Exception) -> str:
     if "end of file" in text or "incomplete frame" in text:
         return "the compressed file is cut short: copy it again"
     if "utf" in text.lower():
-        return "neither UTF-8 text nor Parquet"
+        return "neither UTF-8 text nor Parquet: export it as CSV in UTF-8"
     return f"damaged, or neither CSV nor Parquet: {quoted(text, 120)}"
 
 
@@ -210,7 +210,7 @@ def _open(path: Path) -> _Table:
     if not magic:
         raise _UnusableError("", "the file is empty")
     if magic == b"PK\x03\x04":
-        raise _UnusableError("", "a zip archive: unpack it first")
+        raise _UnusableError("", "a zip archive or a spreadsheet: unpack it, or export it as CSV")
     frame, shown = _parquet(path) if magic == b"PAR1" else _csv(path)
     head = frame.head(HEAD_ROWS).collect()
     if len(head) == 0:

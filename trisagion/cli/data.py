@@ -1,7 +1,6 @@
 """`trisagion data`: say what is wrong with a file of market data, row by row, before money depends on it."""
 
 import json
-from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -19,7 +18,7 @@ def group() -> None:
 
 @app.command()
 def check(
-    file: Annotated[Path, typer.Argument(help="A CSV (plain, .gz, .zst) or Parquet file of ticks or bars.")],
+    file: Annotated[str, typer.Argument(help="A CSV (plain, .gz, .zst) or Parquet file of ticks or bars, or es, aapl.")],
     zone: Annotated[str | None, typer.Option(help="Time zone of times without offset, e.g. America/New_York.")] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
 ) -> None:
@@ -47,13 +46,14 @@ def check(
         print(json.dumps(facts))
     else:
         span = f", {iso(found.first_ns)} to {iso(found.last_ns)}" if found.first_ns and found.last_ns else ""
-        print(f"{found.path}: {found.rows} rows of {found.kind or 'unknown kind'}{span}")
+        print(f"{found.path}: {f'{found.rows:,} rows of {found.kind}{span}' if found.kind else 'not understood'}")
         for problem in found.problems:
             print(f"  {problem}")
         if found.problem_count > len(found.problems):
             print(f"  … and {found.problem_count - len(found.problems)} more")
         for note in notes:
             print(f"  note: {note}")
-        print("it can be used" if found.ok else f"it cannot be used: {found.problem_count} problems")
+        counted = "1 problem" if found.problem_count == 1 else f"{found.problem_count:,} problems"
+        print("it can be used" if found.ok else f"it cannot be used: {counted}")
     if not found.ok:
         raise typer.Exit(4)

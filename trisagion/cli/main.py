@@ -4,9 +4,12 @@ A command's module is imported only when it is called, so `--help` stays quick. 
 with Typer parameters, or `app`, a Typer group of several.
 """
 
+import os
 import sys
 from importlib import import_module
-from typing import Annotated, Final
+from io import TextIOWrapper
+from pathlib import Path
+from typing import Annotated, Final, NoReturn
 
 import typer
 
@@ -31,13 +34,41 @@ INTERRUPTED: Final = 130
 def main() -> None:
     """Run the command that the arguments name; a user's mistake is one sentence and an exit code, never a traceback."""
     refuse_optimised()
+    _mend_streams()
     try:
-        _app(sys.argv[1:])(prog_name="trisagion")
+        try:
+            _app(sys.argv[1:])(prog_name="trisagion")
+        finally:
+            sys.stdout.flush()
     except TrisagionError as error:
-        print(error, file=sys.stderr)
-        sys.exit(error.exit_code)
+        _end(str(error), error.exit_code)
+    except BrokenPipeError:
+        _end("", 1)
+    except OSError as error:
+        _end(": ".join(str(part) for part in (error.filename, error.strerror or error) if part), 1)
     except KeyboardInterrupt:
-        sys.exit(INTERRUPTED)
+        _end("", INTERRUPTED)
+
+
+def _mend_streams() -> None:
+    """Have every text printable: a closed stream swallows it, one that cannot show a sign shows a question mark."""
+    for name in ("stdout", "stderr"):
+        stream = getattr(sys, name)
+        if stream is None:
+            setattr(sys, name, Path(os.devnull).open("w", encoding="utf-8"))
+        elif isinstance(stream, TextIOWrapper):
+            stream.reconfigure(errors="replace")
+
+
+def _end(text: str, code: int) -> NoReturn:
+    """End with a sentence; what is still unwritten on a standard output that nobody takes is left behind."""
+    try:
+        if text:
+            print(text, file=sys.stderr, flush=True)
+        sys.stdout.flush()
+    except OSError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    sys.exit(code)
 
 
 def refuse_optimised() -> None:

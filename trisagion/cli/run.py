@@ -16,7 +16,8 @@ import tempfile
 import time
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
+from importlib.util import find_spec
 from pathlib import Path
 from types import FrameType
 from typing import Annotated, Final
@@ -30,7 +31,7 @@ from trisagion.cli import rundir
 from trisagion.cli.config import overrides, to_toml
 from trisagion.cli.console import Console, Frame
 from trisagion.cli.worker import worker_argv
-from trisagion.errors import ConfigError, StateError, TrisagionError
+from trisagion.errors import ConfigError, StateError, StepTimeout, TrisagionError
 from trisagion.settings import Settings, load, resolve, to_environment
 
 LOOK_S: Final = 0.2
@@ -49,8 +50,7 @@ class Supervisor:
     run: Path
     sockets: Path
     spec: DataSpec
-    operator: tuple[str, str] | None = None
-    children: Children = field(default_factory=Children)
+    children: Children
     interrupts: int = 0
 
     def start(self) -> None:
@@ -107,18 +107,23 @@ class Supervisor:
     def _control(self) -> Path:
         return self.sockets / "venue"
 
+    @property
+    def _stop(self) -> Path:
+        """A file that asks the driver to stop: a driver that is being started again finds it too."""
+        return self.sockets / "stop"
+
     def _environment(self) -> dict[str, str]:
         extra = {
             "TRISAGION_DATA_SPEC": self.spec.to_json(),
             "TRISAGION_VENUE_CONTROL": str(self._control),
+            "TRISAGION_VENUE_LEDGER": str(self.run / rundir.VENUE_LEDGER),
+            "TRISAGION_STOP": str(self._stop),
             "TRISAGION_FIX_STORE": str(self.run / "session"),
             # Each process computes on one core; its libraries must not start a thread for each.
             "OMP_NUM_THREADS": "1",
             "OPENBLAS_NUM_THREADS": "1",
             "POLARS_MAX_THREADS": "1",
         }
-        if self.operator is not None:
-            extra |= {"TRISAGION_OPERATOR": self.operator[0], "TRISAGION_REASON": self.operator[1]}
         return {**os.environ, **to_environment(self.settings), **extra}
 
     def _child(self, name: str, argv: list[str], env: dict[str, str], *, once: bool = False) -> None:
@@ -128,13 +133,13 @@ class Supervisor:
         """Show the run until the driver ends; return what it says: finished, stopped or killed."""
         driver = next(child for child in self.children.kept if child.name == "driver")
         deadline = 0.0
-        while driver.pid is not None:
+        while driver.result is None:
             for event in self.children.watch():
                 console.note(event)
             _show(console, next(frames))
             if self.interrupts and not deadline:
                 console.note("stopping: cancelling working orders, waiting until the venue confirms none")
-                os.kill(driver.pid, signal.SIGTERM)
+                self._stop.touch()
                 deadline = time.monotonic() + STOP_S_MAX
             if deadline and (time.monotonic() > deadline or self.interrupts > 1):
                 raise StateError(
@@ -142,12 +147,10 @@ class Supervisor:
                 )
             time.sleep(LOOK_S)
         _show(console, next(frames))
-        assert driver.popen is not None
-        code = driver.popen.returncode
         said = tail(driver.log)
-        if code != 0:
-            error = ConfigError if code == ConfigError.exit_code else TrisagionError
-            raise error(said.removeprefix("trisagion: "))
+        if driver.result:
+            errors = {error.exit_code: error for error in (ConfigError, StepTimeout)}
+            raise errors.get(driver.result, TrisagionError)(said.removeprefix("trisagion: "))
         return str(json.loads(said)["outcome"])
 
 
@@ -184,11 +187,15 @@ def command(
     }
     layers = {**overrides(sets), **{key: value for key, value in given.items() if value is not None}}
     settings = load(config, os.environ, layers)
+    if Path(settings.replay.data).suffix:
+        # Whoever resumes the run, and every process of it, may stand in another folder.
+        layers["replay.data"] = str(Path(settings.replay.data).resolve())
+        settings = load(config, os.environ, layers)
     home = Path(settings.platform.state)
     with rundir.held(home):
         run = rundir.latest_run(home) if resume else rundir.new_run(home)
         if resume:
-            settings = load(run / rundir.SETTINGS, {}, {key: given[key] for key in ("replay.speed",) if given[key]})
+            settings = load(run / rundir.ASKED, {}, {key: given[key] for key in ("replay.speed",) if given[key]})
         outcome = supervise(settings, run, as_json=as_json, reason=reason)
     if outcome == "stopped":
         raise typer.Exit(EXIT_INTERRUPTED)
@@ -204,27 +211,29 @@ def supervise(settings: Settings, run: Path, *, as_json: bool, reason: str | Non
     from trisagion.adapters.db.report_source import collect
     from trisagion.cli.watching import frames
     from trisagion.reports.tearsheet import render, summary_json, summary_text
+    from trisagion.services.replay import take_up
 
     begun = time.monotonic()
     with ExitStack() as stack:
         console = stack.enter_context(Console(sys.stdout, json_lines=as_json))
         sockets = Path(stack.enter_context(short_directory()))
-        placed = place(settings, run, sockets, stack)
+        children = Children()
+        (run / rundir.ASKED).write_text(to_toml(settings), encoding="utf-8")
+        placed = place(settings, run, sockets, children, stack)
         (run / rundir.SETTINGS).write_text(to_toml(placed), encoding="utf-8")
         url = resolve(placed.database.url, os.environ)
         create_tables(url)
-        spec = spec_of(placed)
-        operator = (getpass.getuser(), reason) if reason else None
-        supervisor = Supervisor(placed, run, sockets, spec, operator)
-        stack.callback(supervisor.children.stop)
+        database = open_database(url)
+        stack.callback(database.close)
+        take_up(database, getpass.getuser(), reason)
+        supervisor = Supervisor(placed, run, sockets, spec_of(placed), children)
+        stack.callback(children.stop)
 
         def interrupted(_number: int, _frame: FrameType | None) -> None:
             supervisor.interrupts += 1
 
         for number in (signal.SIGINT, signal.SIGTERM):
             signal.signal(number, interrupted)
-        database = open_database(url)
-        stack.callback(database.close)
         supervisor.start()
         outcome = supervisor.watch(console, frames(database, begun, placed.account.currency))
         report = collect(database, time.monotonic() - begun)
@@ -240,15 +249,20 @@ def supervise(settings: Settings, run: Path, *, as_json: bool, reason: str | Non
     return outcome
 
 
-def place(settings: Settings, run: Path, sockets: Path, stack: ExitStack) -> Settings:
+def place(settings: Settings, run: Path, sockets: Path, children: Children, stack: ExitStack) -> Settings:
     """Fill in where database, broker and venue of this run are, starting the private servers that it needs."""
     fleet = settings.platform.profile == "fleet"
+    if fleet and find_spec("flower") is None:
+        raise ConfigError(
+            "platform.profile: fleet needs Flower, which is not installed; "
+            "start it with `make fleet`, or pip install 'trisagion[fleet]'"
+        )
     url = settings.database.url
     if not url and fleet:
         url = _kept_secret(run / "database.url", stack.enter_context(mariadb(run / "mariadb", sockets)))
     elif not url:
         url = f"sqlite:///{(run / rundir.DATABASE).resolve()}"
-    broker = settings.broker.url or stack.enter_context(redis(run / "redis", sockets))
+    broker = settings.broker.url or stack.enter_context(redis(run / "redis", sockets, children))
     port = settings.fix.port or free_port()
     if settings.fix.port and not is_free(port):
         raise ConfigError(f"fix.port: port {port} is in use on this machine; choose another, or 0 for a free one")
@@ -278,10 +292,9 @@ def create_tables(url: str) -> None:
 
 
 def spec_of(settings: Settings) -> DataSpec:
-    """Return what is replayed; a path is made absolute, since processes may start elsewhere."""
+    """Return what is replayed."""
     given = settings.replay
-    source = str(Path(given.data).resolve()) if Path(given.data).suffix else given.data
-    return DataSpec(source=source, zone=given.zone or None, symbol=given.symbol or None, tick_size=given.tick_size)
+    return DataSpec(source=given.data, zone=given.zone or None, symbol=given.symbol or None, tick_size=given.tick_size)
 
 
 @contextmanager

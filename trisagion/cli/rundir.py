@@ -15,7 +15,14 @@ if TYPE_CHECKING:
     from trisagion.wiring import House
 
 DATABASE: Final = "trisagion.sqlite3"
+ASKED: Final = "asked.toml"
+"""The settings as the user gave them: whoever resumes a run places its servers anew."""
+
 SETTINGS: Final = "trisagion.toml"
+"""The settings as the run's processes have them: with the places of database, broker and venue."""
+
+VENUE_LEDGER: Final = "venue-ledger.json"
+"""The venue's own books at the end of a run."""
 
 
 def state_of(state: Path | None) -> Path:

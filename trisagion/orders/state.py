@@ -42,12 +42,16 @@ IN_DOUBT: Final = frozenset({_S.PENDING_NEW, _S.PENDING_CANCEL, _S.UNKNOWN})
 """Asked, not answered: resolved by a status request after each logon."""
 
 TRANSITIONS: Final[dict[OrderState, frozenset[OrderState]]] = {
-    _S.RISK_CHECKED: frozenset({_S.ROUTED, _S.DENIED}),
-    _S.ROUTED: frozenset({_S.PENDING_NEW, _S.DENIED}),
+    # To UNKNOWN: the venue speaks of an order that we have not sent, as after a database was restored from a backup.
+    _S.RISK_CHECKED: frozenset({_S.ROUTED, _S.DENIED, _S.UNKNOWN}),
+    _S.ROUTED: frozenset({_S.PENDING_NEW, _S.DENIED, _S.UNKNOWN}),
     _S.PENDING_NEW: frozenset(
         {_S.NEW, _S.PARTIALLY_FILLED, _S.FILLED, _S.CANCELED, _S.REJECTED, _S.EXPIRED, _S.UNKNOWN}
     ),
-    _S.NEW: frozenset({_S.PARTIALLY_FILLED, _S.FILLED, _S.PENDING_CANCEL, _S.CANCELED, _S.EXPIRED, _S.UNKNOWN}),
+    # To REJECTED: "an order may be rejected subsequent to order acknowledgment" (FIX 4.4, OrdStatus 8).
+    _S.NEW: frozenset(
+        {_S.PARTIALLY_FILLED, _S.FILLED, _S.PENDING_CANCEL, _S.CANCELED, _S.REJECTED, _S.EXPIRED, _S.UNKNOWN}
+    ),
     _S.PARTIALLY_FILLED: frozenset(
         {_S.PARTIALLY_FILLED, _S.FILLED, _S.PENDING_CANCEL, _S.CANCELED, _S.EXPIRED, _S.UNKNOWN}
     ),

@@ -78,8 +78,8 @@ class Order:
 
     @property
     def leaves_qty(self) -> Quantity:
-        """What is still to be filled."""
-        return Quantity(self.qty - self.cum_qty)
+        """What is still to be filled; nothing of an order that the venue has over-filled."""
+        return Quantity(max(self.qty - self.cum_qty, Decimal(0)))
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,6 +12,7 @@ from trisagion.cohort.advance import progress
 from trisagion.cohort.state import Shard, from_bytes, to_bytes
 from trisagion.cohort.supervise import CohortRules, first_shards, supervise
 from trisagion.cohort.types import Epoch, ShardRow
+from trisagion.errors import StaleOwner
 from trisagion.ids import cycle_id
 from trisagion.market.types import Instrument
 from trisagion.ports import Database, Transaction
@@ -87,8 +88,8 @@ def found_cohort(
         before = known.get(shard.number)
         if before is None:
             tx.cohort.add_shard(_row(shard, now_ns, 0))
-        else:
-            tx.cohort.save_shard(_row(shard, now_ns, before.version + 1))
+        elif not tx.cohort.save_shard(_row(shard, now_ns, before.version + 1)):
+            raise StaleOwner(f"shard {shard.number} was advanced meanwhile: the new cohort is founded by the next try")
 
 
 def _row(shard: Shard, at_ns: int, version: int) -> ShardRow:

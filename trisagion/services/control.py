@@ -1,16 +1,21 @@
 """Change the control mode, and say whether the platform has come to rest in it."""
 
+from typing import Final
+
 from trisagion.errors import TrisagionError
 from trisagion.orders.state import LIVE
 from trisagion.ports import Database
 from trisagion.safety.modes import Control, Mode, stricter
+
+REPLAY: Final = "replay"
+"""The operator of what a replay does to itself; it neither takes back nor takes over another's word."""
 
 
 def engage(database: Database, mode: Mode, operator: str, reason: str, now_ns: int) -> None:
     """Set a mode that is at least as strict as the one in force; one person, one step."""
     with database.transaction() as tx:
         present = tx.control.control()
-        if stricter(present.mode, mode):
+        if stricter(present.mode, mode) or (operator == REPLAY and present.mode is mode):
             return
         tx.control.set_mode(Control(mode, operator, reason, now_ns))
         tx.control.add_event("control.engaged", mode.value, {"operator": operator, "reason": reason}, now_ns)

@@ -4,7 +4,8 @@ An order is `PENDING_NEW` in the database before its message exists. If the proc
 owner asks the venue; it does not send.
 """
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
+from threading import Lock
 from typing import Final
 
 from trisagion.clock import SECOND_NS
@@ -23,13 +24,18 @@ WORKING: Final = frozenset({OrderState.NEW, OrderState.PARTIALLY_FILLED})
 
 @dataclass(slots=True)
 class SessionDriver:
-    """Drives one session. `name` is the session's, `owner` this process'; `token` fences off every earlier owner."""
+    """Drives one session. `name` is the session's, `owner` this process'; `token` fences off every earlier owner.
+
+    It is called on several threads. Between the commit that says "asked" and the sending nobody may ask what became of
+    the order: the venue would not know it, and it would be taken for lost.
+    """
 
     database: Database
     session: VenueSession
     name: str
     owner: str
     token: int | None = None
+    _asking: Lock = field(default_factory=Lock, init=False)
 
     def lease(self) -> None:
         """Take or renew the session's lease; `StaleOwner` when somebody else holds it."""
@@ -46,15 +52,21 @@ class SessionDriver:
         with self.database.snapshot() as tx:
             to_cancel = [o for o in tx.orders.in_states(WORKING) if o.cancel_reason is not None]
             to_send = [o for o in tx.orders.in_states(frozenset({OrderState.ROUTED})) if o.session == self.name]
-        for order in to_cancel:
-            claimed = self._claim(order, OrderState.PENDING_CANCEL, now_ns)
-            if claimed is not None:
-                self.session.send_cancel(claimed, now_ns)
-        for order in to_send:
-            claimed = self._claim(order, OrderState.PENDING_NEW, now_ns)
-            if claimed is not None:
-                self.session.send_new(claimed, now_ns)
+        for order in (*to_cancel, *to_send):
+            # A message that comes late must not date what was decided since to its own instant.
+            self._send(order, max(now_ns, order.updated_ns))
         return Outcome("drained")
+
+    def _send(self, order: Order, now_ns: int) -> None:
+        asked = OrderState.PENDING_NEW if order.state is OrderState.ROUTED else OrderState.PENDING_CANCEL
+        with self._asking:
+            claimed = self._claim(order, asked, now_ns)
+            if claimed is None:
+                return
+            if asked is OrderState.PENDING_NEW:
+                self.session.send_new(claimed, now_ns)
+            else:
+                self.session.send_cancel(claimed, now_ns)
 
     def _claim(self, order: Order, state: OrderState, now_ns: int) -> Order | None:
         """Commit the state that says "asked" and return the order as it then is; None when it must not be asked."""
@@ -79,14 +91,15 @@ class SessionDriver:
 
     def resolve(self, now_ns: int) -> Outcome:
         """Ask the venue about every order whose last question it never answered."""
-        with self.database.transaction() as tx:
-            self._fence(tx)
-            doubtful = [order for order in tx.orders.in_states(IN_DOUBT) if order.session == self.name]
+        with self._asking:
+            with self.database.transaction() as tx:
+                self._fence(tx)
+                doubtful = [order for order in tx.orders.in_states(IN_DOUBT) if order.session == self.name]
+                for order in doubtful:
+                    if order.state is not OrderState.UNKNOWN:
+                        tx.orders.save(_to(order, OrderState.UNKNOWN, now_ns, order.reason))
             for order in doubtful:
-                if order.state is not OrderState.UNKNOWN:
-                    tx.orders.save(_to(order, OrderState.UNKNOWN, now_ns, order.reason))
-        for order in doubtful:
-            self.session.ask_status(order, now_ns)
+                self.session.ask_status(order, now_ns)
         return Outcome("asked")
 
     def observe(self, now_ns: int) -> Outcome:

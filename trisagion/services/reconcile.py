@@ -62,13 +62,13 @@ def cycle(database: Database, rules: CycleRules, owner: str, due_ns: int) -> tup
 def _move(tx: Transaction, rules: CycleRules, due_ns: int) -> tuple[Outcome, ...]:
     name = cycle_id(due_ns)
     now = tx.cycles.cycle(name)
-    if now is None:
-        now = Cycle(name, due_ns, "opened", None, 0)
-        tx.cycles.open_cycle(now)
-    if now.stage in {"decided", "done"}:
+    if now is not None and now.stage in {"decided", "done"}:
         return _announce(tx, now)
     if not _ready(tx, due_ns):
         return (Outcome("waiting"),)
+    if now is None:
+        now = Cycle(name, due_ns, "opened", None, 0)
+        tx.cycles.open_cycle(now)
     _abandon_older(tx, due_ns)
     asked = _withdraw_older(tx, name, due_ns)
     if asked:
@@ -142,9 +142,12 @@ def _observed(tx: Transaction, rules: CycleRules, due_ns: int) -> bool:
 
 
 def _ready(tx: Transaction, due_ns: int) -> bool:
-    """Tell whether account and cohort are as of the cycle's instant; to flatten, the account is enough."""
+    """Tell whether account and cohort are as of the cycle's instant; to flatten, the account is enough.
+
+    A cycle whose minute is over is never ready: a message that comes late must not decide on what came after.
+    """
     sample = tx.ledger.last_equity()
-    if sample is None or sample.at_ns < due_ns:
+    if sample is None or sample.at_ns != due_ns:
         return False
     if _flattening(tx):
         return True
@@ -165,7 +168,10 @@ def _decide(tx: Transaction, rules: CycleRules, name: CycleId, instrument: Instr
     """Decide for one symbol and write decision and order; return the number of intents."""
     symbol = instrument.symbol
     reasons: list[str] = []
-    shards = [from_bytes(row.state) for row in tx.cohort.shards() if row.symbol == symbol]
+    flatten = _flattening(tx)
+    # Nobody is asked whether to flatten; the runs may not have come to this minute yet.
+    rows = () if flatten else tx.cohort.shards()
+    shards = [from_bytes(row.state) for row in rows if row.symbol == symbol]
     selection = select(votes(shards, symbol), tx.cohort.past_pnls(symbol), rules.selection, due_ns)
     reasons += selection.reasons
     quote = tx.market.quote(symbol, due_ns)
@@ -175,7 +181,6 @@ def _decide(tx: Transaction, rules: CycleRules, name: CycleId, instrument: Instr
     agreed = consensus(symbol, position, observations, rules.reconcile, instrument, due_ns)
     reasons += agreed.reasons
     desired, known = Decimal(0), False
-    flatten = _flattening(tx)
     intent: Intent | None = None
     delta = Quantity(Decimal(0))
     if quote is None:

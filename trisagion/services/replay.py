@@ -7,15 +7,15 @@ from trisagion.cohort.supervise import CohortRules
 from trisagion.errors import StateError
 from trisagion.ids import cycle_id
 from trisagion.ledger.postings import opening
+from trisagion.ledger.take_profit import next_step
 from trisagion.market.types import Instrument
 from trisagion.orders.state import OrderState
-from trisagion.ports import Database, Replay
+from trisagion.ports import Database, Replay, Transaction
 from trisagion.safety.modes import Control, Mode
 from trisagion.services.advance_cohort import found_cohort
+from trisagion.services.control import REPLAY, release
+from trisagion.services.take_profit import ending_epoch
 from trisagion.units import Money
-
-PLATFORM = "platform"
-"""The operator of what the platform does to itself."""
 
 UNSETTLED = frozenset(
     {
@@ -34,12 +34,8 @@ def begin(
     instrument: Instrument,
     capital: Money,
     rules: CohortRules,
-    released: Control | None = None,
 ) -> Replay:
-    """Found account, cohort and replay in one transaction; a replay that is there already is checked and taken up.
-
-    `released` is the word of the operator who takes up a replay that somebody stopped with `trisagion kill`.
-    """
+    """Found account, cohort and replay in one transaction; a replay that is there already is checked and taken up."""
     with database.transaction() as tx:
         known = tx.control.replay()
         if known is not None:
@@ -51,22 +47,46 @@ def begin(
                     )
             resumed = replace(known, speed=replay.speed, origin_ns=replay.origin_ns)
             tx.control.put_replay(resumed)
-            present = tx.control.control()
-            if present.operator not in {PLATFORM, ""} and present.mode is not Mode.NORMAL and released is None:
-                raise StateError(
-                    f"{present.operator} stopped this run ({present.mode}: {present.reason}); "
-                    "go on with: trisagion run --resume --reason 'why it is safe'"
-                )
-            word = released or Control(Mode.NORMAL, PLATFORM, "replay resumed", known.now_ns)
-            tx.control.set_mode(replace(word, mode=Mode.NORMAL, set_ns=known.now_ns))
-            tx.control.add_event("control.released", word.operator, {"reason": word.reason}, known.now_ns)
+            _refuse_if_stopped(tx)
+            if tx.control.control().mode is not Mode.NORMAL:
+                tx.control.set_mode(Control(Mode.NORMAL, REPLAY, "replay resumed", known.now_ns))
             return resumed
         tx.market.add_instrument(instrument)
         tx.ledger.post(opening(capital, replay.start_ns))
         found_cohort(tx, rules, instrument, 1, replay.seed, replay.start_ns)
-        tx.control.set_mode(Control(Mode.NORMAL, PLATFORM, "replay begun", replay.start_ns))
+        tx.control.set_mode(Control(Mode.NORMAL, REPLAY, "replay begun", replay.start_ns))
         tx.control.put_replay(replay)
         return replay
+
+
+def take_up(database: Database, operator: str, reason: str | None) -> None:
+    """Let a replay go on that somebody stopped: with the reason of the operator who takes it up, `StateError` without.
+
+    Once for each resumption, not at each start of a driver: a mode that is set later stays.
+    """
+    with database.snapshot() as tx:
+        replay = tx.control.replay()
+        if replay is None:
+            return
+        if reason is None:
+            _refuse_if_stopped(tx)
+            return
+    release(database, operator, reason, replay.now_ns)
+
+
+def _refuse_if_stopped(tx: Transaction) -> None:
+    present = tx.control.control()
+    if present.mode is not Mode.NORMAL and present.operator != REPLAY:
+        raise StateError(
+            f"{present.operator} stopped this run ({present.mode}: {present.reason}); "
+            "go on with: trisagion run --resume --reason 'why it is safe'"
+        )
+
+
+def flattening(database: Database) -> bool:
+    """Tell whether a take-profit or draw-down waits for the account to be flat; then each minute has its cycle."""
+    with database.snapshot() as tx:
+        return ending_epoch(tx) is not None
 
 
 def mark(database: Database, now_ns: int, *, finished: bool = False) -> None:
@@ -99,6 +119,9 @@ def unsettled(
             sample = tx.ledger.last_equity()
             if sample is None or sample.at_ns < equity_ns:
                 return f"the equity at {iso(equity_ns)}"
+            epoch = ending_epoch(tx)
+            if epoch is not None and (step := _next_step(tx, epoch)) is not None:
+                return f"step {step} of the end of epoch {epoch}"
         if cycle_ns is not None:
             cycle = tx.cycles.cycle(cycle_id(cycle_ns))
             if cycle is None or cycle.stage != "done":
@@ -109,3 +132,9 @@ def unsettled(
         for order in tx.orders.in_states(UNSETTLED):
             return f"order {order.cl_ord_id} ({order.state})"
     return None
+
+
+def _next_step(tx: Transaction, epoch: int) -> str | None:
+    """Return the step that can be taken now, None while the sequence has to wait until we are flat."""
+    flat = all(position.qty == 0 for position in tx.ledger.positions())
+    return next_step([step.step for step in tx.ledger.steps(epoch)], flat=flat)

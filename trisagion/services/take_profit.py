@@ -11,7 +11,14 @@ from trisagion.cohort.advance import advance
 from trisagion.cohort.state import from_bytes
 from trisagion.cohort.supervise import CohortRules, end_all
 from trisagion.cohort.types import Epoch, ExitReason
-from trisagion.ledger.take_profit import BASELINE_SAMPLES, TakeProfitRules, baseline, crossing, next_step
+from trisagion.ledger.take_profit import (
+    BASELINE_SAMPLES,
+    LAST_STEP,
+    TakeProfitRules,
+    baseline,
+    crossing,
+    next_step,
+)
 from trisagion.ledger.types import EquitySample
 from trisagion.ports import Database, TakeProfitStep, Transaction
 from trisagion.services.advance_cohort import found_cohort
@@ -36,14 +43,31 @@ def watch(database: Database, rules: WatchRules, now_ns: int) -> tuple[Outcome, 
         epochs = tx.cohort.epochs()
         if equity is None or not epochs:
             return (Outcome("nothing"),)
-        epoch = epochs[-1]
-        done = [step.step for step in tx.ledger.steps(epoch.number)]
-        if not done and not _detect(tx, rules, epoch, equity, now_ns):
-            return (Outcome("watched"),)
-    return _carry_on(database, rules, epoch.number, now_ns)
+        number = ending_epoch(tx)
+        if number is None:
+            if not _detect(tx, rules, epochs[-1], equity, now_ns):
+                return (Outcome("watched"),)
+            number = epochs[-1].number
+    return _carry_on(database, rules, number, now_ns)
+
+
+def ending_epoch(tx: Transaction) -> int | None:
+    """Return the epoch whose sequence is under way; its last step comes after the next epoch was opened."""
+    for epoch in tx.cohort.epochs()[-2:]:
+        steps = tx.ledger.steps(epoch.number)
+        if steps and steps[-1].step != LAST_STEP:
+            return epoch.number
+    return None
 
 
 def _mark(tx: Transaction, now_ns: int) -> Money | None:
+    """Record the equity at an instant, once: a message that comes again must not mark what came after with old prices.
+
+    None when there is no price, or when the account has gone on.
+    """
+    last = tx.ledger.last_equity()
+    if last is not None and last.at_ns >= now_ns:
+        return last.equity if last.at_ns == now_ns else None
     instrument = tx.market.instruments()[0]
     quote = tx.market.quote(instrument.symbol, now_ns)
     equity = marked_equity(tx, now_ns)

@@ -35,7 +35,6 @@ from trisagion.gateway.words import (
     ORDER_CANCEL_REQUEST,
     POSITION_REPORT,
     REJECT,
-    REQUEST_FOR_POSITIONS,
     Fields,
     Tag,
     instant,
@@ -75,7 +74,7 @@ class FixSession:
         self._venue = venue
         self._id = fix.SessionID(BEGIN_STRING, config.sender, config.target)
         self._in_sequence = False
-        self._gap_question = ""
+        self._gap_question = self._gap_number = ""
         self._sent: dict[str, tuple[ClOrdId, int]] = {}
         self._asked: dict[str, tuple[int, list[PositionReport]]] = {}
         self._store: Store | None = None
@@ -143,9 +142,11 @@ class FixSession:
 
     def on_sending(self, fields: Fields) -> bool:
         """Remember which order a message is about before it leaves; False when it must not leave."""
+        number = fields[Tag.MSG_SEQ_NUM]
+        if fields.get(Tag.POS_REQ_ID) == self._gap_question:
+            self._gap_number = number
         if fields[Tag.MSG_TYPE] not in NEVER_REPEATED:
             return True
-        number = fields[Tag.MSG_SEQ_NUM]
         if fields.get(Tag.POSS_DUP_FLAG) == "Y":
             if number in self._sent:
                 raise VenueMistake(f"message {number} was asked for again by the connection that it was sent on")
@@ -173,13 +174,14 @@ class FixSession:
 
         The engine repeats it when it falls into one.
         """
+        # What the engine took while logged off belongs to no connection, and its numbers may be asked for.
+        self._sent.clear()
         now_ns = time.time_ns()
         self._gap_question = f"GAP{now_ns}"
         self._hand_over(positions_request(self._gap_question, account=self._config.account, now_ns=now_ns))
 
     def on_logout(self) -> None:
         """Say that the session is down, if it was up."""
-        self._sent.clear()
         if self._in_sequence:
             self._in_sequence = False
             self._sink.on_logout()
@@ -213,7 +215,7 @@ class FixSession:
             self._sink.on_logon()
 
     def _on_reject(self, fields: Fields) -> None:
-        if fields.get(Tag.REF_MSG_TYPE) == REQUEST_FOR_POSITIONS:
+        if fields.get(Tag.REF_SEQ_NUM) == self._gap_number:
             self._open()
         sent = self._sent.get(fields.get(Tag.REF_SEQ_NUM, ""))
         if sent is not None:

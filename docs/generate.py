@@ -1,0 +1,183 @@
+"""Writes the parts of docs/ that are read off the code: `python -m docs.generate`. A test says when they are stale.
+
+A part stands between `<!-- begin NAME -->` and `<!-- end NAME -->`; everything around it is written by hand.
+"""
+
+import json
+import re
+from collections.abc import Callable, Iterable, Sequence
+from pathlib import Path
+from typing import Any, Final
+
+from bench.measure import missed, newest
+from trisagion.cli.worker import QUEUES
+from trisagion.errors import TrisagionError
+from trisagion.orders.state import AT_VENUE, IN_DOUBT, LIVE, TERMINAL, TRANSITIONS
+from trisagion.settings import PLACE, SECRETS, SECTIONS, Settings, flatten, to_environment, variable
+from workers.flow import FLOW
+from workers.queues import QUEUE_OF, SESSION_TASKS
+
+DOCS: Final = Path(__file__).resolve().parent
+
+
+def table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+    """Write a Markdown table."""
+    lines = [head, ["---"] * len(head), *rows]
+    return "\n".join(f"| {' | '.join(cell.replace('|', '&#124;') for cell in line)} |" for line in lines)
+
+
+def code(text: object) -> str:
+    """Set a text as code."""
+    return f"`{text}`"
+
+
+def flow() -> str:
+    """Write the choreography: what is rung after which word of whom."""
+    rows = [(code(task), word, code(following)) for (task, word), following in FLOW.items()]
+    return table(("when this task", "says", "this one is rung, once for each subject"), rows)
+
+
+def queues() -> str:
+    """Write which worker does which task."""
+
+    def roles(queue: str) -> str:
+        return ", ".join(role for role, served in QUEUES.items() if queue in served.split(","))
+
+    rows = [(code(task), code(queue), roles(queue)) for task, queue in QUEUE_OF.items()]
+    rows += [(code(task), code("session.<name>"), "session") for task in SESSION_TASKS]
+    return table(("task", "queue", "worker role"), rows)
+
+
+def order_states() -> str:
+    """Draw the order state machine from its one table."""
+    lines = ["```mermaid", "stateDiagram-v2", "    [*] --> risk_checked"]
+    for before, afters in TRANSITIONS.items():
+        lines += [f"    {before} --> {after}" for after in sorted(afters) if after is not before]
+        if before in TERMINAL:
+            lines.append(f"    {before} --> [*]")
+    sets = {
+        "live (counts in full against every limit)": LIVE,
+        "at the venue": AT_VENUE,
+        "in doubt (resolved by a status request)": IN_DOUBT,
+        "terminal": TERMINAL,
+    }
+    named = [(name, ", ".join(sorted(states))) for name, states in sets.items()]
+    return "\n".join([*lines, "```", "", table(("set", "states"), named)])
+
+
+def configuration() -> str:
+    """Write every setting with its default, what it accepts, and whether it can change a decision."""
+    defaults = to_environment(Settings())
+    parts = []
+    for section, model in SECTIONS.items():
+        known = model.model_json_schema()["properties"]
+        rows = []
+        for name in model.model_fields:
+            key = f"{section}.{name}"
+            accepts = _accepts(known[name])
+            if key in SECRETS:
+                accepts = f"{'a URL without password, or ' if name == 'url' else ''}`env:NAME`, `file:PATH`"
+            rows.append((code(name), code(defaults[variable(key)]), accepts, "" if key in PLACE else "yes"))
+        head = ("setting", "default", "accepts", "in the digest")
+        parts.append(f"### `[{section}]`\n\n{model.__doc__}\n\n{table(head, rows)}")
+    assert set(flatten(Settings())) >= SECRETS
+    return "\n\n".join(parts)
+
+
+_BOUNDS: Final = {
+    "minimum": "≥",
+    "ge": "≥",
+    "exclusiveMinimum": ">",
+    "gt": ">",
+    "maximum": "≤",
+    "le": "≤",
+    "exclusiveMaximum": "<",
+    "lt": "<",
+}
+
+
+def _accepts(schema: dict[str, Any]) -> str:
+    """Say in words what a field's JSON schema says."""
+    if "anyOf" in schema:
+        inner = [_accepts(part) for part in schema["anyOf"] if part != {"type": "string"}]
+        return ", ".join([" or ".join(dict.fromkeys(inner)), *_bounds(schema)])
+    if "enum" in schema or "const" in schema:
+        return " or ".join(code(json.dumps(value)) for value in schema.get("enum", [schema.get("const")]))
+    if schema["type"] == "array":
+        return f"a list of {_accepts(schema['items'])}"
+    words = {"string": "text", "integer": "whole number", "boolean": "`true` or `false`", "null": "nothing"}
+    pattern = [f"matching {code(schema['pattern'])}"] if "pattern" in schema else []
+    return ", ".join([words.get(schema["type"], schema["type"]), *pattern, *_bounds(schema)])
+
+
+def _bounds(schema: dict[str, Any]) -> list[str]:
+    return [f"{sign} {schema[name]}" for name, sign in _BOUNDS.items() if name in schema]
+
+
+def exit_codes() -> str:
+    """Write what a command's exit code means."""
+    by_error = {kind.exit_code: kind for kind in _family(TrisagionError)}
+    assert set(by_error) == {1, 4, 5}, "an error has an exit code that this table does not explain"
+    meanings = {
+        0: "done",
+        1: "failed: the sentence on stderr says what",
+        2: "wrong usage of a command",
+        3: "a run was ended by `trisagion kill`, with no order working",
+        4: "configuration, data or state that cannot be used",
+        5: "something was waited for as long as its bound allows, and did not come",
+        130: "interrupted (Ctrl-C, SIGTERM); an interrupted run has no order working and can be resumed",
+    }
+    return table(("exit code", "meaning"), [(str(number), meaning) for number, meaning in meanings.items()])
+
+
+def _family(kind: type[TrisagionError]) -> list[type[TrisagionError]]:
+    return [kind, *(member for child in kind.__subclasses__() for member in _family(child))]
+
+
+def figures() -> str:
+    """Write the newest figure of each benchmark."""
+    rows = []
+    for found in newest():
+        ratio = "" if found["ratio"] is None else f"{found['ratio']:g} × {found['peer']}"
+        target = found["target"] if isinstance(found["target"], str) else f"ratio >= {found['target']:g}"
+        verdict = "**missed**" if missed(found) else "met"
+        value = f"{found['value']:,.4g}" if found["value"] < 1e4 else f"{found['value']:,.0f}"
+        rows.append((code(found["name"]), f"{value} {found['unit']}", ratio, target, verdict, found["machine"]))
+    machines = sorted({row[-1].partition(", quiet")[0].partition(", NOT quiet")[0] for row in rows})
+    head = ("benchmark", "value", "against", "target", "", "load before the start")
+    body = [(*row[:-1], re.sub(r".*\(load (.*)\)", r"\1", row[-1])) for row in rows]
+    return f"Machine: {'; '.join(machines)}.\n\n{table(head, body)}"
+
+
+PARTS: Final[dict[str, tuple[str, Callable[[], str]]]] = {
+    "flow": ("architecture.md", flow),
+    "queues": ("architecture.md", queues),
+    "order states": ("architecture.md", order_states),
+    "exit codes": ("operations.md", exit_codes),
+    "settings": ("configuration.md", configuration),
+    "figures": ("performance.md", figures),
+}
+
+
+def renewed(name: str) -> tuple[Path, str]:
+    """Return a page and its text with the named part as the code has it now."""
+    page, write = PARTS[name]
+    path = DOCS / page
+    text = path.read_text(encoding="utf-8")
+    begin, end = f"<!-- begin {name} -->", f"<!-- end {name} -->"
+    before, found, rest = text.partition(begin)
+    _, closed, after = rest.partition(end)
+    assert found, f"{page}: no {begin}"
+    assert closed, f"{page}: no {end}"
+    return path, f"{before}{begin}\n{write()}\n{end}{after}"
+
+
+def main() -> None:
+    """Write every part."""
+    for name in PARTS:
+        path, text = renewed(name)
+        path.write_text(text, encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()
