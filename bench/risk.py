@@ -26,7 +26,8 @@ TUESDAY_NS = int(datetime(2024, 6, 11, 12, tzinfo=UTC).timestamp()) * SECOND_NS
 def risk_check() -> Figure:
     """The 99th percentile of single calls that pass every control, with five other live orders."""
     limits = Limits("A", Decimal(5_000_000), Decimal(20_000_000), 50)
-    quote = Quote(ES.symbol, *(Price(Decimal(px)) for px in ("1639.75", "1640", "1639.75")), TUESDAY_NS, TUESDAY_NS)
+    bid, ask = Price(Decimal("1639.75")), Price(Decimal(1640))
+    quote = Quote(ES.symbol, bid, ask, last=bid, happened_ns=TUESDAY_NS, learned_ns=TUESDAY_NS)
     cycle, one = CycleId("C1"), Quantity(Decimal(1))
     intent = Intent(intent_key(cycle, ES.symbol), cycle, ES.symbol, Side.BUY, one)
     others = []

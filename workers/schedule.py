@@ -4,6 +4,7 @@ Each run of an entry belongs to a slot, a multiple of its period in data time. T
 and what a slot does is keyed by it: two beats, or one that restarts, do no harm.
 """
 
+from collections.abc import Callable
 from datetime import datetime
 from typing import Any, Final, NamedTuple
 
@@ -31,17 +32,23 @@ LOOK_S: Final = 0.25
 
 
 class Slots(BaseSchedule):
-    """Due once in every slot of `period_ns` of a clock that may run faster than the wall's."""
+    """Due once in every slot of `period_ns` of a clock that may run faster than the wall's.
 
-    def __init__(self, clock: Clock, period_ns: int) -> None:
+    The clock is asked for at each look: a replay may begin, or be taken up with another origin, after beat.
+    """
+
+    def __init__(self, clock: Callable[[], Clock], period_ns: int) -> None:
         super().__init__()
         self.clock = clock
         self.period_ns = period_ns
-        self.slot_ns = floor_ns(clock.now_ns(), period_ns)
+        self.slot_ns = self._present_ns()
+
+    def _present_ns(self) -> int:
+        return floor_ns(self.clock().now_ns(), self.period_ns)
 
     def is_due(self, last_run_at: datetime) -> tuple[bool, float]:
         """Tell whether a new slot has begun."""
-        slot_ns = floor_ns(self.clock.now_ns(), self.period_ns)
+        slot_ns = self._present_ns()
         due = slot_ns > self.slot_ns
         self.slot_ns = slot_ns
         return due, LOOK_S
@@ -55,10 +62,9 @@ class SlotScheduler(Scheduler):
 
     def setup_schedule(self) -> None:
         """Fill the schedule from the table."""
-        clock = house().clock()
         for entry in SCHEDULE:
             period_s = entry.every_s or house().settings.reconcile.interval_s
-            self.add(name=entry.task, task=entry.task, schedule=Slots(clock, period_s * SECOND_NS))
+            self.add(name=entry.task, task=entry.task, schedule=Slots(house().clock, period_s * SECOND_NS))
 
     def apply_async(self, entry: Any, producer: Any = None, advance: bool = True, **kwargs: Any) -> Any:
         """Send the entry's task with the instant of its slot."""

@@ -49,7 +49,7 @@ def test_each_layer_beats_the_one_below() -> None:
         {"replay.seed": 4},
     )
     found, sources = load(*layers), origins(*layers)
-    assert (found.replay.seed, found.replay.speed, found.cohort.runs, found.cohort.shards) == (4, 30.0, 12, 4)
+    assert (found.replay.seed, found.replay.speed, found.cohort.runs, found.cohort.shards) == (4, 30.0, 12, 2)
     assert sources["replay.seed"] == "command line"
     assert sources["replay.speed"] == "TRISAGION__REPLAY__SPEED"
     assert sources["cohort.runs"] == "trisagion.toml:6"

@@ -18,7 +18,9 @@ def group() -> None:
 
 @app.command()
 def check(
-    file: Annotated[str, typer.Argument(help="A CSV (plain, .gz, .zst) or Parquet file of ticks or bars, or es, aapl.")],
+    file: Annotated[
+        str, typer.Argument(help="A CSV (plain, .gz, .zst) or Parquet file of ticks or bars, or es, aapl.")
+    ],
     zone: Annotated[str | None, typer.Option(help="Time zone of times without offset, e.g. America/New_York.")] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
 ) -> None:

@@ -4,6 +4,7 @@ import math
 from decimal import Decimal
 
 from trisagion.clock import HOUR_NS, MINUTE_NS, SECOND_NS, iso
+from trisagion.units import plain
 
 UNKNOWN = "–"
 
@@ -16,6 +17,11 @@ def amount(value: Decimal | float) -> str:
 def gain(value: Decimal | float) -> str:
     """Write money won (+) or lost (−)."""
     return _minus(f"{value:+,.2f}")
+
+
+def quantity(value: Decimal) -> str:
+    """Write a position with every digit."""
+    return _minus(plain(value))
 
 
 def percent(fraction: float | None, places: int = 1, *, signed: bool = False) -> str:

@@ -71,7 +71,7 @@ text.x{text-anchor:middle}
 line.epoch{stroke:var(--soft);stroke-width:1;stroke-dasharray:2 3}
 line.mark{stroke:var(--account);stroke-width:2}
 line.middle{stroke:var(--ink);stroke-width:1.25;stroke-dasharray:4 3}
-.panel text.tag{fill:var(--ink)}
+.panel text.tag{fill:var(--ink);paint-order:stroke;stroke:var(--ground);stroke-width:4px}
 .keys{display:flex;flex-wrap:wrap;gap:.15rem 1.1rem;font-size:.82rem;color:var(--soft);margin:.15rem 0 .35rem 4.6rem}
 .keys span{display:inline-flex;align-items:center;gap:.4rem}
 .keys i{width:1.3rem;height:.7rem;border-radius:2px;display:inline-block}
@@ -85,7 +85,7 @@ font-size:.85rem;color:var(--soft)}
 .scroll{overflow-x:auto}
 table{border-collapse:collapse;font-size:.9rem;margin:.4rem 0;min-width:min(100%,24rem)}
 th,td{padding:.32rem .9rem .32rem 0;text-align:left;vertical-align:top;border-bottom:1px solid var(--rule)}
-td{overflow-wrap:anywhere}
+td{overflow-wrap:break-word}
 th{font-weight:600;color:var(--soft);font-size:.82rem}
 td:not(.n):not(:first-child){min-width:7rem}
 td.n,th.n{text-align:right}

@@ -1,6 +1,9 @@
 """The report in a terminal and as JSON."""
 
+import re
+import textwrap
 from decimal import Decimal
+from typing import Final
 
 from trisagion.clock import SECOND_NS, iso
 from trisagion.reports import format as write
@@ -9,12 +12,15 @@ from trisagion.reports.metrics import CONFIDENCE, Metrics, measure
 from trisagion.reports.model import RunReport
 from trisagion.units import plain
 
+INDENT: Final = 4
+"""Of a broken line whose last column stands too far right to go on below it."""
 
-def summary_text(report: RunReport) -> str:
-    """Return the report as aligned plain text, at most 100 columns but for long reasons."""
+
+def summary_text(report: RunReport, columns: int | None = None) -> str:
+    """Return the report as aligned plain text, broken to fit so many columns; None: a line for each fact."""
     metrics = measure(report)
     source = report.provenance
-    state = "finished" if source.finished else f"running, {write.minute(source.now_ns)} UTC"
+    state = "finished" if source.finished else f"not finished, at {write.minute(source.now_ns)} UTC"
     lines = [f"{report.instrument.symbol}  replay of {source.dataset}, seed {source.seed}, {state}", ""]
     rows = figures(report, metrics)
     width = max(len(name) for name, _, _ in rows)
@@ -23,7 +29,15 @@ def summary_text(report: RunReport) -> str:
     lines.append("")
     for item in check(report, metrics):
         lines.append(f"  {'ok   ' if item.ok else 'ALARM'}  {item.claim}: {item.found}")
-    return "\n".join(lines) + "\n"
+    return "\n".join(part for line in lines for part in _fitted(line, columns)) + "\n"
+
+
+def _fitted(line: str, columns: int | None) -> list[str]:
+    if columns is None or len(line) <= columns:
+        return [line]
+    last = max((gap.end() for gap in re.finditer(r"\s{2,}", line)), default=INDENT)
+    indent = " " * (last if last <= columns // 2 else INDENT)
+    return textwrap.wrap(line, columns, subsequent_indent=indent, break_on_hyphens=False)
 
 
 def figures(report: RunReport, metrics: Metrics) -> tuple[tuple[str, str, str], ...]:
@@ -41,7 +55,7 @@ def figures(report: RunReport, metrics: Metrics) -> tuple[tuple[str, str, str], 
         (
             "realised / unrealised",
             f"{write.gain(account.realised)} / {write.gain(report.unrealised)}",
-            f"before fees, position {plain(account.qty)}",
+            f"before fees, position {write.quantity(account.qty)}",
         ),
         ("fees", write.amount(account.fees), f"{currency} on {write.amount(metrics.turnover)} traded"),
         (

@@ -52,7 +52,7 @@ def render(report: RunReport) -> str:
 
 def _head(report: RunReport, metrics: Metrics) -> str:
     source, currency = report.provenance, report.instrument.currency
-    state = "finished" if source.finished else f"still running, at {write.minute(source.now_ns)} UTC"
+    state = "finished" if source.finished else f"not finished, at {write.minute(source.now_ns)} UTC"
     held, rank = metrics.buy_and_hold, metrics.standing
     verb = "gained" if report.profit > 0 else "lost" if report.profit < 0 else "neither gained nor lost:"
     told = (

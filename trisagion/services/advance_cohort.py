@@ -42,37 +42,47 @@ def advance(database: Database, copies: ShardCopies, number: int, now_ns: int, c
         if tx.cohort.shard_head(number) != head:
             copies.held.pop(number, None)
             return Outcome("stale", (str(number),))
-        tx.cohort.put_progress(replace(progress(shard), at_ns=now_ns))
         if now_ns % checkpoint_ns == 0 and at_ns < now_ns:
             version += 1
-            tx.cohort.save_shard(_row(shard, now_ns, version))
+            if not tx.cohort.save_shard(_row(shard, now_ns, version)):
+                copies.held.pop(number, None)
+                return Outcome("stale", (str(number),))
+        tx.cohort.put_progress(replace(progress(shard), at_ns=now_ns))
     copies.held[number] = (version, shard)
     return Outcome("advanced")
 
 
 def supervise_cohort(database: Database, rules: CohortRules, seed: int, due_ns: int) -> Outcome:
     """Replace what ended in the cycle due at `due_ns`, and close the cycle; a closed cycle is left alone."""
-    with database.transaction() as tx:
-        cycle = tx.cycles.cycle(cycle_id(due_ns))
-        if cycle is None or cycle.stage != "decided":
-            return Outcome("nothing")
-        epoch = tx.cohort.epoch()
-        rows = tx.cohort.shards()
-        if epoch is not None and rows:
-            instrument = tx.market.instrument(rows[0].symbol)
-            shards = [from_bytes(row.state) for row in rows]
-            number = tx.cohort.run_count()
-            result = supervise(
-                shards, rules, instrument, epoch=epoch.number, seed=seed, next_number=number, now_ns=due_ns
-            )
-            tx.cohort.end_runs(result.ended)
-            tx.cohort.add_runs(result.born)
-            if result.ended or result.born:
-                for row, shard in zip(rows, result.shards, strict=True):
-                    if not tx.cohort.save_shard(_row(shard, row.at_ns, row.version + 1)):
-                        return Outcome("stale", (str(due_ns),))
-        tx.cycles.save_cycle(replace(cycle, stage="done", version=cycle.version + 1))
+    try:
+        with database.transaction() as tx:
+            cycle = tx.cycles.cycle(cycle_id(due_ns))
+            if cycle is None or cycle.stage != "decided":
+                return Outcome("nothing")
+            _supervise(tx, rules, seed, due_ns)
+            tx.cycles.save_cycle(replace(cycle, stage="done", version=cycle.version + 1))
+    except StaleOwner:
+        # Nothing of it is kept: half a supervision would leave runs that are on no shard.
+        return Outcome("stale", (str(due_ns),))
     return Outcome("supervised")
+
+
+def _supervise(tx: Transaction, rules: CohortRules, seed: int, due_ns: int) -> None:
+    epoch = tx.cohort.epoch()
+    rows = tx.cohort.shards()
+    if epoch is None or not rows:
+        return
+    instrument = tx.market.instrument(rows[0].symbol)
+    shards = [from_bytes(row.state) for row in rows]
+    number = tx.cohort.run_count()
+    result = supervise(shards, rules, instrument, epoch=epoch.number, seed=seed, next_number=number, now_ns=due_ns)
+    tx.cohort.end_runs(result.ended)
+    tx.cohort.add_runs(result.born)
+    if not (result.ended or result.born):
+        return
+    for row, shard in zip(rows, result.shards, strict=True):
+        if not tx.cohort.save_shard(_row(shard, row.at_ns, row.version + 1)):
+            raise StaleOwner(f"shard {shard.number} was advanced meanwhile")
 
 
 def found_cohort(

@@ -4,11 +4,11 @@ from dataclasses import dataclass, replace
 from decimal import Decimal
 
 from trisagion.ledger.postings import book_fill
-from trisagion.orders.state import AT_VENUE, IN_DOUBT, TERMINAL, OrderState, check_transition
+from trisagion.orders.state import AT_VENUE, IN_DOUBT, LIVE, TERMINAL, TRANSITIONS, OrderState, check_transition
 from trisagion.orders.types import ExecType, ExecutionReport, Liquidity, Order, PositionReport
 from trisagion.ports import Database, Observation, Transaction
 from trisagion.risk.check import Approved, Limits, check
-from trisagion.safety.modes import Control, Mode
+from trisagion.safety.modes import Control, Mode, stricter
 from trisagion.services.drive_session import WORKING
 from trisagion.services.outcome import Outcome
 from trisagion.services.reconcile import VENUE, new_attempt
@@ -35,7 +35,7 @@ def book(database: Database, rules: BookRules, report: ExecutionReport) -> tuple
         if report.exec_id is not None and not tx.orders.add_execution(report, now_ns):
             return (Outcome("duplicate"),)
         order = tx.orders.order(report.cl_ord_id)
-        if order is None:
+        if order is None or _of_another(order, report):
             tx.control.add_event("execution.quarantined", report.cl_ord_id, {"text": repr(report)}, now_ns)
             return (Outcome("quarantined"),)
         after, alarms = _apply(order, report)
@@ -46,7 +46,8 @@ def book(database: Database, rules: BookRules, report: ExecutionReport) -> tuple
             tx.ledger.save_position(position)
             if report.liquidity is Liquidity.TAKER and not order.taker:
                 alarms.append("TAKER_FILL: a maker-only order removed liquidity")
-                tx.control.set_mode(Control(Mode.PAUSE, "platform", alarms[-1], now_ns))
+                if not stricter(tx.control.control().mode, Mode.PAUSE):
+                    tx.control.set_mode(Control(Mode.PAUSE, "platform", alarms[-1], now_ns))
         if after != order:
             if after.state is not order.state:
                 check_transition(order.state, after.state, cl_ord_id=order.cl_ord_id)
@@ -56,8 +57,28 @@ def book(database: Database, rules: BookRules, report: ExecutionReport) -> tuple
         return (*_follow(tx, rules, order, after, now_ns),)
 
 
+def _of_another(order: Order, report: ExecutionReport) -> bool:
+    """Tell whether a report names our order and yet is none of its: another symbol or side."""
+    return bool(report.symbol) and (report.symbol, report.side) != (order.symbol, order.side)
+
+
 def _apply(order: Order, report: ExecutionReport) -> tuple[Order, list[str]]:
-    """Return the order after the report, and what a person must hear."""
+    """Return the order after the report, and what a person must hear.
+
+    What cannot follow from where the order stands, or speaks of an order that was not sent, is doubt: we ask.
+    """
+    after, alarms = _said(order, report)
+    impossible = after.state is not order.state and after.state not in TRANSITIONS[order.state]
+    if impossible or order.state in LIVE - AT_VENUE:
+        alarms.append(
+            f"IMPOSSIBLE: the order is {order.state}, the venue says {report.exec_type} and {report.ord_status}"
+        )
+        after = replace(after, state=OrderState.UNKNOWN, session=order.session or report.venue)
+    return after, alarms
+
+
+def _said(order: Order, report: ExecutionReport) -> tuple[Order, list[str]]:
+    """Return the order as the report has it, and what a person must hear."""
     alarms: list[str] = []
     if order.state in TERMINAL and report.exec_type is not ExecType.TRADE:
         if report.exec_id is not None and report.ord_status is not order.state:
@@ -69,28 +90,39 @@ def _apply(order: Order, report: ExecutionReport) -> tuple[Order, list[str]]:
             state = OrderState.NEW if waiting else order.state
             return replace(order, state=state, order_id=report.order_id), alarms
         case ExecType.TRADE:
-            cum = Quantity(order.cum_qty + report.last_qty)
-            filled = replace(
-                order, cum_qty=cum, avg_px=report.avg_px, order_id=report.order_id, state=_filled_state(order, report)
-            )
-            if order.state in TERMINAL:
-                alarms.append(f"LATE_FILL: the order is {order.state}, filled {report.last_qty} more")
-            if cum > order.qty:
-                alarms.append(f"OVER_FILL: cum={cum} qty={order.qty}")
-            if cum != report.cum_qty:
-                alarms.append(f"CUM_QTY_GAP: ours={cum} venue={report.cum_qty}")
-                filled = replace(filled, state=OrderState.UNKNOWN if order.state not in TERMINAL else order.state)
-            return filled, alarms
+            return _filled(order, report, alarms), alarms
         case ExecType.ORDER_STATUS:
             return _resolve(order, report, alarms), alarms
         case ExecType.PENDING_CANCEL:
             return order, alarms
-        case ExecType.REJECTED if report.ord_status is not OrderState.REJECTED:
-            # A refused duplicate: the first order of this id lives on, and only a status request tells how.
-            alarms.append(f"DUPLICATE_REJECTED: {report.reason}")
-            return replace(order, state=OrderState.UNKNOWN if order.state in AT_VENUE else order.state), alarms
         case ExecType.REJECTED | ExecType.CANCELED | ExecType.EXPIRED:
-            return replace(order, state=report.ord_status, reason=report.reason or order.cancel_reason), alarms
+            return _ended(order, report, alarms), alarms
+
+
+def _filled(order: Order, report: ExecutionReport, alarms: list[str]) -> Order:
+    cum = Quantity(order.cum_qty + report.last_qty)
+    state = _filled_state(order, report)
+    if order.state in TERMINAL:
+        alarms.append(f"LATE_FILL: the order is {order.state}, filled {report.last_qty} more")
+    if cum > order.qty:
+        alarms.append(f"OVER_FILL: cum={cum} qty={order.qty}")
+    if cum != report.cum_qty or (report.leaves_qty == 0 and cum < order.qty):
+        alarms.append(f"CUM_QTY_GAP: ours={cum} venue={report.cum_qty} leaves={report.leaves_qty}")
+        state = order.state if order.state in TERMINAL else OrderState.UNKNOWN
+    return replace(order, cum_qty=cum, avg_px=report.avg_px, order_id=report.order_id, state=state)
+
+
+def _ended(order: Order, report: ExecutionReport, alarms: list[str]) -> Order:
+    """Take the venue's word that an order is over, unless it contradicts itself or counts fills unknown to us."""
+    if report.ord_status.value != report.exec_type.value:
+        # Above all a refused duplicate: the first order of this id lives on, and only a status request tells how.
+        code = "DUPLICATE_REJECTED" if report.exec_type is ExecType.REJECTED else "CONTRADICTION"
+        alarms.append(f"{code}: {report.exec_type}, and yet {report.ord_status}: {report.reason}")
+        return replace(order, state=OrderState.UNKNOWN)
+    if report.cum_qty != order.cum_qty:
+        alarms.append(f"CUM_QTY_GAP: ours={order.cum_qty} venue={report.cum_qty}")
+        return replace(order, state=OrderState.UNKNOWN)
+    return replace(order, state=report.ord_status, reason=report.reason or order.cancel_reason)
 
 
 def _filled_state(order: Order, report: ExecutionReport) -> OrderState:
@@ -115,7 +147,8 @@ def _resolve(order: Order, report: ExecutionReport, alarms: list[str]) -> Order:
     if not report.symbol or report.ord_status in IN_DOUBT:
         # A cancel reject has no quantities, and "pending" is no answer: only a status report settles it.
         return replace(order, state=OrderState.UNKNOWN, reason=report.reason or order.reason)
-    if report.cum_qty != order.cum_qty:
+    filled = report.ord_status is OrderState.FILLED
+    if report.cum_qty != order.cum_qty or (filled and order.leaves_qty > 0):
         alarms.append(f"CUM_QTY_GAP: ours={order.cum_qty} venue={report.cum_qty}")
         return replace(order, state=OrderState.UNKNOWN)
     return replace(order, state=report.ord_status, order_id=report.order_id, reason=report.reason or order.reason)
@@ -140,6 +173,8 @@ def _follow(tx: Transaction, rules: BookRules, order: Order, after: Order, now_n
 def _reprice(tx: Transaction, rules: BookRules, order: Order, now_ns: int) -> str | None:
     """Put a new attempt at a refused post-only intent into the outbox, within the budget of its cycle."""
     if order.state is not OrderState.REJECTED or POST_ONLY_WOULD_CROSS not in (order.reason or ""):
+        return None
+    if order.cancel_reason is not None or order.leaves_qty == 0:
         return None
     if order.attempt >= rules.reprices_max:
         tx.control.add_event("order.reprices_spent", order.cl_ord_id, {"intent": order.intent}, now_ns)
@@ -168,9 +203,14 @@ def observe(database: Database, reports: tuple[PositionReport, ...], asked_ns: i
     """
     with database.transaction() as tx:
         doubtful = {order.symbol for order in tx.orders.in_states(IN_DOUBT)}
+        ours = {instrument.symbol for instrument in tx.market.instruments()}
         for report in reports:
             tx.ledger.observe(Observation(VENUE, report.symbol, report.qty, asked_ns))
-            if report.symbol not in doubtful:
+            if report.symbol not in ours:
+                # A position in the ledger that has no price would leave the account without an equity.
+                text = f"FOREIGN_POSITION: the venue holds {report.qty} {report.symbol} for us"
+                tx.control.add_event("position.alarm", report.symbol, {"text": text}, asked_ns)
+            elif report.symbol not in doubtful:
                 position = tx.ledger.position(report.symbol)
                 tx.ledger.save_position(replace(position, confirmed_ns=max(position.confirmed_ns, asked_ns)))
         waiting = [cycle for cycle in tx.cycles.unfinished() if cycle.stage == "observing"]

@@ -50,8 +50,8 @@ class SessionDriver:
         if not self.session.logged_on():
             return Outcome("logged_off")
         with self.database.snapshot() as tx:
-            to_cancel = [o for o in tx.orders.in_states(WORKING) if o.cancel_reason is not None]
-            to_send = [o for o in tx.orders.in_states(frozenset({OrderState.ROUTED})) if o.session == self.name]
+            to_cancel = [order for order in self._mine(tx, WORKING) if order.cancel_reason is not None]
+            to_send = self._mine(tx, frozenset({OrderState.ROUTED}))
         for order in (*to_cancel, *to_send):
             # A message that comes late must not date what was decided since to its own instant.
             self._send(order, max(now_ns, order.updated_ns))
@@ -73,7 +73,9 @@ class SessionDriver:
         with self.database.transaction() as tx:
             self._fence(tx)
             present = tx.orders.order(order.cl_ord_id)
-            if present is None or present.state is not order.state:
+            # A fill between the look and the lock is no reason to let an order work on.
+            still = WORKING if order.state in WORKING else frozenset({order.state})
+            if present is None or present.state not in still:
                 return None
             if state is OrderState.PENDING_NEW:
                 why = _forbidden(tx, present, now_ns)
@@ -85,6 +87,9 @@ class SessionDriver:
             tx.orders.save(claimed)
         return claimed
 
+    def _mine(self, tx: Transaction, states: frozenset[OrderState]) -> list[Order]:
+        return [order for order in tx.orders.in_states(states) if order.session == self.name]
+
     def _fence(self, tx: Transaction) -> None:
         if self.token is None or not tx.control.holds(f"session:{self.name}", self.token):
             raise StaleOwner(f"session {self.name}: fencing token {self.token} is no longer valid")
@@ -94,7 +99,9 @@ class SessionDriver:
         with self._asking:
             with self.database.transaction() as tx:
                 self._fence(tx)
-                doubtful = [order for order in tx.orders.in_states(IN_DOUBT) if order.session == self.name]
+                # Read again one by one, locked: a report may be booking one of them at this moment.
+                locked = [tx.orders.order(order.cl_ord_id) for order in self._mine(tx, IN_DOUBT)]
+                doubtful = [order for order in locked if order is not None and order.state in IN_DOUBT]
                 for order in doubtful:
                     if order.state is not OrderState.UNKNOWN:
                         tx.orders.save(_to(order, OrderState.UNKNOWN, now_ns, order.reason))
@@ -107,13 +114,18 @@ class SessionDriver:
         return Outcome("asked" if self.session.ask_positions(f"P{now_ns}", now_ns) else "logged_off")
 
     def enforce(self, now_ns: int) -> bool:
-        """Read the control mode and withdraw all working orders where it says so; tell whether any had to be."""
+        """Read the control mode and withdraw all working orders where it says so; tell whether any had to be.
+
+        Nobody else needs to ring for it: what is withdrawn is drained here too, again until the venue could be asked.
+        """
         with self.database.snapshot() as tx:
             mode = tx.control.control().mode
             if not cancels_working(mode):
                 return False
-            working = [o for o in tx.orders.in_states(WORKING) if o.cancel_reason is None and not o.taker]
+            working = [order for order in self._mine(tx, WORKING) if not order.taker]
         for order in working:
+            if order.cancel_reason is not None:
+                continue
             with self.database.transaction() as tx:
                 present = tx.orders.order(order.cl_ord_id)
                 if present is not None and present.state in WORKING and present.cancel_reason is None:

@@ -111,8 +111,10 @@ def _abandon_older(tx: Transaction, due_ns: int) -> None:
 def _withdraw_older(tx: Transaction, name: CycleId, due_ns: int) -> bool:
     """Ask for the cancel of every order of another cycle; tell whether the venue may still know one."""
     at_venue = False
-    for order in tx.orders.in_states(LIVE):
-        if order.cycle == name:
+    for found in tx.orders.in_states(LIVE):
+        # Read again, locked: the session may be sending it, or booking a report on it, at this moment.
+        order = tx.orders.order(found.cl_ord_id)
+        if order is None or order.cycle == name or order.state not in LIVE:
             continue
         if order.state in AT_VENUE:
             at_venue = True

@@ -1,0 +1,268 @@
+"""Whole platforms as processes, and the judge of what they did: the venue's own books, not ours.
+
+A platform is `trisagion run --json` with a state directory of its own. The judge rebuilds the venue from its journal
+and holds orders, fills and positions of both sides against each other.
+"""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from decimal import Decimal
+from pathlib import Path
+from typing import IO, Any, Final
+
+import sqlalchemy as sa
+
+from trisagion.adapters.db import SqlDatabase, open_database, tables
+from trisagion.adapters.db.reading import equity_curve, history
+from trisagion.adapters.files import DataSpec, load
+from trisagion.adapters.servers import mariadb
+from trisagion.cli import rundir
+from trisagion.orders.state import TERMINAL, OrderState
+from trisagion.orders.types import ExecType, Liquidity
+from trisagion.services.book_fills import NEVER_RECEIVED
+from trisagion.settings import load as load_settings
+from trisagion.simulate.venue import SimulatedVenue
+
+ROOT: Final = Path(__file__).resolve().parents[2]
+TRISAGION: Final = (sys.executable, "-m", "trisagion.cli.main")
+END_S_MAX: Final = 150.0
+POLL_S: Final = 0.001
+
+MARKS: Final = {
+    "venue": "trisagion.adapters.venues.fix.venue",
+    "session": "workers.sessions.fix",
+    "cohort1": "cohort1@",
+    "cohort2": "cohort2@",
+    "desk": "desk@",
+    "driver": "workers.replay",
+    "redis": "redis.sock",
+    "redis-title": "redis-server unixsocket",
+    "mariadb": "mariadbd",
+    "flower": "flower",
+}
+"""What the command line of each child contains; a Redis rewrites its own."""
+
+EARLY: Final = ("reconcile.interval_s=60", "cohort.runs=200")
+"""Settings under which the slice of the tape that the tests replay trades dozens of times."""
+
+
+def trisagion(*arguments: str) -> subprocess.CompletedProcess[str]:
+    """Run a command of the console to its end."""
+    return subprocess.run(
+        [*TRISAGION, *arguments], cwd=ROOT, capture_output=True, text=True, timeout=END_S_MAX, check=False
+    )
+
+
+@dataclass(slots=True)
+class Platform:
+    """A run in a state directory; `go` starts it, or takes it up again."""
+
+    state: Path
+    popen: "subprocess.Popen[bytes] | None" = None
+    out: list[Path] = field(default_factory=list)
+
+    def go(self, *arguments: str, sets: Iterable[str] = ()) -> "Platform":
+        """Start `trisagion run` with these arguments."""
+        self.state.mkdir(exist_ok=True)
+        self.out.append(self.state / f"out{len(self.out)}")
+        options = [part for item in sets for part in ("--set", item)]
+        argv = [*TRISAGION, "run", "--json", "--state", str(self.state), *arguments, *options]
+        with self._open(".json") as stdout, self._open(".txt") as stderr:
+            self.popen = subprocess.Popen(argv, cwd=ROOT, stdout=stdout, stderr=stderr, start_new_session=True)
+        return self
+
+    def _open(self, suffix: str) -> IO[bytes]:
+        return self.out[-1].with_suffix(suffix).open("wb")
+
+    @property
+    def pid(self) -> int:
+        """The supervisor's process id."""
+        assert self.popen is not None
+        return self.popen.pid
+
+    @property
+    def said(self) -> str:
+        """What the last run wrote for people."""
+        return self.out[-1].with_suffix(".txt").read_text(encoding="utf-8")
+
+    @property
+    def run(self) -> Path:
+        """The directory of the run."""
+        return rundir.latest_run(self.state)
+
+    def lines(self) -> list[Any]:
+        """Return the JSON objects that the last run has written so far."""
+        text = self.out[-1].with_suffix(".json").read_text(encoding="utf-8")
+        return [json.loads(line) for line in text.splitlines(keepends=True) if line.endswith("\n")]
+
+    def end(self, code: int = 0) -> dict[str, Any]:
+        """Wait for the end; return the last object that was written; fail when the exit code is another."""
+        assert self.popen is not None
+        found = self.popen.wait(END_S_MAX)
+        assert found == code, f"expected exit code {code}, found {found}: {self.said}{self._logs()}"
+        last = self.lines()[-1:]
+        return dict(last[0]) if last else {}
+
+    def _logs(self) -> str:
+        return "".join(
+            f"\n--- {path.name}\n{path.read_text(encoding='utf-8', errors='replace')[-2000:]}"
+            for path in sorted((self.run / "log").glob("*.log"))
+        )
+
+    def processes(self) -> dict[str, int]:
+        """Return the process ids of the children that live, by name."""
+        found: dict[str, int] = {}
+        for pid in Path(f"/proc/{self.pid}/task/{self.pid}/children").read_text(encoding="ascii").split():
+            try:
+                line = Path(f"/proc/{pid}/cmdline").read_bytes().replace(b"\0", b" ").decode()
+            except OSError:
+                continue
+            found |= {name.partition("-")[0]: int(pid) for name, mark in MARKS.items() if mark in line}
+        return found
+
+    def until(self, happened: Callable[[], bool], what: str) -> None:
+        """Wait for something, looking a thousand times a second; fail when the run ends before."""
+        assert self.popen is not None
+        deadline = time.monotonic() + END_S_MAX
+        while not happened():
+            assert self.popen.poll() is None, f"the run ended before {what}: {self.said}"
+            assert time.monotonic() < deadline, f"waited {END_S_MAX:.0f} s for {what}"
+            time.sleep(POLL_S)
+
+    def kill(self, name: str, number: int = signal.SIGKILL) -> None:
+        """Signal a child, once it lives."""
+        self.until(lambda: name in self.processes(), f"{name} lives")
+        os.kill(self.processes()[name], number)
+
+    def stop(self) -> None:
+        """End what is left; the children go with their supervisor."""
+        if self.popen is not None and self.popen.poll() is None:
+            self.popen.kill()
+            self.popen.wait(END_S_MAX)
+
+    @contextmanager
+    def database(self) -> Iterator[SqlDatabase]:
+        """Open the run's database; a MariaDB that went with its run is started for it."""
+        if (self.run / "mariadb").exists():
+            with (
+                tempfile.TemporaryDirectory(prefix="trisagion-") as sockets,
+                mariadb(self.run / "mariadb", Path(sockets)) as url,
+                _opened(url) as database,
+            ):
+                yield database
+            return
+        with _opened(f"sqlite:///{self.run / rundir.DATABASE}") as database:
+            yield database
+
+    def traded(self) -> dict[str, list[tuple[str, ...]]]:
+        """Return the run's history with its equity, to the last digit."""
+        with self.database() as database:
+            found = history(database)
+            with database.snapshot() as unit:
+                curve = equity_curve(unit)
+        points = zip(curve.at_ns.tolist(), curve.equity.tolist(), curve.qty.tolist(), strict=True)
+        return {**found, "equity": [tuple(map(repr, point)) for point in points]}
+
+
+@contextmanager
+def _opened(url: str) -> Iterator[SqlDatabase]:
+    database = open_database(url)
+    try:
+        yield database
+    finally:
+        database.close()
+
+
+def rows(database: SqlDatabase, statement: sa.Executable) -> list[Any]:
+    """Read rows in a transaction of their own."""
+    with database.snapshot() as unit:
+        return list(unit.session.rows(statement))
+
+
+def in_state(database: SqlDatabase, *states: OrderState) -> int:
+    """Count the orders in some states."""
+    return len(rows(database, sa.select(tables.orders.c.cl_ord_id).where(tables.orders.c.state.in_(states))))
+
+
+def rebuilt(run: Path) -> Mapping[str, Any]:
+    """Return the venue's books as its journal makes them: an independent account of what it was told and did."""
+    settings = load_settings(run / rundir.SETTINGS, {}, {})
+    venue = SimulatedVenue([load(DataSpec(source=settings.replay.data))])
+    for line in (run / "venue" / "journal.jsonl").read_text(encoding="utf-8").splitlines()[1:]:
+        command = json.loads(line)
+        if "play" in command:
+            venue.play(command["play"])
+        else:
+            venue.answer({int(tag): value for tag, value in command["message"].items()})
+    return dict(json.loads(json.dumps(venue.snapshot())))
+
+
+def agree(platform: Platform, *, takers: bool = False) -> Mapping[str, Any]:
+    """Hold our books against the venue's: nothing doubled, nothing lost, each fill booked once; return the venue's."""
+    venue = rebuilt(platform.run)
+    told = json.loads((platform.run / rundir.VENUE_LEDGER).read_text(encoding="utf-8"))
+    assert {key: told[key] for key in venue} == venue
+    assert venue["working"] == []
+    with platform.database() as database:
+        ours = rows(database, sa.select(tables.orders))
+        executions = rows(database, sa.select(tables.execution).where(tables.execution.c.exec_type == ExecType.TRADE))
+        positions = rows(database, sa.select(tables.ledger_position.c.symbol, tables.ledger_position.c.qty))
+        amounts = rows(database, sa.select(tables.posting.c.entry, tables.posting.c.amount))
+    _orders_agree(ours, venue["orders"])
+    booked = [
+        (e.exec_id, e.cl_ord_id, e.side, e.last_qty, e.last_px, e.fee, e.liquidity, e.happened_ns) for e in executions
+    ]
+    filled = [
+        (
+            f["exec_id"],
+            f["cl_ord_id"],
+            f["side"],
+            *(Decimal(f[key]) for key in ("qty", "price", "fee")),
+            f["liquidity"],
+            f["happened_ns"],
+        )
+        for f in venue["fills"]
+    ]
+    assert sorted(booked) == sorted(filled)
+    makers = {order.cl_ord_id for order in ours if not order.taker}
+    assert not [fill for fill in venue["fills"] if fill["cl_ord_id"] in makers and fill["liquidity"] != Liquidity.MAKER]
+    assert takers or len(makers) == len(ours)
+    held = {symbol: qty for symbol, qty in positions if qty}
+    assert held == {symbol: Decimal(qty) for symbol, qty in venue["positions"].items() if Decimal(qty)}
+    sums: Counter[str] = Counter()
+    for entry, amount in amounts:
+        sums[entry] += amount
+    assert not [entry for entry, total in sums.items() if total]
+    assert len(sums) == len(filled) + 1, "an entry for each fill, and the opening"
+    return venue
+
+
+def _orders_agree(ours: list[Any], theirs: list[Mapping[str, str]]) -> None:
+    at_venue = {order["cl_ord_id"]: order for order in theirs}
+    assert len(at_venue) == len(theirs), "the venue has two orders of one id"
+    known = {order.cl_ord_id: order for order in ours}
+    assert set(at_venue) <= set(known), "the venue has an order that we do not know"
+    assert [order for order in ours if order.state not in TERMINAL] == []
+    for name, order in known.items():
+        if name in at_venue:
+            assert (order.state, order.cum_qty) == (at_venue[name]["state"], Decimal(at_venue[name]["cum_qty"])), name
+        else:
+            never_sent = order.state == OrderState.DENIED
+            assert never_sent or (order.state, order.reason) == (OrderState.REJECTED, NEVER_RECEIVED), order
+            assert order.cum_qty == 0
+    intents: dict[str, list[Any]] = {}
+    for order in ours:
+        intents.setdefault(order.intent, []).append(order)
+    for attempts in intents.values():
+        wanted = next(order.qty for order in attempts if order.attempt == 0)
+        assert sum(order.cum_qty for order in attempts) <= wanted, attempts
+        assert sum(order.state != OrderState.REJECTED for order in attempts) <= 1, attempts
