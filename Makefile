@@ -23,7 +23,7 @@ KERNELS := $(wildcard ext/*/*.pyx ext/*/*.pxd)
 .PHONY: help
 help: # Print this
 	@awk '/^## /{printf "%s%s\n", (seen++ ? "\n" : ""), substr($$0, 4)} \
-	    match($$0, /^[a-z-]+:.*# /){name=$$1; sub(/:.*/, "", name); printf "  make %-12s %s\n", name, substr($$0, RLENGTH + 1)}' Makefile
+	    match($$0, /^[a-z-]+:.*# /){name=$$1; sub(/:.*/, "", name); printf "  make %-14s %s\n", name, substr($$0, RLENGTH + 1)}' Makefile
 
 .PHONY: run
 run: install # Replay the bundled data through the whole platform; ARGS="--help" tells more
@@ -79,8 +79,13 @@ chaos: dev servers # Whole platforms as processes, killed and restarted
 	@$(BIN)/python -m pytest -m e2e $(ARGS)
 
 .PHONY: bench
-bench: dev # Measure; one JSON line a figure into bench/results.jsonl; ARGS="-k cohort"
+bench: dev .venv/.peers # Measure; one JSON line a figure into bench/results.jsonl; ARGS="-k cohort"
 	@$(BIN)/python -m bench $(ARGS)
+	$(BIN)/python -m docs.generate
+
+.PHONY: bench-compare
+bench-compare: dev # Judge the newest figures by their targets
+	@$(BIN)/python -m bench --compare $(ARGS)
 
 .PHONY: ci
 ci: ext-checked test # All of it
@@ -91,6 +96,10 @@ ci: ext-checked test # All of it
 format: dev # Let ruff write the layout and the safe fixes
 	@$(BIN)/ruff check --quiet --fix-only .
 	$(BIN)/ruff format .
+
+.PHONY: docs
+docs: dev # Write the tables in docs/ that are read off the code; a test says when they are stale
+	@$(BIN)/python -m docs.generate
 
 .PHONY: hooks
 hooks: dev # Run the checks before each commit
@@ -104,6 +113,7 @@ lock: .venv/.python # Resolve the newest versions within setup.cfg's floors into
 	compile setup.cfg deploy/build.in --extra broker -o deploy/runtime.lock
 	compile setup.cfg deploy/build.in --extra broker --extra fleet -c deploy/runtime.lock -o deploy/fleet.lock
 	compile setup.cfg deploy/build.in --extra broker --extra fleet --extra dev -c deploy/fleet.lock -o deploy/dev.lock
+	compile setup.cfg --extra peers -c deploy/dev.lock -o deploy/peers.lock
 	for engine in tls official; do compile deploy/engine-$$engine.in -o deploy/engine-$$engine.lock; done
 
 .PHONY: clean
@@ -147,4 +157,9 @@ $(ENGINE_STAMP): deploy/engine-$(FIX_ENGINE).lock .venv/.runtime
 .venv/.dev: deploy/dev.lock .venv/.runtime
 	@echo "Installing what deploy/dev.lock pins …"
 	$(LOCKED) -r deploy/dev.lock
+	touch $@
+
+.venv/.peers: deploy/peers.lock .venv/.dev
+	@echo "Installing what deploy/peers.lock pins …"
+	$(LOCKED) -r deploy/peers.lock
 	touch $@

@@ -9,7 +9,8 @@ import numpy as np
 from bench.measure import Figure, benchmark, interleaved, seconds_each
 from ext.cohort import COMPILED, Market, _reference
 from ext.cohort import advance as advance_runs
-from trisagion.adapters.files import DataSpec, load
+from trisagion.adapters.dataspec import DataSpec
+from trisagion.adapters.files import load
 from trisagion.clock import MINUTE_NS
 from trisagion.cohort.advance import advance
 from trisagion.cohort.state import Shard, from_bytes, to_bytes

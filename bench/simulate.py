@@ -3,7 +3,8 @@
 import time
 
 from bench.measure import Figure, benchmark, interleaved
-from trisagion.adapters.files import DataSpec, load
+from trisagion.adapters.dataspec import DataSpec
+from trisagion.adapters.files import load
 from trisagion.clock import SECOND_NS
 from trisagion.market.types import Tape
 from trisagion.orders.types import Side

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from bench.measure import missed, newest
+from trisagion.adapters.tables import BAR_NAMES, SYMBOL_NAMES, TICK_NAMES, TIME_NAMES
 from trisagion.cli.worker import QUEUES
 from trisagion.errors import TrisagionError
 from trisagion.orders.state import AT_VENUE, IN_DOUBT, LIVE, TERMINAL, TRANSITIONS
@@ -63,6 +64,12 @@ def order_states() -> str:
     }
     named = [(name, ", ".join(sorted(states))) for name, states in sets.items()]
     return "\n".join([*lines, "```", "", table(("set", "states"), named)])
+
+
+def columns() -> str:
+    """Write the names by which a column of a user's file is known."""
+    known = {"time": TIME_NAMES, **TICK_NAMES, **BAR_NAMES, "symbol": SYMBOL_NAMES}
+    return table(("what", "names"), [(name, ", ".join(map(code, names))) for name, names in known.items()])
 
 
 def configuration() -> str:
@@ -154,6 +161,7 @@ PARTS: Final[dict[str, tuple[str, Callable[[], str]]]] = {
     "queues": ("architecture.md", queues),
     "order states": ("architecture.md", order_states),
     "exit codes": ("operations.md", exit_codes),
+    "columns": ("data.md", columns),
     "settings": ("configuration.md", configuration),
     "figures": ("performance.md", figures),
 }

@@ -1,5 +1,10 @@
 """One error family. Refusals that are part of the business (a risk verdict, a rest period) are values, not errors."""
 
+from typing import Final
+
+TEXT_MAX: Final = 40
+"""Characters of the user's text quoted in a message."""
+
 
 class TrisagionError(Exception):
     """Anything the platform raises on purpose; its text is one sentence for a person, with what to do."""
@@ -41,3 +46,9 @@ class VenueMistake(TrisagionError):
 
 class StaleOwner(TrisagionError):
     """A lease was lost: its fencing token is older than the one in the database. The holder stops at once."""
+
+
+def quoted(value: object, length_max: int = TEXT_MAX) -> str:
+    """Quote a piece of the user's text for a message: short, and harmless to a terminal."""
+    text = "" if value is None else str(value)
+    return repr(text if len(text) <= length_max else text[: length_max - 1] + "…")

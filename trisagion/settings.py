@@ -297,7 +297,7 @@ class Replay(Section):
     symbol: Annotated[Text, Field(pattern=r"^[A-Z0-9._-]{0,32}$")] = ""
     tick_size: Annotated[Amount | None, BeforeValidator(_empty_is_none)] = None
     seed: Annotated[int, Field(strict=True, ge=0, lt=2**63)] = 1
-    speed: Annotated[float | Literal["max"], BeforeValidator(_speed)] = "max"
+    speed: Annotated[Annotated[float, Field(gt=0)] | Literal["max"], BeforeValidator(_speed)] = "max"
 
 
 class Settings(Section):
@@ -431,6 +431,9 @@ def _layers(
             given[key] = item
         else:
             problems.append(f"{item.source}: {_unknown(key)}")
+    # One underscore too few would be silently without effect.
+    singles = {variable(key).replace("__", "_"): variable(key) for key in _KEYS}
+    problems += [f"{name}: expected {singles[name]}" for name in sorted(singles.keys() & environ.keys())]
     return given, problems
 
 
@@ -444,8 +447,10 @@ def _from_file(config_path: Path | None, environ: Mapping[str, str]) -> Iterator
         if named is None:
             return
         raise ConfigError(f"{path}: expected a configuration file, found none") from None
-    except (OSError, UnicodeDecodeError) as error:
-        raise ConfigError(f"{path}: expected a readable text file, found: {error}") from None
+    except OSError as error:
+        raise ConfigError(f"{path}: expected a readable text file, found: {error.strerror}") from None
+    except UnicodeDecodeError as error:
+        raise ConfigError(f"{path}: expected text in UTF-8, found: {error}") from None
     except tomllib.TOMLDecodeError as error:
         raise ConfigError(f"{path}: expected TOML, found: {error}") from None
     lines = _line_numbers(text)

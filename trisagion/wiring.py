@@ -3,11 +3,9 @@
 import os
 from collections.abc import Callable
 from functools import cached_property
-from pathlib import Path
 from typing import TypeVar
 
 from trisagion.adapters.db.engine import SqlDatabase, open_database, retrying
-from trisagion.adapters.venues.fix.initiator import FixConfig, FixSession
 from trisagion.clock import SECOND_NS, Clock, ReplayClock, SystemClock
 from trisagion.cohort.supervise import CohortRules
 from trisagion.errors import ConfigError
@@ -16,7 +14,6 @@ from trisagion.ledger.take_profit import TakeProfitRules
 from trisagion.orders.intents import ReconcileRules
 from trisagion.orders.types import ExecutionReport
 from trisagion.portfolio.sizing import SizingRules
-from trisagion.ports import ReportSink
 from trisagion.risk.check import Limits
 from trisagion.selection.votes import SelectionRules
 from trisagion.services import (
@@ -177,17 +174,3 @@ class House:
     def book(self, report: ExecutionReport) -> tuple[Outcome, ...]:
         """Apply an execution report."""
         return book_fills.book(self.database, self.book_rules, report)
-
-    def fix_session(self, sink: ReportSink) -> FixSession:
-        """Make the venue session; its message store is in the directory of the run."""
-        given = self.settings.fix
-        config = FixConfig(
-            host=given.host,
-            port=given.port,
-            sender=given.sender,
-            target=given.target,
-            store_dir=Path(os.environ["TRISAGION_FIX_STORE"]),
-            heartbeat_s=given.heartbeat_s,
-            account=self.settings.platform.account,
-        )
-        return FixSession(config, sink, venue=given.target)

@@ -14,7 +14,7 @@ from typing import Any
 from celery import Celery
 
 from trisagion.services.outcome import Outcome
-from trisagion.settings import load
+from trisagion.settings import load, resolve
 from trisagion.wiring import House
 from workers.flow import follow
 from workers.queues import QUEUES, route
@@ -31,7 +31,7 @@ def house() -> House:
 
 def _configured() -> Celery:
     settings = load(None, os.environ, {})
-    made = Celery("trisagion", broker=settings.broker.url)
+    made = Celery("trisagion", broker=resolve(settings.broker.url, os.environ))
     made.conf.update(
         task_queues=QUEUES,
         task_routes=(route,),

@@ -19,7 +19,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
-from trisagion.adapters.files import DataSpec, digest, load
+from trisagion.adapters.dataspec import DataSpec
+from trisagion.adapters.files import digest, load
 from trisagion.adapters.venues.fix.control import VenueControl
 from trisagion.clock import HOUR_NS, MINUTE_NS, SECOND_NS, ReplayClock, floor_ns, iso
 from trisagion.errors import StepTimeout, TrisagionError, VenueMistake

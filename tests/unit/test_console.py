@@ -3,6 +3,7 @@
 import io
 import json
 import math
+import os
 import re
 from dataclasses import replace
 from decimal import Decimal
@@ -203,3 +204,31 @@ def test_what_is_not_all_maker_is_never_called_so() -> None:
     assert "maker 99.9 %" in plain_line(FRAME, pace_of(FRAME, FRAME))
     assert "maker 100.0 %" in plain_line(replace(FRAME, maker_share=1.0), pace_of(FRAME, FRAME))
     assert frame_json(FRAME, pace_of(FRAME, FRAME))["maker_share"] == 0.99999
+
+
+def test_an_output_that_nobody_takes_is_lost_and_ends_nothing() -> None:
+    """What comes after goes nowhere; whoever runs the platform is told by `lost`."""
+    reading, writing = os.pipe()
+    os.close(reading)
+    with os.fdopen(writing, "w", encoding="utf-8") as out, Console(out, json_lines=True) as console:
+        lost = [console.lost]
+        console.show(FRAME)
+        console.note("still alive")
+        lost.append(console.lost)
+    assert lost == [False, True]
+
+
+@pytest.mark.parametrize(
+    ("desired", "shown"),
+    [
+        ("0.393981796061", "+0.394"),
+        ("-131.21302027665", "-131.2"),
+        ("0.00001234567", "+0.00001235"),
+        ("-12345.5", "-12345.5"),
+    ],
+)
+def test_a_desired_quantity_is_rounded_for_the_eye_alone(desired: str, shown: str) -> None:
+    """It is not yet in lots; JSON keeps every digit."""
+    frame = replace(FRAME, desired=Decimal(desired))
+    assert f"→{shown} " in plain_line(frame, pace_of(frame, frame))
+    assert frame_json(frame, pace_of(frame, frame))["desired"] == desired

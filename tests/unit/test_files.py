@@ -13,7 +13,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from trisagion.adapters.files import FEE_RATE, LEVERAGE_MAX, DataSpec, check, digest, load, read, warnings
+from trisagion.adapters.dataspec import DataSpec
+from trisagion.adapters.files import FEE_RATE, LEVERAGE_MAX, check, digest, load, read, warnings
 from trisagion.adapters.tables import BATCH_ROWS, PROBLEMS_MAX, Findings, read_series
 from trisagion.clock import MINUTE_NS, SECOND_NS, iso
 from trisagion.errors import DataError

@@ -10,7 +10,8 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from trisagion.adapters.files import DataSpec, load
+from trisagion.adapters.dataspec import DataSpec
+from trisagion.adapters.files import load
 from trisagion.clock import MINUTE_NS, SECOND_NS
 from trisagion.market.bars import market_steps, prices, tape_from_bars
 from trisagion.market.instruments import AAPL, ES

@@ -175,7 +175,7 @@ def test_references_stay_references_until_they_are_resolved(tmp_path: Path) -> N
     [
         (None, "expected a configuration file, found none"),
         (b"[cohort\nruns = 1", "expected TOML"),
-        (b"\xff\xfe", "expected a readable text file"),
+        (b"\xff\xfe", "expected text in UTF-8"),
     ],
 )
 def test_a_named_file_that_cannot_be_read_is_refused(content: bytes | None, message: str, tmp_path: Path) -> None:

@@ -70,7 +70,9 @@ class Children:
             code = child.popen.poll()
             if code is None or child.result is not None:
                 continue
-            if code in PERMANENT or child.restarts >= RESTARTS_MAX:
+            if code in PERMANENT:
+                raise StateError(tail(child.log).removeprefix(f"{child.name}: "))
+            if child.restarts >= RESTARTS_MAX:
                 raise StateError(f"{child.name} ended with exit code {code}: {tail(child.log)}")
             if not child.down_since:
                 child.down_since = time.monotonic()

@@ -53,6 +53,7 @@ def mariadb(directory: Path, sockets: Path) -> Iterator[str]:
         It did not answer in time.
     """
     program = _program("mariadbd", "mariadb-server")
+    directory = directory.absolute()  # a relative path is MariaDB's own folder's, not ours
     directory.mkdir(mode=0o700, parents=True, exist_ok=True)
     password_file, users = directory / "password", directory / "users.sql"
     if not (directory / "data").exists():

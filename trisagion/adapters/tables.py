@@ -22,6 +22,7 @@ import polars as pl
 from numpy.typing import NDArray
 
 from trisagion.clock import SECOND_NS, iso
+from trisagion.errors import quoted
 from trisagion.market.types import Float64Array, Int64Array
 
 PROBLEMS_MAX: Final = 20
@@ -32,9 +33,6 @@ BATCH_ROWS: Final = 500_000
 
 HEAD_ROWS: Final = 50
 """Rows looked at to tell the form of the time column."""
-
-TEXT_MAX: Final = 40
-"""Characters of the user's text quoted in a message."""
 
 INSTANT_MAX_NS: Final = int(datetime(2100, 1, 1, tzinfo=UTC).timestamp()) * SECOND_NS
 """Instants from 1970 up to here are taken for real."""
@@ -159,12 +157,6 @@ def read_series(path: Path, zone: str | None, findings: Findings) -> Series | No
     except (pl.exceptions.PolarsError, OSError) as error:
         findings.add("", _unreadable(error))
     return series
-
-
-def quoted(value: object, length_max: int = TEXT_MAX) -> str:
-    """Quote a piece of the user's text for a message: short, and harmless to a terminal."""
-    text = "" if value is None else str(value)
-    return repr(text if len(text) <= length_max else text[: length_max - 1] + "…")
 
 
 class _UnusableError(Exception):

@@ -5,12 +5,14 @@ The console only draws what it is given. It keeps no clock: frames carry their w
 
 import json
 import math
+import os
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
 from io import TextIOWrapper
 from itertools import islice
+from pathlib import Path
 from types import TracebackType
 from typing import Final, Self, TextIO
 
@@ -42,6 +44,9 @@ WIDE: Final = 110
 
 SPARKS: Final = 24
 """Slots of the little P&L curve; each is a twenty-fourth of the replay, so its length is the progress."""
+
+WANTED_MAX: Final = 1000
+"""Below this a desired quantity is written with four digits, from there on as it is."""
 
 _SPARKS: Final = "▁▂▃▄▅▆▇█"
 _MODE_STYLE: Final = {
@@ -118,11 +123,13 @@ class Console:
         self._window: deque[Frame] = deque()
         self._profits: dict[int, float] = {}
         self._undrawn: Frame | None = None
+        self.lost = False
         self._drawn_s = -math.inf
 
     def __enter__(self) -> Self:
         if not self._json and self._screen.is_terminal and not self._screen.is_dumb_terminal:
-            self._live = Live(console=self._screen, auto_refresh=False, vertical_overflow="crop")
+            begin = Text("starting the venue, the workers and the replay …", style="dim")
+            self._live = Live(begin, console=self._screen, auto_refresh=False, vertical_overflow="crop")
             self._live.start()
         return self
 
@@ -138,11 +145,11 @@ class Console:
     def note(self, text: str) -> None:
         """Say one line that stays: a step of the start-up, a warning."""
         if self._json:
-            _write(self._out, {"note": text})
-        elif self._live is not None:
-            self._live.console.print(Text(text))
+            self._put(lambda: _write(self._out, {"note": text}))
+        elif (live := self._live) is not None:
+            self._put(lambda: live.console.print(Text(text)))
         else:
-            print(text, file=self._out, flush=True)
+            self._put(lambda: print(text, file=self._out, flush=True))
 
     def show(self, frame: Frame) -> None:
         """Show a frame, or keep it for later when the last drawing is too recent."""
@@ -158,14 +165,28 @@ class Console:
     def _draw(self, frame: Frame) -> None:
         pace = pace_of(self._window[0], frame)
         if self._json:
-            _write(self._out, frame_json(frame, pace))
-        elif self._live is not None:
+            self._put(lambda: _write(self._out, frame_json(frame, pace)))
+        elif (live := self._live) is not None:
             profits = [self._profits[slot] for slot in sorted(self._profits)]
-            self._live.update(picture(frame, pace, profits, self._screen.width), refresh=True)
+            self._put(lambda: live.update(picture(frame, pace, profits, self._screen.width), refresh=True))
         else:
-            print(plain_line(frame, pace), file=self._out, flush=True)
+            self._put(lambda: print(plain_line(frame, pace), file=self._out, flush=True))
         self._drawn_s = frame.wall_s
         self._undrawn = None
+
+    def _put(self, write: Callable[[], None]) -> None:
+        """Write, as long as somebody takes it; then fall silent and say so by `lost`: a face must not end a run."""
+        try:
+            write()
+        except OSError:
+            self.lost = True
+            with Path(os.devnull).open("wb") as nowhere:
+                os.dup2(nowhere.fileno(), self._out.fileno())
+
+
+def columns(out: TextIO) -> int | None:
+    """Return how wide a terminal is, None for what is no terminal: a file keeps a line for each fact."""
+    return Screen(file=out).width if out.isatty() else None
 
 
 def pace_of(earlier: Frame, now: Frame) -> Pace:
@@ -221,7 +242,7 @@ def plain_line(frame: Frame, pace: Pace) -> str:
     """Return a frame as one line for a log."""
     return (
         f"{_minute(frame.now_ns)} {frame.done:6.1%} eta {_span(pace.eta_s)}  {frame.mode}  "
-        f"runs {frame.alive}/{frame.in_market} {frame.regime}  pos {_qty(frame.actual)}→{_qty(frame.desired)}  "
+        f"runs {frame.alive}/{frame.in_market} {frame.regime}  pos {_qty(frame.actual)}→{_wanted(frame.desired)}  "
         f"fills {frame.fills} maker {_share(frame.maker_share)}  P&L {frame.profit:+,.2f} {frame.currency}  "
         f"cycles {frame.cycles} rests {frame.rests}  {pace.tasks_per_s:.0f} tasks/s"
     )
@@ -264,7 +285,7 @@ def _facts(frame: Frame, pace: Pace, profits: Sequence[float]) -> Table:
         "P&L", Text.assemble((f"{frame.profit:+,.2f} {frame.currency}", f"bold {gain}"), "  ", (_sparks(profits), gain))
     )
     table.add_row("equity", f"{frame.equity:,.2f} {frame.currency}")
-    table.add_row("position", f"{_qty(frame.actual)} held, {_qty(frame.desired)} desired, {frame.working} working")
+    table.add_row("position", f"{_qty(frame.actual)} held, {_wanted(frame.desired)} desired, {frame.working} working")
     table.add_row("fills", f"{frame.fills:,}, maker {_share(frame.maker_share)}")
     table.add_row("cohort", f"{frame.alive:,} alive, {frame.in_market:,} in the market")
     table.add_row("APR", f"best {_apr(frame.best_apr)}, median {_apr(frame.median_apr)}")
@@ -313,6 +334,11 @@ def _qty(value: Decimal | None) -> str:
     return "?" if value is None else plain(value) if value <= 0 else f"+{plain(value)}"
 
 
+def _wanted(value: Decimal | None) -> str:
+    """Write what is not yet in lots: more digits than these tell nobody anything."""
+    return _qty(value if value is None or abs(value) >= WANTED_MAX else Decimal(f"{value:.4g}"))
+
+
 def _share(value: float | None) -> str:
     # Floored: a share below one must never read as 100 %.
     return "–" if value is None else f"{math.floor(value * 1000) / 10:.1f} %"
@@ -325,7 +351,7 @@ def _apr(multiple: float) -> str:
     for size, letter in _SI:
         if abs(percent) >= size:
             return f"{percent / (size if letter != 'k' else 1e3):+,.1f}{letter} %"
-    return f"{percent:+,.1f} %"
+    return f"{percent:+,.1f} %" if round(percent, 1) else "0.0 %"
 
 
 def _sparks(values: Sequence[float]) -> str:

@@ -47,8 +47,9 @@ def check(
         }
         print(json.dumps(facts))
     else:
+        counted_rows = "1 row" if found.rows == 1 else f"{found.rows:,} rows"
         span = f", {iso(found.first_ns)} to {iso(found.last_ns)}" if found.first_ns and found.last_ns else ""
-        print(f"{found.path}: {f'{found.rows:,} rows of {found.kind}{span}' if found.kind else 'not understood'}")
+        print(f"{found.path}: {f'{counted_rows} of {found.kind}{span}' if found.kind else 'not understood'}")
         for problem in found.problems:
             print(f"  {problem}")
         if found.problem_count > len(found.problems):

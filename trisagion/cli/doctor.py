@@ -80,9 +80,9 @@ def _kernels(_: Settings) -> tuple[bool, str]:
         try:
             importlib.import_module(f"{name}._kernel")
         except ImportError as error:
-            return False, f"{name} cannot be loaded: {error}; build it again: make kernels"
+            return False, f"{name} cannot be loaded: {error}; build it again: make clean install"
     if missing:
-        return False, f"not compiled: {', '.join(missing)}; build them: make kernels"
+        return False, f"not compiled: {', '.join(missing)}; build them: make clean install"
     return True, f"compiled: {', '.join(KERNELS)}"
 
 

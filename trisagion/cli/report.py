@@ -2,12 +2,13 @@
 
 import json
 import os
+import sys
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from trisagion.cli.rundir import SETTINGS, latest_run, state_of
+from trisagion.cli.rundir import latest_run, settings_of, state_of
 from trisagion.errors import StateError
 
 REPORT = "report.html"
@@ -24,11 +25,12 @@ def command(
     """Write the report of a run."""
     from trisagion.adapters.db.engine import open_database
     from trisagion.adapters.db.report_source import collect
+    from trisagion.cli.console import columns
     from trisagion.reports.tearsheet import render, summary_json, summary_text
-    from trisagion.settings import load, resolve
+    from trisagion.settings import resolve
 
     home = _run_directory(state_of(state), run)
-    database = open_database(resolve(load(home / SETTINGS, {}, {}).database.url, os.environ))
+    database = open_database(resolve(settings_of(home).database.url, os.environ))
     try:
         report = collect(database)
     finally:
@@ -43,7 +45,7 @@ def command(
     if as_json:
         print(json.dumps({**summary_json(report), "report": str(page)}, ensure_ascii=False, allow_nan=False))
         return
-    print(summary_text(report))
+    print(summary_text(report, columns(sys.stdout)))
     print(f"report    {page}")
 
 

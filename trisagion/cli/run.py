@@ -7,6 +7,7 @@ decides nothing.
 
 import json
 import os
+import shlex
 import shutil
 import signal
 import socket
@@ -17,26 +18,28 @@ import time
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
-from importlib.util import find_spec
 from pathlib import Path
 from types import FrameType
 from typing import Annotated, Final
 
 import typer
 
-from trisagion.adapters.files import DataSpec
+from trisagion.adapters.dataspec import DataSpec
 from trisagion.adapters.processes import Child, Children, tail
 from trisagion.adapters.servers import mariadb, redis
-from trisagion.cli import rundir
+from trisagion.cli import preflight, rundir
 from trisagion.cli.config import overrides, to_toml
-from trisagion.cli.console import Console, Frame
+from trisagion.cli.console import Console, Frame, columns
 from trisagion.cli.worker import worker_argv
 from trisagion.errors import ConfigError, StateError, StepTimeout, TrisagionError
+from trisagion.ports import Database, Replay
 from trisagion.settings import Settings, load, resolve, to_environment
 
 LOOK_S: Final = 0.2
 STOP_S_MAX: Final = 45.0
 """How long a stop may take to cancel all orders and have it confirmed before the processes are ended regardless."""
+
+RESUME_MAY_SET: Final = frozenset({"platform.state", "replay.speed"})
 
 EXIT_INTERRUPTED: Final = 130
 EXIT_KILLED: Final = 3
@@ -52,12 +55,16 @@ class Supervisor:
     spec: DataSpec
     children: Children
     interrupts: int = 0
+    why: str | None = None
+    """Why the run is stopped although nobody asked for it."""
 
     def start(self) -> None:
         """Start every process; none waits for another, each asks until what it needs is there."""
         python = sys.executable
         env = self._environment()
         fix = self.settings.fix
+        # It has most to do before anything moves.
+        self._child("driver", [python, "-m", "workers.replay"], env, once=True)
         self._child(
             "venue",
             [
@@ -101,7 +108,6 @@ class Supervisor:
                 f"--port={free_port()}",
             ]
             self._child("flower", flower, env)
-        self._child("driver", [python, "-m", "workers.replay"], env, once=True)
 
     @property
     def _control(self) -> Path:
@@ -137,13 +143,17 @@ class Supervisor:
             for event in self.children.watch():
                 console.note(event)
             _show(console, next(frames))
+            if not self.interrupts and (why := self._cannot_go_on(console)):
+                self.why, self.interrupts = why, 1
+                console.note(why)
             if self.interrupts and not deadline:
                 console.note("stopping: cancelling working orders, waiting until the venue confirms none")
                 self._stop.touch()
                 deadline = time.monotonic() + STOP_S_MAX
             if deadline and (time.monotonic() > deadline or self.interrupts > 1):
+                because = f"{self.why}; " if self.why else ""
                 raise StateError(
-                    "the stop was cut short: working orders are NOT confirmed cancelled; use `trisagion kill`"
+                    f"{because}the stop was cut short: working orders are NOT confirmed cancelled; use `trisagion kill`"
                 )
             time.sleep(LOOK_S)
         _show(console, next(frames))
@@ -152,6 +162,10 @@ class Supervisor:
             errors = {error.exit_code: error for error in (ConfigError, StepTimeout)}
             raise errors.get(driver.result, TrisagionError)(said.removeprefix("trisagion: "))
         return str(json.loads(said)["outcome"])
+
+    def _cannot_go_on(self, console: Console) -> str | None:
+        """Say why the run has to stop, in order while that can still be done; None while it can go on."""
+        return "nobody takes the output any more" if console.lost else preflight.room(self.run)
 
 
 def _show(console: Console, frame: Frame | None) -> None:
@@ -187,23 +201,28 @@ def command(
     }
     layers = {**overrides(sets), **{key: value for key, value in given.items() if value is not None}}
     settings = load(config, os.environ, layers)
-    if Path(settings.replay.data).suffix:
+    if not DataSpec(settings.replay.data).bundled:
         # Whoever resumes the run, and every process of it, may stand in another folder.
         layers["replay.data"] = str(Path(settings.replay.data).resolve())
         settings = load(config, os.environ, layers)
     home = Path(settings.platform.state)
-    with rundir.held(home):
-        run = rundir.latest_run(home) if resume else rundir.new_run(home)
-        if resume:
-            settings = load(run / rundir.ASKED, {}, {key: given[key] for key in ("replay.speed",) if given[key]})
-        outcome = supervise(settings, run, as_json=as_json, reason=reason)
+    if resume:
+        own = sorted(set(layers) - RESUME_MAY_SET)
+        if own:
+            raise ConfigError(f"--resume goes on with the settings that the run began with: leave out {', '.join(own)}")
+        settings = rundir.settings_of(
+            rundir.latest_run(home), rundir.ASKED, {} if speed is None else {"replay.speed": speed}
+        )
+    notes = preflight.examine(settings)
+    with rundir.held(home), rundir.resumed(home) if resume else rundir.new_run(home) as run:
+        outcome = supervise(settings, run, notes, as_json=as_json, reason=reason)
     if outcome == "stopped":
         raise typer.Exit(EXIT_INTERRUPTED)
     if outcome == "killed":
         raise typer.Exit(EXIT_KILLED)
 
 
-def supervise(settings: Settings, run: Path, *, as_json: bool, reason: str | None) -> str:
+def supervise(settings: Settings, run: Path, notes: list[str], *, as_json: bool, reason: str | None) -> str:
     """Run one platform in its directory and return how it ended."""
     import getpass
 
@@ -214,49 +233,82 @@ def supervise(settings: Settings, run: Path, *, as_json: bool, reason: str | Non
     from trisagion.services.replay import take_up
 
     begun = time.monotonic()
+    resumed = (run / rundir.SETTINGS).exists()
     with ExitStack() as stack:
         console = stack.enter_context(Console(sys.stdout, json_lines=as_json))
+        for note in notes:
+            console.note(note)
         sockets = Path(stack.enter_context(short_directory()))
         children = Children()
         (run / rundir.ASKED).write_text(to_toml(settings), encoding="utf-8")
         placed = place(settings, run, sockets, children, stack)
-        (run / rundir.SETTINGS).write_text(to_toml(placed), encoding="utf-8")
         url = resolve(placed.database.url, os.environ)
         create_tables(url)
         database = open_database(url)
         stack.callback(database.close)
-        take_up(database, getpass.getuser(), reason)
-        supervisor = Supervisor(placed, run, sockets, spec_of(placed), children)
-        stack.callback(children.stop)
-
-        def interrupted(_number: int, _frame: FrameType | None) -> None:
-            supervisor.interrupts += 1
-
-        for number in (signal.SIGINT, signal.SIGTERM):
-            signal.signal(number, interrupted)
-        supervisor.start()
-        outcome = supervisor.watch(console, frames(database, begun, placed.account.currency))
+        known = _known(database, resumed=resumed)
+        supervisor = Supervisor(placed, run, sockets, preflight.spec_of(placed), children)
+        (run / rundir.SETTINGS).write_text(to_toml(placed), encoding="utf-8")
+        if known is not None and known.finished and (run / rundir.VENUE_LEDGER).exists():
+            console.note("this run is finished; start another with `trisagion run`")
+            outcome = "finished"
+        else:
+            take_up(database, getpass.getuser(), reason)
+            stack.callback(children.stop)
+            outcome = _live(supervisor, console, frames(database, begun, placed.account.currency))
         report = collect(database, time.monotonic() - begun)
         page = run / "report.html"
         page.write_text(render(report), encoding="utf-8")
+    if supervisor.why:
+        raise StateError(f"{supervisor.why}: the run was stopped in order; go on with: {_resume(settings, outcome)}")
     if as_json:
         print(json.dumps({"outcome": outcome, "report": str(page), "summary": summary_json(report)}), flush=True)
         return outcome
-    print(summary_text(report))
+    print(summary_text(report, columns(sys.stdout)))
     print(f"report    {page.resolve()}")
     if outcome != "finished":
-        print("zero working orders confirmed; go on with: trisagion run --resume")
+        print(f"zero working orders confirmed; go on with: {_resume(settings, outcome)}")
     return outcome
+
+
+def _known(database: Database, *, resumed: bool) -> Replay | None:
+    """Return the replay that a database holds; a new run wants a database without one."""
+    with database.snapshot() as tx:
+        known = tx.control.replay()
+    if known is not None and not resumed:
+        raise StateError(
+            f"database.url: this database holds a replay already (of {known.dataset}, seed {known.seed}); "
+            "go on with it by --resume where it was begun, or name an empty database"
+        )
+    return known
+
+
+def _live(supervisor: Supervisor, console: Console, looks: Iterator[Frame | None]) -> str:
+    """Start the platform and show it until it ends or is interrupted."""
+
+    def interrupted(_number: int, _frame: FrameType | None) -> None:
+        supervisor.interrupts += 1
+
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        if signal.getsignal(number) is not signal.SIG_IGN:  # under nohup a terminal may go
+            signal.signal(number, interrupted)
+    supervisor.start()
+    return supervisor.watch(console, looks)
+
+
+def _resume(settings: Settings, outcome: str) -> str:
+    """Return the command that goes on with a run."""
+    state, usual = settings.platform.state, type(settings.platform).model_fields["state"].default
+    where = "" if state == usual else f" --state {shlex.quote(state)}"
+    why = " --reason 'why it is safe'" if outcome == "killed" else ""
+    return f"trisagion run --resume{where}{why}"
 
 
 def place(settings: Settings, run: Path, sockets: Path, children: Children, stack: ExitStack) -> Settings:
     """Fill in where database, broker and venue of this run are, starting the private servers that it needs."""
     fleet = settings.platform.profile == "fleet"
-    if fleet and find_spec("flower") is None:
-        raise ConfigError(
-            "platform.profile: fleet needs Flower, which is not installed; "
-            "start it with `make fleet`, or pip install 'trisagion[fleet]'"
-        )
+    if settings.fix.port:
+        preflight.refuse_a_taken_port(settings.fix.port)
     url = settings.database.url
     if not url and fleet:
         url = _kept_secret(run / "database.url", stack.enter_context(mariadb(run / "mariadb", sockets)))
@@ -264,8 +316,6 @@ def place(settings: Settings, run: Path, sockets: Path, children: Children, stac
         url = f"sqlite:///{(run / rundir.DATABASE).resolve()}"
     broker = settings.broker.url or stack.enter_context(redis(run / "redis", sockets, children))
     port = settings.fix.port or free_port()
-    if settings.fix.port and not is_free(port):
-        raise ConfigError(f"fix.port: port {port} is in use on this machine; choose another, or 0 for a free one")
     return settings.model_copy(
         update={
             "database": settings.database.model_copy(update={"url": url}),
@@ -288,13 +338,8 @@ def create_tables(url: str) -> None:
     env = {**os.environ, "TRISAGION_DATABASE": url}
     done = subprocess.run([sys.executable, "-m", "init"], capture_output=True, text=True, check=False, env=env)
     if done.returncode != 0:
-        raise StateError((done.stderr.strip().splitlines() or [f"python -m init ended with {done.returncode}"])[-1])
-
-
-def spec_of(settings: Settings) -> DataSpec:
-    """Return what is replayed."""
-    given = settings.replay
-    return DataSpec(source=given.data, zone=given.zone or None, symbol=given.symbol or None, tick_size=given.tick_size)
+        last = (done.stderr.strip().splitlines() or [f"python -m init ended with {done.returncode}"])[-1]
+        raise StateError(last.removeprefix("init: "))
 
 
 @contextmanager
@@ -312,14 +357,3 @@ def free_port() -> int:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         return int(probe.getsockname()[1])
-
-
-def is_free(port: int) -> bool:
-    """Tell whether nobody listens on a port of this machine."""
-    with socket.socket() as probe:
-        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
-            probe.bind(("", port))
-        except OSError:
-            return False
-        return True

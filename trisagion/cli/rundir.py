@@ -2,18 +2,21 @@
 
 import fcntl
 import os
+import shutil
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Final
 
 from trisagion.errors import StateError
-from trisagion.settings import load
+from trisagion.settings import Settings, load
 
 if TYPE_CHECKING:
     from trisagion.wiring import House
 
+LATEST: Final = "latest"
 DATABASE: Final = "trisagion.sqlite3"
 ASKED: Final = "asked.toml"
 """The settings as the user gave them: whoever resumes a run places its servers anew."""
@@ -56,27 +59,58 @@ def held(state: Path) -> Iterator[None]:
         os.close(handle)
 
 
-def new_run(state: Path) -> Path:
-    """Make the directory of a new run and point `latest` at it."""
+@contextmanager
+def new_run(state: Path) -> Iterator[Path]:
+    """Make the directory of a new run and point `latest` at it; a run that ends before it has `SETTINGS` never was."""
+    latest = state / LATEST
+    before = latest.read_text(encoding="utf-8") if latest.exists() else None
+    run = _made(state)
+    try:
+        _replace(latest, f"{run.name}\n")
+        yield run
+    finally:
+        if not (run / SETTINGS).exists():
+            shutil.rmtree(run, ignore_errors=True)
+            if before is None:
+                latest.unlink(missing_ok=True)
+            else:
+                _replace(latest, before)
+
+
+@contextmanager
+def resumed(state: Path) -> Iterator[Path]:
+    """Give the directory of the newest run, as `new_run` gives that of a new one."""
+    yield latest_run(state)
+
+
+def _replace(path: Path, text: str) -> None:
+    """Write a file whole or not at all: a disk that is full must not cost us its old content."""
+    new = path.with_name(f"{path.name}.new")
+    try:
+        new.write_text(text, encoding="utf-8")
+        new.replace(path)
+    finally:
+        new.unlink(missing_ok=True)
+
+
+def _made(state: Path) -> Path:
     name = time.strftime("%Y%m%d-%H%M%S", time.gmtime())
     number = 0
     while True:
         run = state / "runs" / (f"{name}-{number}" if number else name)
         try:
             run.mkdir(parents=True)
-            break
+            return run
         except FileExistsError:
             number += 1
         except OSError as error:
             raise StateError(f"{run}: cannot be made ({error.strerror}); name another directory with --state") from None
-    (state / "latest").write_text(run.name + "\n", encoding="utf-8")
-    return run
 
 
 def latest_run(state: Path) -> Path:
     """Return the newest run's directory; `StateError` when there is none."""
     try:
-        run = state / "runs" / (state / "latest").read_text(encoding="utf-8").strip()
+        run = state / "runs" / (state / LATEST).read_text(encoding="utf-8").strip()
     except OSError:
         raise StateError(f"{state}: there is no run here yet; start one with `trisagion run`") from None
     if not run.is_dir():
@@ -84,9 +118,15 @@ def latest_run(state: Path) -> Path:
     return run
 
 
+def settings_of(run: Path, file: str = SETTINGS, overrides: Mapping[str, object] = MappingProxyType({})) -> Settings:
+    """Return the settings of a run, some replaced; `StateError` when it has none yet."""
+    if not (run / file).exists():
+        raise StateError(f"{run}: this run has not begun; wait a moment, or start another with `trisagion run`")
+    return load(run / file, {}, overrides)
+
+
 def running_house(state: Path | None) -> "House":
     """Return the wiring of the newest run, as its own processes have it."""
     from trisagion.wiring import House
 
-    run = latest_run(state_of(state))
-    return House(load(run / SETTINGS, {}, {}))
+    return House(settings_of(latest_run(state_of(state))))

@@ -42,24 +42,7 @@ def worker_argv(role: str, name: str, session: str, pool: str = "solo", concurre
     """Return the command line of a worker; a session's owner is always a single process."""
     alone = role == "session"
     return [
-        sys.executable,
-        "-m",
-        "celery",
-        "-A",
-        "workers.sessions.fix" if alone else "workers.worker",
-        "worker",
-        "-P",
-        "solo" if alone else pool,
-        "-c",
-        str(1 if alone else concurrency),
-        "-Q",
-        f"session.{session}" if alone else QUEUES[role],
-        "-n",
-        f"{name}@%h",
-        # At fleet size their chatter alone would fill the broker.
-        "--without-gossip",
-        "--without-mingle",
-        "--without-heartbeat",
-        "-l",
-        "WARNING",
+        *(sys.executable, "-m", "workers.serve", "workers.sessions.fix" if alone else "workers.worker"),
+        *("--queues", f"session.{session}" if alone else QUEUES[role], "--name", name),
+        *("--pool", "solo" if alone else pool, "--concurrency", str(1 if alone else concurrency)),
     ]

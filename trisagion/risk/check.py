@@ -154,6 +154,12 @@ def check(
     return Approved(intent, limits.account, limits.version)
 
 
+def only_reduces(intent: Intent, position: Quantity, live_orders: Sequence[Order]) -> bool:
+    """Tell whether an intent only lowers ``|position|``, even when every live order of its side fills first."""
+    others = [order for order in live_orders if order.state in LIVE and not _is_itself(order, intent)]
+    return _reduces(intent, _worst(intent, position, others))
+
+
 def _is_itself(order: Order, intent: Intent) -> bool:
     return order.intent == intent.key and order.state in _NOT_SENT
 

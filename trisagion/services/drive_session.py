@@ -11,11 +11,13 @@ from typing import Final
 from trisagion.clock import SECOND_NS
 from trisagion.errors import StaleOwner
 from trisagion.market.calendar import rest_reason
-from trisagion.orders.state import IN_DOUBT, OrderState, check_transition
+from trisagion.orders.state import IN_DOUBT, LIVE, OrderState, check_transition
 from trisagion.orders.types import Order
 from trisagion.ports import Database, Transaction, VenueSession
+from trisagion.risk.check import only_reduces
 from trisagion.safety.modes import Mode, cancels_working
 from trisagion.services.outcome import Outcome
+from trisagion.services.route_orders import intent_of
 
 LEASE_S: Final = 6.0
 """Renewed every 2 s; the successor of an owner that died waits this long at most."""
@@ -129,8 +131,9 @@ class SessionDriver:
             with self.database.transaction() as tx:
                 present = tx.orders.order(order.cl_ord_id)
                 if present is not None and present.state in WORKING and present.cancel_reason is None:
+                    at_ns = max(now_ns, present.updated_ns)
                     tx.orders.save(
-                        replace(present, cancel_reason=f"mode {mode}", updated_ns=now_ns, version=present.version + 1)
+                        replace(present, cancel_reason=f"mode {mode}", updated_ns=at_ns, version=present.version + 1)
                     )
         if working:
             self.drain(now_ns)
@@ -148,8 +151,12 @@ def _forbidden(tx: Transaction, order: Order, now_ns: int) -> str | None:
     resting = rest_reason(now_ns)
     if resting is not None:
         return f"REST: {resting}"
-    if mode is Mode.PAUSE or (mode is Mode.EMERGENCY and not order.taker):
+    if mode is Mode.PAUSE or order.taker is not (mode is Mode.EMERGENCY):
         return f"MODE_FORBIDS: mode={mode}"
+    if mode is Mode.REDUCE:
+        position = tx.ledger.position(order.symbol).qty
+        if not only_reduces(intent_of(order), position, tx.orders.in_states(LIVE)):
+            return f"MODE_FORBIDS: mode={mode} position={position}"
     if now_ns - order.created_ns > 60 * SECOND_NS:
         return f"TOO_LATE: created_ns={order.created_ns}"
     return None
@@ -157,4 +164,5 @@ def _forbidden(tx: Transaction, order: Order, now_ns: int) -> str | None:
 
 def _to(order: Order, state: OrderState, now_ns: int, reason: str | None) -> Order:
     check_transition(order.state, state, cl_ord_id=order.cl_ord_id)
-    return replace(order, state=state, reason=reason, updated_ns=now_ns, version=order.version + 1)
+    at_ns = max(now_ns, order.updated_ns)
+    return replace(order, state=state, reason=reason, updated_ns=at_ns, version=order.version + 1)

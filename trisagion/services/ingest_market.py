@@ -1,13 +1,18 @@
 """Take one minute of market data into the database."""
 
 import json
-from dataclasses import asdict
+import math
+from dataclasses import asdict, fields
+from itertools import pairwise
+from typing import Any, Final
 
 from trisagion.errors import DataError
 from trisagion.market.types import Bar, MarketStep
 from trisagion.ports import Database
 from trisagion.services.outcome import Outcome
 from trisagion.units import plain, price
+
+INSTANT_MAX: Final = 2**63 - 1
 
 
 def ingest(database: Database, step: MarketStep) -> Outcome:
@@ -19,21 +24,63 @@ def ingest(database: Database, step: MarketStep) -> Outcome:
 
 def write_step(step: MarketStep) -> str:
     """Write a step as the JSON text that travels in a message; floats round-trip exactly, `last` is exact text."""
-    fields = asdict(step)
-    return json.dumps({**fields, "last": plain(step.last)}, separators=(",", ":"))
+    return json.dumps({**asdict(step), "last": plain(step.last)}, separators=(",", ":"))
 
 
 def read_step(text: str) -> MarketStep:
-    """Read a step from a message; `DataError` when it is not one."""
+    """Read a step from a message; `DataError` when it is not one, or contradicts itself."""
     try:
-        fields = json.loads(text)
-        return MarketStep(
-            symbol=fields["symbol"],
-            at_ns=int(fields["at_ns"]),
-            bar=Bar(**fields["bar"]),
-            ticks=tuple((int(at), float(px)) for at, px in fields["ticks"]),
-            last=price(fields["last"]),
-            last_ns=int(fields["last_ns"]),
+        step = _step(json.loads(text))
+    except (ValueError, KeyError, TypeError, RecursionError, DataError) as error:
+        raise DataError(
+            f"market.ingest: expected a market step as JSON, found {text[:80]!r} ({error!r:.200})"
+        ) from None
+    stamps = [step.bar.open_ns, *(at_ns for at_ns, _ in step.ticks)]
+    if (step.symbol, step.at_ns) != (step.bar.symbol, step.bar.close_ns) or stamps[-1] > step.at_ns:
+        raise DataError(
+            f"market.ingest: expected {step.symbol} at {step.at_ns} with its own bar and ticks, found {step}"
         )
-    except (ValueError, KeyError, TypeError) as error:
-        raise DataError(f"market.ingest: expected a market step as JSON, found {text[:80]!r} ({error})") from None
+    if any(later <= earlier for earlier, later in pairwise(stamps)):
+        raise DataError(f"market.ingest: expected rising ticks within the minute of {step.at_ns}, found {stamps[1:]}")
+    return step
+
+
+def _step(read: Any) -> MarketStep:
+    bar = dict(read["bar"])
+    return MarketStep(
+        symbol=_text(read["symbol"]),
+        at_ns=_whole(read["at_ns"]),
+        bar=Bar(**{name: _BAR[name](value) for name, value in bar.items()}),
+        ticks=tuple((_whole(at_ns), _positive(px)) for at_ns, px in read["ticks"]),
+        last=price(_text(read["last"])),
+        last_ns=_whole(read["last_ns"]),
+    )
+
+
+def _text(value: object) -> str:
+    if not isinstance(value, str) or not value:
+        raise ValueError(f"expected a text, found {value!r:.80}")
+    return value
+
+
+def _whole(value: object) -> int:
+    if type(value) is not int or abs(value) > INSTANT_MAX:
+        raise ValueError(f"expected a whole number of 64 bits, found {value!r:.80}")
+    return value
+
+
+def _number(value: object) -> float:
+    if type(value) not in {int, float} or not math.isfinite(value):  # type: ignore[arg-type]
+        raise ValueError(f"expected a finite number, found {value!r:.80}")
+    return float(value)  # type: ignore[arg-type]
+
+
+def _positive(value: object) -> float:
+    number = _number(value)
+    if number <= 0:
+        raise ValueError(f"expected a price above 0, found {number}")
+    return number
+
+
+_READERS: Final = {str: _text, int: _whole, float: _positive}
+_BAR: Final = {**{field.name: _READERS[field.type] for field in fields(Bar)}, "volume": _number}

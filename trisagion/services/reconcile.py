@@ -26,7 +26,7 @@ from trisagion.risk.check import Approved, Limits, check
 from trisagion.safety.modes import Mode
 from trisagion.selection.votes import Selection, SelectionRules, select
 from trisagion.services.outcome import Outcome
-from trisagion.units import Money, Price, Quantity
+from trisagion.units import Money, Price, Quantity, plain
 
 VENUE: Final = "venue"
 """The observer that is the venue's own report over our session."""
@@ -116,16 +116,13 @@ def _withdraw_older(tx: Transaction, name: CycleId, due_ns: int) -> bool:
         order = tx.orders.order(found.cl_ord_id)
         if order is None or order.cycle == name or order.state not in LIVE:
             continue
-        if order.state in AT_VENUE:
-            at_venue = True
-            if order.cancel_reason is None:
-                tx.orders.save(replace(order, cancel_reason="superseded", updated_ns=due_ns, version=order.version + 1))
-        else:
-            tx.orders.save(
-                replace(
-                    order, state=OrderState.DENIED, reason="superseded", updated_ns=due_ns, version=order.version + 1
-                )
-            )
+        changed = replace(order, updated_ns=max(due_ns, order.updated_ns), version=order.version + 1)
+        if order.state not in AT_VENUE:
+            tx.orders.save(replace(changed, state=OrderState.DENIED, reason="superseded"))
+            continue
+        at_venue = True
+        if order.cancel_reason is None:
+            tx.orders.save(replace(changed, cancel_reason="superseded"))
     return at_venue
 
 
@@ -256,6 +253,8 @@ def _approve(
         return None
     order = new_attempt(rules.account, verdict, 0, due_ns)
     tx.orders.add(order)
+    if order.taker:
+        tx.control.add_event("order.taker", order.cl_ord_id, {"mode": mode, "qty": plain(order.qty)}, due_ns)
     return order
 
 

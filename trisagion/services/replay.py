@@ -27,6 +27,9 @@ UNSETTLED = frozenset(
     }
 )
 
+DIGEST_SHOWN = 19
+"""Characters that tell two digests apart for a person, and that hold every seed."""
+
 
 def begin(
     database: Database,
@@ -39,16 +42,12 @@ def begin(
     with database.transaction() as tx:
         known = tx.control.replay()
         if known is not None:
-            for what in ("digest", "seed", "settings_digest"):
-                if getattr(known, what) != getattr(replay, what):
-                    raise StateError(
-                        f"this database holds another replay ({what} is {getattr(known, what)!r}, asked for "
-                        f"{getattr(replay, what)!r}): resume it with the same data and settings, or start a new run"
-                    )
+            _refuse_another(known, replay)
             resumed = replace(known, speed=replay.speed, origin_ns=replay.origin_ns)
             tx.control.put_replay(resumed)
-            _refuse_if_stopped(tx)
-            if tx.control.control().mode is not Mode.NORMAL:
+            present = tx.control.control()
+            # An operator's word stays, for the driver to obey: it may have come while this one was being started.
+            if present.mode is not Mode.NORMAL and present.operator == REPLAY:
                 tx.control.set_mode(Control(Mode.NORMAL, REPLAY, "replay resumed", known.now_ns))
             return resumed
         tx.market.add_instrument(instrument)
@@ -57,6 +56,20 @@ def begin(
         tx.control.set_mode(Control(Mode.NORMAL, REPLAY, "replay begun", replay.start_ns))
         tx.control.put_replay(replay)
         return replay
+
+
+def _refuse_another(known: Replay, asked: Replay) -> None:
+    for what, name in (("digest", "other data"), ("seed", "another seed"), ("settings_digest", "other settings")):
+        then, now = (str(getattr(replay, what)) for replay in (known, asked))
+        if then != now:
+            raise StateError(
+                f"this run replays {known.dataset} and began with {name} ({_short(then)} then, {_short(now)} now): "
+                "go on with what it began with, or start a new run with `trisagion run`"
+            )
+
+
+def _short(text: str) -> str:
+    return text if len(text) <= DIGEST_SHOWN else f"{text[:DIGEST_SHOWN]}…"
 
 
 def take_up(database: Database, operator: str, reason: str | None) -> None:

@@ -55,4 +55,5 @@ def intent_of(order: Order) -> Intent:
 
 def _moved(order: Order, state: OrderState, now_ns: int, reason: str | None = None) -> Order:
     check_transition(order.state, state, cl_ord_id=order.cl_ord_id)
-    return replace(order, state=state, reason=reason or order.reason, updated_ns=now_ns, version=order.version + 1)
+    at_ns = max(now_ns, order.updated_ns)
+    return replace(order, state=state, reason=reason or order.reason, updated_ns=at_ns, version=order.version + 1)

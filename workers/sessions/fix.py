@@ -14,12 +14,15 @@ import socket
 import threading
 import time
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any, Final
 
 from celery import bootsteps
 
+from trisagion.adapters.venues.fix.initiator import FixConfig, FixSession
 from trisagion.errors import StaleOwner, StateError
 from trisagion.orders.types import ExecutionReport, PositionReport
+from trisagion.ports import ReportSink
 from trisagion.services.book_fills import observe
 from trisagion.services.drive_session import LEASE_S, SessionDriver, asked_ns
 from workers import pulse, tasks
@@ -64,6 +67,22 @@ class Sink:
         follow(app, "session.report", outcomes, at_ns)
 
 
+def fix_session(sink: ReportSink) -> FixSession:
+    """Make the venue session; its message store is in the directory of the run."""
+    settings = house().settings
+    given = settings.fix
+    config = FixConfig(
+        host=given.host,
+        port=given.port,
+        sender=given.sender,
+        target=given.target,
+        store_dir=Path(os.environ["TRISAGION_FIX_STORE"]),
+        heartbeat_s=given.heartbeat_s,
+        account=settings.platform.account,
+    )
+    return FixSession(config, sink, venue=given.target)
+
+
 class FixOwner(bootsteps.StartStopStep):
     """Boot step: take the lease, log on, guard; on stop log out and give the lease back."""
 
@@ -75,7 +94,7 @@ class FixOwner(bootsteps.StartStopStep):
     def start(self, worker: Any) -> None:
         """Take the lease and start the session."""
         sink = Sink()
-        self.session = house().fix_session(sink)
+        self.session = fix_session(sink)
         owner = f"{socket.gethostname()}:{os.getpid()}"
         sink.driver = SessionDriver(house().database, self.session, house().session_name, owner)
         _await_lease(sink.driver)

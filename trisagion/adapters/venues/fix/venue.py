@@ -26,7 +26,8 @@ from typing import Any, Final, NoReturn
 
 import quickfix as fix
 
-from trisagion.adapters.files import DataSpec, load
+from trisagion.adapters.dataspec import DataSpec
+from trisagion.adapters.files import load
 from trisagion.adapters.venues.fix.engine import BEGIN_STRING, Connection, Store, decode, edge, encode, log_out
 from trisagion.adapters.venues.fix.journal import Journal
 from trisagion.errors import ConfigError, StateError, TrisagionError
