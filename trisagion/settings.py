@@ -290,12 +290,14 @@ class Fleet(Section):
 
 
 class Replay(Section):
-    """Which data is replayed: a bundled set's name or a file's path. Empty zone, symbol or tick size: taken from it."""
+    """Which data is replayed: a bundled set's name or a file's path. What is empty is taken from it, or assumed."""
 
     data: Annotated[Text, Field(min_length=1)] = "es"
     zone: Annotated[Text, AfterValidator(_zone)] = ""
     symbol: Annotated[Text, Field(pattern=r"^[A-Z0-9._-]{0,32}$")] = ""
     tick_size: Annotated[Amount | None, BeforeValidator(_empty_is_none)] = None
+    multiplier: Annotated[Amount | None, BeforeValidator(_empty_is_none)] = None
+    fee_rate: Annotated[Annotated[Exact, Field(ge=0, lt=1)] | None, BeforeValidator(_empty_is_none)] = None
     seed: Annotated[int, Field(strict=True, ge=0, lt=2**63)] = 1
     speed: Annotated[Annotated[float, Field(gt=0)] | Literal["max"], BeforeValidator(_speed)] = "max"
 

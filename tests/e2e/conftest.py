@@ -9,16 +9,17 @@ import numpy as np
 import pytest
 
 from tests.e2e.platforms import EARLY, Platform
-from trisagion.adapters.files import DataSpec, load
+from trisagion.adapters.dataspec import DataSpec
+from trisagion.adapters.files import load
 from trisagion.clock import SECOND_NS
 
 BEGIN = datetime(2013, 9, 3, 14, 0, tzinfo=UTC)
-END = datetime(2013, 9, 3, 15, 30, tzinfo=UTC)
+END = datetime(2013, 9, 3, 15, 0, tzinfo=UTC)
 
 
 @pytest.fixture(scope="session")
 def tape(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Write ninety minutes of the bundled ES ticks to a file as a user would have it."""
+    """Write an hour of the bundled ES ticks to a file as a user would have it."""
     whole = load(DataSpec("es"))
     first, last = (np.searchsorted(whole.ts_ns, int(at.timestamp()) * SECOND_NS) for at in (BEGIN, END))
     path = tmp_path_factory.mktemp("tape") / "es.csv"

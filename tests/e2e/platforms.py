@@ -9,11 +9,10 @@ import os
 import signal
 import subprocess
 import sys
-import tempfile
 import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass, field
 from decimal import Decimal
 from pathlib import Path
@@ -21,11 +20,12 @@ from typing import IO, Any, Final
 
 import sqlalchemy as sa
 
+from trisagion.adapters.dataspec import DataSpec
 from trisagion.adapters.db import SqlDatabase, open_database, tables
 from trisagion.adapters.db.reading import equity_curve, history
-from trisagion.adapters.files import DataSpec, load
-from trisagion.adapters.servers import mariadb
+from trisagion.adapters.files import load
 from trisagion.cli import rundir
+from trisagion.clock import MINUTE_NS
 from trisagion.orders.state import TERMINAL, OrderState
 from trisagion.orders.types import ExecType, Liquidity
 from trisagion.services.book_fills import NEVER_RECEIVED
@@ -36,23 +36,22 @@ ROOT: Final = Path(__file__).resolve().parents[2]
 TRISAGION: Final = (sys.executable, "-m", "trisagion.cli.main")
 END_S_MAX: Final = 150.0
 POLL_S: Final = 0.001
-
-MARKS: Final = {
-    "venue": "trisagion.adapters.venues.fix.venue",
-    "session": "workers.sessions.fix",
-    "cohort1": "cohort1@",
-    "cohort2": "cohort2@",
-    "desk": "desk@",
-    "driver": "workers.replay",
-    "redis": "redis.sock",
-    "redis-title": "redis-server unixsocket",
-    "mariadb": "mariadbd",
-    "flower": "flower",
-}
-"""What the command line of each child contains; a Redis rewrites its own."""
+HOLD_S: Final = 0.3
+"""How long an order that is about to be sent is waited for; the answer may have been quicker than our signal."""
 
 EARLY: Final = ("reconcile.interval_s=60", "cohort.runs=200")
 """Settings under which the slice of the tape that the tests replay trades dozens of times."""
+
+
+_ORDER: Final = sa.select(tables.orders.c.cl_ord_id)
+ABOUT_TO_BE: Final = {
+    OrderState.PENDING_NEW: _ORDER.where(tables.orders.c.state.in_([OrderState.RISK_CHECKED, OrderState.ROUTED])),
+    OrderState.PENDING_CANCEL: _ORDER.where(
+        tables.orders.c.state.in_([OrderState.NEW, OrderState.PARTIALLY_FILLED]),
+        tables.orders.c.cancel_reason.is_not(None),
+    ),
+}
+"""The orders that the session's owner will move to a state within milliseconds."""
 
 
 def trisagion(*arguments: str) -> subprocess.CompletedProcess[str]:
@@ -70,12 +69,13 @@ class Platform:
     popen: "subprocess.Popen[bytes] | None" = None
     out: list[Path] = field(default_factory=list)
 
-    def go(self, *arguments: str, sets: Iterable[str] = ()) -> "Platform":
+    def go(self, *arguments: str, sets: Iterable[str] = (), json_lines: bool = True) -> "Platform":
         """Start `trisagion run` with these arguments."""
         self.state.mkdir(exist_ok=True)
         self.out.append(self.state / f"out{len(self.out)}")
         options = [part for item in sets for part in ("--set", item)]
-        argv = [*TRISAGION, "run", "--json", "--state", str(self.state), *arguments, *options]
+        face = ["--json"] if json_lines else []
+        argv = [*TRISAGION, "run", *face, "--state", str(self.state), *arguments, *options]
         with self._open(".json") as stdout, self._open(".txt") as stderr:
             self.popen = subprocess.Popen(argv, cwd=ROOT, stdout=stdout, stderr=stderr, start_new_session=True)
         return self
@@ -91,8 +91,10 @@ class Platform:
 
     @property
     def said(self) -> str:
-        """What the last run wrote for people."""
-        return self.out[-1].with_suffix(".txt").read_text(encoding="utf-8")
+        """What the last run wrote for people: its complaints, and its report unless that was to be JSON."""
+        text = self.out[-1].with_suffix(".txt").read_text(encoding="utf-8")
+        report = self.out[-1].with_suffix(".json").read_text(encoding="utf-8")
+        return text if report.startswith("{") else text + report
 
     @property
     def run(self) -> Path:
@@ -109,7 +111,7 @@ class Platform:
         assert self.popen is not None
         found = self.popen.wait(END_S_MAX)
         assert found == code, f"expected exit code {code}, found {found}: {self.said}{self._logs()}"
-        last = self.lines()[-1:]
+        last = self.lines()[-1:] if self.out[-1].with_suffix(".json").read_bytes().startswith(b"{") else []
         return dict(last[0]) if last else {}
 
     def _logs(self) -> str:
@@ -119,14 +121,13 @@ class Platform:
         )
 
     def processes(self) -> dict[str, int]:
-        """Return the process ids of the children that live, by name."""
+        """Return the process ids of the children that live, by name: each writes to a log that bears it."""
         found: dict[str, int] = {}
-        for pid in Path(f"/proc/{self.pid}/task/{self.pid}/children").read_text(encoding="ascii").split():
-            try:
-                line = Path(f"/proc/{pid}/cmdline").read_bytes().replace(b"\0", b" ").decode()
-            except OSError:
-                continue
-            found |= {name.partition("-")[0]: int(pid) for name, mark in MARKS.items() if mark in line}
+        for pid in _children(self.pid):
+            with suppress(OSError):
+                log = Path(f"/proc/{pid}/fd/1").readlink()
+                if log.suffix == ".log":
+                    found.setdefault(log.stem, pid)
         return found
 
     def until(self, happened: Callable[[], bool], what: str) -> None:
@@ -143,6 +144,31 @@ class Platform:
         self.until(lambda: name in self.processes(), f"{name} lives")
         os.kill(self.processes()[name], number)
 
+    @contextmanager
+    def trading(self) -> Iterator[SqlDatabase]:
+        """Open the run's database once the replay has begun."""
+        self.until(lambda: bool(self.lines()), "the replay has begun")
+        with self.database() as database:
+            yield database
+
+    def moves_on(self, database: SqlDatabase, minutes: int) -> None:
+        """Wait until so many more minutes of data are done."""
+        goal_ns = come_ns(database) + minutes * MINUTE_NS
+        self.until(lambda: come_ns(database) >= goal_ns, f"{minutes} more minutes are done")
+
+    def hold_in_doubt(self, database: SqlDatabase, state: OrderState) -> None:
+        """Stop the venue's process just before an order comes to this state, which only the venue can end."""
+        while True:
+            self.until(lambda: bool(rows(database, ABOUT_TO_BE[state])), f"an order is about to be {state}")
+            self.kill("venue", signal.SIGSTOP)
+            patience = time.monotonic() + HOLD_S
+            while time.monotonic() < patience:
+                if in_state(database, state):
+                    return
+                time.sleep(POLL_S)
+            self.kill("venue", signal.SIGCONT)
+            self.moves_on(database, 1)
+
     def stop(self) -> None:
         """End what is left; the children go with their supervisor."""
         if self.popen is not None and self.popen.poll() is None:
@@ -152,15 +178,7 @@ class Platform:
     @contextmanager
     def database(self) -> Iterator[SqlDatabase]:
         """Open the run's database; a MariaDB that went with its run is started for it."""
-        if (self.run / "mariadb").exists():
-            with (
-                tempfile.TemporaryDirectory(prefix="trisagion-") as sockets,
-                mariadb(self.run / "mariadb", Path(sockets)) as url,
-                _opened(url) as database,
-            ):
-                yield database
-            return
-        with _opened(f"sqlite:///{self.run / rundir.DATABASE}") as database:
+        with rundir.database_of(self.run) as url, closing(open_database(url)) as database:
             yield database
 
     def traded(self) -> dict[str, list[tuple[str, ...]]]:
@@ -173,19 +191,26 @@ class Platform:
         return {**found, "equity": [tuple(map(repr, point)) for point in points]}
 
 
-@contextmanager
-def _opened(url: str) -> Iterator[SqlDatabase]:
-    database = open_database(url)
+def _children(parent: int) -> Iterator[int]:
+    """Yield the process ids of all descendants that the kernel knows."""
     try:
-        yield database
-    finally:
-        database.close()
+        texts = [path.read_text(encoding="ascii") for path in Path(f"/proc/{parent}/task").glob("*/children")]
+    except OSError:
+        return
+    for pid in map(int, " ".join(texts).split()):
+        yield pid
+        yield from _children(pid)
 
 
 def rows(database: SqlDatabase, statement: sa.Executable) -> list[Any]:
     """Read rows in a transaction of their own."""
     with database.snapshot() as unit:
         return list(unit.session.rows(statement))
+
+
+def come_ns(database: SqlDatabase) -> int:
+    """Return the instant of the last complete step."""
+    return int(rows(database, sa.select(tables.replay.c.now_ns))[0][0])
 
 
 def in_state(database: SqlDatabase, *states: OrderState) -> int:

@@ -259,7 +259,8 @@ def test_the_digest_changes_with_every_setting_that_can_change_a_decision() -> N
         "reconcile.alert_after": 4, "take_profit.threshold": "1.1", "take_profit.reward_multiple": 6,
         "risk.position_notional_max": 20000001, "risk.order_notional_max": 5000001, "risk.orders_max": 51,
         "risk.quote_age_s": 61, "risk.reprices_max": 6, "fix.sender": "A", "fix.target": "B", "replay.data": "aapl",
-        "replay.zone": "UTC", "replay.symbol": "X", "replay.tick_size": 1, "replay.seed": 2,
+        "replay.zone": "UTC", "replay.symbol": "X", "replay.tick_size": 1, "replay.multiplier": 50,
+        "replay.fee_rate": 0, "replay.seed": 2,
     }  # fmt: skip
     place: dict[str, object] = {
         "platform.profile": "fleet", "platform.state": "x", "database.url": "sqlite:///x", "broker.url": "redis://h/0",

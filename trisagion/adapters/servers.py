@@ -33,7 +33,7 @@ DATABASE: Final = "trisagion"
 
 
 @contextmanager
-def mariadb(directory: Path, sockets: Path) -> Iterator[str]:
+def mariadb(directory: Path, sockets: Path, children: Children | None = None) -> Iterator[str]:
     """Run a MariaDB on the folder's data, made at the first start; give a URL with a user and password of its own.
 
     Parameters
@@ -42,6 +42,8 @@ def mariadb(directory: Path, sockets: Path) -> Iterator[str]:
         Where data, log and password are kept.
     sockets
         Where the socket file is made; its path must be short.
+    children
+        Whoever watches them starts the server again when it dies.
 
     Raises
     ------
@@ -71,7 +73,7 @@ def mariadb(directory: Path, sockets: Path) -> Iterator[str]:
         *("--innodb-flush-log-at-trx-commit=1", "--innodb-rollback-on-timeout=ON", "--innodb-snapshot-isolation=ON"),
     ]
     # A MariaDB speaks first.
-    with _running(Child("mariadb", argv, os.environ, directory / "mariadb.log"), path, b""):
+    with _running(Child("mariadb", argv, os.environ, directory / "mariadb.log"), path, b"", children):
         yield f"mysql://{DATABASE}:{password}@127.0.0.1:{port}/{DATABASE}"
 
 
@@ -79,7 +81,7 @@ def mariadb(directory: Path, sockets: Path) -> Iterator[str]:
 def redis(directory: Path, sockets: Path, children: Children | None = None) -> Iterator[str]:
     """Run a Redis on the folder's data (append-only file, `noeviction`); give a URL that Celery understands.
 
-    Parameters and errors are those of `mariadb`. Whoever watches the `children` starts it again when it dies.
+    Parameters and errors are those of `mariadb`.
     """
     directory.mkdir(mode=0o700, parents=True, exist_ok=True)
     path = _socket_path(sockets, "redis.sock")

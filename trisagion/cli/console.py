@@ -130,7 +130,7 @@ class Console:
         if not self._json and self._screen.is_terminal and not self._screen.is_dumb_terminal:
             begin = Text("starting the venue, the workers and the replay …", style="dim")
             self._live = Live(begin, console=self._screen, auto_refresh=False, vertical_overflow="crop")
-            self._live.start()
+            self._live.start(refresh=True)
         return self
 
     def __exit__(

@@ -3,6 +3,7 @@
 import getpass
 import json
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated, Final
 
@@ -10,10 +11,13 @@ import typer
 
 from trisagion.cli.rundir import running_house
 from trisagion.errors import StepTimeout
+from trisagion.ports import Database
 from trisagion.safety.modes import Mode
 from trisagion.services import control
+from trisagion.units import plain
 
 CONFIRM_S_MAX: Final = 30.0
+FLAT_S_MAX: Final = 120.0
 POLL_S: Final = 0.02
 
 
@@ -23,21 +27,41 @@ def command(
     state: Annotated[Path | None, typer.Option(help="The state directory.")] = None,
     as_json: Annotated[bool, typer.Option("--json", help="For machines.")] = False,
 ) -> None:
-    """Cancel all working orders, allow no new ones, and wait until none is working."""
+    """Cancel all working orders, allow no new ones, wait until none is working; with --flatten, until all is flat."""
     house = running_house(state)
     begun = time.monotonic()
+
+    def since() -> float:
+        return time.monotonic() - begun
+
     mode = Mode.EMERGENCY if flatten else Mode.PAUSE
     control.engage(house.database, mode, getpass.getuser(), reason, house.now_ns())
-    blocked_s = time.monotonic() - begun
+    said: dict[str, object] = {"mode": mode, "blocked_s": since()}
     while working := control.working(house.database):
-        if time.monotonic() - begun > CONFIRM_S_MAX:
+        if since() > CONFIRM_S_MAX:
             raise StepTimeout(
                 f"the mode is {mode}, but after {CONFIRM_S_MAX:.0f} s {working} orders are not confirmed cancelled: "
                 "is the session's worker alive? Look at the venue itself"
             )
         time.sleep(POLL_S)
-    confirmed_s = time.monotonic() - begun
+    said |= {"confirmed_s": since(), "working": 0}
+    if not as_json:
+        print(f"{mode}: blocked after {said['blocked_s']:.3f} s, zero working orders confirmed after {since():.3f} s")
+    if flatten:
+        _await_flat(house.database, since)
+        said["flat_s"] = since()
+        if not as_json:
+            print(f"all positions flat after {since():.3f} s")
     if as_json:
-        print(json.dumps({"mode": mode, "blocked_s": blocked_s, "confirmed_s": confirmed_s, "working": 0}))
-        return
-    print(f"{mode}: blocked after {blocked_s:.3f} s, zero working orders confirmed after {confirmed_s:.3f} s")
+        print(json.dumps(said))
+
+
+def _await_flat(database: Database, since: Callable[[], float]) -> None:
+    while (held := control.held(database)) or control.working(database):
+        if since() > FLAT_S_MAX:
+            left = ", ".join(f"{plain(qty)} {symbol}" for symbol, qty in held.items())
+            raise StepTimeout(
+                f"the mode is emergency, but after {FLAT_S_MAX:.0f} s we still hold {left}: "
+                "does the run live? What it holds can be closed at the venue itself"
+            )
+        time.sleep(POLL_S)

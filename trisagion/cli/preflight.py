@@ -34,7 +34,10 @@ def examine(settings: Settings) -> list[str]:
             "platform.profile: fleet needs Flower, which is not installed; "
             "start it with `make fleet`, or pip install 'trisagion[fleet]'"
         )
-    _refuse_a_full_disk(Path(settings.platform.state))
+    state = Path(settings.platform.state).absolute()
+    if "?" in str(state):
+        raise ConfigError(f"platform.state: {state} has a '?', which the URL of its database cannot hold; name another")
+    _refuse_a_full_disk(state)
     if settings.broker.url:
         _refuse_a_silent_broker(resolve(settings.broker.url, os.environ))
     spec = spec_of(settings)
@@ -49,7 +52,14 @@ def examine(settings: Settings) -> list[str]:
 def spec_of(settings: Settings) -> DataSpec:
     """Return what is replayed."""
     given = settings.replay
-    return DataSpec(source=given.data, zone=given.zone or None, symbol=given.symbol or None, tick_size=given.tick_size)
+    return DataSpec(
+        source=given.data,
+        zone=given.zone or None,
+        symbol=given.symbol or None,
+        tick_size=given.tick_size,
+        multiplier=given.multiplier,
+        fee_rate=given.fee_rate,
+    )
 
 
 def room(folder: Path) -> str | None:
@@ -71,7 +81,7 @@ def refuse_a_taken_port(port: int) -> None:
 
 
 def _refuse_a_full_disk(state: Path) -> None:
-    folder = next(folder for folder in (state.absolute(), *state.absolute().parents) if folder.is_dir())
+    folder = next(folder for folder in (state, *state.parents) if folder.is_dir())
     free = shutil.disk_usage(folder).free
     if free < BEGIN_BYTES_MIN:
         raise StateError(

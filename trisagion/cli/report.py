@@ -1,14 +1,14 @@
 """`trisagion report`: write the tear sheet of a run, finished or running, and print its summary."""
 
 import json
-import os
 import sys
+from contextlib import closing
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from trisagion.cli.rundir import latest_run, settings_of, state_of
+from trisagion.cli.rundir import database_of, latest_run, state_of
 from trisagion.errors import StateError
 
 REPORT = "report.html"
@@ -27,14 +27,10 @@ def command(
     from trisagion.adapters.db.report_source import collect
     from trisagion.cli.console import columns
     from trisagion.reports.tearsheet import render, summary_json, summary_text
-    from trisagion.settings import resolve
 
     home = _run_directory(state_of(state), run)
-    database = open_database(resolve(settings_of(home).database.url, os.environ))
-    try:
+    with database_of(home) as url, closing(open_database(url)) as database:
         report = collect(database)
-    finally:
-        database.close()
     page = (out or home / REPORT).resolve()
     try:
         page.write_text(render(report), encoding="utf-8")

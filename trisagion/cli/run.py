@@ -8,15 +8,13 @@ decides nothing.
 import json
 import os
 import shlex
-import shutil
 import signal
 import socket
 import subprocess
 import sys
-import tempfile
 import time
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 from types import FrameType
@@ -238,7 +236,7 @@ def supervise(settings: Settings, run: Path, notes: list[str], *, as_json: bool,
         console = stack.enter_context(Console(sys.stdout, json_lines=as_json))
         for note in notes:
             console.note(note)
-        sockets = Path(stack.enter_context(short_directory()))
+        sockets = stack.enter_context(rundir.short_directory())
         children = Children()
         (run / rundir.ASKED).write_text(to_toml(settings), encoding="utf-8")
         placed = place(settings, run, sockets, children, stack)
@@ -311,7 +309,7 @@ def place(settings: Settings, run: Path, sockets: Path, children: Children, stac
         preflight.refuse_a_taken_port(settings.fix.port)
     url = settings.database.url
     if not url and fleet:
-        url = _kept_secret(run / "database.url", stack.enter_context(mariadb(run / "mariadb", sockets)))
+        url = _kept_secret(run / "database.url", stack.enter_context(mariadb(run / rundir.MARIADB, sockets, children)))
     elif not url:
         url = f"sqlite:///{(run / rundir.DATABASE).resolve()}"
     broker = settings.broker.url or stack.enter_context(redis(run / "redis", sockets, children))
@@ -340,16 +338,6 @@ def create_tables(url: str) -> None:
     if done.returncode != 0:
         last = (done.stderr.strip().splitlines() or [f"python -m init ended with {done.returncode}"])[-1]
         raise StateError(last.removeprefix("init: "))
-
-
-@contextmanager
-def short_directory() -> Iterator[str]:
-    """Make a directory for sockets whose path is short (a Unix socket's path holds 107 bytes) and only ours."""
-    made = tempfile.mkdtemp(prefix="trisagion-")
-    try:
-        yield made
-    finally:
-        shutil.rmtree(made, ignore_errors=True)
 
 
 def free_port() -> int:

@@ -3,21 +3,24 @@
 import fcntl
 import os
 import shutil
+import tempfile
 import time
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Final
 
+from trisagion.adapters.servers import mariadb
 from trisagion.errors import StateError
-from trisagion.settings import Settings, load
+from trisagion.settings import Settings, load, resolve
 
 if TYPE_CHECKING:
     from trisagion.wiring import House
 
 LATEST: Final = "latest"
 DATABASE: Final = "trisagion.sqlite3"
+MARIADB: Final = "mariadb"
 ASKED: Final = "asked.toml"
 """The settings as the user gave them: whoever resumes a run places its servers anew."""
 
@@ -123,6 +126,31 @@ def settings_of(run: Path, file: str = SETTINGS, overrides: Mapping[str, object]
     if not (run / file).exists():
         raise StateError(f"{run}: this run has not begun; wait a moment, or start another with `trisagion run`")
     return load(run / file, {}, overrides)
+
+
+@contextmanager
+def short_directory() -> Iterator[Path]:
+    """Make a directory for sockets whose path is short (a Unix socket's path holds 107 bytes) and only ours."""
+    made = Path(tempfile.mkdtemp(prefix="trisagion-"))
+    try:
+        yield made
+    finally:
+        shutil.rmtree(made, ignore_errors=True)
+
+
+@contextmanager
+def database_of(run: Path) -> Iterator[str]:
+    """Give the URL of a run's database; a private MariaDB that ended with its run is started for as long."""
+    url = resolve(settings_of(run).database.url, os.environ)
+    with ExitStack() as stack:
+        if (run / MARIADB).is_dir():
+            try:
+                stack.enter_context(held(run.parent.parent))
+            except StateError:
+                pass  # its platform lives, and with it the server
+            else:
+                url = stack.enter_context(mariadb(run / MARIADB, stack.enter_context(short_directory())))
+        yield url
 
 
 def running_house(state: Path | None) -> "House":

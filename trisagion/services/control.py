@@ -1,5 +1,6 @@
 """Change the control mode, and say whether the platform has come to rest in it."""
 
+from decimal import Decimal
 from typing import Final
 
 from trisagion.errors import TrisagionError
@@ -34,3 +35,9 @@ def working(database: Database) -> int:
     """Return how many orders the venue may still be working, or may still get from us."""
     with database.snapshot() as tx:
         return len(tx.orders.in_states(LIVE))
+
+
+def held(database: Database) -> dict[str, Decimal]:
+    """Return the positions of the ledger that are not flat, by symbol."""
+    with database.snapshot() as tx:
+        return {position.symbol: position.qty for position in tx.ledger.positions() if position.qty}

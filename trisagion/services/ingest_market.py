@@ -2,7 +2,8 @@
 
 import json
 import math
-from dataclasses import asdict, fields
+from collections.abc import Callable
+from dataclasses import asdict
 from itertools import pairwise
 from typing import Any, Final
 
@@ -82,5 +83,9 @@ def _positive(value: object) -> float:
     return number
 
 
-_READERS: Final = {str: _text, int: _whole, float: _positive}
-_BAR: Final = {**{field.name: _READERS[field.type] for field in fields(Bar)}, "volume": _number}
+_BAR: Final[dict[str, Callable[[object], Any]]] = {
+    "symbol": _text,
+    **dict.fromkeys(("open_ns", "interval_ns", "trades"), _whole),
+    **dict.fromkeys(("open", "high", "low", "close"), _positive),
+    "volume": _number,
+}
