@@ -6,6 +6,8 @@ import shutil
 import pytest
 from hypothesis import settings
 
+pytest_plugins = ["tests.databases"]
+
 settings.register_profile("trisagion", deadline=None, print_blob=True, derandomize="CI" in os.environ)
 
 

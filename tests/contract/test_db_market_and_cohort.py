@@ -8,26 +8,18 @@ from typing import Any
 import numpy as np
 import pytest
 
+from tests import builders
 from trisagion.adapters.db import SqlDatabase
 from trisagion.cohort.types import Epoch, ExitReason, Progress, RunEnd, RunRecord, ShardRow
 from trisagion.errors import DataError, StateError
 from trisagion.ids import RunId
-from trisagion.market.types import Bar, Instrument, MarketState, MarketStep, Quote
+from trisagion.market.types import Bar, MarketState, MarketStep, Quote
 from trisagion.units import Price
 
 MINUTE = 60_000_000_000
 START = 1_700_000_000_000_000_000 - 1_700_000_000_000_000_000 % MINUTE
 
-ES = Instrument(
-    symbol="ESZ4",
-    venue="SIM",
-    currency="USD",
-    tick_size=Decimal("0.25"),
-    lot_size=Decimal(1),
-    multiplier=Decimal(50),
-    leverage_max=Decimal(20),
-    fee_rate=Decimal("0.0004"),
-)
+ES = replace(builders.ES, symbol="ESZ4")
 
 
 def a_step(minute: int, last: str = "4500.25", symbol: str = "ESZ4", ticks: int = 6) -> MarketStep:

@@ -9,12 +9,13 @@ from decimal import Decimal
 import pytest
 import sqlalchemy as sa
 
+from tests.builders import a_report, an_order
 from trisagion.adapters.db import SqlDatabase
 from trisagion.errors import DataError, OurMistake, StaleOwner
 from trisagion.ids import ClOrdId, CycleId, IntentKey
 from trisagion.ledger.types import Account, EquitySample, Position, Posting
 from trisagion.orders.state import OrderState
-from trisagion.orders.types import ExecType, ExecutionReport, Liquidity, Order, Side
+from trisagion.orders.types import ExecType, Side
 from trisagion.ports import Cycle, Decision, Observation, ProcessBeat, Replay, TakeProfitStep
 from trisagion.safety.modes import Control, Mode
 from trisagion.units import Money, Price, Quantity
@@ -33,50 +34,7 @@ HARD_DECIMALS = [
 ]
 
 
-def an_order(name: str = "T1", **changes: object) -> Order:
-    """Return an order fresh from risk."""
-    order = Order(
-        cl_ord_id=ClOrdId(name),
-        intent=IntentKey("C1:ESZ4"),
-        cycle=CycleId("C1"),
-        attempt=0,
-        symbol="ESZ4",
-        side=Side.SELL,
-        qty=Quantity(Decimal(3)),
-        taker=False,
-        state=OrderState.RISK_CHECKED,
-        created_ns=NOW,
-        updated_ns=NOW,
-    )
-    return replace(order, **changes)  # type: ignore[arg-type]
-
-
-def a_report(exec_id: str | None = "E1", **changes: object) -> ExecutionReport:
-    """Return a fill of one lot."""
-    report = ExecutionReport(
-        venue="SIM",
-        exec_id=exec_id,
-        cl_ord_id=ClOrdId("T1"),
-        order_id="V1",
-        exec_type=ExecType.TRADE,
-        ord_status=OrderState.PARTIALLY_FILLED,
-        symbol="ESZ4",
-        side=Side.SELL,
-        last_qty=Quantity(Decimal(1)),
-        last_px=Price(Decimal("4500.25")),
-        cum_qty=Quantity(Decimal(1)),
-        leaves_qty=Quantity(Decimal(2)),
-        avg_px=Decimal("4500.25"),
-        fee=Money(Decimal("1.8001")),
-        liquidity=Liquidity.MAKER,
-        reason=None,
-        unknown_order=False,
-        happened_ns=NOW,
-    )
-    return replace(report, **changes)  # type: ignore[arg-type]
-
-
-def a_decision(cycle: str, symbol: str = "ESZ4", **changes: object) -> Decision:
+def a_decision(cycle: str, symbol: str = "ES", **changes: object) -> Decision:
     """Return a decision to do nothing."""
     zero = Quantity(Decimal(0))
     decision = Decision(
@@ -102,7 +60,7 @@ def test_a_cycle_is_opened_once_and_saved_by_version(database: SqlDatabase) -> N
 
 def test_decisions_come_back_newest_first(database: SqlDatabase) -> None:
     """By the cycle's due instant, not by its name; reasons with any character; the first word on a cycle stays."""
-    full = a_decision("C9", kelly_now=0.25, actual=Quantity(Decimal("1.5")), intent=IntentKey("C9:ESZ4"))
+    full = a_decision("C9", kelly_now=0.25, actual=Quantity(Decimal("1.5")), intent=IntentKey("C9:ES"))
     with database.transaction() as tx:
         for due in (9, 10, 8):
             tx.cycles.open_cycle(Cycle(CycleId(f"C{due}"), due, "done", None, 0))
@@ -111,8 +69,8 @@ def test_decisions_come_back_newest_first(database: SqlDatabase) -> None:
         tx.cycles.add_decision(a_decision("C10"))
         tx.cycles.add_decision(a_decision("C8", "AAPL"))
     with database.snapshot() as tx:
-        assert tx.cycles.last_decisions("ESZ4", 5) == [a_decision("C10"), full]
-        assert tx.cycles.last_decisions("ESZ4", 1) == [a_decision("C10")]
+        assert tx.cycles.last_decisions("ES", 5) == [a_decision("C10"), full]
+        assert tx.cycles.last_decisions("ES", 1) == [a_decision("C10")]
         assert tx.cycles.last_decisions("MSFT", 1) == []
 
 
@@ -140,7 +98,7 @@ def test_an_order_comes_back_as_it_was(database: SqlDatabase) -> None:
         assert tx.orders.order(ClOrdId("T1")) == an_order()
         assert tx.orders.order(ClOrdId("T2")) == full
         assert tx.orders.order(ClOrdId("t1")) is None
-        assert tx.orders.attempts(IntentKey("C1:ESZ4")) == [an_order(), full]
+        assert tx.orders.attempts(IntentKey("C1:ES")) == [an_order(), full]
 
 
 def test_an_order_is_saved_over_its_own_version_only(database: SqlDatabase, other: SqlDatabase) -> None:
@@ -222,7 +180,7 @@ def entry(name: str, amount: Decimal, account: Account = Account.CASH) -> list[P
     zero = Quantity(Decimal(0))
     return [
         Posting(name, 0, account, None, Money(amount), zero, NOW),
-        Posting(name, 1, Account.CAPITAL, "ESZ4", Money(amount.copy_negate()), zero, NOW),
+        Posting(name, 1, Account.CAPITAL, "ES", Money(amount.copy_negate()), zero, NOW),
     ]
 
 
@@ -264,7 +222,7 @@ def test_a_sum_of_money_is_not_rounded_to_the_28_digits_of_python(database: SqlD
 def test_money_that_would_change_is_refused(database: SqlDatabase, value: Decimal, told: str) -> None:
     """What does not fit DECIMAL(38,12) exactly is an error, never a rounding."""
     with pytest.raises(DataError, match=told), database.transaction() as tx:
-        tx.ledger.save_position(replace(Position.flat("ESZ4"), cost=Money(value)))
+        tx.ledger.save_position(replace(Position.flat("ES"), cost=Money(value)))
 
 
 def test_cash_is_the_sum_of_its_postings_alone(database: SqlDatabase) -> None:
@@ -292,9 +250,9 @@ def test_an_entry_is_posted_once_and_balances(database: SqlDatabase) -> None:
 
 def test_a_position_is_flat_before_its_first_fill(database: SqlDatabase) -> None:
     """Then it is what was saved last; all come in order of symbol."""
-    long = Position("ESZ4", Quantity(Decimal(2)), Money(Decimal(450_050)), Money(Decimal(-1)), Money(Decimal("1.8")), 7)
+    long = Position("ES", Quantity(Decimal(2)), Money(Decimal(450_050)), Money(Decimal(-1)), Money(Decimal("1.8")), 7)
     with database.transaction() as tx:
-        assert tx.ledger.position("ESZ4") == Position.flat("ESZ4")
+        assert tx.ledger.position("ES") == Position.flat("ES")
         assert tx.ledger.positions() == []
         tx.ledger.save_position(replace(long, qty=Quantity(Decimal(1))))
         tx.ledger.save_position(long)
@@ -305,15 +263,15 @@ def test_a_position_is_flat_before_its_first_fill(database: SqlDatabase) -> None
 def test_a_newer_observation_replaces_an_older_one(database: SqlDatabase) -> None:
     """And never the other way round, in whatever order they come; each observer has its own word."""
 
-    def seen(qty: int, at_ns: int, observer: str = "fix", symbol: str = "ESZ4") -> Observation:
+    def seen(qty: int, at_ns: int, observer: str = "fix", symbol: str = "ES") -> Observation:
         return Observation(observer, symbol, Quantity(Decimal(qty)), at_ns)
 
     with database.transaction() as tx:
         for observation in (seen(1, 10), seen(2, 30), seen(3, 20), seen(4, 5, "broker"), seen(5, 99, symbol="AAPL")):
             tx.ledger.observe(observation)
-        assert tx.ledger.observations("ESZ4") == [seen(4, 5, "broker"), seen(2, 30)]
+        assert tx.ledger.observations("ES") == [seen(4, 5, "broker"), seen(2, 30)]
         tx.ledger.observe(seen(6, 30))
-        assert tx.ledger.observations("ESZ4")[1] == seen(6, 30)
+        assert tx.ledger.observations("ES")[1] == seen(6, 30)
         assert tx.ledger.observations("MSFT") == []
 
 
@@ -322,7 +280,7 @@ def test_equity_is_sampled_once_an_instant(database: SqlDatabase) -> None:
 
     def sample(at_ns: int, equity: str = "100000.000000000001") -> EquitySample:
         money = Money(Decimal(equity))
-        return EquitySample(at_ns, money, money, "ESZ4", Quantity(Decimal(-1)), Price(Decimal("4500.25")))
+        return EquitySample(at_ns, money, money, "ES", Quantity(Decimal(-1)), Price(Decimal("4500.25")))
 
     with database.transaction() as tx:
         assert tx.ledger.last_equity() is None

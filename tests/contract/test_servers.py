@@ -14,9 +14,15 @@ from trisagion.errors import ConfigError, StateError
 
 
 @pytest.mark.mariadb
-def test_a_mariadb_keeps_its_data_and_its_password(tmp_path: Path, short_directory: Path) -> None:
-    """Started again on the same folder it has the same rows; stopped, it is gone; no other user reads the password."""
-    with servers.mariadb(tmp_path / "m", short_directory / "b") as url:
+def test_a_mariadb_keeps_its_data_and_its_password(
+    tmp_path: Path, short_directory: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Started again on the same folder it has the same rows; stopped, it is gone; no other user reads the password.
+
+    The folder may be given from where we stand: MariaDB would read it from where it is installed.
+    """
+    monkeypatch.chdir(tmp_path)
+    with servers.mariadb(Path("m"), short_directory / "b") as url:
         create(url)
         database = open_database(url)
         with database.transaction() as tx:

@@ -17,7 +17,7 @@ from typing import IO, Any
 import pytest
 import quickfix as fix
 
-from trisagion.adapters.files import DataSpec
+from trisagion.adapters.dataspec import DataSpec
 from trisagion.adapters.venues.fix import engine as fix_engine
 from trisagion.adapters.venues.fix.control import VenueControl
 from trisagion.adapters.venues.fix.engine import EXIT_UNPROCESSED, encode

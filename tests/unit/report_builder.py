@@ -8,7 +8,8 @@ import numpy as np
 
 from trisagion.clock import MINUTE_NS
 from trisagion.ids import ClOrdId
-from trisagion.market.types import Float64Array, Instrument, Int64Array
+from trisagion.market.instruments import ES
+from trisagion.market.types import Float64Array, Int64Array
 from trisagion.orders.types import Liquidity, Side
 from trisagion.reports.model import (
     AccountTotals,
@@ -29,17 +30,6 @@ START_NS = 1_378_072_800 * 1_000_000_000
 """Sunday 2013-09-01 22:00 UTC, the first minute of the week in the Vatican."""
 
 CAPITAL = Decimal(1000000)
-
-INSTRUMENT = Instrument(
-    symbol="ES",
-    venue="SIM",
-    currency="USD",
-    tick_size=Decimal("0.25"),
-    lot_size=Decimal(1),
-    multiplier=Decimal(50),
-    leverage_max=Decimal(20),
-    fee_rate=Decimal("0.000025"),
-)
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,7 +65,7 @@ def trade(prices: PriceTrack, every: int, seed: int) -> tuple[Fill, ...]:
     for bar in range(every, len(prices.at_ns), every):
         qty, px = Decimal(int(random.integers(1, 4))), Decimal(repr(float(prices.close[bar])))
         side = Side.BUY if random.random() < 0.5 else Side.SELL
-        fee = px * qty * INSTRUMENT.multiplier * INSTRUMENT.fee_rate
+        fee = px * qty * ES.multiplier * ES.fee_rate
         at_ns = int(prices.at_ns[bar]) - MINUTE_NS // 2
         fills.append(Fill(at_ns, side, Price(px), Quantity(qty), Money(fee), Liquidity.MAKER, ClOrdId(f"T{bar}")))
     return tuple(fills)
@@ -89,7 +79,7 @@ def keep_books(fills: Sequence[Fill], prices: PriceTrack) -> Books:
     for bar, (at_ns, close) in enumerate(zip(prices.at_ns.tolist(), prices.close.tolist(), strict=True)):
         while queue and queue[0].at_ns < at_ns:
             now = queue.pop(0)
-            signed, unit = now.qty * now.side.sign, now.px * INSTRUMENT.multiplier
+            signed, unit = now.qty * now.side.sign, now.px * ES.multiplier
             closing = -min(abs(signed), abs(qty)) * (1 if qty > 0 else -1) if qty * signed < 0 else Decimal(0)
             released = round(cost * -closing / qty, 6) if closing else Decimal(0)
             if closing and qty + closing == 0:
@@ -98,11 +88,11 @@ def keep_books(fills: Sequence[Fill], prices: PriceTrack) -> Books:
             cost += (signed - closing) * unit - released
             qty += signed
             fees += now.fee
-        worth = CAPITAL + realised - fees + qty * Decimal(repr(close)) * INSTRUMENT.multiplier - cost
+        worth = CAPITAL + realised - fees + qty * Decimal(repr(close)) * ES.multiplier - cost
         equity[bar] = float(worth)
         held[bar] = float(qty)
     mark = Price(Decimal(repr(float(prices.close[-1])))) if len(prices.close) else None
-    worth = CAPITAL + realised - fees - cost + (qty * mark * INSTRUMENT.multiplier if mark is not None else 0)
+    worth = CAPITAL + realised - fees - cost + (qty * mark * ES.multiplier if mark is not None else 0)
     totals = AccountTotals(Money(CAPITAL), Money(worth), Money(realised), Money(fees), Quantity(qty), Money(cost), mark)
     return Books(totals, equity, held)
 
@@ -135,7 +125,7 @@ def report_of(prices: PriceTrack, fills: tuple[Fill, ...], runs: int = 400, seed
     middle = START_NS + (end_ns - START_NS) // 2
     return RunReport(
         provenance=Provenance("es", "ab" * 32, 1, "cd" * 32, START_NS, end_ns, end_ns, finished=True),
-        instrument=INSTRUMENT,
+        instrument=ES,
         account=books.totals,
         equity=EquityCurve(at_ns, books.equity, books.qty),
         prices=prices,

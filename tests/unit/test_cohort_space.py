@@ -1,7 +1,6 @@
 """The search space: draws and mutations stay inside it, and a parameter set survives being written down."""
 
 import json
-from decimal import Decimal
 
 import numpy as np
 import pytest
@@ -10,20 +9,9 @@ from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
 from ext.cohort import PARAMS_DTYPE
+from tests.builders import ES
 from trisagion.cohort.space import AXES, REVERSAL, Params, draw, mutate, params_from_json, params_json
 from trisagion.errors import StateError
-from trisagion.market.types import Instrument
-
-ES = Instrument(
-    symbol="ES",
-    venue="CME",
-    currency="USD",
-    tick_size=Decimal("0.25"),
-    lot_size=Decimal(1),
-    multiplier=Decimal(50),
-    leverage_max=Decimal(20),
-    fee_rate=Decimal("0.0004"),
-)
 
 RANGES = {
     "system_type": (0, 1),

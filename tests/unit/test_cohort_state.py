@@ -5,52 +5,25 @@ import re
 import zlib
 from collections.abc import Callable
 from dataclasses import replace
-from decimal import Decimal
 
 import numpy as np
 import pytest
 
+from tests.builders import ES
+from tests.builders import states as states_after
 from trisagion.clock import MINUTE_NS, SECOND_NS
 from trisagion.cohort.advance import advance, progress
 from trisagion.cohort.state import BYTES_PER_RUN_MAX, Shard, from_bytes, to_bytes, votes
 from trisagion.cohort.supervise import CohortRules, first_shards
 from trisagion.errors import DataError, StateError
-from trisagion.market.types import TICK_NS, Instrument, MarketState
+from trisagion.market.types import TICK_NS, MarketState
 
-ES = Instrument(
-    symbol="ES",
-    venue="CME",
-    currency="USD",
-    tick_size=Decimal("0.25"),
-    lot_size=Decimal(1),
-    multiplier=Decimal(50),
-    leverage_max=Decimal(20),
-    fee_rate=Decimal("0.0004"),
-)
 BORN_NS = 1000 * MINUTE_NS
 
 
 def market(minutes: int, seed: int = 1) -> list[MarketState]:
-    """Return the states of some minutes after the birth: a random path with trends in it."""
-    rng = np.random.default_rng(seed)
-    n = minutes * 6
-    price = 1600.0 + np.cumsum(rng.normal(0.0, 0.3, n))
-    weight = np.clip(np.cumsum(rng.normal(0, 0.1, n)), -1, 1)
-    entropy = rng.uniform(0, 0.2, (n, 15, 3, 3))
-    return [
-        MarketState(
-            symbol="ES",
-            at_ns=BORN_NS + (minute + 1) * MINUTE_NS,
-            ts_ns=BORN_NS + minute * MINUTE_NS + np.arange(1, 7) * TICK_NS,
-            price=price[part],
-            weight=weight[part],
-            volatility=np.full(6, 4.0),
-            entropy=entropy[part],
-            samples=np.full((6, 15), 30),
-            regime="noisy",
-        )
-        for minute, part in ((minute, slice(minute * 6, minute * 6 + 6)) for minute in range(minutes))
-    ]
+    """Return the states of some minutes after the birth."""
+    return states_after(minutes, BORN_NS, seed)
 
 
 def shard_of(runs: int) -> Shard:

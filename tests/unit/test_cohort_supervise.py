@@ -6,24 +6,14 @@ from decimal import Decimal
 
 import pytest
 
+from tests.builders import ES
 from trisagion.clock import MINUTE_NS
 from trisagion.cohort.space import params_from_json
 from trisagion.cohort.state import Shard
 from trisagion.cohort.supervise import CohortRules, Supervision, end_all, first_shards, supervise
 from trisagion.cohort.types import ExitReason
 from trisagion.ids import RunId, run_id
-from trisagion.market.types import Instrument
 
-ES = Instrument(
-    symbol="ES",
-    venue="CME",
-    currency="USD",
-    tick_size=Decimal("0.25"),
-    lot_size=Decimal(1),
-    multiplier=Decimal(50),
-    leverage_max=Decimal(20),
-    fee_rate=Decimal("0.0004"),
-)
 NOW_NS = 5000 * MINUTE_NS
 RULES = CohortRules(desired_runs=50, shards=4, start_balance=1000.0)
 

@@ -9,6 +9,7 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
+from tests.builders import ES
 from trisagion.errors import DataError, VenueMistake
 from trisagion.ids import ClOrdId
 from trisagion.ledger.postings import book_fill, cash, equity, opening, rebuild, unrealised
@@ -18,7 +19,6 @@ from trisagion.orders.state import OrderState
 from trisagion.orders.types import ExecType, ExecutionReport, Liquidity, Side
 from trisagion.units import Money, Price, Quantity
 
-ES = Instrument("ES", "SIM", "USD", Decimal("0.25"), Decimal(1), Decimal(50), Decimal(20), Decimal("0.0004"))
 CAPITAL = Money(Decimal(100000))
 Fill = tuple[Side, str, str, str]
 """Side, quantity, price, fee."""

@@ -2,7 +2,7 @@
 
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from decimal import Decimal
 
 import numpy as np
@@ -12,7 +12,8 @@ from hypothesis import strategies as st
 
 from trisagion.clock import SECOND_NS
 from trisagion.errors import OurMistake
-from trisagion.market.types import Instrument, Tape
+from trisagion.market.instruments import ES
+from trisagion.market.types import Tape
 from trisagion.orders.state import OrderState
 from trisagion.orders.types import ExecType, Liquidity, Side
 from trisagion.simulate.matching import IOC_REMAINDER, QUEUE_WINDOW_NS, Event, MatchingEngine, Refusal
@@ -22,16 +23,10 @@ BUY, SELL = Side.BUY, Side.SELL
 T0 = 1_378_000_000 * SECOND_NS
 
 
-def instrument(symbol: str = "ES") -> Instrument:
-    """An index future of four ticks to the point."""
-    d = Decimal
-    return Instrument(symbol, "SIM", "USD", d("0.25"), d(1), d(50), d(20), d("0.000025"))
-
-
 def tape(prints: Sequence[tuple[float, int, int]], symbol: str = "ES") -> Tape:
     """Prints as (seconds after T0, price in ticks, lots)."""
     columns = np.array([(T0 + int(s * SECOND_NS), p, q) for s, p, q in prints], dtype=np.int64).reshape(-1, 3)
-    return Tape(instrument(symbol), *np.ascontiguousarray(columns.T))
+    return Tape(replace(ES, symbol=symbol), *np.ascontiguousarray(columns.T))
 
 
 def at(seconds: float) -> int:

@@ -8,6 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from tests.builders import ES
 from trisagion.clock import SECOND_NS
 from trisagion.errors import ConfigError, DataError
 from trisagion.ids import cycle_id, intent_key
@@ -20,7 +21,6 @@ from trisagion.units import Price, Quantity, notional, on_grid
 
 NOW_NS = 1_750_000_000 * SECOND_NS
 CYCLE = cycle_id(NOW_NS)
-ES = Instrument("ES", "SIM", "USD", Decimal("0.25"), Decimal(1), Decimal(50), Decimal(20), Decimal("0.0004"))
 BTC = replace(ES, symbol="BTC", tick_size=Decimal("0.1"), lot_size=Decimal("0.001"), multiplier=Decimal(1))
 TWO = ReconcileRules(observers=("venue", "drop_copy"), quorum=2)
 ONE_OF_TWO = ReconcileRules(observers=("venue", "drop_copy"), quorum=1)

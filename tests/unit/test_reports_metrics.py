@@ -10,8 +10,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tests.unit.report_builder import CAPITAL, INSTRUMENT, START_NS, fill, report, report_of, walk
+from tests.unit.report_builder import CAPITAL, START_NS, fill, report, report_of, walk
 from trisagion.clock import MINUTE_NS
+from trisagion.market.instruments import ES
 from trisagion.market.types import Int64Array
 from trisagion.orders.types import Liquidity, Side
 from trisagion.reports.metrics import (
@@ -130,7 +131,7 @@ def test_round_trips_run_from_flat_to_flat(
 ) -> None:
     """A trip is won when something is left after fees; a flip ends one and begins another with its share of the fee."""
     made = [fill(minute, Side(side), qty, px, fee=fee) for minute, (side, qty, px, fee) in enumerate(fills)]
-    trips = round_trips(made, INSTRUMENT.multiplier)
+    trips = round_trips(made, ES.multiplier)
     assert (trips.count, trips.wins) == (count, wins)
     assert trips.best == (None if best is None else Decimal(best))
     assert trips.worst == (None if worst is None else Decimal(worst))

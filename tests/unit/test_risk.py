@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from tests.builders import ES
 from trisagion.clock import SECOND_NS
 from trisagion.errors import ConfigError
 from trisagion.ids import ClOrdId, CycleId, intent_key
@@ -22,7 +23,6 @@ from trisagion.units import Price, Quantity
 TUESDAY_NS = int(datetime(2024, 6, 11, 12, tzinfo=UTC).timestamp()) * SECOND_NS
 SATURDAY_NS = int(datetime(2024, 6, 15, 12, tzinfo=UTC).timestamp()) * SECOND_NS
 CYCLE = CycleId("C1")
-ES = Instrument("ES", "SIM", "USD", Decimal("0.25"), Decimal(1), Decimal(50), Decimal(20), Decimal("0.0004"))
 LIMITS = Limits("SIM-1", Decimal(1_000_000), Decimal(2_000_000), 3)
 """At 5000 a contract is worth 250,000: four to an order, eight to a position."""
 

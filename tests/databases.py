@@ -1,5 +1,6 @@
-"""Real servers for the contract tests: every database test runs on SQLite and on a private MariaDB."""
+"""Real databases and a broker for tests: what takes a `database` runs on SQLite and on a private MariaDB."""
 
+import shutil
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -42,11 +43,25 @@ def _emptied(url: str) -> str:
     return url
 
 
+@pytest.fixture(scope="session")
+def sqlite_template(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Give a SQLite database with all tables, to be copied."""
+    path = tmp_path_factory.mktemp("template") / "trisagion.sqlite3"
+    create(f"sqlite:///{path}")
+    return path
+
+
+@pytest.fixture
+def sqlite_url(sqlite_template: Path, tmp_path: Path) -> str:
+    """Give the URL of a SQLite database with all tables, each without a row."""
+    return f"sqlite:///{shutil.copy(sqlite_template, tmp_path / 'trisagion.sqlite3')}"
+
+
 @pytest.fixture(params=["sqlite", pytest.param("mariadb", marks=pytest.mark.mariadb)])
-def database_url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
+def database_url(request: pytest.FixtureRequest) -> str:
     """Give the URL of a database with all tables, each without a row."""
     if request.param == "sqlite":
-        return _emptied(f"sqlite:///{tmp_path / 'trisagion.sqlite3'}")
+        return str(request.getfixturevalue("sqlite_url"))
     return _emptied(str(request.getfixturevalue("mariadb_url")))
 
 

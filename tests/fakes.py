@@ -1,0 +1,70 @@
+"""Stand-ins for what is outside; each runs through the same contract tests as the adapter that it stands for."""
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+
+from trisagion.gateway.reports import read_positions, read_report
+from trisagion.gateway.requests import cancel_request, new_order, positions_request, status_request
+from trisagion.gateway.words import Fields
+from trisagion.orders.types import ExecutionReport, Order, PositionReport
+from trisagion.simulate.venue import SimulatedVenue
+
+
+class Died(BaseException):
+    """The process ended here: nothing that runs in it may catch this."""
+
+
+@dataclass(slots=True)
+class FakeSession:
+    """A `ports.VenueSession` without a wire.
+
+    It remembers what it was asked as (what, name), in order, and lets `look` see each order at the moment of sending.
+    With a venue, which is the bundled one, it writes and reads real messages; the answers wait in `heard` and `seen`.
+    """
+
+    up: bool = True
+    venue: SimulatedVenue | None = None
+    account: str = "SIM-1"
+    look: Callable[[str, Order], None] = lambda what, order: None
+    asked: list[tuple[str, str]] = field(default_factory=list)
+    heard: list[ExecutionReport] = field(default_factory=list)
+    seen: list[PositionReport] = field(default_factory=list)
+
+    def send_new(self, order: Order, now_ns: int) -> bool:
+        """Send a new order."""
+        return self._ask("new", order, new_order(order, account=self.account, now_ns=now_ns))
+
+    def send_cancel(self, order: Order, now_ns: int) -> bool:
+        """Ask for the cancel of an order."""
+        return self._ask("cancel", order, cancel_request(order, account=self.account, now_ns=now_ns))
+
+    def ask_status(self, order: Order, now_ns: int) -> bool:
+        """Ask what became of an order."""
+        return self._ask("status", order, status_request(order, account=self.account))
+
+    def ask_positions(self, request_id: str, now_ns: int) -> bool:
+        """Ask for the venue's view of our positions."""
+        if not self.up:
+            return False
+        self.asked.append(("positions", request_id))
+        if self.venue is not None:
+            answers = self.venue.answer(positions_request(request_id, account=self.account, now_ns=now_ns))
+            self.seen += [read_positions(fields, venue="SIM", asked_ns=now_ns) for fields in answers]
+        return True
+
+    def tell(self, messages: Iterable[Fields]) -> None:
+        """Hear what the venue says unasked."""
+        self.heard += [read_report(fields, venue="SIM") for fields in messages]
+
+    def logged_on(self) -> bool:
+        """Tell whether the session is up."""
+        return self.up
+
+    def _ask(self, what: str, order: Order, message: Fields) -> bool:
+        self.look(what, order)
+        if not self.up:
+            return False
+        self.asked.append((what, order.cl_ord_id))
+        if self.venue is not None:
+            self.tell(self.venue.answer(message))
+        return True
