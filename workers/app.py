@@ -65,6 +65,7 @@ def _configured() -> Celery:
         enable_utc=True,
         timezone="UTC",
     )
+    made.Task.Request = "workers.request:Request"
     return made
 
 
