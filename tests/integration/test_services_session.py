@@ -1,6 +1,7 @@
 """`services.drive_session`: commit first, send after, never send again; and only the owner of the lease sends."""
 
 import threading
+import time
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -305,6 +306,7 @@ def test_an_owner_whose_lease_was_taken_over_sends_nothing(
     """It slept too long: its token is old, it hears `StaleOwner`, and the successor's word holds."""
     monkeypatch.setattr(drive_session, "LEASE_S", 0.001)
     first, sent = owner(shared)
+    time.sleep(0.05)
     monkeypatch.setattr(drive_session, "LEASE_S", 60.0)
     second, also_sent = owner(colleague, "two")
     shared.put(routed(), routed("T2", state=_S.NEW, cancel_reason="x"), routed("T3", state=_S.UNKNOWN))
