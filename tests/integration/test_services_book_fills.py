@@ -203,6 +203,25 @@ def test_a_report_that_is_none_of_our_orders_is_quarantined(desk: Desk, report: 
 
 
 @pytest.mark.parametrize(
+    "changes",
+    [
+        {"exec_id": "x" * 200},
+        {"exec_id": "ends with a space "},
+        {"last_px": Price(Decimal("0.1234567890123"))},
+        {"last_qty": qty(10**27)},
+        {"cl_ord_id": ClOrdId("nul\0" + "x" * 500)},
+    ],
+)
+def test_a_report_that_the_database_cannot_hold_is_put_aside(desk: Desk, changes: dict[str, Any]) -> None:
+    """Once and in words, so that the session lives on; nothing but the event log moves."""
+    desk.put(standing(N))
+    before = desk.everything()
+    assert words(book(desk.database, BOOK_RULES, a_report(**{"exec_id": "E1", **changes}))) == ["quarantined"]
+    after = desk.everything()
+    assert {name for name in after if after[name] != before[name]} == {"event"}
+
+
+@pytest.mark.parametrize(
     ("found", "after"), [(Mode.NORMAL, Mode.PAUSE), (Mode.REDUCE, Mode.PAUSE), (Mode.EMERGENCY, Mode.EMERGENCY)]
 )
 def test_a_maker_order_that_took_liquidity_pauses_the_platform(desk: Desk, found: Mode, after: Mode) -> None:

@@ -38,6 +38,7 @@ SPEAKS_FOR: Final = {
     "drive_session.observe": ("session.observe",),
     "drive_session.resolve": ("session.resolve",),
     "book_fills.book": ("session.report",),
+    "book_fills._book": ("session.report",),
     "book_fills._follow": ("session.report",),
     "book_fills.observe": ("session.report",),
     "sweep.sweep": ("sweep.run",),

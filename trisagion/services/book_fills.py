@@ -3,6 +3,7 @@
 from dataclasses import dataclass, replace
 from decimal import Decimal
 
+from trisagion.errors import DataError, quoted
 from trisagion.ledger.postings import book_fill
 from trisagion.orders.state import AT_VENUE, IN_DOUBT, LIVE, TERMINAL, TRANSITIONS, OrderState, check_transition
 from trisagion.orders.types import ExecType, ExecutionReport, Liquidity, Order, PositionReport
@@ -17,6 +18,8 @@ from trisagion.units import Quantity
 
 POST_ONLY_WOULD_CROSS = "POST_ONLY_WOULD_CROSS"
 NEVER_RECEIVED = "NEVER_RECEIVED"
+TEXT_MAX = 2000
+"""Characters kept of a report that was put aside."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,7 +32,21 @@ class BookRules:
 
 
 def book(database: Database, rules: BookRules, report: ExecutionReport) -> tuple[Outcome, ...]:
-    """Apply an execution report to its order and the ledger."""
+    """Apply an execution report to its order and the ledger; one that the database cannot hold is put aside.
+
+    A fill that was put aside leaves ledger and venue at odds, so its symbol is not traded until a person has looked.
+    """
+    try:
+        return _book(database, rules, report)
+    except DataError as error:
+        # Raised on, the session would end, and the venue would say the same to the next owner, for ever.
+        with database.transaction() as tx:
+            text = f"{error}: {report!r}"[:TEXT_MAX]
+            tx.control.add_event("execution.quarantined", quoted(report.cl_ord_id), {"text": text}, report.happened_ns)
+        return (Outcome("quarantined"),)
+
+
+def _book(database: Database, rules: BookRules, report: ExecutionReport) -> tuple[Outcome, ...]:
     now_ns = report.happened_ns
     with database.transaction() as tx:
         if report.exec_id is not None and not tx.orders.add_execution(report, now_ns):
