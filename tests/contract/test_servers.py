@@ -19,19 +19,19 @@ def test_a_mariadb_keeps_its_data_and_its_password(
 ) -> None:
     """Started again on the same folder it has the same rows; stopped, it is gone; no other user reads the password.
 
-    The folder may be given from where we stand: MariaDB would read it from where it is installed.
+    The folder may be given from where we stand, read otherwise by MariaDB, and have a space, split by its script.
     """
     monkeypatch.chdir(tmp_path)
-    with servers.mariadb(Path("m"), short_directory / "b") as url:
+    with servers.mariadb(Path("m m"), short_directory / "b") as url:
         create(url)
         database = open_database(url)
         with database.transaction() as tx:
             tx.control.add_event("kind", "subject", {}, 1)
         database.close()
-        pid = int((tmp_path / "m" / "pid").read_text(encoding="ascii"))
+        pid = int((tmp_path / "m m" / "pid").read_text(encoding="ascii"))
     with pytest.raises(ProcessLookupError):
         os.kill(pid, 0)
-    with servers.mariadb(tmp_path / "m", short_directory / "b") as again:
+    with servers.mariadb(tmp_path / "m m", short_directory / "b") as again:
         assert sa.make_url(again).password == sa.make_url(url).password
         database = open_database(again)
         with database.snapshot() as tx:
@@ -41,7 +41,7 @@ def test_a_mariadb_keeps_its_data_and_its_password(
             )
         database.close()
     assert tuple(settings) == (1, 1, servers.CONNECTIONS_MAX)
-    assert [(tmp_path / "m" / name).stat().st_mode & 0o777 for name in ("password", "users.sql")] == [0o600, 0o600]
+    assert [(tmp_path / "m m" / name).stat().st_mode & 0o777 for name in ("password", "users.sql")] == [0o600, 0o600]
 
 
 @pytest.mark.redis

@@ -60,7 +60,7 @@ def mariadb(directory: Path, sockets: Path, children: Children | None = None) ->
     password_file, users = directory / "password", directory / "users.sql"
     if not (directory / "data").exists():
         _write_private(password_file, secrets.token_urlsafe(24))
-        _make_data(directory)
+        _make_data(directory, sockets)
     password = password_file.read_text(encoding="ascii")
     _write_private(users, _users_sql(password))
     path, port = _socket_path(sockets, "mariadb.sock"), _free_port()
@@ -93,15 +93,21 @@ def redis(directory: Path, sockets: Path, children: Children | None = None) -> I
         yield f"redis+socket://{path}"
 
 
-def _make_data(directory: Path) -> None:
+def _make_data(directory: Path, sockets: Path) -> None:
     made = directory / "data.new"  # renamed when complete: a start that was killed leaves no half a database
     shutil.rmtree(made, ignore_errors=True)
     made.mkdir()
     install = _program("mariadb-install-db", "mariadb-server")
-    options = [f"--datadir={made}", "--auth-root-authentication-method=socket", "--skip-test-db"]
+    # A shell script that does not quote: it takes no path with a space, so it is given another name of the folder.
+    sockets.mkdir(mode=0o700, parents=True, exist_ok=True)
+    alias = sockets / "mariadb.new"
+    alias.unlink(missing_ok=True)
+    alias.symlink_to(made, target_is_directory=True)
+    options = [f"--datadir={alias}", "--auth-root-authentication-method=socket", "--skip-test-db"]
     done = subprocess.run(
         [install, "--no-defaults", *_as_root(), *options], capture_output=True, text=True, check=False
     )
+    alias.unlink()
     if done.returncode != 0:
         raise StateError(f"mariadb-install-db could not make {made}: {done.stderr.strip() or done.stdout.strip()}")
     made.rename(directory / "data")
