@@ -14,7 +14,7 @@ from trisagion.adapters.tables import BAR_NAMES, SYMBOL_NAMES, TICK_NAMES, TIME_
 from trisagion.cli.worker import QUEUES
 from trisagion.errors import TrisagionError
 from trisagion.orders.state import AT_VENUE, IN_DOUBT, LIVE, TERMINAL, TRANSITIONS
-from trisagion.settings import PLACE, SECRETS, SECTIONS, Settings, flatten, to_environment, variable
+from trisagion.settings import CONTENT, PLACE, SECRETS, SECTIONS, Settings, flatten, to_environment, variable
 from workers.flow import FLOW
 from workers.queues import QUEUE_OF, SESSION_TASKS
 
@@ -84,7 +84,10 @@ def configuration() -> str:
             accepts = _accepts(known[name])
             if key in SECRETS:
                 accepts = f"{'a URL without password, or ' if name == 'url' else ''}`env:NAME`, `file:PATH`"
-            rows.append((code(name), code(defaults[variable(key)]), accepts, "" if key in PLACE else "yes"))
+            if key in CONTENT:
+                accepts = "the path of a file"
+            counts = "" if key in PLACE else "its content" if key in CONTENT else "yes"
+            rows.append((code(name), code(defaults[variable(key)]), accepts, counts))
         head = ("setting", "default", "accepts", "in the digest")
         parts.append(f"### `[{section}]`\n\n{model.__doc__}\n\n{table(head, rows)}")
     assert set(flatten(Settings())) >= SECRETS

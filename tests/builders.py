@@ -54,7 +54,7 @@ CYCLE_RULES: Final = CycleRules(
     alert_after=3,
 )
 BOOK_RULES: Final = BookRules(ACCOUNT, LIMITS, reprices_max=2)
-COHORT_RULES: Final = CohortRules(desired_runs=12, shards=2, fee_rate=0.0)
+COHORT_RULES: Final = CohortRules(desired_runs=12, shards=2, channel_share=0.5, fee_rate=0.0)
 
 
 def qty(number: object) -> Quantity:
@@ -160,6 +160,7 @@ def states(minutes: int, begin_ns: int, seed: int = 1) -> list[MarketState]:
     price = 1600.0 + np.cumsum(rng.normal(0.0, 0.3, n))
     weight = np.clip(np.cumsum(rng.normal(0, 0.1, n)), -1, 1)
     entropy = rng.uniform(0, 0.2, (n, 15, 3, 3))
+    middle = price[:, None] + rng.normal(0.0, 0.5, (n, 51))
     return [
         MarketState(
             symbol="ES",
@@ -170,6 +171,9 @@ def states(minutes: int, begin_ns: int, seed: int = 1) -> list[MarketState]:
             volatility=np.full(6, 4.0),
             entropy=entropy[part],
             samples=np.full((6, 15), 30),
+            channel_high=middle[part] + 0.3,
+            channel_low=middle[part] - 0.3,
+            z=rng.normal(0.0, 1.5, (6, 51)),
             regime="noisy",
         )
         for minute, part in ((minute, slice(minute * 6, minute * 6 + 6)) for minute in range(minutes))

@@ -19,7 +19,7 @@ class ConfigError(TrisagionError):
 
 
 class DataError(TrisagionError):
-    """Market data that cannot be used: what is wrong, in which row, and what was expected."""
+    """A user's file that cannot be used: what is wrong, in which row or entry, and what was expected."""
 
     exit_code = 4
 

@@ -38,6 +38,11 @@ def run_id(epoch: int, number: int) -> RunId:
     return RunId(f"R{epoch}-{number}")
 
 
+def run_number(run: RunId) -> int:
+    """Return a run's number in the order of draws, which no other run of any epoch has."""
+    return int(run.rpartition("-")[2])
+
+
 def _digest(text: str) -> str:
     raw = hashlib.sha256(text.encode()).digest()
     return base64.b32encode(raw).decode()[: CL_ORD_ID_LENGTH - 1]

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from decimal import Decimal
 from typing import Protocol
 
-from trisagion.cohort.types import Epoch, Progress, RunEnd, RunRecord, ShardRow
+from trisagion.cohort.types import Epoch, Progress, RunEnd, RunRecord, ShardMark, ShardRow
 from trisagion.ids import ClOrdId, CycleId, IntentKey
 from trisagion.ledger.types import Account, EquitySample, Position, Posting
 from trisagion.market.types import Bar, Instrument, MarketState, MarketStep, Quote
@@ -144,7 +144,7 @@ class MarketStore(Protocol):
 
 
 class CohortStore(Protocol):
-    """Tables shard, shard_progress, run, epoch."""
+    """Tables shard, shard_progress, shard_mark, run, epoch."""
 
     def shard_numbers(self, symbol: str) -> Sequence[int]:
         """Return the numbers of the shards on a symbol, in order."""
@@ -152,6 +152,10 @@ class CohortStore(Protocol):
 
     def shard_head(self, number: int) -> tuple[int, int] | None:
         """Return (at_ns, version) of a shard's checkpoint without its state, None when there is no such shard."""
+        ...
+
+    def hold_shard(self, number: int) -> tuple[int, int] | None:
+        """Return what `shard_head` does; until the transaction's end nobody else writes the checkpoint."""
         ...
 
     def shard(self, number: int) -> ShardRow:
@@ -174,8 +178,20 @@ class CohortStore(Protocol):
         """Record a shard's progress; the same shard and instant again changes nothing."""
         ...
 
+    def has_come_to(self, number: int, at_ns: int) -> bool:
+        """Tell whether a shard's progress at an instant, or at a later one, is recorded."""
+        ...
+
     def progress(self, at_ns: int) -> Sequence[Progress]:
         """Return the progress of all shards at an instant, in order of shard."""
+        ...
+
+    def add_mark(self, mark: ShardMark) -> None:
+        """Record what a shard's runs had earned; the same shard and instant again changes nothing."""
+        ...
+
+    def marks(self) -> Sequence[ShardMark]:
+        """Return all marks in order of instant, then shard; P&L with the precision of float32."""
         ...
 
     def add_runs(self, runs: Sequence[RunRecord]) -> None:

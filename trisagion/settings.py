@@ -66,6 +66,9 @@ PLACE: Final = frozenset(
 )
 """Where, with how many hands and how fast: none of these may change a decision, so they are no part of the digest."""
 
+CONTENT: Final = frozenset({"cohort.survivors"})
+"""Names of files: what they hold is part of the digest, not where they lie."""
+
 
 def _decimal(value: Any) -> Decimal:
     try:
@@ -176,11 +179,18 @@ class Account(Section):
 
 
 class Cohort(Section):
-    """The live population; `fee_rate` is a fraction of the notional, `start_balance` the runs' own money."""
+    """The live population; `channel_share` of the draws, `fee_rate` of the notional; `start_balance` in runs' money."""
 
     runs: Count = 500
     shards: Annotated[int, Field(strict=True, ge=1, le=1024)] = 2
+    runs_per_leverage_max: Count = 45
+    # What neither clones nor survivors may take from the random draws: exploration never dies.
+    random_share_min: Annotated[Number, Field(gt=0, le=1)] = 0.1
     clone_share: Share = 0.5
+    # The random draws that enter by Donchian channel or z-score; the others enter by the market weight.
+    channel_share: Share = 0.0
+    # A file that `trisagion cohort export` wrote: its runs are the first ones of the first cohort.
+    survivors: Text = ""
     start_balance: Annotated[Number, Field(gt=0, le=1e12)] = 100_000_000.0
     fee_rate: Annotated[Number, Field(ge=0, le=0.1)] = 0.0004
 
@@ -190,6 +200,14 @@ class Cohort(Section):
         if shards > info.data.get("runs", shards):
             raise ValueError(f"expected at most as many shards as runs ({info.data['runs']}), found {shards}")
         return shards
+
+    @field_validator("clone_share")
+    @classmethod
+    def _leaves_room_for_random_draws(cls, share: float, info: ValidationInfo) -> float:
+        floor = info.data.get("random_share_min", 0.0)
+        if share + floor > 1:
+            raise ValueError(f"expected at most 1 - random_share_min ({1 - floor:g}), found {share:g}")
+        return share
 
 
 class Selection(Section):
@@ -371,9 +389,26 @@ def flatten(settings: Settings) -> dict[str, Any]:
 
 
 def digest(settings: Settings) -> str:
-    """Hash (SHA-256, hex) everything that can change a decision: two replays of one digest must come out equal."""
+    """Hash (SHA-256, hex) everything that can change a decision: two replays of one digest must come out equal.
+
+    Raises
+    ------
+    ConfigError
+        When a file of `CONTENT` cannot be read.
+    """
     facts = {key: _toml(value) for key, value in flatten(settings).items() if key not in PLACE}
+    for key in CONTENT:
+        if path := flatten(settings)[key]:
+            facts[key] = _content(key, Path(path))
     return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()
+
+
+def _content(key: str, path: Path) -> str:
+    try:
+        with path.open("rb") as file:
+            return hashlib.file_digest(file, "sha256").hexdigest()
+    except OSError as error:
+        raise ConfigError(f"{key}: {path}: expected a readable file, found: {error.strerror}") from None
 
 
 def to_environment(settings: Settings) -> dict[str, str]:
@@ -419,7 +454,7 @@ def _section_model(section: str) -> type[Section]:
 
 SECTIONS: Final = {section: _section_model(section) for section in Settings.model_fields}
 _KEYS: Final = tuple(f"{section}.{name}" for section, model in SECTIONS.items() for name in model.model_fields)
-assert set(_KEYS) >= PLACE | SECRETS
+assert set(_KEYS) >= PLACE | SECRETS | CONTENT
 
 
 def _layers(

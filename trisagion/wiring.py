@@ -3,14 +3,18 @@
 import os
 from collections.abc import Callable
 from functools import cached_property
+from pathlib import Path
 from typing import TypeVar
 
 from trisagion.adapters.db.engine import SqlDatabase, open_database, retrying
+from trisagion.adapters.survivors import load_survivors
 from trisagion.clock import SECOND_NS, Clock, ReplayClock, SystemClock
 from trisagion.cohort.supervise import CohortRules
+from trisagion.cohort.survivors import Survivor
 from trisagion.errors import ConfigError
 from trisagion.ids import ClOrdId
 from trisagion.ledger.take_profit import TakeProfitRules
+from trisagion.market.types import Instrument
 from trisagion.orders.intents import ReconcileRules
 from trisagion.orders.types import ExecutionReport
 from trisagion.portfolio.sizing import SizingRules
@@ -68,10 +72,18 @@ class House:
         return CohortRules(
             desired_runs=given.runs,
             shards=given.shards,
+            runs_per_leverage_max=given.runs_per_leverage_max,
+            random_share_min=given.random_share_min,
             clone_share=given.clone_share,
+            channel_share=given.channel_share,
             start_balance=given.start_balance,
             fee_rate=given.fee_rate,
         )
+
+    def survivors(self, instrument: Instrument) -> tuple[Survivor, ...]:
+        """Return the parameter sets that the first cohort begins with."""
+        given = self.settings.cohort.survivors
+        return load_survivors(Path(given), instrument) if given else ()
 
     @cached_property
     def limits(self) -> Limits:

@@ -267,7 +267,9 @@ def main() -> int:
         origin_ns=time.time_ns() - int(come / speed) if speed else 0,
         finished=False,
     )
-    replay = begin(house().database, replay, tape.instrument, money(settings.account.equity), house().cohort_rules)
+    survivors = house().survivors(tape.instrument) if known is None else ()
+    equity = money(settings.account.equity)
+    replay = begin(house().database, replay, tape.instrument, equity, house().cohort_rules, survivors)
     venue = VenueControl(Path(os.environ["TRISAGION_VENUE_CONTROL"]))
     outcome = Driver(tape, replay, venue, stop=Path(os.environ["TRISAGION_STOP"])).run()
     Path(os.environ["TRISAGION_VENUE_LEDGER"]).write_text(json.dumps(venue.status()), encoding="utf-8")

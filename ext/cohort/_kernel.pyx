@@ -14,6 +14,8 @@ cdef enum:
     RING = 181
     DIRECTION_MAX = 1024
     SYSTEM_SWING = 1
+    ENTRY_WEIGHT = 0
+    PERIODS_MIN = 10
     ALIVE = 0
     EXIT_MAX_DURATION = 1
     EXIT_APR_TARGET = 2
@@ -22,16 +24,28 @@ cdef enum:
 cdef int64_t SECOND_NS = 1_000_000_000
 cdef int64_t MINUTE_NS = 60 * SECOND_NS
 
-# The names of the exits and limits are the plain twin's; here they are constants of the C compiler.
+# The names of codes and limits are the plain twin's; here they are constants of the C compiler.
 assert (
     _reference.RING,
     _reference.DIRECTION_MAX,
     _reference.SYSTEM_SWING,
+    _reference.ENTRY_WEIGHT,
+    _reference.PERIODS_MIN,
     _reference.ALIVE,
     _reference.EXIT_MAX_DURATION,
     _reference.EXIT_APR_TARGET,
     _reference.EXIT_REVERSAL,
-) == (RING, DIRECTION_MAX, SYSTEM_SWING, ALIVE, EXIT_MAX_DURATION, EXIT_APR_TARGET, EXIT_REVERSAL), "the twins disagree"
+) == (
+    RING,
+    DIRECTION_MAX,
+    SYSTEM_SWING,
+    ENTRY_WEIGHT,
+    PERIODS_MIN,
+    ALIVE,
+    EXIT_MAX_DURATION,
+    EXIT_APR_TARGET,
+    EXIT_REVERSAL,
+), "the twins disagree"
 
 ctypedef struct Params:
     int64_t system_type
@@ -84,9 +98,8 @@ ctypedef struct State:
 ctypedef struct Tick:
     int64_t ns
     double price
-    double weight
     double volatility
-    bint trending
+    int64_t side  # 0 in noise, too
 
 
 cdef inline void mark(State* run, double price) noexcept nogil:
@@ -153,7 +166,7 @@ cdef inline int evaluate(
 ) except -1 nogil:
     cdef int64_t age_ns = tick.ns - run.born_ns
     cdef double hours, rolling, apr_change, size, value
-    cdef int64_t side
+    cdef int64_t side = tick.side
     cdef bint reduces
     run.iterations += 1
     run.evaluated_ns = tick.ns
@@ -172,12 +185,8 @@ cdef inline int evaluate(
         end(run, EXIT_APR_TARGET, tick.ns)
         return 0
 
-    if not tick.trending:
+    if side == 0:
         return 0
-
-    side = 1 if tick.weight > 0 else -1
-    if p.system_type == SYSTEM_SWING:
-        side = -side
 
     reduces = side * run.direction < 0
     if run.direction == 0:
@@ -206,6 +215,10 @@ cdef inline int evaluate(
     return 0
 
 
+cdef inline int64_t sign_of(bint up, bint down) noexcept nogil:
+    return <int64_t> up - <int64_t> down
+
+
 def advance(params, state, ring_ns, ring_apr, market):
     """Evaluate k runs at n ticks, in place; see the plain twin."""
     _reference.check(params, state, ring_ns, ring_apr, market)
@@ -219,7 +232,11 @@ def advance(params, state, ring_ns, ring_apr, market):
     cdef const double[::1] volatilities = market.volatility
     cdef const double[:, :, :, ::1] entropies = market.entropy
     cdef const int64_t[:, ::1] seen = market.samples
-    cdef Py_ssize_t r, t, window, order, delay
+    cdef const double[:, ::1] highs = market.channel_high
+    cdef const double[:, ::1] lows = market.channel_low
+    cdef const double[:, ::1] z = market.z
+    cdef Py_ssize_t r, t, window, order, delay, breakout, swing
+    cdef bint inverts
     cdef State run
     cdef Tick tick
     with nogil:
@@ -228,6 +245,9 @@ def advance(params, state, ring_ns, ring_apr, market):
             window = p[r].entropy_window_min - 1
             order = p[r].entropy_order - 3
             delay = p[r].entropy_delay - 1
+            breakout = p[r].breakout_periods - PERIODS_MIN
+            swing = p[r].swing_periods - PERIODS_MIN
+            inverts = p[r].system_type == SYSTEM_SWING
             for t in range(instants.shape[0]):
                 tick.ns = instants[t]
                 if run.exit_code != ALIVE or tick.ns <= run.born_ns:
@@ -235,11 +255,19 @@ def advance(params, state, ring_ns, ring_apr, market):
                 if run.iterations > 0 and tick.ns - run.evaluated_ns < p[r].decision_distance_s * SECOND_NS:
                     continue
                 tick.price = prices[t]
-                tick.weight = weights[t]
                 tick.volatility = volatilities[t]
-                tick.trending = (
+                tick.side = 0
+                if (
                     seen[t, window] > p[r].entropy_min_samples
                     and entropies[t, window, order, delay] < p[r].entropy_max
-                )
+                ):
+                    if p[r].entry == ENTRY_WEIGHT:
+                        tick.side = 1 if weights[t] > 0 else -1
+                    elif inverts:
+                        tick.side = sign_of(z[t, swing] > p[r].swing_z, z[t, swing] < -p[r].swing_z)
+                    else:
+                        tick.side = sign_of(prices[t] > highs[t, breakout], prices[t] < lows[t, breakout])
+                    if inverts:
+                        tick.side = -tick.side
                 evaluate(&p[r], &run, rings_ns[r], rings_apr[r], &tick)
             runs[r] = run

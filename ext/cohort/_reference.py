@@ -26,6 +26,11 @@ SYSTEM_BREAKOUT: Final = 0
 SYSTEM_SWING: Final = 1
 
 ENTRY_WEIGHT: Final = 0
+ENTRY_CHANNEL: Final = 1
+
+PERIODS_MIN: Final = 10
+PERIODS_MAX: Final = 60
+"""Bounds of `breakout_periods` and `swing_periods`: column c of a channel array belongs to c + 10 bars."""
 
 ALIVE: Final = 0
 EXIT_MAX_DURATION: Final = 1
@@ -89,12 +94,14 @@ STATE_DTYPE: Final = np.dtype(
 """What became of it. `apr_sum + apr_sum_low` is the sum of the ring's samples to about 106 bits."""
 
 _INDEX_RANGES: Final = {
-    "entry": (ENTRY_WEIGHT, ENTRY_WEIGHT),
+    "entry": (ENTRY_WEIGHT, ENTRY_CHANNEL),
     "system_type": (SYSTEM_BREAKOUT, SYSTEM_SWING),
     "entropy_window_min": (1, 15),
     "entropy_order": (3, 5),
     "entropy_delay": (1, 3),
     "rolling_apr_min": (1, 30),
+    "breakout_periods": (PERIODS_MIN, PERIODS_MAX),
+    "swing_periods": (PERIODS_MIN, PERIODS_MAX),
 }
 
 
@@ -102,7 +109,9 @@ class Market(NamedTuple):
     """What runs see of the market at n ticks.
 
     Shapes: `ts_ns` int64 (n,), rising; `price` (points), `weight` (−1 … 1) and `volatility` (points) float64 (n,);
-    `entropy` float64 (n, 15, 3, 3) and `samples` int64 (n, 15) as `ext.entropy.entropy_grid` gives them.
+    `entropy` float64 (n, 15, 3, 3) and `samples` int64 (n, 15) as `ext.entropy.entropy_grid` gives them;
+    `channel_high`, `channel_low` (points) and `z` (standard deviations) float64 (n, 51) over the last 10 … 60 closed
+    bars, NaN where unknown.
     """
 
     ts_ns: NDArray[np.int64]
@@ -111,6 +120,9 @@ class Market(NamedTuple):
     volatility: NDArray[np.float64]
     entropy: NDArray[np.float64]
     samples: NDArray[np.int64]
+    channel_high: NDArray[np.float64]
+    channel_low: NDArray[np.float64]
+    z: NDArray[np.float64]
 
 
 def advance(
@@ -148,6 +160,11 @@ def advance(
     What the domain leaves open is settled so:
 
     * A run sees ticks after its birth only; the first of them is evaluated whatever `decision_distance_s`.
+    * The channel entry is taken at the tick: a breakout system buys above the highest high and sells below the lowest
+      low of the last `breakout_periods` closed bars (Donchian's rule); a swing system takes the side of a z-score
+      beyond ±`swing_z`, which is then inverted: it sells what is stretched upward. A price at the bound, a z-score at
+      the threshold and an unknown (NaN) one give no side.
+    * Without a side the iteration ends as it does in noise: a flat run does not end as `reversal` then.
     * A run is flat when its `direction` (buys less sells) is 0. Sizes are fractions of the price, so that Σ size seldom
       returns to 0 exactly; the sign of `direction` is the side of the position.
     * The margin gate compares ``margin_used > ratio·balance``, which also closes it on a balance of 0 or less.
@@ -165,6 +182,7 @@ def advance(
             if run.iterations > 0 and now - run.evaluated_ns < p.decision_distance_s * SECOND_NS:
                 continue
             window, order, delay = p.entropy_window_min - 1, p.entropy_order - 3, p.entropy_delay - 1
+            breakout, swing = p.breakout_periods - PERIODS_MIN, p.swing_periods - PERIODS_MIN
             tick = SimpleNamespace(
                 ns=now,
                 price=float(market.price[t]),
@@ -172,6 +190,9 @@ def advance(
                 volatility=float(market.volatility[t]),
                 trending=market.samples[t, window] > p.entropy_min_samples
                 and market.entropy[t, window, order, delay] < p.entropy_max,
+                channel_high=float(market.channel_high[t, breakout]),
+                channel_low=float(market.channel_low[t, breakout]),
+                z=float(market.z[t, swing]),
             )
             _evaluate(p, run, ring_ns[r], ring_apr[r], tick)
         state[r] = tuple(vars(run).values())
@@ -186,7 +207,8 @@ def check(
 ) -> None:
     """Raise `ValueError` unless `advance` stays within its arrays: the compiled twin does not look."""
     k, n = len(params), len(market.ts_ns)
-    shapes = [(k,), (k, RING), (k, RING), (n,), (n,), (n,), (n,), (n, 15, 3, 3), (n, 15)]
+    channel = (n, PERIODS_MAX - PERIODS_MIN + 1)
+    shapes = [(k,), (k, RING), (k, RING), (n,), (n,), (n,), (n,), (n, 15, 3, 3), (n, 15), channel, channel, channel]
     found = [array.shape for array in (state, ring_ns, ring_apr, *market)]
     if found != shapes:
         raise ValueError(f"expected shapes {shapes}, found {found}")
@@ -226,9 +248,9 @@ def _evaluate(
     if not tick.trending:
         return
 
-    side = 1 if tick.weight > 0 else -1
-    if p.system_type == SYSTEM_SWING:
-        side = -side
+    side = _side(p, tick)
+    if side == 0:
+        return
 
     flat = run.direction == 0
     reduces = side * run.direction < 0
@@ -255,6 +277,17 @@ def _evaluate(
     run.direction += side
     run.trades += 1
     _mark(run, tick.price)
+
+
+def _side(p: SimpleNamespace, tick: SimpleNamespace) -> int:
+    """Return 1 to buy, −1 to sell, 0 where the channel entry sees neither; `swing` is inverted already."""
+    if p.entry == ENTRY_WEIGHT:
+        side = 1 if tick.weight > 0 else -1
+    elif p.system_type == SYSTEM_BREAKOUT:
+        side = (tick.price > tick.channel_high) - (tick.price < tick.channel_low)
+    else:
+        side = (tick.z > p.swing_z) - (tick.z < -p.swing_z)
+    return -side if p.system_type == SYSTEM_SWING else side
 
 
 def _mark(run: SimpleNamespace, price: float) -> None:

@@ -1,6 +1,7 @@
 """`ports.MarketStore` and `ports.CohortStore`: one suite, on SQLite and on MariaDB."""
 
 import math
+import threading
 from dataclasses import fields, replace
 from decimal import Decimal
 from typing import Any
@@ -10,7 +11,7 @@ import pytest
 
 from tests import builders
 from trisagion.adapters.db import SqlDatabase
-from trisagion.cohort.types import Epoch, ExitReason, Progress, RunEnd, RunRecord, ShardRow
+from trisagion.cohort.types import Epoch, ExitReason, Progress, RunEnd, RunRecord, ShardMark, ShardRow
 from trisagion.errors import DataError, StateError
 from trisagion.ids import RunId
 from trisagion.market.types import Bar, MarketState, MarketStep, Quote
@@ -46,6 +47,9 @@ def a_state(minute: int, n: int = 6, seed: int = 1) -> MarketState:
         volatility=-draw.random(n),
         entropy=entropy,
         samples=draw.integers(0, 2**40, (n, 15)),
+        channel_high=draw.random((n, 51)),
+        channel_low=np.resize(hard[::-1], (n, 51)),
+        z=-draw.random((n, 51)),
         regime="trending",
     )
 
@@ -162,6 +166,46 @@ def test_a_shard_is_replaced_by_the_first_writer_only(database: SqlDatabase, oth
             tx.cohort.shard(9)
 
 
+def test_a_shard_that_is_held_is_written_by_nobody_else(database: SqlDatabase, other: SqlDatabase) -> None:
+    """Until the holder's transaction ends another writer waits, and then finds the version gone."""
+    row = ShardRow(3, "ESZ4", 1, START, 0, b"before")
+    with database.transaction() as tx:
+        tx.cohort.add_shard(row)
+    waiting = threading.Event()
+    said: list[bool] = []
+
+    def rival() -> None:
+        waiting.set()
+        with other.transaction() as tx:
+            said.append(tx.cohort.save_shard(replace(row, version=1, state=b"rival")))
+
+    with database.transaction() as tx:
+        assert tx.cohort.hold_shard(9) is None
+        assert tx.cohort.hold_shard(3) == (START, 0)
+        thread = threading.Thread(target=rival)
+        thread.start()
+        assert waiting.wait(5)
+        thread.join(0.2)
+        assert said == []
+        assert tx.cohort.save_shard(replace(row, version=1, state=b"ours"))
+    thread.join()
+    assert said == [False]
+    with database.snapshot() as tx:
+        assert tx.cohort.shard(3).state == b"ours"
+
+
+def test_a_shard_has_come_to_every_instant_up_to_its_last_progress(database: SqlDatabase) -> None:
+    """Of its own; another shard's progress says nothing."""
+    with database.transaction() as tx:
+        for number, at_ns in ((1, START), (1, START + 20), (2, START + 30)):
+            tx.cohort.put_progress(Progress(number, at_ns, 1, 0, 0.0, 0.0))
+    with database.snapshot() as tx:
+        come = [tx.cohort.has_come_to(1, START + after) for after in (-1, 0, 10, 20, 21)]
+        assert come == [True, True, True, True, False]
+        assert tx.cohort.has_come_to(2, START + 30)
+        assert not tx.cohort.has_come_to(3, START)
+
+
 def test_progress_keeps_nan_and_refuses_an_infinity(database: SqlDatabase) -> None:
     """NaN where no run is alive; the first word on an instant stays; an infinite APR is a mistake, not a number."""
     with database.transaction() as tx:
@@ -175,6 +219,27 @@ def test_progress_keeps_nan_and_refuses_an_infinity(database: SqlDatabase) -> No
         assert tx.cohort.progress(START + 1) == []
     with pytest.raises(DataError, match="infinity"), database.transaction() as tx:
         tx.cohort.put_progress(Progress(3, START, 1, 1, math.inf, 0.0))
+
+
+def test_marks_are_read_in_order_with_the_precision_of_float32(database: SqlDatabase) -> None:
+    """By instant, then shard, also of no run; the first word on a shard and instant stays."""
+    numbers, worth = np.array([0, 7, 2**32 - 1], dtype=np.int64), np.array([1 / 3, -12345.678, 0.0])
+    nobody = ShardMark(START, 2, np.zeros(0, dtype=np.int64), np.zeros(0))
+    with database.transaction() as tx:
+        tx.cohort.add_mark(ShardMark(START + MINUTE, 1, numbers, worth))
+        tx.cohort.add_mark(nobody)
+        tx.cohort.add_mark(ShardMark(START, 1, numbers, worth))
+        tx.cohort.add_mark(ShardMark(START, 1, numbers[:1], worth[:1]))
+    with database.snapshot() as tx:
+        back = tx.cohort.marks()
+    assert [(mark.at_ns, mark.shard, len(mark.runs)) for mark in back] == [
+        (START, 1, 3),
+        (START, 2, 0),
+        (START + MINUTE, 1, 3),
+    ]
+    assert back[0].runs.tolist() == numbers.tolist()
+    assert (back[0].runs.dtype.str, back[0].pnl.dtype.str) == ("<i8", "<f8")
+    assert back[0].pnl.tolist() == worth.astype(np.float32).tolist()
 
 
 def a_run(epoch: int, number: int, symbol: str = "ESZ4", parent: str | None = None) -> RunRecord:

@@ -64,7 +64,18 @@ def fill_in(tx: Transaction, *, wall_ns: int) -> None:
         stamps = np.zeros(0, dtype=np.int64)
         regime = ("noisy", "trending")[minute - 1]
         tx.market.put_state(
-            MarketState("ESZ4", minute * MINUTE, stamps, floats, floats, floats, np.zeros((0, 15, 3, 3)), none, regime)
+            MarketState(
+                "ESZ4",
+                minute * MINUTE,
+                stamps,
+                floats,
+                floats,
+                floats,
+                np.zeros((0, 15, 3, 3)),
+                none,
+                *(np.zeros((0, 51)),) * 3,
+                regime,
+            )
         )
         tx.ledger.add_equity(
             EquitySample(

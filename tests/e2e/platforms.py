@@ -4,6 +4,7 @@ A platform is `trisagion run --json` with a state directory of its own. The judg
 and holds orders, fills and positions of both sides against each other.
 """
 
+import hashlib
 import json
 import os
 import signal
@@ -26,6 +27,7 @@ from trisagion.adapters.db.reading import equity_curve, history
 from trisagion.adapters.files import load
 from trisagion.cli import rundir
 from trisagion.clock import MINUTE_NS
+from trisagion.cohort.state import Shard, from_bytes
 from trisagion.orders.state import TERMINAL, OrderState
 from trisagion.orders.types import ExecType, Liquidity
 from trisagion.services.book_fills import NEVER_RECEIVED
@@ -182,13 +184,25 @@ class Platform:
             yield database
 
     def traded(self) -> dict[str, list[tuple[str, ...]]]:
-        """Return the run's history with its equity, to the last digit."""
+        """Return the run's history with its equity, to the last digit, and its virtual runs, to the last bit."""
         with self.database() as database:
             found = history(database)
             with database.snapshot() as unit:
                 curve = equity_curve(unit)
+                shards = [from_bytes(row.state) for row in unit.cohort.shards()]
         points = zip(curve.at_ns.tolist(), curve.equity.tolist(), curve.qty.tolist(), strict=True)
-        return {**found, "equity": [tuple(map(repr, point)) for point in points]}
+        return {
+            **found,
+            "equity": [tuple(map(repr, point)) for point in points],
+            "shards": [_shard(shard) for shard in shards],
+        }
+
+
+def _shard(shard: Shard) -> tuple[str, ...]:
+    """Return a shard as texts: who it is, and the digest of every array as it is decoded."""
+    arrays = (shard.params, shard.state, shard.ring_ns, shard.ring_apr)
+    digests = (hashlib.sha256(array.tobytes()).hexdigest() for array in arrays)
+    return (str(shard.number), shard.symbol, str(shard.epoch), str(shard.at_ns), *shard.run_ids, *digests)
 
 
 def _children(parent: int) -> Iterator[int]:

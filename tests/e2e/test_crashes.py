@@ -23,6 +23,8 @@ SPREAD_S = 0.1
 
 BLOWS = ("desk", "cohort1", "redis", "driver", "desk", "redis", "cohort2", "driver", "desk", "redis")
 
+COHORT_BLOWS = ("cohort1", "cohort2", "cohort2", "cohort1") * 3
+
 DOUBTS = (
     ("session", OrderState.PENDING_NEW),
     ("venue", OrderState.PENDING_NEW),
@@ -46,6 +48,25 @@ def test_killing_workers_broker_and_driver_changes_nothing(undisturbed: Platform
     assert [check for check in summary["checks"] if not check["ok"]] == []
     assert run.traded() == undisturbed.traded()
     agree(run)
+
+
+def test_killing_the_workers_of_the_cohort_leaves_every_run_as_it_would_have_been(
+    undisturbed: Platform, tape: Path, platform: Make
+) -> None:
+    """Twelve times one of the two, at random moments: each array of each shard ends equal to the bit."""
+    run, moments = platform().go("--data", str(tape), sets=EARLY), random.Random(SEED)
+    with run.trading() as database:
+        for victim in COHORT_BLOWS:
+            run.moves_on(database, 2)
+            time.sleep(moments.uniform(0, SPREAD_S))
+            run.kill(victim)
+    run.end()
+    notes = [line["note"] for line in run.lines() if "note" in line]
+    assert sum("SIGKILL" in note for note in notes) == len(COHORT_BLOWS), notes
+    ours, theirs = run.traded(), undisturbed.traded()
+    assert len(theirs["shards"]) == 2
+    assert ours["shards"] == theirs["shards"]
+    assert ours == theirs
 
 
 def test_no_order_is_lost_or_doubled_when_session_or_venue_die_with_one_on_its_way(tape: Path, platform: Make) -> None:

@@ -33,6 +33,7 @@ def test_another_seed_trades_otherwise(undisturbed: Platform, tape: Path, platfo
     other.end()
     theirs, ours = other.traded(), undisturbed.traded()
     assert theirs["decisions"] != ours["decisions"]
+    assert theirs["shards"] != ours["shards"]
     assert theirs["equity"] != ours["equity"]
     agree(other)
 

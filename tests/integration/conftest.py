@@ -17,6 +17,14 @@ def desk(sqlite_url: str) -> Iterator[Desk]:
 
 
 @pytest.fixture
+def empty(sqlite_url: str) -> Iterator[Desk]:
+    """Give a database on SQLite in which nothing was founded yet."""
+    database = open_database(sqlite_url)
+    yield Desk(database)
+    database.close()
+
+
+@pytest.fixture
 def shared(database: SqlDatabase) -> Desk:
     """Give a founded account on SQLite, then on MariaDB."""
     return Desk(database).found()

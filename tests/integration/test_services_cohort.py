@@ -1,19 +1,28 @@
 """`advance_cohort`, `ingest_market`, `detect_regime`: minutes in, runs advanced, whoever does it and how often."""
 
 import json
+import shutil
+import tempfile
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
+from contextlib import closing
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from tests.builders import COHORT_RULES, ES, TUESDAY_NS, Desk, a_step, states, words
-from trisagion.adapters.db import retrying
+from trisagion.adapters.db import open_database, retrying
+from trisagion.adapters.db.cohort import Cohort
 from trisagion.clock import MINUTE_NS
 from trisagion.cohort.advance import advance as advance_shard
 from trisagion.cohort.state import from_bytes, to_bytes
-from trisagion.errors import DataError
+from trisagion.cohort.supervise import first_shards
+from trisagion.cohort.types import ShardRow
+from trisagion.errors import DataError, StateError
 from trisagion.ids import cycle_id
 from trisagion.ports import Cycle
 from trisagion.services.advance_cohort import ShardCopies, advance, found_cohort, supervise_cohort
@@ -30,8 +39,15 @@ def peopled(desk: Desk, minutes: int = MINUTES) -> Desk:
     """Found a cohort of two shards and publish the market states that follow."""
     with desk.database.transaction() as tx:
         found_cohort(tx, COHORT_RULES, ES, 1, 7, T0)
-        for state in states(minutes, T0):
-            tx.market.put_state(state)
+    return publish(desk, range(minutes), minutes)
+
+
+def publish(desk: Desk, minutes: Iterable[int], of: int = MINUTES) -> Desk:
+    """Publish some of the market states that follow the founding."""
+    known = states(of, T0)
+    with desk.database.transaction() as tx:
+        for minute in minutes:
+            tx.market.put_state(known[minute])
     return desk
 
 
@@ -43,8 +59,9 @@ def checkpoint(desk: Desk, number: int = 0) -> tuple[int, int, bytes]:
 
 
 def walk(desk: Desk, copies: Callable[[int], ShardCopies], minutes: int = MINUTES) -> None:
-    """Advance both shards minute by minute, each with the copies of whichever worker it is."""
+    """Publish minute by minute and advance both shards, each with the copies of whichever worker it is."""
     for minute in range(1, minutes + 1):
+        publish(desk, [minute - 1])
         for number in (0, 1):
             outcome = advance(desk.database, copies(minute), number, T0 + minute * MINUTE_NS, CHECKPOINT_NS)
             assert outcome == Outcome("advanced")
@@ -53,7 +70,7 @@ def walk(desk: Desk, copies: Callable[[int], ShardCopies], minutes: int = MINUTE
 @pytest.mark.parametrize("workers", ["one", "a new one each minute", "two in turns"])
 def test_whoever_advances_a_shard_it_ends_the_same_to_the_bit(desk: Desk, workers: str) -> None:
     """A copy in memory saves time; checkpoint and states since give the undisturbed course, and the same progress."""
-    peopled(desk)
+    peopled(desk, 0)
     first = from_bytes(checkpoint(desk)[2])
     held = [ShardCopies(), ShardCopies()]
     pick = {"one": lambda _: held[0], "two in turns": lambda minute: held[minute % 2]}
@@ -68,27 +85,118 @@ def test_whoever_advances_a_shard_it_ends_the_same_to_the_bit(desk: Desk, worker
             assert [progress.shard for progress in tx.cohort.progress(T0 + minute * MINUTE_NS)] == [0, 1]
 
 
+@settings(max_examples=15)
+@given(cuts=st.sets(st.integers(1, MINUTES), max_size=6), checkpoint_min=st.sampled_from([1, 3, 10]))
+def test_wherever_a_worker_dies_a_fresh_one_ends_the_same_to_the_bit(
+    sqlite_template: Path, cuts: set[int], checkpoint_min: int
+) -> None:
+    """Its copies are lost at random minutes; runs, rings and progress of each minute are those of a quiet course."""
+    quiet, killed = ShardCopies(), ShardCopies()
+    shard = first_shards(COHORT_RULES, ES, epoch=1, seed=7, next_number=0, now_ns=T0).shards[0]
+    with (
+        tempfile.TemporaryDirectory() as folder,
+        closing(open_database(f"sqlite:///{shutil.copy(sqlite_template, folder)}")) as database,
+    ):
+        desk = Desk(database).found()
+        for number in (0, 1):
+            desk.enter(replace(shard, number=number), at_ns=T0)
+        for minute in range(1, MINUTES + 1):
+            publish(desk, [minute - 1])
+            if minute in cuts:
+                killed = ShardCopies()
+            now_ns = T0 + minute * MINUTE_NS
+            assert advance(desk.database, quiet, 0, now_ns, CHECKPOINT_NS).word == "advanced"
+            assert advance(desk.database, killed, 1, now_ns, checkpoint_min * MINUTE_NS).word == "advanced"
+            with desk.database.snapshot() as tx:
+                one, other = tx.cohort.progress(now_ns)
+            assert repr(replace(other, shard=0)) == repr(one)
+    undisturbed, resumed = quiet.held[0][1], killed.held[1][1]
+    assert (
+        to_bytes(replace(resumed, number=0))
+        == to_bytes(undisturbed)
+        == to_bytes(advance_shard(shard, states(MINUTES, T0)))
+    )
+
+
+def test_each_checkpoint_leaves_a_mark_of_what_its_runs_had_earned(desk: Desk) -> None:
+    """At its own instant, once, with the numbers of the runs; minutes in between leave none."""
+    peopled(desk, 0)
+    copies = ShardCopies()
+    walk(desk, lambda _: copies)
+    _, _, state = checkpoint(desk, 1)
+    with desk.database.snapshot() as tx:
+        marks = tx.cohort.marks()
+    assert [((mark.at_ns - T0) // MINUTE_NS, mark.shard) for mark in marks] == [(10, 0), (10, 1), (20, 0), (20, 1)]
+    shard = from_bytes(state)
+    assert [f"R1-{number}" for number in marks[-1].runs.tolist()] == list(shard.run_ids)
+    assert marks[-1].pnl.tolist() == shard.state["live_pnl"].astype("f4").tolist()
+    assert marks[-1].pnl.any()
+
+
 def test_an_advance_repeated_changes_nothing(desk: Desk) -> None:
     """Also at a checkpoint, also by a worker that knows nothing, also late."""
-    peopled(desk)
+    peopled(desk, 0)
     copies = ShardCopies()
     walk(desk, lambda _: copies)
     before = desk.everything()
     for known in (copies, ShardCopies()):
         for minute in (25, 10, 20, 1):
-            assert advance(desk.database, known, 0, T0 + minute * MINUTE_NS, CHECKPOINT_NS).word == "advanced"
+            assert advance(desk.database, known, 0, T0 + minute * MINUTE_NS, CHECKPOINT_NS).word == "nothing"
             assert desk.everything() == before
+
+
+@pytest.mark.parametrize("order", [range(1, 11), range(10, 0, -1)], ids=["oldest first", "newest first"])
+@pytest.mark.parametrize("together", [True, False], ids=["one worker", "ten workers"])
+def test_ten_late_messages_for_a_shard_cost_one_calculation(
+    desk: Desk, monkeypatch: pytest.MonkeyPatch, order: range, together: bool
+) -> None:
+    """Whoever takes the first brings the shard to where the market is; nine find it there, and read no checkpoint."""
+    peopled(desk, 12)
+    expected = to_bytes(advance_shard(from_bytes(checkpoint(desk)[2]), states(12, T0)[:10]))
+    calls: list[int] = []
+    reads: list[int] = []
+    whole = Cohort.shard
+
+    def counted(*arguments: Any, **options: Any) -> Any:
+        calls.append(len(arguments[1]))
+        return advance_shard(*arguments, **options)
+
+    def read(store: Cohort, number: int) -> ShardRow:
+        reads.append(number)
+        return whole(store, number)
+
+    monkeypatch.setattr("trisagion.services.advance_cohort.advance_shard", counted)
+    monkeypatch.setattr(Cohort, "shard", read)
+    copies = ShardCopies()
+    for minute in order:
+        advance(desk.database, copies if together else ShardCopies(), 0, T0 + minute * MINUTE_NS, CHECKPOINT_NS)
+    assert (calls, reads) == ([10], [0])
+    monkeypatch.undo()
+    assert checkpoint(desk) == (T0 + 10 * MINUTE_NS, 1, expected)
+
+
+def test_one_that_is_behind_stops_at_the_next_checkpoint(desk: Desk) -> None:
+    """The cycle of that instant decides on the cohort as it stood then, however much is known by now."""
+    peopled(desk)
+    copies = ShardCopies()
+    assert advance(desk.database, copies, 0, T0 + MINUTE_NS, CHECKPOINT_NS).word == "advanced"
+    assert checkpoint(desk)[:2] == (T0 + 10 * MINUTE_NS, 1)
+    with desk.database.snapshot() as tx:
+        assert [progress.shard for progress in tx.cohort.progress(T0 + 10 * MINUTE_NS)] == [0]
+    assert advance(desk.database, copies, 0, T0 + 11 * MINUTE_NS, CHECKPOINT_NS).word == "advanced"
+    assert checkpoint(desk)[:2] == (T0 + 20 * MINUTE_NS, 2)
 
 
 def test_a_stale_copy_is_dropped(desk: Desk) -> None:
     """Supervision wrote another checkpoint: the copy is not advanced any further."""
-    peopled(desk)
+    peopled(desk, 0)
     copies, other = ShardCopies(), ShardCopies()
     walk(desk, lambda _: copies, 9)
     at_ns, version, state = checkpoint(desk)
     changed = from_bytes(state)
     changed.state["trades"] += 77
     desk.enter(changed, at_ns=at_ns)
+    publish(desk, [9])
     for known in (copies, other):
         advance(desk.database, known, 0, T0 + 10 * MINUTE_NS, CHECKPOINT_NS)
     assert checkpoint(desk)[1] == version + 2
@@ -100,20 +208,89 @@ def test_a_shard_that_is_not_there_is_nothing(desk: Desk) -> None:
     assert advance(desk.database, ShardCopies(), 9, T0, CHECKPOINT_NS) == Outcome("nothing")
 
 
-def test_a_checkpoint_written_meanwhile_makes_the_advance_stale(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Between look and write another wrote: nothing of ours is kept, the copy is gone, and it is rung again."""
-    peopled(desk)
+@pytest.mark.parametrize("minute", [1, 10], ids=["between checkpoints", "at a checkpoint"])
+def test_a_stale_owner_writes_nothing_not_even_progress(
+    shared: Desk, monkeypatch: pytest.MonkeyPatch, minute: int
+) -> None:
+    """Between look and write another wrote: on either server all is as that other left it, and it is rung again."""
+    peopled(shared, minute)
     copies = ShardCopies()
+    left: list[Any] = []
 
-    def meanwhile(shard: Any, market: Any) -> Any:
-        desk.enter(shard, at_ns=T0)
-        return advance_shard(shard, market)
+    def meanwhile(shard: Any, market: Any, *, consume: bool) -> Any:
+        shared.enter(shard, at_ns=T0)
+        left.append(shared.everything())
+        return advance_shard(shard, market, consume=consume)
 
     monkeypatch.setattr("trisagion.services.advance_cohort.advance_shard", meanwhile)
-    assert advance(desk.database, copies, 0, T0 + MINUTE_NS, CHECKPOINT_NS) == Outcome("stale", ("0",))
+    stale = advance(shared.database, copies, 0, T0 + minute * MINUTE_NS, CHECKPOINT_NS)
+    assert stale == Outcome("stale", ("0",))
     assert copies.held == {}
-    with desk.database.snapshot() as tx:
-        assert tx.cohort.progress(T0 + MINUTE_NS) == []
+    assert [shared.everything()] == left
+    monkeypatch.undo()
+    assert advance(shared.database, copies, 0, T0 + minute * MINUTE_NS, CHECKPOINT_NS) == Outcome("advanced")
+
+
+def a_damaged_checkpoint(desk: Desk) -> None:
+    """Flip a bit in the middle of a checkpoint."""
+    row = ShardRow(0, "ES", 1, T0, 1, checkpoint(desk)[2])
+    state = bytearray(row.state)
+    state[len(state) // 2] ^= 1
+    with desk.database.transaction() as tx:
+        assert tx.cohort.save_shard(replace(row, state=bytes(state)))
+
+
+def a_state(desk: Desk, **changes: Any) -> None:
+    """Publish the first minute with other features."""
+    with desk.database.transaction() as tx:
+        tx.market.put_state(replace(states(1, T0)[0], **changes))
+
+
+@pytest.mark.parametrize(
+    ("damage", "error", "sentence"),
+    [
+        (a_damaged_checkpoint, StateError, r"shard 0, version 1: shard checkpoint: expected CRC-32 \w+, found \w+"),
+        (
+            lambda desk: a_state(desk, price=states(1, T0)[0].price * float("nan")),
+            DataError,
+            rf"shard 0, ES, after {T0}: expected finite features and prices above 0, found \[nan",
+        ),
+        (
+            lambda desk: a_state(desk, price=-states(1, T0)[0].price),
+            DataError,
+            rf"shard 0, ES, after {T0}: expected finite features and prices above 0, found \[-",
+        ),
+        (
+            lambda desk: a_state(desk, ts_ns=states(1, T0)[0].ts_ns[::-1].copy()),
+            DataError,
+            rf"shard 0, ES, after {T0}: expected ticks at least 10000000000 ns apart, found -10000000000 ns",
+        ),
+    ],
+    ids=["checkpoint", "nan", "negative", "backwards"],
+)
+def test_what_cannot_be_computed_on_is_refused_and_the_last_good_state_stays(
+    desk: Desk, damage: Callable[[Desk], None], error: type[Exception], sentence: str
+) -> None:
+    """What, where and the expected range; nothing is written, and with good data the shard goes on."""
+    peopled(desk, 0)
+    damage(desk)
+    before = desk.everything()
+    copies = ShardCopies()
+    for _ in range(2):
+        with pytest.raises(error, match=sentence):
+            advance(desk.database, copies, 0, T0 + MINUTE_NS, CHECKPOINT_NS)
+        assert desk.everything() == before
+        assert copies.held == {}
+
+
+def test_a_shard_on_an_unknown_symbol_meets_no_market(desk: Desk) -> None:
+    """Nobody else's prices are its own: its runs stay as they were born."""
+    peopled(desk, 3)
+    stranger = replace(from_bytes(checkpoint(desk)[2]), number=5, symbol="NQ")
+    desk.enter(stranger, at_ns=T0)
+    copies = ShardCopies()
+    assert advance(desk.database, copies, 5, T0 + 3 * MINUTE_NS, CHECKPOINT_NS).word == "advanced"
+    assert to_bytes(copies.held[5][1]) == to_bytes(stranger)
 
 
 def test_many_workers_advance_one_shard_at_once_to_one_checkpoint(shared: Desk) -> None:
@@ -133,7 +310,7 @@ def test_many_workers_advance_one_shard_at_once_to_one_checkpoint(shared: Desk) 
         thread.start()
     for thread in threads:
         thread.join()
-    assert set(said) <= {"advanced", "stale"} and "advanced" in said and len(said) == 4
+    assert set(said) <= {"advanced", "stale", "nothing"} and "advanced" in said and len(said) == 4
     assert checkpoint(shared) == (T0 + 10 * MINUTE_NS, 1, expected)
 
 

@@ -39,6 +39,9 @@ PARAMS: dict[str, float] = {
     "entropy_delay": 1,
     "entropy_max": 0.1,
     "rolling_apr_min": 30,
+    "breakout_periods": 20,
+    "swing_periods": 30,
+    "swing_z": 1.5,
     "leverage": 20.0,
 }
 """One run without peculiarities; a row of a test changes what it is about."""
@@ -106,6 +109,9 @@ def ticks(*rows: tuple[float, float], **changes: Any) -> Market:
         np.full(n, changes.get("volatility", 0.1)),
         np.full((n, 15, 3, 3), changes.get("entropy", 0.0)),
         np.full((n, 15), changes.get("samples", 30), dtype=np.int64),
+        np.full((n, 51), changes.get("high", 100.5)),
+        np.full((n, 51), changes.get("low", 99.5)),
+        np.full((n, 51), changes.get("z", 0.0)),
     )
 
 
@@ -166,6 +172,8 @@ SHORT = {"position": -SIZE, "entry_value": -100.0 * SIZE, "fees": 0.0, "directio
 UP = {"rolling_apr": -1e9}
 """Whatever the APR is now, it rose."""
 DOWN = {"rolling_apr": 1e9}
+BREAKOUT = {"entry": 1, "system_type": 0}
+SWING = {"entry": 1, "system_type": 1}
 
 
 @pytest.mark.parametrize(
@@ -176,6 +184,25 @@ DOWN = {"rolling_apr": 1e9}
         pytest.param({}, {}, 100, {"weight": 0.0}, -1, id="a weight of zero sells"),
         pytest.param({"system_type": 1}, {}, 100, {"weight": 0.1}, -1, id="swing inverts the side"),
         pytest.param({"system_type": 1}, {}, 100, {"weight": 0.0}, 1, id="swing inverts a weight of zero, too"),
+        pytest.param(
+            BREAKOUT, {}, 101, {"weight": -1.0}, 1, id="breakout: buys above the channel, whatever the weight"
+        ),
+        pytest.param(BREAKOUT, {}, 99, {}, -1, id="breakout: sells below the channel, whatever the weight"),
+        pytest.param(BREAKOUT, {}, 100.5, {}, 0, id="breakout: the highest high itself is inside"),
+        pytest.param(BREAKOUT, {}, 99.5, {}, 0, id="breakout: the lowest low itself is inside"),
+        pytest.param(BREAKOUT, {}, 101, {"high": math.nan, "low": math.nan}, 0, id="breakout: too few bars, no side"),
+        pytest.param(BREAKOUT, {}, 100, {"z": 9.0}, 0, id="breakout: a z-score is nothing to it"),
+        pytest.param(SWING, {}, 100, {"z": 1.6}, -1, id="swing: sells what is stretched upward"),
+        pytest.param(SWING, {}, 100, {"z": -1.6}, 1, id="swing: buys what is stretched downward"),
+        pytest.param(SWING, {}, 100, {"z": 1.5}, 0, id="swing: the threshold itself is no stretch upward"),
+        pytest.param(SWING, {}, 100, {"z": -1.5}, 0, id="swing: nor downward"),
+        pytest.param(SWING, {}, 100, {"z": math.nan}, 0, id="swing: too few bars or none that moved, no side"),
+        pytest.param(SWING, {}, 101, {}, 0, id="swing: a channel is nothing to it"),
+        pytest.param(SWING | {"swing_z": 0.5}, {}, 100, {"z": -0.6}, 1, id="swing: each run has its own threshold"),
+        pytest.param(BREAKOUT, {}, 101, {"entropy": 0.1}, 0, id="breakout: noise holds it"),
+        pytest.param(BREAKOUT, LONG | UP, 101, {}, 2, id="breakout: adds as another run does"),
+        pytest.param(BREAKOUT, SHORT | UP, 101, {}, -1, id="breakout: losing though rising: does not reduce"),
+        pytest.param(SWING, LONG | DOWN, 99, {"z": 2.0}, 0, id="swing: losing and falling: reduces"),
         pytest.param({}, {}, 100, {"entropy": math.nan}, 0, id="unknown entropy is noisy"),
         pytest.param({}, {}, 100, {"entropy": 0.1}, 0, id="entropy at the threshold is noisy"),
         pytest.param({}, {}, 100, {"entropy": 0.0999}, 1, id="entropy below the threshold is a trend"),
@@ -223,6 +250,27 @@ def test_a_gate_decides_the_trade(
     assert world.state["exit_code"][0] == _reference.ALIVE
 
 
+@pytest.mark.parametrize("periods", [10, 11, 37, 60])
+@pytest.mark.parametrize(
+    ("params", "name", "fields", "side"),
+    [
+        pytest.param(BREAKOUT, "breakout_periods", {"channel_high": 99.0}, 1, id="channel, above"),
+        pytest.param(BREAKOUT, "breakout_periods", {"channel_low": 101.0}, -1, id="channel, below"),
+        pytest.param(SWING, "swing_periods", {"z": 2.0}, -1, id="z-score"),
+    ],
+)
+def test_a_run_looks_at_the_column_of_its_own_periods(
+    twin: ModuleType, periods: int, params: dict[str, float], name: str, fields: dict[str, float], side: int
+) -> None:
+    """A signal in the column of its number of bars is taken; one in all the others is not seen."""
+    own = np.arange(10, 61) == periods
+    for which, direction in ((own, side), (~own, 0)):
+        columns = {field: np.where(which, value, math.nan)[None, :] for field, value in fields.items()}
+        world = one_run(params | {name: periods})
+        world.advance(twin, ticks((10, 100.0))._replace(**columns))
+        assert world.state["direction"][0] == direction
+
+
 ENDS = {
     "max_duration": _reference.EXIT_MAX_DURATION,
     "apr_target": _reference.EXIT_APR_TARGET,
@@ -253,6 +301,12 @@ MIDDLE = 101.0 * (0.001 + 0.01) / 2
         pytest.param({"max_direction_reversal_s": 60.0}, {}, 61, {}, "reversal", id="flat for too long, in a trend"),
         pytest.param({"max_direction_reversal_s": 60.0}, {}, 61, {"entropy": 1.0}, "alive", id="flat, but noisy"),
         pytest.param({"max_direction_reversal_s": 60.0}, LONG, 61, {}, "alive", id="not flat"),
+        pytest.param(
+            BREAKOUT | {"max_direction_reversal_s": 60.0}, {}, 61, {"high": 102.0}, "alive", id="flat, without a side"
+        ),
+        pytest.param(
+            BREAKOUT | {"max_direction_reversal_s": 60.0}, {}, 61, {"high": 100.0}, "reversal", id="flat, with a side"
+        ),
         pytest.param(above(0.49), LONG, 10, {"volatility": 0.0}, "alive", id="calm: below the least goal"),
         pytest.param(above(0.51), LONG, 10, {"volatility": 0.0}, "apr_target", id="calm: above the least goal"),
         pytest.param(above(1.40), LONG, 10, {"volatility": MIDDLE}, "alive", id="below the middle goal"),
@@ -344,7 +398,11 @@ def test_a_full_ring_lets_its_oldest_sample_go(twin: ModuleType) -> None:
         ({"entropy_order": 6}, {}, "entropy_order"),
         ({"entropy_delay": 4}, {}, "entropy_delay"),
         ({"rolling_apr_min": 31}, {}, "rolling_apr_min"),
-        ({"entry": 1}, {}, "entry"),
+        ({"entry": 2}, {}, "entry"),
+        ({"breakout_periods": 9}, {}, "breakout_periods"),
+        ({"breakout_periods": 61}, {}, "breakout_periods"),
+        ({"swing_periods": 9}, {}, "swing_periods"),
+        ({"swing_periods": 61}, {}, "swing_periods"),
         ({"system_type": 2}, {}, "system_type"),
         ({}, {"ring_first": RING}, "ring_first"),
         ({}, {"ring_count": RING + 1}, "ring_count"),
@@ -359,7 +417,7 @@ def test_a_run_that_points_outside_the_arrays_is_refused(
         one_run(params, state).advance(twin, ticks((10, 100.0)))
 
 
-@pytest.mark.parametrize("short", range(1, 6))
+@pytest.mark.parametrize("short", range(1, 9))
 def test_market_arrays_of_different_lengths_are_refused(twin: ModuleType, short: int) -> None:
     """Each array is as long as there are ticks."""
     market = list(ticks((10, 100.0), (20, 100.0)))
@@ -368,11 +426,20 @@ def test_market_arrays_of_different_lengths_are_refused(twin: ModuleType, short:
         one_run().advance(twin, Market._make(market))
 
 
+@pytest.mark.parametrize("name", ["channel_high", "channel_low", "z"])
+def test_a_channel_without_a_column_for_each_length_is_refused(twin: ModuleType, name: str) -> None:
+    """There are 51 lengths, from 10 to 60 bars."""
+    market = ticks((10, 100.0))
+    with pytest.raises(ValueError, match="shapes"):
+        one_run().advance(twin, market._replace(**{name: getattr(market, name)[:, :50].copy()}))
+
+
 def drawn(seed: int, runs: int, n: int, jump: float) -> tuple[World, Market]:
     """Return a population from a wider space than the domain's, and a path: every gate and every end is met."""
     rng = np.random.default_rng(seed)
     params = np.zeros(runs, dtype=PARAMS_DTYPE)
     params["system_type"] = rng.integers(0, 2, runs)
+    params["entry"] = rng.integers(0, 2, runs)
     params["max_duration_s"] = rng.integers(60, 9_000, runs)
     params["max_direction_reversal_s"] = params["max_duration_s"] / rng.integers(1, 11, runs)
     params["balance_divisor"] = 5.0
@@ -390,6 +457,9 @@ def drawn(seed: int, runs: int, n: int, jump: float) -> tuple[World, Market]:
     params["entropy_delay"] = rng.integers(1, 4, runs)
     params["entropy_max"] = rng.uniform(0.05, 0.15, runs)
     params["rolling_apr_min"] = rng.integers(1, 31, runs)
+    params["breakout_periods"] = rng.integers(10, 61, runs)
+    params["swing_periods"] = rng.integers(10, 61, runs)
+    params["swing_z"] = rng.choice([0.5, 1.0, 1.5, 2.5], runs)
     params["decision_distance_s"] = rng.integers(0, 61, runs)
     params["leverage"] = rng.choice([1.0, 20.0, 100.0], runs)
     state = np.zeros(runs, dtype=STATE_DTYPE)
@@ -400,6 +470,10 @@ def drawn(seed: int, runs: int, n: int, jump: float) -> tuple[World, Market]:
     entropy = rng.uniform(0.0, 0.2, (n, 15, 3, 3))
     entropy[rng.random(entropy.shape) < 0.1] = np.nan
     weight = np.clip(np.cumsum(rng.normal(0, 0.2, n)), -1, 1) * (rng.random(n) > 0.1)
+    # Bounds at the price itself, z-scores at the threshold itself and unknown ones are met as well.
+    middle = price[:, None] + rng.integers(-2, 3, (n, 51)) * 0.5
+    high, low, z = middle + 0.5, middle - 0.5, rng.integers(-6, 7, (n, 51)) * 0.5
+    unknown = rng.random((n, 51)) < 0.1
     market = Market(
         BORN_NS + np.cumsum(rng.integers(1, 5, n)) * 10 * SECOND_NS,
         price,
@@ -407,6 +481,7 @@ def drawn(seed: int, runs: int, n: int, jump: float) -> tuple[World, Market]:
         price * rng.uniform(0, 0.02, n),
         entropy,
         rng.integers(0, 90, (n, 15)),
+        *(np.where(unknown, np.nan, values) for values in (high, low, z)),
     )
     return World(params, state), market
 
@@ -444,13 +519,16 @@ def test_the_twins_agree_on_any_population(seed: int, runs: int, n: int, jump: f
 
 
 def test_drawn_populations_meet_every_end_and_both_sides() -> None:
-    """What the twins are compared on is not a calm corner: all ends, adds, reductions, longs and shorts occur."""
-    world, market = drawn(seed=6, runs=200, n=240, jump=3e-4)
+    """All ends, adds, reductions, longs and shorts occur among each system type with each entry: no calm corner."""
+    world, market = drawn(seed=6, runs=800, n=240, jump=3e-4)
     world.advance(_kernel, market)
-    assert set(world.state["exit_code"]) == set(ENDS.values())
-    assert world.state["direction"].min() < -1
-    assert world.state["direction"].max() > 1
-    assert (world.state["trades"] > abs(world.state["direction"])).any()
+    for system_type in (_reference.SYSTEM_BREAKOUT, _reference.SYSTEM_SWING):
+        for entry in (_reference.ENTRY_WEIGHT, _reference.ENTRY_CHANNEL):
+            state = world.state[(world.params["system_type"] == system_type) & (world.params["entry"] == entry)]
+            assert set(state["exit_code"]) == set(ENDS.values())
+            assert state["direction"].min() < -1
+            assert state["direction"].max() > 1
+            assert (state["trades"] > abs(state["direction"])).any()
 
 
 def test_one_call_over_many_ticks_equals_many_calls(twin: ModuleType) -> None:

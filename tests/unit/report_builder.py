@@ -7,6 +7,7 @@ from decimal import Decimal
 import numpy as np
 
 from trisagion.clock import MINUTE_NS
+from trisagion.cohort.types import ShardMark
 from trisagion.ids import ClOrdId
 from trisagion.market.instruments import ES
 from trisagion.market.types import Float64Array, Int64Array
@@ -101,8 +102,24 @@ def cohort(runs: int, seed: int) -> CohortOutcome:
     """Make a cohort of which a tenth never traded, a fifth is alive and a half are clones."""
     random = np.random.default_rng(seed)
     turnover = np.where(random.random(runs) < 0.1, 0.0, random.uniform(1e-5, 1e-3, runs))
-    profit = turnover * random.normal(-2e-4, 4e-4, runs)
-    return CohortOutcome(profit, turnover, random.random(runs) < 0.2, random.random(runs) < 0.5)
+    fees = turnover * 8e-4
+    profit = turnover * random.normal(6e-4, 4e-4, runs) - fees
+    alive, cloned = random.random(runs) < 0.2, random.random(runs) < 0.5
+    epoch = np.where(np.arange(runs) < runs // 2, 1, 2)
+    born_ns = START_NS + 30 * MINUTE_NS * (np.arange(runs) // 5)
+    return CohortOutcome(profit, turnover, fees, alive, cloned, epoch, born_ns)
+
+
+def marks(runs: int, checkpoints: int, seed: int) -> tuple[ShardMark, ...]:
+    """Make the marks of two shards, on which nobody ends and each P&L is a random walk."""
+    random = np.random.default_rng(seed)
+    worth = np.cumsum(random.standard_normal((checkpoints, runs)), axis=0)
+    numbers = np.arange(runs, dtype=np.int64)
+    return tuple(
+        ShardMark(START_NS + 10 * MINUTE_NS * row, shard, numbers[shard::2], worth[row, shard::2])
+        for row in range(checkpoints)
+        for shard in (0, 1)
+    )
 
 
 def report(minutes: int = 1000, seed: int = 7, every: int = 25, runs: int = 400) -> RunReport:
@@ -137,6 +154,7 @@ def report_of(prices: PriceTrack, fills: tuple[Fill, ...], runs: int = 400, seed
             EpochRow(2, middle, None, None, None, runs // 2, runs // 4, 3.25, -0.1),
         ),
         cohort=cohort(runs, seed),
+        marks=marks(20, len(cycles), seed),
         orders={"filled": len(fills), "canceled": 12, "rejected": 3},
         rejects={"POST_ONLY_WOULD_CROSS": 3},
         reasons={"SELECTION_KELLY": len(cycles), "INTENT_BELOW_MIN_NOTIONAL": 9},

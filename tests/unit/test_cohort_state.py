@@ -9,6 +9,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from ext.cohort import RING
 from tests.builders import ES
 from tests.builders import states as states_after
 from trisagion.clock import MINUTE_NS, SECOND_NS
@@ -32,11 +33,21 @@ def shard_of(runs: int) -> Shard:
     return first_shards(rules, ES, epoch=3, seed=7, next_number=0, now_ns=BORN_NS).shards[0]
 
 
+def rings(shard: Shard) -> list[tuple[list[int], list[bytes]]]:
+    """Return what each run's ring holds, oldest first; what an unused slot holds is nobody's."""
+    held = []
+    for row, state in enumerate(shard.state):
+        slots = [(state["ring_first"] + n) % RING for n in range(state["ring_count"])]
+        held.append((shard.ring_ns[row, slots].tolist(), [apr.tobytes() for apr in shard.ring_apr[row, slots]]))
+    return held
+
+
 def assert_same(a: Shard, b: Shard) -> None:
     """Check that two shards are equal to the bit."""
     assert (a.number, a.symbol, a.epoch, a.at_ns, a.run_ids) == (b.number, b.symbol, b.epoch, b.at_ns, b.run_ids)
-    for name in ("params", "state", "ring_ns", "ring_apr"):
+    for name in ("params", "state"):
         assert getattr(a, name).tobytes() == getattr(b, name).tobytes(), name
+    assert rings(a) == rings(b)
 
 
 def test_continuing_from_a_checkpoint_equals_the_undisturbed_course() -> None:
@@ -93,6 +104,34 @@ def test_a_state_that_cannot_be_is_refused(damage: Callable[[MarketState], Marke
     """The message names the shard and what was expected; nothing was advanced."""
     with pytest.raises(DataError, match=message):
         advance(shard_of(5), [damage(market(1)[0])])
+
+
+def test_a_shard_that_is_consumed_ends_as_one_that_is_copied() -> None:
+    """Its own arrays are moved on, minute by minute, without another copy of them."""
+    states = market(45)
+    moved = shard_of(20)
+    arrays = moved.params, moved.state, moved.ring_ns, moved.ring_apr
+    for state in states:
+        moved = advance(moved, [state], consume=True)
+    assert_same(moved, advance(shard_of(20), states))
+    after = (moved.params, moved.state, moved.ring_ns, moved.ring_apr)
+    assert all(one is other for one, other in zip(arrays, after, strict=True))
+
+
+def test_rings_come_back_wherever_they_begin() -> None:
+    """Empty, full, one slot, and round the end: each used slot to the bit, all others as zeros."""
+    shard = shard_of(40)
+    generator = np.random.default_rng(5)
+    first = generator.integers(0, RING, 40)
+    count = generator.integers(0, RING + 1, 40)
+    count[:4], first[4:6], count[4:6] = (0, 1, RING, RING - 1), RING - 1, (2, RING)
+    shard.state["ring_first"], shard.state["ring_count"] = first, count
+    shard.ring_ns[:] = generator.integers(-(2**63), 2**63 - 1, shard.ring_ns.shape)
+    shard.ring_apr[:] = generator.standard_normal(shard.ring_apr.shape)
+    back = from_bytes(to_bytes(shard))
+    assert_same(back, shard)
+    assert (back.ring_ns != 0).sum() == count.sum()
+    assert (back.ring_apr != 0).sum() == count.sum()
 
 
 @pytest.mark.parametrize("runs", [0, 1, 40])

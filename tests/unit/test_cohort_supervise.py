@@ -4,13 +4,15 @@ from collections import Counter
 from dataclasses import replace
 from decimal import Decimal
 
+import numpy as np
 import pytest
 
 from tests.builders import ES
 from trisagion.clock import MINUTE_NS
-from trisagion.cohort.space import params_from_json
+from trisagion.cohort.space import draw, params_from_json
 from trisagion.cohort.state import Shard
-from trisagion.cohort.supervise import CohortRules, Supervision, end_all, first_shards, supervise
+from trisagion.cohort.supervise import CohortRules, Supervision, end_all, first_shards, supervise, survivors_max
+from trisagion.cohort.survivors import Survivor
 from trisagion.cohort.types import ExitReason
 from trisagion.ids import RunId, run_id
 
@@ -77,6 +79,15 @@ def test_leverage_caps_the_runs() -> None:
     assert sum(sizes(result)) == 22
 
 
+def test_the_default_instrument_carries_900_runs() -> None:
+    """45 for each of its 20 units of leverage, however many are desired, at the founding and ever after."""
+    rules = replace(RULES, desired_runs=5000, shards=2)
+    first = founded(rules)
+    assert sizes(first) == [450, 450]
+    first.shards[0].state["exit_code"][:30] = 1
+    assert sizes(again(first.shards, rules)) == [450, 450]
+
+
 def test_a_full_cohort_is_left_alone() -> None:
     """Nobody ended, nobody sleeps: nobody is born, and the runs are the same."""
     before = founded()
@@ -133,7 +144,7 @@ def with_winners(pnls: dict[int, float], rules: CohortRules) -> tuple[Supervisio
 
 def test_without_winners_all_new_runs_are_random() -> None:
     """Nobody is cloned for losing less than others."""
-    result, _ = with_winners({0: -1.0, 1: 0.0}, replace(RULES, desired_runs=200, clone_share=1.0))
+    result, _ = with_winners({0: -1.0, 1: 0.0}, replace(RULES, desired_runs=200, clone_share=1.0, random_share_min=0.0))
     assert len(result.born) == 150
     assert {record.parent for record in result.born} == {None}
 
@@ -143,14 +154,14 @@ def test_an_ended_winner_has_no_more_clones() -> None:
     shards = founded().shards
     shards[0].state["live_pnl"][0] = 9.0
     shards[0].state["exit_code"][0] = 2
-    result = again(shards, replace(RULES, desired_runs=200, clone_share=1.0))
+    result = again(shards, replace(RULES, desired_runs=200, clone_share=1.0, random_share_min=0.0))
     assert {record.parent for record in result.born} == {None}
 
 
 @pytest.mark.parametrize("share", [0.0, 0.5, 1.0])
 def test_a_share_of_the_new_runs_are_clones(share: float) -> None:
     """About the configured share has a parent among the winners; the rest are the draws they would be anyway."""
-    rules = replace(RULES, desired_runs=850, clone_share=share)
+    rules = replace(RULES, desired_runs=850, clone_share=share, random_share_min=0.0)
     result, ranks = with_winners({0: 5.0, 1: 3.0, 2: 1.0, 3: -1.0}, rules)
     parents = [record.parent for record in result.born]
     assert len(parents) == 800
@@ -158,9 +169,69 @@ def test_a_share_of_the_new_runs_are_clones(share: float) -> None:
     assert sum(parent is not None for parent in parents) / 800 == pytest.approx(share, abs=0.05)
 
 
+def test_a_share_of_the_random_draws_enters_by_the_channel() -> None:
+    """The cohort's rule reaches its draws; a clone has its parent's entry, but for the few that flip."""
+    rules = replace(RULES, desired_runs=850, channel_share=0.3)
+    result, _ = with_winners({0: 5.0}, rules)
+    entries = {run: shard.params["entry"][row] for shard in result.shards for row, run in enumerate(shard.run_ids)}
+    drawn = [entries[record.run_id] for record in result.born if record.parent is None]
+    cloned = [entries[record.run_id] for record in result.born if record.parent is not None]
+    assert np.mean(drawn) == pytest.approx(0.3, abs=0.07)
+    # The parent is of a cohort without channel entries; the worst winner's rate is 0.1.
+    assert 0.02 < np.mean(cloned) < 0.2
+
+
+def test_clones_that_leave_no_room_for_random_draws_are_refused() -> None:
+    """At the bound they are not."""
+    assert replace(RULES, clone_share=0.9).clone_share == 0.9
+    with pytest.raises(AssertionError):
+        replace(RULES, clone_share=0.91)
+
+
+@pytest.mark.parametrize("floor", [0.05, 0.1, 0.4])
+def test_random_draws_keep_their_share_beside_as_many_clones_as_may_be(floor: float) -> None:
+    """They are the draws that their numbers would have been without any winner."""
+    rules = replace(RULES, desired_runs=850, clone_share=1 - floor, random_share_min=floor)
+    result, _ = with_winners({0: 5.0, 1: 3.0}, rules)
+    drawn = {record.run_id: record.params for record in result.born if record.parent is None}
+    assert len(drawn) / len(result.born) == pytest.approx(floor, abs=0.04)
+    alone = {record.run_id: record.params for record in again(founded().shards, rules).born}
+    assert drawn.items() <= alone.items()
+
+
+def foreign(count: int) -> tuple[Survivor, ...]:
+    """Return survivors of another cohort."""
+    rng = np.random.default_rng(3)
+    return tuple(Survivor(RunId(f"0123456789ab/R4-{number}"), draw(rng, ES)) for number in range(count))
+
+
+def test_survivors_are_the_first_runs_of_a_first_cohort_and_the_others_the_draws_they_would_be() -> None:
+    """As they were, to the bit, on shards like any other, each with its foreign parent on record."""
+    survivors = foreign(3)
+    result = first_shards(RULES, ES, epoch=2, seed=7, next_number=100, now_ns=NOW_NS, survivors=survivors)
+    assert sizes(result) == sizes(founded())
+    assert [record.parent for record in result.born[:3]] == [survivor.parent for survivor in survivors]
+    for record, survivor in zip(result.born, survivors, strict=False):
+        shard = result.shards[record.shard]
+        assert shard.params[shard.run_ids.index(record.run_id)].tobytes() == survivor.params.tobytes()
+        assert params_from_json(record.params).tobytes() == survivor.params.tobytes()
+    assert result.born[3:] == founded().born[3:]
+
+
+@pytest.mark.parametrize(("floor", "taken"), [(0.1, 45), (0.5, 25), (0.11, 44), (1.0, 0)])
+def test_survivors_leave_random_draws_their_share(floor: float, taken: int) -> None:
+    """Of 50 runs; what is too many stays out, the last of the file first."""
+    rules = replace(RULES, random_share_min=floor, clone_share=0.0)
+    survivors = foreign(60)
+    result = first_shards(rules, ES, epoch=2, seed=7, next_number=100, now_ns=NOW_NS, survivors=survivors)
+    assert [record.parent for record in result.born if record.parent] == [one.parent for one in survivors[:taken]]
+    assert len(result.born) == 50
+    assert survivors_max(rules, ES) == taken
+
+
 def test_better_winners_have_more_clones_that_differ_less() -> None:
     """Ranks 0, 1, 2 of three are chosen 3 : 2 : 1, and their clones step ever further."""
-    rules = replace(RULES, desired_runs=850, clone_share=1.0)
+    rules = replace(RULES, desired_runs=850, clone_share=1.0, random_share_min=0.0)
     result, ranks = with_winners({4: 1.0, 5: 5.0, 6: 3.0}, rules)
     counts = Counter(ranks[record.parent] for record in result.born if record.parent)
     for rank, share in enumerate((3 / 6, 2 / 6, 1 / 6)):

@@ -32,6 +32,7 @@ FRAME = Frame(
     in_market=212,
     best_apr=1.234,
     median_apr=-0.02,
+    lag_s=0.0,
     regime="trending",
     desired=Decimal(3),
     actual=Decimal(-2),
@@ -57,6 +58,7 @@ HUGE = replace(
     actual=Decimal("123456789.123456789012"),
     best_apr=9.87e17,
     median_apr=math.nan,
+    lag_s=987_654.3,
     alive=12_000,
     tasks=10**9,
     processes=tuple(ProcessBeat(f"cohort-with-a-long-name-{i}", 4_000_000 + i, 0, 10**9, 10**12) for i in range(40)),
@@ -121,6 +123,16 @@ def test_a_picture_tells_everything_an_operator_asks_for(width: int) -> None:
         *("1,000,512.50 USD", "+512.50 USD", "132", "5 rests", "200/s", "4711", "80 MiB", "QUOTE_STALE", "▁█"),
     ):
         assert part in text
+
+
+@pytest.mark.parametrize(("lag_s", "told"), [(0.0, False), (60.0, False), (61.0, True), (7384.0, True)])
+def test_a_cohort_that_falls_behind_is_seen(lag_s: float, told: bool) -> None:
+    """More than one step behind the clock: in the picture, in a log's line; and in JSON at any time."""
+    frame = replace(FRAME, lag_s=lag_s)
+    late = {61.0: "1:01", 7384.0: "2:03:04"}.get(lag_s, "")
+    assert (f"the cohort is {late} of data behind the clock" in "\n".join(drawn(frame, 80))) == told
+    assert plain_line(frame, pace_of(FRAME, frame)).endswith(f"  {late} behind") == told
+    assert frame_json(frame, pace_of(FRAME, frame))["lag_s"] == lag_s
 
 
 def test_two_halves_stand_side_by_side_only_where_there_is_room() -> None:

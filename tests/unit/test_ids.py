@@ -13,6 +13,7 @@ from trisagion.ids import (
     cycle_id,
     intent_key,
     run_id,
+    run_number,
 )
 
 KEY = IntentKey("C1:ES")
@@ -23,6 +24,7 @@ def test_cycles_intents_and_runs_are_named_after_what_they_are() -> None:
     assert cycle_id(1_700_000_000_000_000_000) == "C1700000000000000000"
     assert intent_key(cycle_id(1), "ES") == KEY
     assert run_id(3, 17) == "R3-17"
+    assert run_number(run_id(3, 17)) == 17
 
 
 # Pinned from outside: printf '%s' 'SIM|C1:ES|0' | openssl dgst -sha256 -binary | base32 | cut -c1-19

@@ -4,7 +4,7 @@ from decimal import Decimal
 from fractions import Fraction
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from trisagion.market.types import Instrument
@@ -57,11 +57,50 @@ def size(
         (-9.0, 0.2, 0.5),
         (-0.1, -0.2, 1.5),
         (-0.24, -0.2, 0.8),
+        (-0.16, -0.2, 1.2),
+        (0.3, -0.2, 1.5),
+        (-0.3, 0.2, 0.5),
+        (0.0, 0.2, 0.5),
+        (0.0, -0.2, 1.5),
+        (0.0, 0.0, 1.0),
+        (-0.3, 0.0, 1.0),
+        (-0.3, -0.0, 1.0),
+        (None, 0.0, 0.25),
+        (None, -0.2, 0.25),
     ],
 )
 def test_the_kelly_factor_leans_within_its_clip(h_now: float | None, h_past: float | None, factor: float) -> None:
     """Better than the past raises the size, worse lowers it, by at most τ; without a record there is probation."""
     assert kelly_factor(h_now, h_past, RULES) == pytest.approx(factor, abs=1e-15)
+
+
+@given(
+    h_now=st.floats(-50, 1),
+    h_past=st.floats(-50, 1).filter(lambda value: abs(value) > 1e-9),
+    clip=st.floats(0, 3),
+    floor=st.floats(-0.98, 0),
+)
+@example(h_now=0.3, h_past=-0.2, clip=3.0, floor=-0.98)
+@example(h_now=-0.3, h_past=0.2, clip=3.0, floor=-0.98)
+def test_the_factor_is_the_formula_in_fractions_whatever_the_signs(
+    h_now: float, h_past: float, clip: float, floor: float
+) -> None:
+    """Exact arithmetic agrees; above one exactly when now is better than the past, and never down to zero."""
+    factor = kelly_factor(h_now, h_past, SizingRules(kelly_clip=clip, kelly_floor=floor))
+    change = (Fraction(h_now) - Fraction(h_past)) / abs(Fraction(h_past))
+    clipped = sorted((-Fraction(clip), change, Fraction(clip)))[1]
+    assert factor == pytest.approx(float(1 + max(clipped, Fraction(floor))), rel=1e-12)
+    assert factor >= 1 + max(-clip, floor) > 0
+    assert factor <= 1 + clip
+    if clip > 1e-6 and floor < -1e-6 and abs(change) > 1e-6:
+        assert (factor > 1) == (h_now > h_past)
+
+
+@given(st.lists(st.floats(-50, 1), min_size=2, max_size=8), st.floats(-50, 1))
+def test_a_better_present_never_gives_a_smaller_size(presents: list[float], h_past: float) -> None:
+    """Against the same past, of either sign or none, the factor does not fall as the present rises."""
+    factors = [kelly_factor(h_now, h_past, RULES) for h_now in sorted(presents)]
+    assert factors == sorted(factors)
 
 
 def test_the_floor_keeps_a_wide_clip_above_zero() -> None:

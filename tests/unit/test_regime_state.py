@@ -50,10 +50,11 @@ def test_only_the_tick_at_the_close_sees_the_steps_own_bar() -> None:
     own = replace(bars[-1], close=1.5, high=900.0, low=1.0)
     other = market_state(replace(step(bars[-1]), bar=own), [*bars[:-1], own], states[-16:-1])
     state = states[-1]
-    for name in ("weight", "volatility", "entropy"):
+    for name in ("weight", "volatility", "entropy", "channel_high", "channel_low", "z"):
         np.testing.assert_array_equal(getattr(other, name)[:-1], getattr(state, name)[:-1])
     assert other.volatility[-1] > state.volatility[-1]
     assert other.weight[-1] < state.weight[-1]
+    assert (other.channel_high[-1] == 900.0).sum() == (other.channel_low[-1] == 1.0).sum() == 51
 
 
 def test_features_are_those_of_the_bars_seen() -> None:
@@ -66,6 +67,21 @@ def test_features_are_those_of_the_bars_seen() -> None:
     assert state.price.tolist() == [229.0 + slot for slot in range(6)]
     assert states[0].weight.tolist() == [0.0] * 6
     assert states[0].volatility.tolist() == [0.0] * 5 + [1.0]
+
+
+def test_channels_and_z_scores_are_those_of_the_last_bars_seen() -> None:
+    """In a steady rise a tick stands above every channel and far from every mean, until its own bar closes."""
+    _, states = history([100.0 + i for i in range(70)])
+    state = states[-1]
+    for column, periods in enumerate(range(10, 61)):
+        # Until the step's own bar closes at 169, the newest bar closed at 168 and the others 1 below the next.
+        means = np.array([168.0] * 5 + [169.0]) - (periods - 1) / 2
+        deviation = ((periods**2 - 1) / 12) ** 0.5
+        assert state.channel_high[:, column].tolist() == [168.5] * 5 + [169.5]
+        assert state.channel_low[:, column].tolist() == [169.0 - periods - 0.5] * 5 + [170.0 - periods - 0.5]
+        np.testing.assert_allclose(state.z[:, column], (state.price - means) / deviation, rtol=1e-12)
+    assert np.isfinite(states[9].z[-1]).tolist() == [True] + [False] * 50
+    assert np.isnan(states[9].z[:-1]).all()
 
 
 def test_the_weight_forgets_bars_older_than_30_minutes() -> None:

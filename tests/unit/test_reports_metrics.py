@@ -17,7 +17,6 @@ from trisagion.market.types import Int64Array
 from trisagion.orders.types import Liquidity, Side
 from trisagion.reports.metrics import (
     YEAR_NS,
-    clones,
     cohort_bp,
     drawdown,
     drawdowns,
@@ -35,11 +34,11 @@ def minutes(count: int) -> Int64Array:
     return START_NS + MINUTE_NS * np.arange(count, dtype=np.int64)
 
 
-def cohort_of(points: list[float], cloned: list[bool] | None = None) -> CohortOutcome:
-    """Make runs with a turnover of one and the given P&L in basis points."""
+def cohort_of(points: list[float]) -> CohortOutcome:
+    """Make random draws with a turnover of one and the given P&L in basis points, without fees."""
     count = len(points)
-    marks = np.array(cloned or [False] * count, dtype=bool)
-    return CohortOutcome(np.array(points) / 1e4, np.ones(count), np.zeros(count, dtype=bool), marks)
+    no, zero = np.zeros(count, dtype=bool), np.zeros(count, dtype=np.int64)
+    return CohortOutcome(np.array(points) / 1e4, np.ones(count), np.zeros(count), no, no, zero, zero)
 
 
 @pytest.mark.parametrize(
@@ -140,14 +139,25 @@ def test_round_trips_run_from_flat_to_flat(
 @pytest.mark.parametrize(("profit", "percentile"), [("100", 87.5), ("200", 100.0), ("-300", 0.0), ("0", 50.0)])
 def test_the_account_stands_at_its_mid_rank(profit: str, percentile: float) -> None:
     """Runs below count whole, equal ones half, and those that never traded not at all."""
-    runs = cohort_of([-2.0, -1.0, 0.5, 1.0])
-    idle = CohortOutcome(
-        np.append(runs.profit, 9.0), np.append(runs.turnover, 0.0), np.zeros(5, dtype=bool), np.zeros(5, dtype=bool)
-    )
+    runs = cohort_of([-2.0, -1.0, 0.5, 1.0, 9.0])
+    idle = replace(runs, turnover=np.array([1.0, 1.0, 1.0, 1.0, 0.0]))
     rank = standing(Money(Decimal(profit)), Money(Decimal(1_000_000)), idle)
     assert rank.percentile == percentile
     assert (rank.compared, rank.trials) == (4, 5)
     assert rank.account_bp == pytest.approx(float(profit) / 100)
+
+
+def test_the_place_does_not_depend_on_what_either_side_pays() -> None:
+    """Runs that pay eight basis points a trade are told, and compared, by what they gained before that."""
+    free = cohort_of([-2.0, -1.0, 0.5, 1.0])
+    fees = np.full(4, 8e-4)
+    paying = replace(free, profit=free.profit - fees, fees=fees)
+    assert cohort_bp(paying).tolist() == pytest.approx([-2.0, -1.0, 0.5, 1.0])
+    assert standing(Money(Decimal(-50)), Money(Decimal(1_000_000)), paying).percentile == 50.0
+    made = report()
+    assert measure(made).standing.account_bp == pytest.approx(
+        float(made.profit + made.account.fees) / float(measure(made).turnover) * 1e4
+    )
 
 
 def test_an_account_without_turnover_has_no_place() -> None:
@@ -155,23 +165,6 @@ def test_an_account_without_turnover_has_no_place() -> None:
     rank = standing(Money(Decimal(0)), Money(Decimal(0)), cohort_of([1.0, 3.0]))
     assert (rank.account_bp, rank.percentile) == (None, None)
     assert rank.median_bp == pytest.approx(2.0)
-
-
-@pytest.mark.parametrize(
-    ("ours", "theirs", "chance"),
-    [([3.0, 4.0], [1.0, 2.0], 1.0), ([1.0, 2.0], [3.0, 4.0], 0.0), ([1.0], [1.0], 0.5), ([1.0, 3.0], [2.0], 0.5)],
-)
-def test_superiority_counts_the_pairs_that_clones_win(ours: list[float], theirs: list[float], chance: float) -> None:
-    """It is the share of pairs won, equal ones counting half."""
-    found = clones(cohort_of(ours + theirs, [True] * len(ours) + [False] * len(theirs)))
-    assert found is not None
-    assert found.superiority == chance
-    assert found.low < chance < found.high
-
-
-def test_clones_are_not_compared_with_nothing() -> None:
-    """One kind alone gives no comparison."""
-    assert clones(cohort_of([1.0, 2.0], [True, True])) is None
 
 
 def test_buy_and_hold_is_told_for_the_equity_and_for_the_mean_position() -> None:
@@ -199,7 +192,7 @@ def test_a_report_without_data_has_figures_and_no_guesses() -> None:
     empty = report(minutes=0)
     metrics = measure(replace(empty, cohort=cohort_of([])))
     assert (metrics.drawdown, metrics.sharpe, metrics.in_market, metrics.leverage, metrics.maker_share) == (None,) * 5
-    assert (metrics.buy_and_hold, metrics.clones, metrics.standing.median_bp) == (None, None, None)
+    assert (metrics.buy_and_hold, metrics.standing.median_bp) == (None, None)
     assert metrics.total_return == 0
 
 

@@ -16,7 +16,7 @@ from trisagion.cli.report import command
 from trisagion.clock import MINUTE_NS
 from trisagion.cohort.state import to_bytes
 from trisagion.cohort.supervise import CohortRules, first_shards
-from trisagion.cohort.types import Epoch, ExitReason, RunEnd, ShardRow
+from trisagion.cohort.types import Epoch, ExitReason, RunEnd, ShardMark, ShardRow
 from trisagion.errors import StateError
 from trisagion.ids import CycleId, IntentKey, cl_ord_id, cycle_id, intent_key
 from trisagion.ledger.postings import book_fill, opening
@@ -59,6 +59,7 @@ def add_minute(tx: Unit, minute: int) -> None:
             one,
             np.ones((1, 15, 3, 3)),
             np.ones((1, 15), dtype=np.int64),
+            *(np.ones((1, 51)),) * 3,
             "trending" if minute > 20 else "noisy",
         )
     )
@@ -189,10 +190,21 @@ def test_ended_and_living_runs_are_told_on_one_scale(database: SqlDatabase) -> N
     cohort = collect(database).cohort
     assert len(cohort.profit) == RUNS
     assert cohort.alive.tolist() == [False] + [True] * (RUNS - 1)
+    assert np.allclose(cohort.fees, cohort.turnover * 2 * RULES.fee_rate, rtol=1e-12)
     assert cohort.profit.tolist() == [7.5 / RULES.start_balance] + [0.5 / RULES.start_balance] * (RUNS - 1)
     # 0.032732855/3 · (1.618 … 3.236)/1000 / 5 of the start balance is traded each time (domain, section 3).
     per_trade = cohort.turnover / np.array([2] + [4] * (RUNS - 1))
     assert np.all((per_trade >= 0.032732855 / 3 * 1.618e-3 / 5) & (per_trade <= 0.032732855 / 3 * 3.236e-3 / 5))
+
+
+def test_runs_are_told_with_their_epoch_their_birth_and_their_marks(database: SqlDatabase) -> None:
+    """What the evidence is computed from comes as it was written."""
+    with database.transaction() as tx:
+        tx.cohort.add_mark(ShardMark(START_NS, 0, np.array([0, 2]), np.array([0.5, -0.25])))
+    report = collect(database)
+    assert report.cohort.epoch.tolist() == [1] * RUNS
+    assert report.cohort.born_ns.tolist() == [START_NS] * RUNS
+    assert [(mark.runs.tolist(), mark.pnl.tolist()) for mark in report.marks] == [([0, 2], [0.5, -0.25])]
 
 
 def test_a_fill_after_the_last_mark_is_in_the_account(database: SqlDatabase) -> None:

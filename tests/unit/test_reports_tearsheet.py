@@ -114,7 +114,16 @@ def test_the_page_shows_every_part_that_was_promised() -> None:
     page = render(made)
     for part in ("Profit and loss since", "Draw-down below", "Position, units", "Regime of each minute", "Epochs"):
         assert part in page
-    for part in ("Reconciliation cycles", "simpler", "within its cohort", "Checks", "Provenance", "Words", "UTC"):
+    for part in (
+        "Reconciliation cycles",
+        "simpler",
+        "within its cohort",
+        "Evidence",
+        "Checks",
+        "Provenance",
+        "Words",
+        "UTC",
+    ):
         assert part in page
     assert page.count('href="#buy"') > 1
     assert page.count('href="#sell"') > 1
@@ -141,14 +150,15 @@ def test_the_json_summary_is_exact_and_has_its_documented_keys(minutes: int) -> 
     assert set(value) == {
         *("dataset", "data_digest", "symbol", "currency", "seed", "settings_digest", "start", "end", "now"),
         *("finished", "tasks", "wall_s", "account", "metrics", "fills", "orders", "rejects", "reasons", "cycles"),
-        *("events", "epochs", "checks"),
+        *("events", "epochs", "checks", "evidence"),
     }
     assert Decimal(value["account"]["equity"]) == made.account.equity
     assert Decimal(value["account"]["fees"]) == made.account.fees
     assert set(value["metrics"]) == {
         *("total_return", "drawdown", "sharpe", "in_market", "leverage", "turnover", "turnover_multiple"),
-        *("maker_share", "round_trips", "buy_and_hold", "standing", "clones"),
+        *("maker_share", "round_trips", "buy_and_hold", "standing"),
     }
+    assert set(value["evidence"]) == {"clones", "skill", "overfitting"}
     assert value["start"].endswith("Z")
 
 
@@ -159,5 +169,5 @@ def test_the_text_summary_is_aligned() -> None:
     widths = {re.match(r"  .*?\S  +(?=\S)", line) is not None for line in figures}
     assert widths == {True}
     column = {len(line) - len(line[line.index("  of ") :]) for line in figures if "  of the marked" in line}
-    assert len(figures) == 14
+    assert len(figures) == 17
     assert len(column) == 1

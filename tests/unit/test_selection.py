@@ -1,6 +1,7 @@
 """Votes and the Kelly percentage."""
 
 from collections.abc import Sequence
+from fractions import Fraction
 
 import numpy as np
 import pytest
@@ -50,6 +51,27 @@ def test_kelly_is_the_win_share_less_the_loss_share_over_the_reward(pnls: list[f
 def test_kelly_is_unknown_without_a_record(pnls: list[float]) -> None:
     """Fewer than ten decided runs, or no win, or no loss: None, not a number."""
     assert kelly(np.array(pnls, dtype=np.float64)) is None
+
+
+@given(
+    wins=st.lists(st.floats(0.01, 1e6), max_size=12),
+    losses=st.lists(st.floats(0.01, 1e6), max_size=12),
+    zeros=st.integers(0, 30),
+    runs_min=st.integers(2, 20),
+)
+def test_kelly_is_the_formula_in_fractions_or_unknown(
+    wins: list[float], losses: list[float], zeros: int, runs_min: int
+) -> None:
+    """A number exactly where enough runs are decided and both kinds are there, however many are undecided."""
+    pnls = np.array([-loss for loss in losses] + [0.0] * zeros + wins)
+    found = kelly(pnls, runs_min=runs_min)
+    decided = len(wins) + len(losses)
+    if decided < runs_min or not wins or not losses:
+        assert found is None
+        return
+    share = Fraction(len(wins), decided)
+    reward = (sum(map(Fraction, wins)) / len(wins)) / (sum(map(Fraction, losses)) / len(losses))
+    assert found == pytest.approx(float(share - (1 - share) / reward), rel=1e-9, abs=1e-12)
 
 
 @pytest.mark.parametrize("bad", [np.nan, np.inf, -np.inf])

@@ -74,6 +74,8 @@ def test_a_named_file_beats_the_folders_own(tmp_path: Path) -> None:
         ("cohort.runs", "'5'", "expected a valid integer, found '5'"),
         ("cohort.shards", "501", "expected at most as many shards as runs (500), found 501"),
         ("cohort.clone_share", "1.01", "expected less than or equal to 1, found 1.01"),
+        ("cohort.clone_share", "0.91", "expected at most 1 - random_share_min (0.9), found 0.91"),
+        ("cohort.random_share_min", "0", "expected greater than 0, found 0"),
         ("cohort.fee_rate", "nan", "expected a finite number, found NaN"),
         ("cohort.start_balance", "inf", "expected a finite number, found Infinity"),
         ("account.equity", "'1e400'", "expected less than or equal to 1000000000000000, found '1e400'"),
@@ -215,7 +217,7 @@ CHANGES = st.fixed_dictionaries(
     {
         "replay.seed": st.integers(0, 2**63 - 1),
         "replay.speed": st.one_of(st.just("max"), st.floats(1e-6, 1e9)),
-        "cohort.clone_share": st.floats(0, 1),
+        "cohort.clone_share": st.floats(0, 0.9),
         "sizing.risk_fraction": st.decimals("1e-9", 1, places=9),
         "sizing.allow_short": st.booleans(),
         "reconcile.observers": st.lists(st.from_regex(r"\A[a-z_]{1,9}\Z"), min_size=1, max_size=3, unique=True).map(
@@ -245,12 +247,17 @@ def test_children_get_exactly_what_their_parent_has(changes: dict[str, Any], dat
     assert digest(child) == digest(parent)
 
 
-def test_the_digest_changes_with_every_setting_that_can_change_a_decision() -> None:
+def test_the_digest_changes_with_every_setting_that_can_change_a_decision(tmp_path: Path) -> None:
     """Another seed is another replay; another folder, password, port or pace is not."""
     plain = Settings()
+    survivors = tmp_path / "survivors.json"
+    survivors.write_text("{}", encoding="utf-8")
     other: dict[str, object] = {
         "platform.account": "TRIS2", "account.equity": 2, "account.currency": "EUR", "cohort.runs": 501,
-        "cohort.shards": 5, "cohort.clone_share": 0.4, "cohort.start_balance": 1.0, "cohort.fee_rate": 0.0,
+        "cohort.shards": 5, "cohort.runs_per_leverage_max": 46, "cohort.clone_share": 0.4,
+        "cohort.random_share_min": 0.2,
+        "cohort.channel_share": 0.5, "cohort.survivors": str(survivors), "cohort.start_balance": 1.0,
+        "cohort.fee_rate": 0.0,
         "selection.live_pnl_min": 0.3, "selection.stale_s": 601, "selection.kelly_runs_min": 11,
         "sizing.risk_fraction": "0.1", "sizing.kelly_clip": 0.4, "sizing.kelly_floor": -0.9,
         "sizing.probation": 0.2, "sizing.allow_long": False, "sizing.allow_short": False,
@@ -272,6 +279,17 @@ def test_the_digest_changes_with_every_setting_that_can_change_a_decision() -> N
     assert digest(plain) not in digests.values()
     assert len(set(digests.values())) == len(other)
     assert {digest(load(None, {}, {key: value})) for key, value in place.items()} == {digest(plain)}
+
+
+def test_a_file_counts_by_what_it_holds_in_the_digest(tmp_path: Path) -> None:
+    """A copy is the same replay, another content under the same name is not; one that is gone is refused."""
+    paths = [tmp_path / name for name in ("a", "b", "c")]
+    for path, text in zip(paths, ("{}", "{}", "[]"), strict=True):
+        path.write_text(text, encoding="utf-8")
+    first, copy, other = (digest(load(None, {}, {"cohort.survivors": str(path)})) for path in paths)
+    assert first == copy != other
+    with pytest.raises(ConfigError, match=r"cohort.survivors: .*/d: expected a readable file, found: No such file"):
+        digest(load(None, {}, {"cohort.survivors": str(tmp_path / "d")}))
 
 
 def test_a_number_written_otherwise_has_the_same_digest() -> None:

@@ -68,6 +68,8 @@ def mariadb(directory: Path, sockets: Path, children: Children | None = None) ->
         *(program, "--no-defaults", *_as_root(), f"--datadir={directory / 'data'}", f"--init-file={users}"),
         *(f"--socket={path}", f"--port={port}", "--bind-address=127.0.0.1", "--skip-name-resolve"),
         *(f"--pid-file={directory / 'pid'}", f"--max-connections={CONNECTIONS_MAX}", "--back-log=4096"),
+        # A shard's checkpoint is one value, and its text is up to twice as long as its bytes.
+        "--max-allowed-packet=1G",
         # Thousands of connections that are idle most of the time: a pool of threads, few open tables, no statistics.
         *("--thread-handling=pool-of-threads", "--table-open-cache=400", "--performance-schema=OFF"),
         *("--innodb-flush-log-at-trx-commit=1", "--innodb-rollback-on-timeout=ON", "--innodb-snapshot-isolation=ON"),

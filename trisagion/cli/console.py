@@ -45,6 +45,9 @@ WIDE: Final = 110
 SPARKS: Final = 24
 """Slots of the little P&L curve; each is a twenty-fourth of the replay, so its length is the progress."""
 
+LAG_S: Final = 60.0
+"""One step: what is later than this cannot keep up with its clock, and is told."""
+
 WANTED_MAX: Final = 1000
 """Below this a desired quantity is written with four digits, from there on as it is."""
 
@@ -63,7 +66,8 @@ class Frame:
     """One look at a run. `wall_s` is the wall time since its start, `tasks` counts all tasks done so far.
 
     APRs are multiples per year (1.0 is 100 %), NaN where no run is alive; `maker_share` is a fraction, None before the
-    first fill; `desired` is None before the first decision, `actual` while there is no consensus on it.
+    first fill; `desired` is None before the first decision, `actual` while there is no consensus on it. `lag_s` is how
+    late the minute in work is, in seconds of data behind the platform's clock; 0 where nothing paces the replay.
     """
 
     wall_s: float
@@ -79,6 +83,7 @@ class Frame:
     in_market: int
     best_apr: float
     median_apr: float
+    lag_s: float
     regime: str
     desired: Decimal | None
     actual: Decimal | None
@@ -219,6 +224,7 @@ def frame_json(frame: Frame, pace: Pace) -> dict[str, object]:
         "in_market": frame.in_market,
         "best_apr": _finite(frame.best_apr),
         "median_apr": _finite(frame.median_apr),
+        "lag_s": round(frame.lag_s, 1),
         "regime": frame.regime,
         "desired": None if frame.desired is None else plain(frame.desired),
         "actual": None if frame.actual is None else plain(frame.actual),
@@ -245,6 +251,7 @@ def plain_line(frame: Frame, pace: Pace) -> str:
         f"runs {frame.alive}/{frame.in_market} {frame.regime}  pos {_qty(frame.actual)}→{_wanted(frame.desired)}  "
         f"fills {frame.fills} maker {_share(frame.maker_share)}  P&L {frame.profit:+,.2f} {frame.currency}  "
         f"cycles {frame.cycles} rests {frame.rests}  {pace.tasks_per_s:.0f} tasks/s"
+        + (f"  {_span(frame.lag_s)} behind" if frame.lag_s > LAG_S else "")
     )
 
 
@@ -289,6 +296,8 @@ def _facts(frame: Frame, pace: Pace, profits: Sequence[float]) -> Table:
     table.add_row("fills", f"{frame.fills:,}, maker {_share(frame.maker_share)}")
     table.add_row("cohort", f"{frame.alive:,} alive, {frame.in_market:,} in the market")
     table.add_row("APR", f"best {_apr(frame.best_apr)}, median {_apr(frame.median_apr)}")
+    if frame.lag_s > LAG_S:
+        table.add_row("lag", Text(f"the cohort is {_span(frame.lag_s)} of data behind the clock", style="bold yellow"))
     table.add_row("regime", frame.regime)
     table.add_row("cycles", f"{frame.cycles:,}, of them {frame.rests:,} rests")
     table.add_row("tasks", f"{frame.tasks:,}, {pace.tasks_per_s:,.0f}/s, wall {_span(frame.wall_s)}")

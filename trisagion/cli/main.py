@@ -19,6 +19,7 @@ from trisagion.errors import TrisagionError
 COMMANDS: Final = {
     "run": ("trisagion.cli.run", "Run the platform: venue, cohort, reconciliation, orders and ledger."),
     "report": ("trisagion.cli.report", "Write the report of a run."),
+    "cohort": ("trisagion.cli.cohort", "Show the best virtual runs and where they come from; export survivors."),
     "kill": ("trisagion.cli.kill", "Stop trading at once: cancel all working orders, and confirm it."),
     "data": ("trisagion.cli.data", "Check market data before it is used."),
     "config": ("trisagion.cli.config", "Show, check or write the configuration."),

@@ -3,6 +3,7 @@
 All of it is asked before anything is made or started, so that a run that cannot be leaves nothing behind.
 """
 
+import math
 import os
 import shutil
 import socket
@@ -14,7 +15,10 @@ from urllib.parse import urlsplit
 
 from trisagion.adapters.dataspec import DataSpec
 from trisagion.errors import ConfigError, StateError
+from trisagion.market.instruments import BUNDLED
+from trisagion.market.types import Instrument
 from trisagion.settings import Settings, resolve
+from trisagion.units import plain
 
 MIB: Final = 1 << 20
 
@@ -42,11 +46,14 @@ def examine(settings: Settings) -> list[str]:
         _refuse_a_silent_broker(resolve(settings.broker.url, os.environ))
     spec = spec_of(settings)
     if spec.bundled:
-        return []
+        _refuse_a_crowd(settings, BUNDLED[spec.source])
+        return _survivors(settings, BUNDLED[spec.source])
     # The last row of a user's file may be the bad one, so it is read whole.
     from trisagion.adapters.files import read, warnings
 
-    return warnings(read(spec)[1])
+    tape, found = read(spec)
+    _refuse_a_crowd(settings, tape.instrument)
+    return warnings(found) + _survivors(settings, tape.instrument)
 
 
 def spec_of(settings: Settings) -> DataSpec:
@@ -88,6 +95,34 @@ def _refuse_a_full_disk(state: Path) -> None:
             f"{folder}: {free // MIB} MiB are left on its disk, a run needs {BEGIN_BYTES_MIN // MIB} to begin; "
             "free some space, or name another directory with --state"
         )
+
+
+def _refuse_a_crowd(settings: Settings, instrument: Instrument) -> None:
+    """Refuse more runs than the instrument carries, rather than keep fewer than were asked for."""
+    asked, each = settings.cohort.runs, settings.cohort.runs_per_leverage_max
+    carried = int(each * instrument.leverage_max)
+    if asked > carried:
+        raise ConfigError(
+            f"cohort.runs: expected at most {carried} runs on {instrument.symbol} ({each} for each of its "
+            f"{plain(instrument.leverage_max)} units of leverage), found {asked}; for more, set "
+            f"cohort.runs_per_leverage_max to {math.ceil(asked / instrument.leverage_max)}"
+        )
+
+
+def _survivors(settings: Settings, instrument: Instrument) -> list[str]:
+    """Refuse a file of survivors that cannot be used; say so when not all of it will be."""
+    if not settings.cohort.survivors:
+        return []
+    from trisagion.cohort.supervise import survivors_max
+    from trisagion.wiring import House
+
+    house = House(settings)
+    found, taken = len(house.survivors(instrument)), survivors_max(house.cohort_rules, instrument)
+    if found <= taken:
+        return []
+    floor = settings.cohort.random_share_min
+    told = f"the first {taken} of {found} survivors begin: at least {floor:.4g} of the cohort is drawn at random"
+    return [f"{settings.cohort.survivors}: {told} (cohort.random_share_min)"]
 
 
 def _refuse_a_silent_broker(url: str) -> None:

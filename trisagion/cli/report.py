@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from trisagion.cli.rundir import database_of, latest_run, state_of
+from trisagion.cli.rundir import database_of, run_of, state_of
 from trisagion.errors import StateError
 
 REPORT = "report.html"
@@ -28,7 +28,7 @@ def command(
     from trisagion.cli.console import columns
     from trisagion.reports.tearsheet import render, summary_json, summary_text
 
-    home = _run_directory(state_of(state), run)
+    home = run_of(state_of(state), run)
     with database_of(home) as url, closing(open_database(url)) as database:
         report = collect(database)
     page = (out or home / REPORT).resolve()
@@ -43,13 +43,3 @@ def command(
         return
     print(summary_text(report, columns(sys.stdout)))
     print(f"report    {page}")
-
-
-def _run_directory(state: Path, run: str | None) -> Path:
-    if run is None:
-        return latest_run(state)
-    home = state / "runs" / run
-    if not home.is_dir():
-        known = sorted(entry.name for entry in (state / "runs").glob("*")) or ["none"]
-        raise StateError(f"{home}: there is no such run; there are: {', '.join(known)}")
-    return home

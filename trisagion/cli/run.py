@@ -178,6 +178,9 @@ def command(
     ] = None,
     seed: Annotated[int | None, typer.Option(help="Seed of the cohort's draws.")] = None,
     runs: Annotated[int | None, typer.Option(help="Virtual traders in the cohort.")] = None,
+    survivors: Annotated[
+        Path | None, typer.Option(help="A file of `trisagion cohort export`: the first runs of the cohort.")
+    ] = None,
     speed: Annotated[str | None, typer.Option(help="'max', or data seconds per second: 1 is real time.")] = None,
     profile: Annotated[str | None, typer.Option(help="embedded, or fleet: MariaDB, Redis and Flower.")] = None,
     resume: Annotated[bool, typer.Option("--resume", help="Go on with the newest unfinished run.")] = False,
@@ -194,6 +197,7 @@ def command(
         "replay.seed": seed,
         "replay.speed": speed,
         "cohort.runs": runs,
+        "cohort.survivors": None if survivors is None else str(survivors),
         "platform.profile": profile,
         "platform.state": None if state is None else str(state),
     }
@@ -208,9 +212,7 @@ def command(
         own = sorted(set(layers) - RESUME_MAY_SET)
         if own:
             raise ConfigError(f"--resume goes on with the settings that the run began with: leave out {', '.join(own)}")
-        settings = rundir.settings_of(
-            rundir.latest_run(home), rundir.ASKED, {} if speed is None else {"replay.speed": speed}
-        )
+        settings = rundir.asked_of(rundir.latest_run(home), {} if speed is None else {"replay.speed": speed})
     notes = preflight.examine(settings)
     with rundir.held(home), rundir.resumed(home) if resume else rundir.new_run(home) as run:
         outcome = supervise(settings, run, notes, as_json=as_json, reason=reason)
@@ -238,6 +240,7 @@ def supervise(settings: Settings, run: Path, notes: list[str], *, as_json: bool,
             console.note(note)
         sockets = stack.enter_context(rundir.short_directory())
         children = Children()
+        settings = rundir.with_own_survivors(settings, run)
         (run / rundir.ASKED).write_text(to_toml(settings), encoding="utf-8")
         placed = place(settings, run, sockets, children, stack)
         url = resolve(placed.database.url, os.environ)

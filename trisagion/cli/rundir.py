@@ -27,6 +27,9 @@ ASKED: Final = "asked.toml"
 SETTINGS: Final = "trisagion.toml"
 """The settings as the run's processes have them: with the places of database, broker and venue."""
 
+SURVIVORS: Final = "survivors.json"
+"""A copy of the file of survivors with which the run began: what becomes of the original does not matter to it."""
+
 VENUE_LEDGER: Final = "venue-ledger.json"
 """The venue's own books at the end of a run."""
 
@@ -126,6 +129,36 @@ def settings_of(run: Path, file: str = SETTINGS, overrides: Mapping[str, object]
     if not (run / file).exists():
         raise StateError(f"{run}: this run has not begun; wait a moment, or start another with `trisagion run`")
     return load(run / file, {}, overrides)
+
+
+def asked_of(run: Path, overrides: Mapping[str, object]) -> Settings:
+    """Return the settings as the user gave them at the beginning of a run, some replaced."""
+    # The state directory may have been moved since, and the run's own copy with it.
+    own = run / SURVIVORS
+    return settings_of(run, ASKED, {**overrides, **({"cohort.survivors": str(own.resolve())} if own.exists() else {})})
+
+
+def with_own_survivors(settings: Settings, run: Path) -> Settings:
+    """Keep a copy of the file of survivors in the run's directory, where it is not yet; return settings naming it."""
+    given = settings.cohort.survivors
+    if not given:
+        return settings
+    own = run / SURVIVORS
+    if not own.exists():
+        shutil.copyfile(given, own)
+    cohort = settings.cohort.model_copy(update={"survivors": str(own.resolve())})
+    return settings.model_copy(update={"cohort": cohort})
+
+
+def run_of(state: Path, name: str | None) -> Path:
+    """Return the directory of a run by its name, the newest when None; `StateError` when there is none."""
+    if name is None:
+        return latest_run(state)
+    run = state / "runs" / name
+    if not run.is_dir():
+        known = sorted(entry.name for entry in (state / "runs").glob("*")) or ["none"]
+        raise StateError(f"{run}: there is no such run; there are: {', '.join(known)}")
+    return run
 
 
 @contextmanager

@@ -12,6 +12,7 @@ from trisagion.adapters.db import tables as t
 from trisagion.adapters.db.engine import SqlDatabase, Unit
 from trisagion.adapters.db.reading import events
 from trisagion.cli.console import EVENTS_SHOWN, Frame
+from trisagion.clock import SECOND_NS, ReplayClock
 from trisagion.orders.state import AT_VENUE
 from trisagion.orders.types import ExecType, Liquidity
 from trisagion.ports import Replay
@@ -61,6 +62,7 @@ def _frame(unit: Unit, replay: Replay, opening: Decimal, currency: str, begun_s:
         in_market=sum(shard.in_market for shard in shards),
         best_apr=max(best, default=math.nan),
         median_apr=sum(median) / len(median) if median else math.nan,
+        lag_s=_lag_s(unit, replay, symbol),
         regime=states[-1].regime if states else "unknown",
         desired=decisions[0].desired if decisions else None,
         actual=unit.ledger.position(symbol).qty,
@@ -75,3 +77,12 @@ def _frame(unit: Unit, replay: Replay, opening: Decimal, currency: str, begun_s:
         processes=beats,
         events=tuple(f"{event.kind} {event.subject} {event.text}".strip() for event in events(unit, EVENTS_SHOWN)),
     )
+
+
+def _lag_s(unit: Unit, replay: Replay, symbol: str) -> float:
+    """Return how long ago, by the clock of a paced replay, the minute was due that is not complete yet."""
+    newest_ns = unit.market.last_state_ns(symbol)
+    if not replay.speed or newest_ns is None or newest_ns <= replay.now_ns:
+        return 0.0
+    clock = ReplayClock(replay.start_ns, replay.speed, replay.origin_ns)
+    return max(0.0, (clock.now_ns() - newest_ns) / SECOND_NS)

@@ -8,12 +8,13 @@ import numpy as np
 from ext.cohort import Market
 from ext.cohort import advance as advance_runs
 from trisagion.cohort.state import Shard
-from trisagion.cohort.types import Progress
+from trisagion.cohort.types import Progress, ShardMark
 from trisagion.errors import DataError
+from trisagion.ids import run_number
 from trisagion.market.types import TICK_NS, MarketState
 
 
-def advance(shard: Shard, states: Sequence[MarketState]) -> Shard:
+def advance(shard: Shard, states: Sequence[MarketState], *, consume: bool = False) -> Shard:
     """Return the shard as it stands after the ticks of `states`; the shard given stays as it is.
 
     Parameters
@@ -23,6 +24,8 @@ def advance(shard: Shard, states: Sequence[MarketState]) -> Shard:
     states : sequence of MarketState
         States of the shard's symbol, oldest first. Ticks not after `shard.at_ns` are skipped, so that a repeated call
         does no harm.
+    consume : bool
+        The given shard's arrays are taken over instead of copied: it must not be used any more, also after an error.
 
     Returns
     -------
@@ -49,9 +52,10 @@ def advance(shard: Shard, states: Sequence[MarketState]) -> Shard:
     finite = np.isfinite(market.price) & np.isfinite(market.weight) & np.isfinite(market.volatility)
     if not (finite & (market.price > 0)).all():
         raise DataError(f"{where}: expected finite features and prices above 0, found {market.price.tolist()}")
-    state, ring_ns, ring_apr = shard.state.copy(), shard.ring_ns.copy(), shard.ring_apr.copy()
-    advance_runs(shard.params, state, ring_ns, ring_apr, market)
-    return replace(shard, at_ns=states[-1].at_ns, state=state, ring_ns=ring_ns, ring_apr=ring_apr)
+    if not consume:
+        shard = replace(shard, state=shard.state.copy(), ring_ns=shard.ring_ns.copy(), ring_apr=shard.ring_apr.copy())
+    advance_runs(shard.params, shard.state, shard.ring_ns, shard.ring_apr, market)
+    return replace(shard, at_ns=states[-1].at_ns)
 
 
 def progress(shard: Shard) -> Progress:
@@ -67,3 +71,9 @@ def progress(shard: Shard) -> Progress:
         best_apr=float(apr.max()) if len(apr) else float("nan"),
         median_apr=float(np.median(apr)) if len(apr) else float("nan"),
     )
+
+
+def mark(shard: Shard) -> ShardMark:
+    """Return what each run of a shard has earned so far."""
+    numbers = np.array([run_number(run) for run in shard.run_ids], dtype=np.int64)
+    return ShardMark(shard.at_ns, shard.number, numbers, shard.state["live_pnl"].copy())

@@ -1,31 +1,49 @@
 """The search space of the runs (domain, section 3) as a table; how parameter sets are drawn, mutated and written down.
 
-Parameters of the `channel` entry (`breakout_periods`, `swing_periods`, `swing_z`) are drawn too, so that a parameter
-set keeps its meaning; but the runs of this version enter by the sign of the market weight only: every draw has the
-entry "weight".
+The entry is drawn last, from a share that is a setting: parameters of the `channel` entry (`breakout_periods`,
+`swing_periods`, `swing_z`) are drawn for every run, and the share moves no other draw.
 """
 
 import json
+import math
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Final, TypeAlias
+from typing import Any, Final, TypeAlias
 
 import numpy as np
 
-from ext.cohort import ENTRY_WEIGHT, PARAMS_DTYPE, SYSTEM_BREAKOUT, SYSTEM_SWING
-from trisagion.errors import StateError
+from ext.cohort import (
+    ENTRY_CHANNEL,
+    ENTRY_WEIGHT,
+    PARAMS_DTYPE,
+    PERIODS_MAX,
+    PERIODS_MIN,
+    SYSTEM_BREAKOUT,
+    SYSTEM_SWING,
+)
+from trisagion.errors import StateError, quoted
 from trisagion.market.types import Float64Array, Instrument
 
 Params: TypeAlias = np.void
 """One parameter set: a record of `PARAMS_DTYPE`."""
 
 SYSTEM_TYPES: Final = {"breakout": SYSTEM_BREAKOUT, "swing": SYSTEM_SWING}
-ENTRIES: Final = {"weight": ENTRY_WEIGHT}
+ENTRIES: Final = {"weight": ENTRY_WEIGHT, "channel": ENTRY_CHANNEL}
+WORDS: Final = {"system_type": SYSTEM_TYPES, "entry": ENTRIES}
+"""Parameters that are words where people read them."""
 
 BALANCE_DIVISOR: Final = 5.0
 POS_WEIGHT: Final = 0.032732855 / 3
 CROSS_MARGIN_RATIO: Final = 0.05
 GOLDEN: Final = 1.618
 """The domain divides the APR target by it."""
+
+FIXED: Final = {
+    "balance_divisor": BALANCE_DIVISOR,
+    "pos_weight": POS_WEIGHT,
+    "max_cross_margin_ratio": CROSS_MARGIN_RATIO / BALANCE_DIVISOR,
+}
+"""Parameters with one value for all runs."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,28 +74,38 @@ AXES: Final = (
     Axis("entropy_delay", 1, 3, integer=True),
     Axis("entropy_max", 0.05, 0.15, integer=False),
     Axis("rolling_apr_min", 1, 30, integer=True),
-    Axis("breakout_periods", 10, 60, integer=True),
-    Axis("swing_periods", 10, 60, integer=True),
+    Axis("breakout_periods", PERIODS_MIN, PERIODS_MAX, integer=True),
+    Axis("swing_periods", PERIODS_MIN, PERIODS_MAX, integer=True),
     Axis("swing_z", 0.5, 2.5, integer=False),
     Axis("decision_distance_s", 0, 60, integer=True),
 )
 """The row of `max_direction_reversal_s` is special: the parameter is `max_duration_s` / draw."""
 
+SLACK: Final = 1e-9
+"""By which part a draw may miss its bound or a whole number: a quotient times its divisor is not always the draw."""
+
+_AXIS: Final = {axis.name: axis for axis in AXES}
 _LOW: Final = np.array([axis.low for axis in AXES])
 _HIGH: Final = np.array([axis.high for axis in AXES])
 _INTEGER: Final = np.array([axis.integer for axis in AXES])
 
 
-def draw(rng: np.random.Generator, instrument: Instrument) -> Params:
-    """Draw a parameter set uniformly from the space, with the instrument's maximum leverage."""
+def draw(rng: np.random.Generator, instrument: Instrument, channel_share: float = 0.0) -> Params:
+    """Draw a parameter set uniformly from the space, with the instrument's maximum leverage.
+
+    The entry is `channel` with the probability `channel_share`.
+    """
     system_type = SYSTEM_BREAKOUT if rng.random() < 0.5 else SYSTEM_SWING
     u = rng.random(len(AXES))
     # Whole numbers: each of low … high has the same share of [0, 1).
     draws = np.where(_INTEGER, _LOW + np.floor(u * (_HIGH - _LOW + 1)), _LOW + u * (_HIGH - _LOW))
-    return _params(system_type, draws, instrument)
+    entry = ENTRY_CHANNEL if rng.random() < channel_share else ENTRY_WEIGHT
+    return _params(system_type, entry, draws, instrument)
 
 
-def mutate(rng: np.random.Generator, parent: Params, rate: float, instrument: Instrument) -> Params:
+def mutate(
+    rng: np.random.Generator, parent: Params, rate: float, instrument: Instrument, channel_share: float = 0.0
+) -> Params:
     """Return a mutated copy of a parameter set.
 
     Parameters
@@ -88,9 +116,11 @@ def mutate(rng: np.random.Generator, parent: Params, rate: float, instrument: In
         The parameter set to start from.
     rate : float
         Standard deviation of the Gaussian step along each axis, as a fraction of the axis' range; also the probability
-        that the system type flips.
+        that the system type flips, and that the entry does.
     instrument : Instrument
         Gives the leverage.
+    channel_share : float
+        The share of random draws with entry `channel`: at 0 and at 1 the entry never flips.
 
     Returns
     -------
@@ -102,44 +132,122 @@ def mutate(rng: np.random.Generator, parent: Params, rate: float, instrument: In
         system_type = SYSTEM_BREAKOUT + SYSTEM_SWING - system_type
     step = rng.standard_normal(len(AXES)) * rate * (_HIGH - _LOW)
     moved = _reflect(_draws(parent) + step)
-    return _params(system_type, np.where(_INTEGER, np.rint(moved), moved), instrument)
+    entry = int(parent["entry"])
+    if 0 < channel_share < 1 and rng.random() < rate:
+        entry = ENTRY_WEIGHT + ENTRY_CHANNEL - entry
+    return _params(system_type, entry, np.where(_INTEGER, np.rint(moved), moved), instrument)
 
 
 def params_json(record: Params) -> str:
     """Write a parameter set as JSON; floats keep every digit."""
     values = dict(zip(PARAMS_DTYPE.names or (), record.item(), strict=True))
-    words = {"system_type": SYSTEM_TYPES, "entry": ENTRIES}
-    for name, codes in words.items():
+    for name, codes in WORDS.items():
         values[name] = next(word for word, code in codes.items() if code == values[name])
     return json.dumps(values)
 
 
 def params_from_json(text: str) -> Params:
-    """Read a parameter set that `params_json` wrote; `StateError` when a name or word is not known or is missing."""
-    expected = f"parameter set: expected the names and words of this version, found {text[:200]!r}"
+    """Read a parameter set that `params_json` wrote.
+
+    Raises
+    ------
+    StateError
+        Naming each parameter that is unknown, missing or outside its range, with its value and the range.
+    """
     try:
-        values = dict(json.loads(text))
-        values["system_type"] = SYSTEM_TYPES[values["system_type"]]
-        values["entry"] = ENTRIES[values["entry"]]
-        record = _record({name: float(values.pop(name)) for name in PARAMS_DTYPE.names or ()})
-    except (KeyError, TypeError, ValueError) as error:
-        raise StateError(f"{expected} ({error!r})") from None
-    if values:
-        raise StateError(f"{expected} (unknown: {sorted(values)})")
-    return record
+        values = json.loads(text)
+    except (ValueError, RecursionError) as error:
+        raise StateError(f"parameter set: expected JSON, found {quoted(text)} ({error})") from None
+    if not isinstance(values, dict):
+        raise StateError(f"parameter set: expected a table of parameters, found {quoted(text)}")
+    if found := problems(values):
+        raise StateError(f"parameter set: {'; '.join(found)}")
+    return params_of(values)
 
 
-def _params(system_type: int, draws: Float64Array, instrument: Instrument) -> Params:
+def params_of(values: Mapping[str, Any]) -> Params:
+    """Return the record of a table in which `problems` finds none."""
+    return _record({name: WORDS[name][value] if name in WORDS else value for name, value in values.items()})
+
+
+def problems(values: Mapping[str, object], leverage: float | None = None) -> list[str]:
+    """Say what keeps a table, as `params_json` writes it, from being a parameter set of the space.
+
+    Parameters
+    ----------
+    values : mapping
+        Names to numbers and words, as JSON has them.
+    leverage : float, optional
+        The only leverage that will do; any above 0 when left out.
+
+    Returns
+    -------
+    list of str
+        A sentence for each parameter, in the order of the record: its name, what was expected, what was found.
+    """
+    told = []
+    for name in PARAMS_DTYPE.names or ():
+        expected = _expected(name, values, leverage)
+        if expected is not None:
+            told.append(f"{name}: expected {expected}, found {quoted(values[name]) if name in values else 'none'}")
+    unknown = sorted(values.keys() - set(PARAMS_DTYPE.names or ()))
+    return told + [f"{quoted(name)}: there is no such parameter" for name in unknown]
+
+
+def _expected(name: str, values: Mapping[str, object], leverage: float | None) -> str | None:
+    """Say what a parameter should be; None when it is."""
+    if name in WORDS:
+        word = values.get(name)
+        return None if isinstance(word, str) and word in WORDS[name] else " or ".join(WORDS[name])
+    value = _finite(values.get(name))
+    if name == "leverage":
+        if leverage is None:
+            return None if value is not None and value > 0 else "a number above 0"
+        return None if value == leverage else f"{leverage:g}, the instrument's"
+    if name in FIXED:
+        return None if value == FIXED[name] else repr(FIXED[name])
+    axis = _AXIS[name]
+    if name == REVERSAL:
+        duration = _finite(values.get("max_duration_s"))
+        if not _on(_AXIS["max_duration_s"], duration):
+            return None  # what it should be is not known, and the other is told
+        drawn = None if value is None or duration is None or value <= 0 else duration / value
+        return None if _on(axis, drawn) else f"max_duration_s over a whole number from {axis.low} to {axis.high}"
+    if _on(axis, None if value is None else value * axis.divisor):
+        return None
+    whole = "a whole number " if axis.integer and axis.divisor == 1 else ""
+    steps = f" in steps of {1 / axis.divisor:g}" if axis.integer and axis.divisor != 1 else ""
+    return f"{whole}{axis.low / axis.divisor:g} to {axis.high / axis.divisor:g}{steps}"
+
+
+def _on(axis: Axis, drawn: float | None) -> bool:
+    """Tell whether a number can have been drawn on an axis."""
+    counted = axis.integer and axis.divisor == 1 and axis.name != REVERSAL
+    slack = 0.0 if counted else SLACK
+    if drawn is None or not axis.low * (1 - slack) <= drawn <= axis.high * (1 + slack):
+        return False
+    return not axis.integer or abs(drawn - round(drawn)) <= slack * drawn
+
+
+def _finite(value: object) -> float | None:
+    """Return a finite number as float, None for anything else."""
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        return None
+    try:
+        return float(value) if math.isfinite(value) else None
+    except OverflowError:
+        return None
+
+
+def _params(system_type: int, entry: int, draws: Float64Array, instrument: Instrument) -> Params:
     values = {axis.name: float(value) / axis.divisor for axis, value in zip(AXES, draws, strict=True)}
     values[REVERSAL] = values["max_duration_s"] / values[REVERSAL]
     return _record(
         values
+        | FIXED
         | {
             "system_type": system_type,
-            "entry": ENTRY_WEIGHT,
-            "balance_divisor": BALANCE_DIVISOR,
-            "pos_weight": POS_WEIGHT,
-            "max_cross_margin_ratio": CROSS_MARGIN_RATIO / BALANCE_DIVISOR,
+            "entry": entry,
             "leverage": float(instrument.leverage_max),
         }
     )

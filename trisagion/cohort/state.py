@@ -2,7 +2,9 @@
 
 A checkpoint holds the arrays as they are, so that continuing from one equals the undisturbed course bit for bit.
 Layout, all little-endian: magic (4 bytes), CRC-32 of all that follows (u4), format (u4), length of the header (u4),
-header (JSON), then params, state, ring instants and ring APRs. Nothing in it is code: no pickle.
+header (JSON), then params, state, ring instants and ring APRs. Of the rings only the slots in use are written, run by
+run and in order of slot: most are not, and nothing ever reads what lies in those; they come back as zeros. Nothing in a
+checkpoint is code: no pickle.
 """
 
 import json
@@ -33,7 +35,7 @@ BYTES_PER_RUN_MAX: Final = 4096
 assert PARAMS_DTYPE.itemsize + STATE_DTYPE.itemsize + RING * 16 < BYTES_PER_RUN_MAX
 
 _MAGIC: Final = b"TRSH"
-_FORMAT: Final = 1
+_FORMAT: Final = 2
 _SEAL: Final = struct.Struct("<4sI")
 _HEAD: Final = struct.Struct("<II")
 _LAYOUT: Final = zlib.crc32(repr((PARAMS_DTYPE.descr, STATE_DTYPE.descr, RING)).encode())
@@ -45,7 +47,8 @@ class Shard:
     """The runs of one shard, true at `at_ns`: every tick up to then has been seen.
 
     Row r of each array belongs to `run_ids[r]`. Shapes: `params` PARAMS_DTYPE (k,), `state` STATE_DTYPE (k,), `ring_ns`
-    int64 and `ring_apr` float64 (k, 181). The arrays are never changed after the shard was made.
+    int64 and `ring_apr` float64 (k, 181). The arrays are never changed after the shard was made, except by an `advance`
+    that consumes it.
     """
 
     number: int
@@ -87,7 +90,8 @@ def to_bytes(shard: Shard) -> bytes:
             "run_ids": shard.run_ids,
         }
     ).encode()
-    arrays = (shard.params, shard.state, shard.ring_ns, shard.ring_apr)
+    used = _used(shard.state)
+    arrays = (shard.params, shard.state, shard.ring_ns[used], shard.ring_apr[used])
     body = b"".join([_HEAD.pack(_FORMAT, len(header)), header, *(array.tobytes() for array in arrays)])
     return _SEAL.pack(_MAGIC, zlib.crc32(body)) + body
 
@@ -113,8 +117,12 @@ def from_bytes(data: bytes) -> Shard:
     k = len(run_ids)
     params = _take(body, start, PARAMS_DTYPE, (k,))
     state = _take(body, start + params.nbytes, STATE_DTYPE, (k,))
-    ring_ns = _take(body, start + params.nbytes + state.nbytes, np.dtype("<i8"), (k, RING))
-    ring_apr = _take(body, start + params.nbytes + state.nbytes + ring_ns.nbytes, np.dtype("<f8"), (k, RING))
+    used = _used(state)
+    start += params.nbytes + state.nbytes
+    stamps = _take(body, start, np.dtype("<i8"), (int(used.sum()),))
+    aprs = _take(body, start + stamps.nbytes, np.dtype("<f8"), stamps.shape)
+    ring_ns, ring_apr = np.zeros((k, RING), dtype=np.int64), np.zeros((k, RING))
+    ring_ns[used], ring_apr[used] = stamps, aprs
     return Shard(
         number=header["number"],
         symbol=header["symbol"],
@@ -139,6 +147,14 @@ def votes(shards: Sequence[Shard], symbol: str) -> Votes:
         exiting=state["exit_code"] != ALIVE,
         updated_ns=state["evaluated_ns"].copy(),
     )
+
+
+def _used(state: NDArray[np.void]) -> NDArray[np.bool_]:
+    """Tell which slots of the rings are in use: `ring_count` of them from `ring_first` on, round the end; (k, RING)."""
+    after = np.arange(RING, dtype=np.int16) - state["ring_first"].astype(np.int16)[:, None]
+    after[after < 0] += RING
+    used: NDArray[np.bool_] = after < state["ring_count"][:, None]
+    return used
 
 
 def _take(body: memoryview, start: int, dtype: np.dtype[Any], shape: tuple[int, ...]) -> NDArray[Any]:

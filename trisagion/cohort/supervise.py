@@ -9,6 +9,7 @@ Every run has its own random source, seeded by (seed, epoch, run number): a draw
 clone of these and the winners of its hour. Doing the same again gives the same runs.
 """
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Final
@@ -20,6 +21,7 @@ from ext.cohort import ALIVE, PARAMS_DTYPE, RING, STATE_DTYPE
 from trisagion.clock import SECOND_NS
 from trisagion.cohort.space import Params, draw, mutate, params_json
 from trisagion.cohort.state import EXIT_REASONS, Shard, born_state
+from trisagion.cohort.survivors import Survivor
 from trisagion.cohort.types import ExitReason, RunEnd, RunRecord
 from trisagion.ids import RunId, run_id
 from trisagion.market.types import Instrument
@@ -34,15 +36,24 @@ class CohortRules:
 
     Its size gives the fixed threshold of selection its meaning: at 1e8 one trade is worth 350 to 680, so that a
     `live_pnl` of 0.2 is 3 to 6 basis points of a trade after fees; at 1e6 it would be 3 to 6 per cent.
+
+    Every birth is a random draw with a probability of at least `random_share_min`, and of a first cohort at least that
+    share is drawn, whatever survivors there are.
     """
 
     desired_runs: int = 500
     shards: int = 2
     clone_share: float = 0.5
+    random_share_min: float = 0.1
+    channel_share: float = 0.0
     start_balance: float = 100_000_000.0
     fee_rate: float = 0.0004
     flat_purge_s: int = 180 * 60
     runs_per_leverage_max: int = 45
+
+    def __post_init__(self) -> None:
+        """Hold that clones leave room for random draws."""
+        assert self.clone_share + self.random_share_min <= 1, (self.clone_share, self.random_share_min)
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,9 +85,19 @@ class _Birth:
 
 
 def first_shards(
-    rules: CohortRules, instrument: Instrument, *, epoch: int, seed: int, next_number: int, now_ns: int
+    rules: CohortRules,
+    instrument: Instrument,
+    *,
+    epoch: int,
+    seed: int,
+    next_number: int,
+    now_ns: int,
+    survivors: Sequence[Survivor] = (),
 ) -> Supervision:
-    """Return a fresh cohort on shards 0, 1, …: random draws only, for nobody has won yet."""
+    """Return a fresh cohort on shards 0, 1, …: random draws, for nobody has won yet, behind survivors of another one.
+
+    The first `survivors_max` of the survivors are taken, unmutated, each recorded with its foreign parent.
+    """
     empty = tuple(
         Shard(
             number=number,
@@ -91,7 +112,27 @@ def first_shards(
         )
         for number in range(rules.shards)
     )
-    return supervise(empty, rules, instrument, epoch=epoch, seed=seed, next_number=next_number, now_ns=now_ns)
+    return supervise(
+        empty,
+        rules,
+        instrument,
+        epoch=epoch,
+        seed=seed,
+        next_number=next_number,
+        now_ns=now_ns,
+        survivors=survivors[: survivors_max(rules, instrument)],
+    )
+
+
+def runs_kept(rules: CohortRules, instrument: Instrument) -> int:
+    """Return how many runs are kept alive: those desired, as far as the leverage carries them."""
+    return min(rules.desired_runs, int(rules.runs_per_leverage_max * instrument.leverage_max))
+
+
+def survivors_max(rules: CohortRules, instrument: Instrument) -> int:
+    """Return how many survivors a first cohort takes, so that the least share of random draws remains."""
+    runs = runs_kept(rules, instrument)
+    return runs - math.ceil(runs * rules.random_share_min)
 
 
 def supervise(
@@ -103,6 +144,7 @@ def supervise(
     seed: int,
     next_number: int,
     now_ns: int,
+    survivors: Sequence[Survivor] = (),
 ) -> Supervision:
     """Remove runs that ended, purge those flat for too long, and fill up with new ones.
 
@@ -116,6 +158,8 @@ def supervise(
         The number of the next run to be born.
     now_ns : int
         The instant of births and purges: a new run sees later ticks only.
+    survivors : sequence of Survivor
+        Parameter sets with which the first of the new runs begin.
 
     Returns
     -------
@@ -131,14 +175,17 @@ def supervise(
         kept.append(_keep(shard, shard.alive & ~purged))
 
     winners = _winners(kept)
-    runs_max = int(rules.runs_per_leverage_max * instrument.leverage_max)
-    missing = min(rules.desired_runs, runs_max) - sum(len(shard.run_ids) for shard in kept)
+    missing = runs_kept(rules, instrument) - sum(len(shard.run_ids) for shard in kept)
     sizes = {shard.number: len(shard.run_ids) for shard in kept}
     births: list[_Birth] = []
+    parent: RunId | None
     for number in range(next_number, next_number + missing):
         shard_number = min(sizes, key=lambda key: (sizes[key], key))
         sizes[shard_number] += 1
-        parent, params = _draw_or_clone(rules, instrument, winners, (seed, epoch, number))
+        if len(births) < len(survivors):
+            parent, params = survivors[len(births)].parent, survivors[len(births)].params
+        else:
+            parent, params = _draw_or_clone(rules, instrument, winners, (seed, epoch, number))
         births.append(_Birth(run_id(epoch, number), shard_number, parent, params))
 
     first = born_state(now_ns, rules.start_balance, rules.fee_rate)
@@ -163,12 +210,13 @@ def _draw_or_clone(
     """Return the parent, if any, and the parameters of a run; `source` is (seed, epoch, run number)."""
     rng = np.random.Generator(np.random.PCG64(np.random.SeedSequence(source)))
     if rng.random() >= rules.clone_share or not winners:
-        return None, draw(rng, instrument)
+        return None, draw(rng, instrument, rules.channel_share)
     # Inverse of the cumulative weights n, 2n − 1, … of ranks 0, 1, …
     weights = np.cumsum([len(winners) - rank for rank in range(len(winners))])
     rank = int(np.searchsorted(weights, rng.random() * weights[-1], side="right"))
     winner = winners[rank]
-    return winner.run, mutate(rng, winner.params, MUTATION_RATE_MAX * (rank + 1) / len(winners), instrument)
+    rate = MUTATION_RATE_MAX * (rank + 1) / len(winners)
+    return winner.run, mutate(rng, winner.params, rate, instrument, rules.channel_share)
 
 
 def _winners(shards: Sequence[Shard]) -> list[_Winner]:

@@ -47,6 +47,21 @@ class Progress:
     median_apr: float
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class ShardMark:
+    """What the runs of a shard had earned at one checkpoint, those that ended since the last supervision included.
+
+    `runs` int64 (k,) are the numbers of the runs (`ids.run_number`), `pnl` float64 (k,) is `live_pnl` in the run's own
+    money. It is kept as float32, 8 bytes a run and checkpoint with its number: 1 MB for 500 runs over 235 cycles, 22 MB
+    for 12,000; a part in 10⁷ of a P&L is lost, far below what one tick of one trade is worth.
+    """
+
+    at_ns: int
+    shard: int
+    runs: NDArray[np.int64]
+    pnl: NDArray[np.float64]
+
+
 @dataclass(frozen=True, slots=True)
 class RunRecord:
     """A run's birth: `params` is the parameter set as JSON; `parent` is None for a random draw."""

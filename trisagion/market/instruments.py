@@ -28,3 +28,6 @@ AAPL: Final = Instrument(
     fee_rate=Decimal("0.00002"),  # about 0.6 cents a share at 320 USD: a per-share tariff of half a cent and clearing
 )
 """Apple Inc. common stock, 2026."""
+
+BUNDLED: Final = {"es": ES, "aapl": AAPL}
+"""By the names of the data sets."""

@@ -104,7 +104,9 @@ class MarketState:
 
     Shapes: `ts_ns` int64 (n,); `price`, `weight`, `volatility` float64 (n,); `entropy` float64 (n, 15, 3, 3) indexed by
     window in minutes − 1, order − 3, delay − 1, NaN where unknown; `samples` int64 (n, 15), the number of weights
-    seen in each window. `regime` is the headline of the last tick: "trending", "noisy" or "unknown".
+    seen in each window; `channel_high`, `channel_low` (points) and `z` (standard deviations) float64 (n, 51) over the
+    last 10 … 60 closed bars, NaN where unknown (`features.channel`). `regime` is the headline of the last tick:
+    "trending", "noisy" or "unknown".
     """
 
     symbol: str
@@ -115,4 +117,7 @@ class MarketState:
     volatility: Float64Array
     entropy: Float64Array
     samples: Int64Array
+    channel_high: Float64Array
+    channel_low: Float64Array
+    z: Float64Array
     regime: str

@@ -13,6 +13,7 @@ import numpy as np
 from ext.entropy import WINDOWS, entropy_grid
 from trisagion.clock import MINUTE_NS
 from trisagion.errors import DataError
+from trisagion.features.channel import bands, donchian, z_scores
 from trisagion.features.momentum import VOLATILITY_HISTORY, WEIGHT_WINDOW_NS, market_weight, volatility
 from trisagion.market.types import Bar, MarketState, MarketStep
 
@@ -45,8 +46,9 @@ def market_state(step: MarketStep, bars: Sequence[Bar], past: Sequence[MarketSta
     Returns
     -------
     MarketState
-        For each tick the price, market weight, volatility (points), and the normalised permutation entropy of the signs
-        of the weights seen in the last 1 … 15 minutes. The headline regime is that of the last tick with a window of 15
+        For each tick the price, market weight, volatility (points), the channels and z-scores of the last 10 … 60 bars
+        closed by then, and the normalised permutation entropy of the signs of the weights seen in the last 1 … 15
+        minutes. The headline regime is that of the last tick with a window of 15
         minutes, order 3 and delay 1: "unknown" without more than 5 samples, "trending" below 0.15, else "noisy".
 
     Raises
@@ -62,6 +64,9 @@ def market_state(step: MarketStep, bars: Sequence[Bar], past: Sequence[MarketSta
     # Most ticks see the same bars: features are computed once for each count of bars seen.
     seen = [bisect_right(closed_ns, int(stamp)) for stamp in ts_ns]
     volatilities = {count: volatility(highs[:count], lows[:count]) for count in set(seen)}
+    channels = {count: (*donchian(highs[:count], lows[:count]), *bands(closes[:count])) for count in set(seen)}
+    high, low, mean, deviation = (np.array(rows) for rows in zip(*(channels[count] for count in seen), strict=True))
+    price = np.array([price for _, price in step.ticks], dtype=np.float64)
     weight = np.array(
         [
             market_weight(closes[bisect_right(closed_ns, int(stamp) - WEIGHT_WINDOW_NS) : count])
@@ -79,11 +84,14 @@ def market_state(step: MarketStep, bars: Sequence[Bar], past: Sequence[MarketSta
         symbol=step.symbol,
         at_ns=step.at_ns,
         ts_ns=ts_ns,
-        price=np.array([price for _, price in step.ticks], dtype=np.float64),
+        price=price,
         weight=weight,
         volatility=np.array([volatilities[count] for count in seen]),
         entropy=entropy,
         samples=samples,
+        channel_high=high,
+        channel_low=low,
+        z=z_scores(price, mean, deviation),
         regime=_regime(float(entropy[-1][_HEADLINE]), int(samples[-1, _HEADLINE[0]])),
     )
 

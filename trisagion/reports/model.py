@@ -11,6 +11,7 @@ from decimal import Decimal, localcontext
 import numpy as np
 from numpy.typing import NDArray
 
+from trisagion.cohort.types import ShardMark
 from trisagion.ids import ClOrdId
 from trisagion.market.types import Float64Array, Instrument, Int64Array
 from trisagion.orders.types import Liquidity, Side
@@ -121,14 +122,19 @@ class EpochRow:
 class CohortOutcome:
     """Every run ever born, ended or alive: all shapes (n,).
 
-    `profit` float64 is P&L, `turnover` float64 the notional traded, both as multiples of the run's start balance;
-    `alive` bool; `cloned` bool tells clones of winners from random draws.
+    `profit` float64 is P&L after `fees`, `turnover` float64 the notional traded, all as multiples of the run's start
+    balance;
+    `alive` bool; `cloned` bool tells clones of winners from random draws; `epoch` int64 is that of its birth, `born_ns`
+    int64 the instant of it.
     """
 
     profit: Float64Array
     turnover: Float64Array
+    fees: Float64Array
     alive: NDArray[np.bool_]
     cloned: NDArray[np.bool_]
+    epoch: Int64Array
+    born_ns: Int64Array
 
 
 @dataclass(frozen=True, slots=True)
@@ -146,8 +152,8 @@ class RunReport:
     """All that is told about one replay.
 
     `orders` counts by state, `rejects` orders denied or rejected by reason, `reasons` the codes of the decisions,
-    `event_counts` by kind; `events` are the newest of them, oldest first. Epochs, fills and cycles are in order of
-    time.
+    `event_counts` by kind; `events` are the newest of them, oldest first. Epochs, fills, cycles and `marks` (what
+    each run had earned at each checkpoint) are in order of time.
     """
 
     provenance: Provenance
@@ -160,6 +166,7 @@ class RunReport:
     cycles: tuple[CycleRow, ...]
     epochs: tuple[EpochRow, ...]
     cohort: CohortOutcome
+    marks: tuple[ShardMark, ...]
     orders: Mapping[str, int]
     rejects: Mapping[str, int]
     reasons: Mapping[str, int]

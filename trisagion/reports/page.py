@@ -155,14 +155,35 @@ WORDS: Final = (
             "(Bailey and López de Prado 2014)."
         ),
     ),
+    (
+        "Skill beyond luck",
+        (
+            "The deflated Sharpe ratio: the chance that the true Sharpe ratio is above Luck, skew and fat "
+            "tails allowed for (Bailey and López de Prado 2014)."
+        ),
+    ),
+    (
+        "Clones less draws",
+        (
+            "Mean P&L per notional traded of clones less that of random draws born at the same instant, with a "
+            "bias-corrected and accelerated bootstrap interval over hours (Efron 1987)."
+        ),
+    ),
+    (
+        "Overfitting",
+        (
+            "How often the run with the best Sharpe ratio in one half of the time is no better than the median in the "
+            "other, over all ways to halve its blocks (Bailey, Borwein, López de Prado and Zhu 2016)."
+        ),
+    ),
     ("Leverage", "Mean of the position's notional over equity, marked each minute."),
     ("Maker share", "Share of the filled quantity that waited in the book instead of taking from it."),
     ("Round trip", "From flat to flat; it is won when something is left after fees."),
     (
         "Place in the cohort",
         (
-            "Percentile of the account among all runs that traded, by P&L per notional traded, "
-            "a measure free of size and leverage."
+            "Percentile of the account among all runs that traded, by P&L before fees per notional traded, "
+            "a measure free of size, leverage and tariff."
         ),
     ),
     (

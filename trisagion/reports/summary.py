@@ -2,12 +2,16 @@
 
 import re
 import textwrap
+from collections.abc import Sequence
+from dataclasses import asdict
 from decimal import Decimal
+from statistics import fmean
 from typing import Final
 
 from trisagion.clock import SECOND_NS, iso
 from trisagion.reports import format as write
 from trisagion.reports.checks import check
+from trisagion.reports.evidence import BLOCKS, HOURS_TOLD, CloneEffect, Evidence, weigh
 from trisagion.reports.metrics import CONFIDENCE, Metrics, measure
 from trisagion.reports.model import RunReport
 from trisagion.units import plain
@@ -22,7 +26,8 @@ def summary_text(report: RunReport, columns: int | None = None) -> str:
     source = report.provenance
     state = "finished" if source.finished else f"not finished, at {write.minute(source.now_ns)} UTC"
     lines = [f"{report.instrument.symbol}  replay of {source.dataset}, seed {source.seed}, {state}", ""]
-    rows = figures(report, metrics)
+    evidence = weigh(report)
+    rows = (*figures(report, metrics), *findings(evidence, evidence.clones[-1:]))
     width = max(len(name) for name, _, _ in rows)
     worth = max(len(value) for _, value, _ in rows)
     lines += [f"  {name:<{width}}  {value:>{worth}}  {note}".rstrip() for name, value, note in rows]
@@ -90,7 +95,7 @@ def figures(report: RunReport, metrics: Metrics) -> tuple[tuple[str, str, str], 
             "place in the cohort",
             write.number(rank.percentile, 0),
             (
-                f"percentile of {rank.compared:,} runs by P&L per notional traded: "
+                f"percentile of {rank.compared:,} runs by P&L before fees per notional traded: "
                 f"{write.number(rank.account_bp, 2, signed=True)} bp, "
                 f"median {write.number(rank.median_bp, 2, signed=True)} bp"
             ),
@@ -110,6 +115,56 @@ def sharpe_note(metrics: Metrics) -> str:
     return f"{note}; not above zero"
 
 
+def findings(evidence: Evidence, epochs: Sequence[CloneEffect]) -> tuple[tuple[str, str, str], ...]:
+    """Return the evidence as (name, value, note), clones in the epochs given."""
+    skill = evidence.skill
+    told = [stretch for stretch in evidence.overfitting if stretch.probability is not None]
+    chances = [stretch.probability for stretch in told if stretch.probability is not None]
+    tries = "" if skill is None else f" of the best of {skill.trials:,} tries without skill"
+    zero = "" if skill is None else f"; above zero {write.percent(skill.above_zero, 0)}"
+    split = f"too few to tell in each of {len(evidence.overfitting):,} stretches of {BLOCKS} checkpoints"
+    if told:
+        split = (
+            f"how often the best run of one half was no better than the median in the other: mean of {len(told):,} "
+            f"stretches of {BLOCKS} checkpoints, {write.percent(min(chances), 0)} to {write.percent(max(chances), 0)}, "
+            f"with {min(stretch.strategies for stretch in told):,} to "
+            f"{max(stretch.strategies for stretch in told):,} runs"
+        )
+    return (
+        (
+            "skill beyond luck",
+            write.percent(None if skill is None else skill.above_luck, 0),
+            "too few returns or tries to tell"
+            if skill is None or skill.above_luck is None
+            else f"chance that the true Sharpe ratio is above that{tries}{zero}",
+        ),
+        *(
+            (
+                f"clones less draws, epoch {effect.epoch}",
+                write.UNKNOWN
+                if effect.difference_bp is None
+                else f"{write.number(effect.difference_bp, 2, signed=True)} bp",
+                clone_note(effect),
+            )
+            for effect in epochs
+        ),
+        ("overfitting", write.percent(fmean(chances) if chances else None, 0), split),
+    )
+
+
+def clone_note(effect: CloneEffect) -> str:
+    """Say how sure the difference is, and what it rests on."""
+    bounds = ""
+    if effect.low_bp is not None and effect.high_bp is not None:
+        low, high = (write.number(bound, 2, signed=True) for bound in (effect.low_bp, effect.high_bp))
+        bounds = f", {write.percent(CONFIDENCE, 0)} between {low} and {high}"
+    worth = "" if effect.hours >= HOURS_TOLD else f" (worth {effect.hours:.0f} equal hours of {HOURS_TOLD:.0f})"
+    return (
+        f"{effect.verdict}{worth}{bounds}; {effect.clones:,} clones and {effect.randoms:,} random draws born at the "
+        f"same {effect.births:,} instants, of {effect.trials:,} runs"
+    )
+
+
 def summary_json(report: RunReport) -> dict[str, object]:
     """Return the report as plain JSON values.
 
@@ -119,7 +174,8 @@ def summary_json(report: RunReport) -> dict[str, object]:
         Keys are stable: ``dataset data_digest symbol currency seed settings_digest start end now finished tasks
         wall_s``, ``account`` (start_equity, equity, profit, realised, unrealised, fees, qty, mark), ``metrics`` (names
         of `Metrics`, nested by the names of its parts), ``fills``, ``orders``, ``rejects``, ``reasons``, ``cycles`` and
-        ``events`` (counts), ``epochs`` (a list), ``checks`` (a list of claim, ok, found). Decimals are text without
+        ``events`` (counts), ``epochs`` (a list), ``checks`` (a list of claim, ok, found), ``evidence``
+        (names of `Evidence`, nested by the names of its parts). Decimals are text without
         exponent, instants ISO 8601 UTC, spans seconds, what is unknown null.
     """
     metrics = measure(report)
@@ -169,6 +225,7 @@ def summary_json(report: RunReport) -> dict[str, object]:
             for epoch in report.epochs
         ],
         "checks": [{"claim": item.claim, "ok": item.ok, "found": item.found} for item in check(report, metrics)],
+        "evidence": asdict(weigh(report)),
     }
 
 
@@ -183,7 +240,7 @@ def cycle_counts(report: RunReport) -> dict[str, int]:
 
 def _metrics(metrics: Metrics) -> dict[str, object]:
     fall, ratio, trips, held = metrics.drawdown, metrics.sharpe, metrics.round_trips, metrics.buy_and_hold
-    rank, breed = metrics.standing, metrics.clones
+    rank = metrics.standing
     return {
         "total_return": metrics.total_return,
         "drawdown": fall
@@ -222,16 +279,6 @@ def _metrics(metrics: Metrics) -> dict[str, object]:
             "percentile": rank.percentile,
             "compared": rank.compared,
             "trials": rank.trials,
-        },
-        "clones": breed
-        and {
-            "clones": breed.clones,
-            "randoms": breed.randoms,
-            "clone_bp": breed.clone_bp,
-            "random_bp": breed.random_bp,
-            "superiority": breed.superiority,
-            "low": breed.low,
-            "high": breed.high,
         },
     }
 

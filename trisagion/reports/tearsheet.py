@@ -10,10 +10,11 @@ from trisagion.clock import SECOND_NS
 from trisagion.reports import format as write
 from trisagion.reports.charts import charts, histogram
 from trisagion.reports.checks import Check, check
+from trisagion.reports.evidence import weigh
 from trisagion.reports.metrics import BASIS_POINTS, Metrics, cohort_bp, measure
 from trisagion.reports.model import EpochRow, RunReport
 from trisagion.reports.page import MARKERS, SCRIPT, STYLE, WORDS, say, table
-from trisagion.reports.summary import cycle_counts, figures, summary_json, summary_text
+from trisagion.reports.summary import cycle_counts, figures, findings, summary_json, summary_text
 from trisagion.units import plain
 
 __all__ = ["render", "summary_json", "summary_text"]
@@ -34,6 +35,7 @@ def render(report: RunReport) -> str:
             charts(report),
             _comparison(report, metrics),
             _cohort(report, metrics),
+            _evidence(report),
             _epochs(report.epochs),
             _orders(report),
             _checks(checks),
@@ -65,7 +67,7 @@ def _head(report: RunReport, metrics: Metrics) -> str:
         )
     if rank.percentile is not None:
         told += (
-            f" Per notional traded it did better than {write.number(rank.percentile, 0)} % "
+            f" Before fees and per notional traded it did better than {write.number(rank.percentile, 0)} % "
             f"of the {rank.compared:,} runs of its cohort that traded."
         )
     worth = _worth(metrics)
@@ -141,9 +143,9 @@ def _cohort(report: RunReport, metrics: Metrics) -> str:
     rank = metrics.standing
     alive = int(report.cohort.alive.sum())
     told = (
-        f"{rank.trials:,} runs were born, {alive:,} are alive, {rank.compared:,} have traded. Their P&L per notional "
-        "traded, in basis points (bp), with the account's own. Runs trade at the last price, which the account cannot, "
-        "and pay entry and exit fee in advance."
+        f"{rank.trials:,} runs were born, {alive:,} are alive, {rank.compared:,} have traded. Their P&L before "
+        "fees per notional traded, in basis points (bp), with the account's own: fees of runs are those of the model, "
+        "both ends in advance, and not the account's. Runs trade at the last price, which the account cannot."
     )
     if len(points) < 2:
         return f"<h2>The account within its cohort</h2><p>{say(told)} Too few to draw.</p>"
@@ -151,11 +153,11 @@ def _cohort(report: RunReport, metrics: Metrics) -> str:
     quantiles = (0.05, 0.25, 0.5, 0.75, 0.95)
     rows = [
         (
-            "P&L per notional traded, bp",
+            "P&L before fees per notional traded, bp",
             *(write.number(float(np.quantile(points, q)), 2, signed=True) for q in quantiles),
         ),
         (
-            "P&L of start balance, bp",
+            "P&L after fees of start balance, bp",
             *(write.number(float(np.quantile(profits, q)), 4, signed=True) for q in quantiles),
         ),
     ]
@@ -164,29 +166,20 @@ def _cohort(report: RunReport, metrics: Metrics) -> str:
         f'<h2>The account within its cohort</h2><p class="soft">{say(told)}</p>'
         + histogram(points, rank.account_bp)
         + spread
-        + _clones(metrics)
     )
 
 
-def _clones(metrics: Metrics) -> str:
-    breed = metrics.clones
-    if breed is None:
-        return '<p class="soft">Clones and random draws cannot be compared yet: one kind has not traded.</p>'
-    verdict = "no difference that chance could not make"
-    if breed.low > 0.5:
-        verdict = "clones do better"
-    elif breed.high < 0.5:
-        verdict = "clones do worse"
-    return (
-        "<h3>Does cloning winners help?</h3><p>"
-        + escape(
-            f"A clone beats a random draw with chance {write.percent(breed.superiority)} (95 % interval "
-            f"{write.percent(breed.low)} to {write.percent(breed.high)}): {verdict}. Medians: {breed.clones:,} clones "
-            f"{write.number(breed.clone_bp, 2, signed=True)} bp, {breed.randoms:,} random draws "
-            f"{write.number(breed.random_bp, 2, signed=True)} bp. Clones were born later and met another market, so "
-            "this is a hint and no experiment."
-        )
-        + "</p>"
+def _evidence(report: RunReport) -> str:
+    evidence = weigh(report)
+    told = (
+        "What may be concluded from this replay, and from how much. All of it is about this stretch of this market. "
+        "Clones are compared with random draws born at the same instants, by P&L per notional traded; the "
+        "interval resamples whole hours of births, and fewer than thirty of equal weight give no verdict. Overfitting "
+        "looks at the runs that lived through each stretch, without those that ended on the way; chance alone gives "
+        "about one half."
+    )
+    return f'<h2>Evidence</h2><p class="soft">{say(told)}</p>' + table(
+        ("", "found", "how sure, and from what"), findings(evidence, evidence.clones), numeric={1}
     )
 
 

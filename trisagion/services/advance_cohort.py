@@ -3,16 +3,29 @@
 A shard's truth is its checkpoint plus the market states since. Every worker may hold a copy of any shard in memory: a
 copy is good while its version is the database's, and rolling it forward costs microseconds a tick. Losing it costs
 time, never truth.
+
+**The version is the fencing token.** Nobody owns a shard for a time, so nothing runs out and no clocks are compared.
+Whoever writes proves that the version is the one that its copy started from, in the transaction that writes and with
+the checkpoint's row held until its end. Each write of a checkpoint raises the version: of two workers that started from
+one version the second to write finds another and keeps nothing, not even progress. Two that hold copies of the same
+version only waste time: advancing is a pure function of checkpoint and market states, so that both come to the same
+bits, and progress is recorded once.
+
+**Who falls behind does less.** A message for an instant that its shard has passed costs one read. One that finds newer
+market states takes the shard over all of them at once, though never past the next checkpoint, for the cycle of that
+instant decides on the cohort as it stood then.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 
 from trisagion.cohort.advance import advance as advance_shard
-from trisagion.cohort.advance import progress
+from trisagion.cohort.advance import mark, progress
 from trisagion.cohort.state import Shard, from_bytes, to_bytes
 from trisagion.cohort.supervise import CohortRules, first_shards, supervise
+from trisagion.cohort.survivors import Survivor
 from trisagion.cohort.types import Epoch, ShardRow
-from trisagion.errors import StaleOwner
+from trisagion.errors import StaleOwner, StateError
 from trisagion.ids import cycle_id
 from trisagion.market.types import Instrument
 from trisagion.ports import Database, Transaction
@@ -27,27 +40,34 @@ class ShardCopies:
 
 
 def advance(database: Database, copies: ShardCopies, number: int, now_ns: int, checkpoint_ns: int) -> Outcome:
-    """Advance a shard to `now_ns`; write a checkpoint when `now_ns` is a multiple of `checkpoint_ns`."""
+    """Advance a shard to `now_ns`, or beyond as far as there are market states up to the next checkpoint.
+
+    Checkpoints are written at the multiples of `checkpoint_ns`. "nothing": there is no such shard, or it is there
+    already; "stale": another wrote its checkpoint meanwhile, so nothing was written here. A checkpoint or market state
+    that is damaged raises before anything is written: the last good checkpoint stays.
+    """
     with database.snapshot() as tx:
         head = tx.cohort.shard_head(number)
-        if head is None:
+        if head is None or head[0] > now_ns or tx.cohort.has_come_to(number, now_ns):
             return Outcome("nothing")
         at_ns, version = head
-        held_version, shard = copies.held.get(number, (-1, None))
-        if shard is None or held_version != version or shard.at_ns > now_ns:
-            shard = from_bytes(tx.cohort.shard(number).state)
-        states = tx.market.states(shard.symbol, shard.at_ns, now_ns)
-    shard = advance_shard(shard, states)
+        # Taken out, for it is changed in place: it comes back when the database has what follows from it.
+        held_version, shard = copies.held.pop(number, (-1, None))
+        if shard is None or held_version != version:
+            shard = _read(tx.cohort.shard(number))
+        newest_ns = tx.market.last_state_ns(shard.symbol) or now_ns
+        due_ns = max(now_ns, min(newest_ns, now_ns + -now_ns % checkpoint_ns))
+        states = tx.market.states(shard.symbol, shard.at_ns, due_ns)
+    shard = advance_shard(shard, states, consume=True)
     with database.transaction() as tx:
-        if tx.cohort.shard_head(number) != head:
-            copies.held.pop(number, None)
+        if tx.cohort.hold_shard(number) != head:
             return Outcome("stale", (str(number),))
-        if now_ns % checkpoint_ns == 0 and at_ns < now_ns:
+        if due_ns % checkpoint_ns == 0 and at_ns < due_ns:
             version += 1
-            if not tx.cohort.save_shard(_row(shard, now_ns, version)):
-                copies.held.pop(number, None)
-                return Outcome("stale", (str(number),))
-        tx.cohort.put_progress(replace(progress(shard), at_ns=now_ns))
+            saved = tx.cohort.save_shard(_row(shard, due_ns, version))
+            assert saved, f"shard {number}: its row is held, and its version is not {version - 1}"
+            tx.cohort.add_mark(replace(mark(shard), at_ns=due_ns))
+        tx.cohort.put_progress(replace(progress(shard), at_ns=due_ns))
     copies.held[number] = (version, shard)
     return Outcome("advanced")
 
@@ -73,7 +93,7 @@ def _supervise(tx: Transaction, rules: CohortRules, seed: int, due_ns: int) -> N
     if epoch is None or not rows:
         return
     instrument = tx.market.instrument(rows[0].symbol)
-    shards = [from_bytes(row.state) for row in rows]
+    shards = [_read(row) for row in rows]
     number = tx.cohort.run_count()
     result = supervise(shards, rules, instrument, epoch=epoch.number, seed=seed, next_number=number, now_ns=due_ns)
     tx.cohort.end_runs(result.ended)
@@ -86,12 +106,20 @@ def _supervise(tx: Transaction, rules: CohortRules, seed: int, due_ns: int) -> N
 
 
 def found_cohort(
-    tx: Transaction, rules: CohortRules, instrument: Instrument, epoch: int, seed: int, now_ns: int
+    tx: Transaction,
+    rules: CohortRules,
+    instrument: Instrument,
+    epoch: int,
+    seed: int,
+    now_ns: int,
+    survivors: Sequence[Survivor] = (),
 ) -> None:
     """Open an epoch with a fresh cohort in the caller's transaction; shards of an earlier epoch are replaced."""
     number = tx.cohort.run_count()
     tx.cohort.put_epoch(Epoch(epoch, now_ns, None, None, None))
-    result = first_shards(rules, instrument, epoch=epoch, seed=seed, next_number=number, now_ns=now_ns)
+    result = first_shards(
+        rules, instrument, epoch=epoch, seed=seed, next_number=number, now_ns=now_ns, survivors=survivors
+    )
     tx.cohort.add_runs(result.born)
     known = {row.number: row for row in tx.cohort.shards()}
     for shard in result.shards:
@@ -104,3 +132,11 @@ def found_cohort(
 
 def _row(shard: Shard, at_ns: int, version: int) -> ShardRow:
     return ShardRow(shard.number, shard.symbol, shard.epoch, at_ns, version, to_bytes(shard))
+
+
+def _read(row: ShardRow) -> Shard:
+    """Read a checkpoint, and say whose it is when it is damaged."""
+    try:
+        return from_bytes(row.state)
+    except StateError as error:
+        raise StateError(f"shard {row.number}, version {row.version}: {error}") from error

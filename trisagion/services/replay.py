@@ -1,9 +1,11 @@
 """A replay's own book-keeping: what it is, how far it has come, and what its present step still waits for."""
 
+from collections.abc import Sequence
 from dataclasses import replace
 
 from trisagion.clock import iso
 from trisagion.cohort.supervise import CohortRules
+from trisagion.cohort.survivors import Survivor
 from trisagion.errors import StateError
 from trisagion.ids import cycle_id
 from trisagion.ledger.postings import opening
@@ -37,6 +39,7 @@ def begin(
     instrument: Instrument,
     capital: Money,
     rules: CohortRules,
+    survivors: Sequence[Survivor] = (),
 ) -> Replay:
     """Found account, cohort and replay in one transaction; a replay that is there already is checked and taken up."""
     with database.transaction() as tx:
@@ -52,7 +55,7 @@ def begin(
             return resumed
         tx.market.add_instrument(instrument)
         tx.ledger.post(opening(capital, replay.start_ns))
-        found_cohort(tx, rules, instrument, 1, replay.seed, replay.start_ns)
+        found_cohort(tx, rules, instrument, 1, replay.seed, replay.start_ns, survivors)
         tx.control.set_mode(Control(Mode.NORMAL, REPLAY, "replay begun", replay.start_ns))
         tx.control.put_replay(replay)
         return replay

@@ -1,14 +1,16 @@
-"""Tables shard, shard_progress, run, epoch."""
+"""Tables shard, shard_progress, shard_mark, run, epoch."""
 
 import math
 from collections.abc import Sequence
 from typing import Any, Final
 
+import numpy as np
 import sqlalchemy as sa
 
 from trisagion.adapters.db import tables as t
+from trisagion.adapters.db.market import pack, unpack
 from trisagion.adapters.db.session import Session, insert_once, params, upsert
-from trisagion.cohort.types import Epoch, Progress, RunEnd, RunRecord, ShardRow
+from trisagion.cohort.types import Epoch, Progress, RunEnd, RunRecord, ShardMark, ShardRow
 from trisagion.errors import StateError
 
 TAKE_PROFIT: Final = "take_profit"
@@ -20,6 +22,7 @@ _SHARD_NUMBERS: Final = (
     sa.select(t.shard.c.number).where(t.shard.c.symbol == sa.bindparam("symbol")).order_by(t.shard.c.number)
 )
 _SHARD_HEAD: Final = sa.select(t.shard.c.at_ns, t.shard.c.version).where(t.shard.c.number == _number)
+_HOLD_SHARD: Final = _SHARD_HEAD.with_for_update()
 _SHARD: Final = sa.select(t.shard).where(t.shard.c.number == _number)
 _SHARDS: Final = sa.select(t.shard).order_by(t.shard.c.number)
 _ADD_SHARD: Final = insert_once(t.shard)
@@ -29,11 +32,18 @@ _SAVE_SHARD: Final = (
     .values({name: sa.bindparam(name) for name in ("symbol", "epoch", "at_ns", "version", "state")})
 )
 _PUT_PROGRESS: Final = insert_once(t.shard_progress)
+_HAS_COME_TO: Final = (
+    sa.select(sa.literal(1))
+    .where(t.shard_progress.c.shard == _number, t.shard_progress.c.at_ns >= sa.bindparam("at_ns"))
+    .limit(1)
+)
 _PROGRESS: Final = (
     sa.select(t.shard_progress)
     .where(t.shard_progress.c.at_ns == sa.bindparam("at_ns"))
     .order_by(t.shard_progress.c.shard)
 )
+_ADD_MARK: Final = insert_once(t.shard_mark)
+_MARKS: Final = sa.select(t.shard_mark).order_by(t.shard_mark.c.at_ns, t.shard_mark.c.shard)
 _ADD_RUN: Final = insert_once(t.run)
 _END_RUN: Final = (
     sa.update(t.run)
@@ -82,6 +92,11 @@ class Cohort:
         row = self._session.row(_SHARD_HEAD, {"number": number})
         return None if row is None else (row.at_ns, row.version)
 
+    def hold_shard(self, number: int) -> tuple[int, int] | None:
+        """Return what `shard_head` does; until the transaction's end nobody else writes the checkpoint."""
+        row = self._session.row(_HOLD_SHARD, {"number": number})
+        return None if row is None else (row.at_ns, row.version)
+
     def shard(self, number: int) -> ShardRow:
         """Return a shard's checkpoint; `StateError` when there is none."""
         row = self._session.row(_SHARD, {"number": number})
@@ -107,11 +122,26 @@ class Cohort:
         """Record a shard's progress; the same shard and instant again changes nothing."""
         self._session.write(_PUT_PROGRESS, params(progress))
 
+    def has_come_to(self, number: int, at_ns: int) -> bool:
+        """Tell whether a shard's progress at an instant, or at a later one, is recorded."""
+        return self._session.scalar(_HAS_COME_TO, {"number": number, "at_ns": at_ns}) is not None
+
     def progress(self, at_ns: int) -> Sequence[Progress]:
         """Return the progress of all shards at an instant, in order of shard."""
         return [
             Progress(row.shard, row.at_ns, row.alive, row.in_market, _or_nan(row.best_apr), _or_nan(row.median_apr))
             for row in self._session.rows(_PROGRESS, {"at_ns": at_ns})
+        ]
+
+    def add_mark(self, mark: ShardMark) -> None:
+        """Record what a shard's runs had earned; the same shard and instant again changes nothing."""
+        self._session.write(_ADD_MARK, params(mark) | {"runs": pack(mark.runs, "u4"), "pnl": pack(mark.pnl, "f4")})
+
+    def marks(self) -> Sequence[ShardMark]:
+        """Return all marks in order of instant, then shard; P&L with the precision of float32."""
+        return [
+            ShardMark(at_ns, shard, unpack(runs, "u4", -1).astype(np.int64), unpack(pnl, "f4", -1).astype(np.float64))
+            for at_ns, shard, runs, pnl in self._session.rows(_MARKS)
         ]
 
     def add_runs(self, runs: Sequence[RunRecord]) -> None:

@@ -66,10 +66,11 @@ _LAST_STATE: Final = sa.select(sa.func.max(t.market_state.c.at_ns)).where(t.mark
 _WINDOWS: Final = 15
 _ORDERS: Final = 3
 _DELAYS: Final = 3
+_PERIODS: Final = 51
 
 
 def pack(array: NDArray[Any], kind: str) -> bytes:
-    """Return an array's values as little-endian bytes; `kind` is "f8" or "i8"."""
+    """Return an array's values as little-endian bytes; `kind` is numpy's, as "f8" or "i8"."""
     return np.ascontiguousarray(array, dtype=f"<{kind}").tobytes()
 
 
@@ -144,6 +145,8 @@ class Market:
         n = len(state.ts_ns)
         assert state.entropy.shape == (n, _WINDOWS, _ORDERS, _DELAYS), state.entropy.shape
         assert state.samples.shape == (n, _WINDOWS), state.samples.shape
+        for channel in (state.channel_high, state.channel_low, state.z):
+            assert channel.shape == (n, _PERIODS), channel.shape
         assert len(state.price) == len(state.weight) == len(state.volatility) == n, state.at_ns
         self._session.write(
             _PUT_STATE,
@@ -158,6 +161,9 @@ class Market:
                 "volatility": pack(state.volatility, "f8"),
                 "entropy": pack(state.entropy, "f8"),
                 "samples": pack(state.samples, "i8"),
+                "channel_high": pack(state.channel_high, "f8"),
+                "channel_low": pack(state.channel_low, "f8"),
+                "z": pack(state.z, "f8"),
             },
         )
 
@@ -184,5 +190,8 @@ def market_state(row: sa.Row[Any]) -> MarketState:
         volatility=unpack(row.volatility, "f8", n),
         entropy=unpack(row.entropy, "f8", n, _WINDOWS, _ORDERS, _DELAYS),
         samples=unpack(row.samples, "i8", n, _WINDOWS),
+        channel_high=unpack(row.channel_high, "f8", n, _PERIODS),
+        channel_low=unpack(row.channel_low, "f8", n, _PERIODS),
+        z=unpack(row.z, "f8", n, _PERIODS),
         regime=row.regime,
     )

@@ -61,6 +61,7 @@ def collect(database: SqlDatabase, wall_s: float | None = None) -> RunReport:
             cycles=reading.cycle_rows(unit),
             epochs=reading.epoch_rows(unit),
             cohort=_cohort(unit),
+            marks=tuple(unit.cohort.marks()),
             orders={str(state): count for state, count in reading.orders_by_state(unit).items()},
             rejects=_codes(reason for reason, count in reading.rejects(unit).items() for _ in range(count)),
             reasons=_codes(reason for decision in reading.decisions(unit) for reason in decision.reasons),
@@ -112,11 +113,15 @@ def _cohort(unit: Unit) -> CohortOutcome:
     Notes
     -----
     Every trade of a run has the notional ``start · pos_weight · pos_scaler / balance_divisor`` (domain, section 3, step
-    9), so that its turnover over its start balance is the number of its trades times the rest of that product. All runs
-    of a replay start with the same balance. A run whose checkpoint is not written yet has not traded yet.
+    9), so that its turnover over its start balance is the number of its trades times the rest of that product, and each
+    trade has paid the fees of both ends. All runs of a replay start with the same balance and fee rate. A run whose
+    checkpoint is not written yet has not traded yet.
     """
     shards = [from_bytes(row.state) for row in unit.cohort.shards()]
-    start = next((float(shard.state["start"][0]) for shard in shards if len(shard.run_ids)), 1.0)
+    accounts = (
+        (float(shard.state["start"][0]), float(shard.state["fee_rate"][0])) for shard in shards if len(shard.run_ids)
+    )
+    start, fee_rate = next(accounts, (1.0, 0.0))
     present = {
         run_id: _Present(float(pnl), int(trades), bool(alive))
         for shard in shards
@@ -133,11 +138,15 @@ def _cohort(unit: Unit) -> CohortOutcome:
         for run in runs
     ]
     shares = np.array([per_trade[run.run_id] for run in runs], dtype=np.float64)
+    turnover = np.array([state.trades for state in states], dtype=np.float64) * shares
     return CohortOutcome(
         profit=np.array([state.pnl for state in states], dtype=np.float64) / start,
-        turnover=np.array([state.trades for state in states], dtype=np.float64) * shares,
+        turnover=turnover,
+        fees=turnover * (2 * fee_rate),
         alive=np.array([state.alive for state in states], dtype=np.bool_),
         cloned=np.array([run.parent is not None for run in runs], dtype=np.bool_),
+        epoch=np.array([run.epoch for run in runs], dtype=np.int64),
+        born_ns=np.array([run.born_ns for run in runs], dtype=np.int64),
     )
 
 

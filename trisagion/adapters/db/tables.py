@@ -82,6 +82,9 @@ market_state: Final = _table(
     _must("volatility", BLOB),
     _must("entropy", BLOB),
     _must("samples", BLOB),
+    _must("channel_high", BLOB),
+    _must("channel_low", BLOB),
+    _must("z", BLOB),
 )
 
 epoch: Final = _table(
@@ -112,6 +115,14 @@ shard_progress: Final = _table(
     _may("best_apr", Real()),
     _may("median_apr", Real()),
     sa.PrimaryKeyConstraint("at_ns", "shard"),
+)
+
+shard_mark: Final = _table(
+    "shard_mark",
+    _key("at_ns", Whole()),
+    _key("shard", Whole()),
+    _must("runs", BLOB),
+    _must("pnl", BLOB),
 )
 
 run: Final = _table(
