@@ -119,8 +119,6 @@ class Evidence:
 
 
 @lru_cache(maxsize=1)
-# The page, the summary and the JSON of one report ask for the same.
-@lru_cache(maxsize=1)
 def weigh(report: RunReport) -> Evidence:
     """Gather the evidence of a report; page and summary ask for the same one."""
     return Evidence(
