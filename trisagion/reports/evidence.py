@@ -144,13 +144,14 @@ def clone_effect(cohort: CohortOutcome, epoch: int, *, running: bool) -> CloneEf
     -----
     The measure of a run is its P&L per notional traded, ``10⁴ · P&L / Σ|price·quantity|``, which for trades of one size
     is its mean P&L per trade in basis points of notional, after fees, which all pay alike. Each run that traded counts
-    once. At each instant s of birth let ``d_s`` be the mean of its clones less that of its random draws and ``w_s = m·n/(m + n)`` of
-    their numbers; the estimate is ``Σ w_s·d_s / Σ w_s``, the least-squares coefficient of "is a clone" with a constant
-    for each instant. So founders, whom no clone accompanies, do not count; survivors of another cohort among them are
-    clones. Interval: bias-corrected and accelerated bootstrap (Efron, "Better bootstrap confidence intervals", JASA
-    82(397), 1987) that draws whole hours of births, for runs born together share their market and often their parent:
-    in the default run ``d_s`` has an autocorrelation of 0.44 at ten minutes and 0.09 at thirty. `hours` is
-    ``(Σ w_h)² / Σ w_h²`` (Kish 1965): one hour in which half of the cohort is replaced weighs as much as many.
+    once. At each instant s of birth let ``d_s`` be the mean of its clones less that of its random draws and ``w_s =
+    m·n/(m + n)`` of their numbers; the estimate is ``Σ w_s·d_s / Σ w_s``, the least-squares coefficient of "is a clone"
+    with a constant for each instant. So founders, whom no clone accompanies, do not count; survivors of another cohort
+    among them are clones. Interval: bias-corrected and accelerated bootstrap (Efron, "Better bootstrap confidence
+    intervals", JASA 82(397), 1987) that draws whole hours of births, for runs born together share their market and
+    often their parent: in the default run ``d_s`` has an autocorrelation of 0.44 at ten minutes and 0.09 at thirty.
+    `hours` is ``(Σ w_h)² / Σ w_h²`` (Kish 1965): one hour in which half of the cohort is replaced weighs as much as
+    many.
     """
     mine = cohort.epoch == epoch
     traded = mine & (cohort.turnover > 0)
