@@ -1,7 +1,7 @@
 """What beat sends and when, on the platform's clock. `python -m workers.schedule` prints the table.
 
-Each run of an entry belongs to a slot, a multiple of its period in data time. The message carries the slot's instant,
-and what a slot does is keyed by it: two beats, or one that restarts, do no harm.
+Each run of an entry belongs to a slot, a multiple of its period in data time. The message of a cycle carries the slot's
+instant, and what a slot does is keyed by it: two beats, or one that restarts, do no harm.
 """
 
 from collections.abc import Callable
@@ -16,16 +16,23 @@ from workers.app import app, house
 
 
 class Entry(NamedTuple):
-    """One row: a task and its period in seconds of the platform's clock; None: the reconciliation interval."""
+    """One row: a task and its period in seconds of the platform's clock; None: the reconciliation interval.
+
+    A task of the `slot` is given its instant, and waits until the data have come to it. Another is given the instant
+    that the data have come to: a replay that is behind its clock must not date to its future what is left to do.
+    """
 
     task: str
     every_s: int | None
+    slot: bool
 
 
 SCHEDULE: Final = (
-    Entry("reconcile.cycle", None),
-    Entry("sweep.run", 60),
+    Entry("reconcile.cycle", None, slot=True),
+    Entry("sweep.run", 60, slot=False),
 )
+
+_OF_SLOTS: Final = {row.task for row in SCHEDULE if row.slot}
 
 LOOK_S: Final = 0.25
 """How often beat looks at the clock, in wall seconds."""
@@ -58,7 +65,7 @@ class Slots(BaseSchedule):
 
 
 class SlotScheduler(Scheduler):
-    """Beat's scheduler; gives each task the instant of its slot."""
+    """Beat's scheduler; gives each task its instant."""
 
     def setup_schedule(self) -> None:
         """Fill the schedule from the table."""
@@ -67,8 +74,8 @@ class SlotScheduler(Scheduler):
             self.add(name=entry.task, task=entry.task, schedule=Slots(house().clock, period_s * SECOND_NS))
 
     def apply_async(self, entry: Any, producer: Any = None, advance: bool = True, **kwargs: Any) -> Any:
-        """Send the entry's task with the instant of its slot."""
-        now_ns = entry.schedule.slot_ns
+        """Send the entry's task with the instant of its slot, or with that of the data."""
+        now_ns = entry.schedule.slot_ns if entry.task in _OF_SLOTS else house().now_ns()
         entry = self.reserve(entry) if advance else entry
         return app.send_task(entry.task, kwargs={"now_ns": now_ns, "subject": ""}, producer=producer)
 

@@ -38,9 +38,10 @@ def test_another_seed_trades_otherwise(undisturbed: Platform, tape: Path, platfo
     agree(other)
 
 
-def test_the_pace_changes_nothing(undisturbed: Platform, tape: Path, platform: Make) -> None:
-    """At 900 data seconds a second, with beat sending the cycles, the history is that of a run without pace."""
-    paced = platform().go("--data", str(tape), "--speed", "900", sets=EARLY)
+@pytest.mark.parametrize("speed", ["900", "100000"])
+def test_the_pace_changes_nothing(undisturbed: Platform, tape: Path, platform: Make, speed: str) -> None:
+    """With beat sending cycles and sweeps, kept up with or far ahead of the data, the history is that without pace."""
+    paced = platform().go("--data", str(tape), "--speed", speed, sets=EARLY)
     paced.end()
     assert (paced.run / "log" / "beat.log").exists()
     assert paced.traded() == undisturbed.traded()

@@ -7,17 +7,18 @@ import sys
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any, Final
 
 import pytest
 
 from trisagion.clock import SECOND_NS, Clock
 from trisagion.services.outcome import Outcome
-from workers import flow, tasks
+from workers import flow, schedule, tasks
 from workers.app import app
 from workers.flow import FLOW, SILENT, follow
 from workers.queues import QUEUE_OF, QUEUES, SESSION_TASKS, route
-from workers.schedule import SCHEDULE, Slots
+from workers.schedule import SCHEDULE, Slots, SlotScheduler
 
 ROOT: Final = Path(__file__).resolve().parents[2]
 SERVICES: Final = ROOT / "trisagion" / "services"
@@ -121,6 +122,20 @@ class HandClock:
     def now_ns(self) -> int:
         """Return it."""
         return self.at_ns
+
+
+def test_beat_gives_a_cycle_its_slot_and_a_sweep_the_instant_of_the_data(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A replay that is behind its clock: what a sweep brings to an end happens where the data are."""
+    clock, data_ns = HandClock(1_250 * SECOND_NS), 777 * SECOND_NS
+    reconcile = SimpleNamespace(interval_s=600)
+    house = SimpleNamespace(clock=lambda: clock, now_ns=lambda: data_ns, settings=SimpleNamespace(reconcile=reconcile))
+    sent: dict[str, int] = {}
+    monkeypatch.setattr(schedule, "house", lambda: house)
+    monkeypatch.setattr(app, "send_task", lambda name, kwargs, **_: sent.update({name: kwargs["now_ns"]}))
+    beat = SlotScheduler(app=app)
+    for entry in beat.schedule.values():
+        beat.apply_async(entry)
+    assert sent == {"reconcile.cycle": 1_200 * SECOND_NS, "sweep.run": data_ns}
 
 
 def test_a_slot_fires_once() -> None:

@@ -23,6 +23,8 @@ def route(database: Database, limits: Limits, session: str, order_id: ClOrdId, n
             return Outcome("routed", (session,))
         if order.state is not OrderState.RISK_CHECKED:
             return Outcome("nothing")
+        # A sweep may be of an instant before the order's own: no order meets a market older than its decision.
+        now_ns = max(now_ns, order.updated_ns)
         instrument = tx.market.instrument(order.symbol)
         quote = tx.market.quote(order.symbol, now_ns)
         others = [other for other in tx.orders.in_states(LIVE) if other.cl_ord_id != order_id]
@@ -55,5 +57,4 @@ def intent_of(order: Order) -> Intent:
 
 def _moved(order: Order, state: OrderState, now_ns: int, reason: str | None = None) -> Order:
     check_transition(order.state, state, cl_ord_id=order.cl_ord_id)
-    at_ns = max(now_ns, order.updated_ns)
-    return replace(order, state=state, reason=reason or order.reason, updated_ns=at_ns, version=order.version + 1)
+    return replace(order, state=state, reason=reason or order.reason, updated_ns=now_ns, version=order.version + 1)
