@@ -1,6 +1,7 @@
 """The extension list, and nothing else: metadata is in setup.cfg, the build system in pyproject.toml."""
 
 import os
+from pathlib import Path
 
 import numpy as np
 from Cython.Build import cythonize
@@ -8,7 +9,7 @@ from setuptools import Extension, setup
 
 # Fused multiply-adds would make the kernels decide differently from their twins on machines that have them.
 FLAGS = ["-O3", "-ffp-contract=off"]
-KERNELS = ["entropy", "cohort"]
+KERNELS = sorted(source.parent.name for source in Path("ext").glob("*/_kernel.pyx"))
 CHECKED = "TRISAGION_CHECKED" in os.environ
 """Build with bounds checks, to run the kernel tests once more."""
 
