@@ -53,7 +53,7 @@ def _states() -> list[MarketState]:
 def _shard(runs: int) -> Shard:
     rules = CohortRules(desired_runs=runs, shards=1, runs_per_leverage_max=runs)
     born_ns = _states()[0].at_ns - MINUTE_NS
-    return first_shards(rules, ES, epoch=1, seed=1, next_number=0, now_ns=born_ns).shards[0]
+    return first_shards(rules, [ES], epoch=1, seed=1, next_number=0, now_ns=born_ns).shards[0]
 
 
 @cache

@@ -183,7 +183,7 @@ def states(minutes: int, begin_ns: int, seed: int = 1) -> list[MarketState]:
 def voting(at_ns: int, *directions: int, pnl: float = 1.0, updated_ns: int | None = None) -> Shard:
     """Return a shard whose runs vote these directions, each with the same P&L."""
     rules = CohortRules(desired_runs=len(directions), shards=1)
-    shard = first_shards(rules, ES, epoch=1, seed=7, next_number=0, now_ns=at_ns).shards[0]
+    shard = first_shards(rules, [ES], epoch=1, seed=7, next_number=0, now_ns=at_ns).shards[0]
     shard.state["direction"] = directions
     shard.state["live_pnl"] = pnl
     shard.state["evaluated_ns"] = at_ns if updated_ns is None else updated_ns

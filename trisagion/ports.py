@@ -138,16 +138,20 @@ class MarketStore(Protocol):
         """Return states with `after_ns < at_ns <= until_ns`, oldest first."""
         ...
 
-    def last_state_ns(self, symbol: str) -> int | None:
-        """Return the instant of the newest state."""
+    def new_states(self, seen_ns: Mapping[str, int], until_ns: int) -> Sequence[MarketState]:
+        """Return the states of each symbol after the instant that is seen of it, as `states` does."""
+        ...
+
+    def heads(self, symbol: str) -> tuple[int, int]:
+        """Return the instants of the newest step and of the newest state, 0 where there is none."""
         ...
 
 
 class CohortStore(Protocol):
     """Tables shard, shard_progress, shard_mark, run, epoch."""
 
-    def shard_numbers(self, symbol: str) -> Sequence[int]:
-        """Return the numbers of the shards on a symbol, in order."""
+    def shard_numbers(self) -> Sequence[int]:
+        """Return the numbers of all shards, in order."""
         ...
 
     def shard_head(self, number: int) -> tuple[int, int] | None:

@@ -18,7 +18,7 @@ FLOW: Final = {
     ("market.ingest", "stored"): "regime.detect",
     ("regime.detect", "ready"): "cohort.advance",
     ("regime.detect", "priced"): "take_profit.watch",
-    ("cohort.advance", "stale"): "cohort.advance",
+    
     ("cohort.supervise", "stale"): "cohort.supervise",
     ("take_profit.watch", "flattening"): "reconcile.cycle",
     ("reconcile.cycle", "cancelling"): "session.drain",

@@ -128,7 +128,7 @@ class Driver:
 
     def _step(self, at_ns: int, step: MarketStep | None, *, late: bool) -> None:
         self._play(at_ns)
-        self._await(lambda: unsettled(house().database, self.instrument, self.executions), self._sweep(at_ns))
+        self._await(lambda: unsettled(house().database, self.instrument.venue, self.executions), self._sweep(at_ns))
         interval_ns = house().settings.reconcile.interval_s * SECOND_NS
 
         def publish() -> None:
@@ -141,7 +141,7 @@ class Driver:
 
         publish()
         self._await(
-            lambda: unsettled(house().database, self.instrument, self.executions, cohort_ns=at_ns, equity_ns=at_ns),
+            lambda: unsettled(house().database, self.instrument.venue, self.executions, cohort_ns=at_ns, equity_ns=at_ns),
             publish,
         )
         if at_ns % interval_ns == 0 or flattening(house().database):
@@ -157,7 +157,7 @@ class Driver:
         if ring_first:
             ring(app, "reconcile.cycle", due_ns)
         self._await(
-            lambda: unsettled(house().database, self.instrument, self.executions, cycle_ns=due_ns),
+            lambda: unsettled(house().database, self.instrument.venue, self.executions, cycle_ns=due_ns),
             send,
             again_s=LATE_S if self.paced else RING_AGAIN_S,
         )
@@ -225,12 +225,12 @@ class Driver:
     def _flatten(self, due_ns: int) -> None:
         ring(app, "take_profit.watch", due_ns)
         self._await(
-            lambda: unsettled(house().database, self.instrument, self.executions, equity_ns=due_ns),
+            lambda: unsettled(house().database, self.instrument.venue, self.executions, equity_ns=due_ns),
             lambda: ring(app, "take_profit.watch", due_ns),
         )
         ring(app, "reconcile.cycle", due_ns)
         self._await(
-            lambda: unsettled(house().database, self.instrument, 0, cycle_ns=due_ns),
+            lambda: unsettled(house().database, self.instrument.venue, 0, cycle_ns=due_ns),
             lambda: ring(app, "reconcile.cycle", due_ns),
         )
 
@@ -269,7 +269,7 @@ def main() -> int:
     )
     survivors = house().survivors(tape.instrument) if known is None else ()
     equity = money(settings.account.equity)
-    replay = begin(house().database, replay, tape.instrument, equity, house().cohort_rules, survivors)
+    replay = begin(house().database, replay, [tape.instrument], equity, house().cohort_rules, survivors)
     venue = VenueControl(Path(os.environ["TRISAGION_VENUE_CONTROL"]))
     outcome = Driver(tape, replay, venue, stop=Path(os.environ["TRISAGION_STOP"])).run()
     Path(os.environ["TRISAGION_VENUE_LEDGER"]).write_text(json.dumps(venue.status()), encoding="utf-8")

@@ -2,6 +2,7 @@
 
 from typing import TYPE_CHECKING, Final
 
+from ext.cohort._columns import Columns
 from ext.cohort._reference import (
     ALIVE,
     DIRECTION_MAX,
@@ -37,6 +38,7 @@ else:
 __all__ = [
     "ALIVE",
     "COMPILED",
+    "Columns",
     "DIRECTION_MAX",
     "ENTRY_CHANNEL",
     "ENTRY_WEIGHT",

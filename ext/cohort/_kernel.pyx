@@ -9,8 +9,20 @@ from libc.math cimport fabs, pow
 from libc.stdint cimport int64_t
 
 from ext.cohort import _reference
+from ext.cohort._columns import REAL, WHOLE, fields
+
+cdef extern from *:
+    """
+    #define prefetch(address) __builtin_prefetch((address), 1)
+    """
+    void prefetch(const void* address) noexcept nogil
 
 cdef enum:
+    PARAMS_WHOLE = 11
+    PARAMS_REAL = 13
+    STATE_WHOLE = 9
+    STATE_REAL = 11
+    AHEAD = 4  # runs between the asking for a ring's memory and its use
     RING = 181
     DIRECTION_MAX = 1024
     SYSTEM_SWING = 1
@@ -47,10 +59,19 @@ assert (
     EXIT_REVERSAL,
 ), "the twins disagree"
 
+# One record each, the fields of `Columns.whole` before those of `Columns.real`, in their order.
 ctypedef struct Params:
     int64_t system_type
     int64_t entry
     int64_t max_duration_s
+    int64_t entropy_window_min
+    int64_t entropy_min_samples
+    int64_t entropy_order
+    int64_t entropy_delay
+    int64_t rolling_apr_min
+    int64_t breakout_periods
+    int64_t swing_periods
+    int64_t decision_distance_s
     double max_direction_reversal_s
     double balance_divisor
     double pos_scaler
@@ -61,20 +82,20 @@ ctypedef struct Params:
     double max_goal
     double min_goal_weight
     double max_goal_weight
-    int64_t entropy_window_min
-    int64_t entropy_min_samples
-    int64_t entropy_order
-    int64_t entropy_delay
     double entropy_max
-    int64_t rolling_apr_min
-    int64_t breakout_periods
-    int64_t swing_periods
     double swing_z
-    int64_t decision_distance_s
     double leverage
 
 ctypedef struct State:
     int64_t born_ns
+    int64_t direction
+    int64_t trades
+    int64_t iterations
+    int64_t evaluated_ns
+    int64_t ring_first
+    int64_t ring_count
+    int64_t exit_code
+    int64_t ended_ns
     double start
     double fee_rate
     double position
@@ -82,24 +103,26 @@ ctypedef struct State:
     double fees
     double balance
     double live_pnl
-    int64_t direction
-    int64_t trades
-    int64_t iterations
-    int64_t evaluated_ns
     double apr
     double rolling_apr
     double apr_sum
     double apr_sum_low
-    int64_t ring_first
-    int64_t ring_count
-    int64_t exit_code
-    int64_t ended_ns
 
 ctypedef struct Tick:
     int64_t ns
     double price
     double volatility
     int64_t side  # 0 in noise, too
+
+
+cdef Params _params
+cdef State _state
+for _layout, _record, _sizes in (
+    (_reference.PARAMS_DTYPE, _params, (PARAMS_WHOLE, PARAMS_REAL)),
+    (_reference.STATE_DTYPE, _state, (STATE_WHOLE, STATE_REAL)),
+):
+    _whole, _real = fields(_layout, WHOLE), fields(_layout, REAL)
+    assert ((*_whole, *_real), (len(_whole), len(_real))) == (tuple(_record), _sizes), "the twins disagree on the fields"
 
 
 cdef inline void mark(State* run, double price) noexcept nogil:
@@ -219,13 +242,45 @@ cdef inline int64_t sign_of(bint up, bint down) noexcept nogil:
     return <int64_t> up - <int64_t> down
 
 
-def advance(params, state, ring_ns, ring_apr, market):
-    """Evaluate k runs at n ticks, in place; see the plain twin."""
-    _reference.check(params, state, ring_ns, ring_apr, market)
-    cdef const Params[::1] p = params
-    cdef State[::1] runs = state
+cdef inline int load_params(Params* p, const int64_t[:, ::1] whole, const double[:, ::1] real, Py_ssize_t r) \
+        except -1 nogil:
+    cdef int f
+    for f in range(PARAMS_WHOLE):
+        (<int64_t*> p)[f] = whole[f, r]
+    for f in range(PARAMS_REAL):
+        (<double*> p)[PARAMS_WHOLE + f] = real[f, r]
+    return 0
+
+
+cdef inline int load_state(State* run, int64_t[:, ::1] whole, double[:, ::1] real, Py_ssize_t r) except -1 nogil:
+    cdef int f
+    for f in range(STATE_WHOLE):
+        (<int64_t*> run)[f] = whole[f, r]
+    for f in range(STATE_REAL):
+        (<double*> run)[STATE_WHOLE + f] = real[f, r]
+    return 0
+
+
+cdef inline int save_state(const State* run, int64_t[:, ::1] whole, double[:, ::1] real, Py_ssize_t r) except -1 nogil:
+    cdef int f
+    for f in range(STATE_WHOLE):
+        whole[f, r] = (<const int64_t*> run)[f]
+    for f in range(STATE_REAL):
+        real[f, r] = (<const double*> run)[STATE_WHOLE + f]
+    return 0
+
+
+def advance(params, state, ring_ns, ring_apr, symbol, market):
+    """Evaluate k runs, each at the ticks of its symbol, in place; see the plain twin."""
+    _reference.check(params, state, ring_ns, ring_apr, symbol, market)
+    cdef const int64_t[:, ::1] params_whole = params.whole
+    cdef const double[:, ::1] params_real = params.real
+    cdef int64_t[:, ::1] state_whole = state.whole
+    cdef double[:, ::1] state_real = state.real
     cdef int64_t[:, ::1] rings_ns = ring_ns
     cdef double[:, ::1] rings_apr = ring_apr
+    cdef const int64_t[::1] symbols = symbol
+    cdef const int64_t[::1] first = market.first
     cdef const int64_t[::1] instants = market.ts_ns
     cdef const double[::1] prices = market.price
     cdef const double[::1] weights = market.weight
@@ -236,38 +291,41 @@ def advance(params, state, ring_ns, ring_apr, market):
     cdef const double[:, ::1] lows = market.channel_low
     cdef const double[:, ::1] z = market.z
     cdef Py_ssize_t r, t, window, order, delay, breakout, swing
+    cdef Py_ssize_t k = symbols.shape[0]
     cdef bint inverts
+    cdef Params p
     cdef State run
     cdef Tick tick
     with nogil:
-        for r in range(runs.shape[0]):
-            run = runs[r]
-            window = p[r].entropy_window_min - 1
-            order = p[r].entropy_order - 3
-            delay = p[r].entropy_delay - 1
-            breakout = p[r].breakout_periods - PERIODS_MIN
-            swing = p[r].swing_periods - PERIODS_MIN
-            inverts = p[r].system_type == SYSTEM_SWING
-            for t in range(instants.shape[0]):
+        for r in range(k):
+            load_params(&p, params_whole, params_real, r)
+            load_state(&run, state_whole, state_real, r)
+            window = p.entropy_window_min - 1
+            order = p.entropy_order - 3
+            delay = p.entropy_delay - 1
+            breakout = p.breakout_periods - PERIODS_MIN
+            swing = p.swing_periods - PERIODS_MIN
+            inverts = p.system_type == SYSTEM_SWING
+            for t in range(first[symbols[r]], first[symbols[r] + 1]):
                 tick.ns = instants[t]
                 if run.exit_code != ALIVE or tick.ns <= run.born_ns:
                     continue
-                if run.iterations > 0 and tick.ns - run.evaluated_ns < p[r].decision_distance_s * SECOND_NS:
+                if run.iterations > 0 and tick.ns - run.evaluated_ns < p.decision_distance_s * SECOND_NS:
                     continue
                 tick.price = prices[t]
                 tick.volatility = volatilities[t]
                 tick.side = 0
                 if (
-                    seen[t, window] > p[r].entropy_min_samples
-                    and entropies[t, window, order, delay] < p[r].entropy_max
+                    seen[t, window] > p.entropy_min_samples
+                    and entropies[t, window, order, delay] < p.entropy_max
                 ):
-                    if p[r].entry == ENTRY_WEIGHT:
+                    if p.entry == ENTRY_WEIGHT:
                         tick.side = 1 if weights[t] > 0 else -1
                     elif inverts:
-                        tick.side = sign_of(z[t, swing] > p[r].swing_z, z[t, swing] < -p[r].swing_z)
+                        tick.side = sign_of(z[t, swing] > p.swing_z, z[t, swing] < -p.swing_z)
                     else:
                         tick.side = sign_of(prices[t] > highs[t, breakout], prices[t] < lows[t, breakout])
                     if inverts:
                         tick.side = -tick.side
-                evaluate(&p[r], &run, rings_ns[r], rings_apr[r], &tick)
-            runs[r] = run
+                evaluate(&p, &run, rings_ns[r], rings_apr[r], &tick)
+            save_state(&run, state_whole, state_real, r)

@@ -12,6 +12,8 @@ from typing import Final, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from ext.cohort._columns import Columns
+
 SECOND_NS: Final = 1_000_000_000
 MINUTE_NS: Final = 60 * SECOND_NS
 
@@ -91,7 +93,7 @@ STATE_DTYPE: Final = np.dtype(
         ("ended_ns", "<i8"),
     ]
 )
-"""What became of it. `apr_sum + apr_sum_low` is the sum of the ring's samples to about 106 bits."""
+"""What becomes of it. `apr_sum + apr_sum_low` is the sum of the ring's samples to about 106 bits."""
 
 _INDEX_RANGES: Final = {
     "entry": (ENTRY_WEIGHT, ENTRY_CHANNEL),
@@ -106,14 +108,16 @@ _INDEX_RANGES: Final = {
 
 
 class Market(NamedTuple):
-    """What runs see of the market at n ticks.
+    """What runs see of m symbols at n ticks, those of one symbol behind those of another.
 
-    Shapes: `ts_ns` int64 (n,), rising; `price` (points), `weight` (−1 … 1) and `volatility` (points) float64 (n,);
+    Shapes: `first` int64 (m + 1,): the ticks of symbol s are first[s] … first[s + 1] − 1; `ts_ns` int64 (n,), rising
+    within a symbol; `price` (points), `weight` (−1 … 1) and `volatility` (points) float64 (n,);
     `entropy` float64 (n, 15, 3, 3) and `samples` int64 (n, 15) as `ext.entropy.entropy_grid` gives them;
     `channel_high`, `channel_low` (points) and `z` (standard deviations) float64 (n, 51) over the last 10 … 60 closed
     bars, NaN where unknown.
     """
 
+    first: NDArray[np.int64]
     ts_ns: NDArray[np.int64]
     price: NDArray[np.float64]
     weight: NDArray[np.float64]
@@ -126,29 +130,32 @@ class Market(NamedTuple):
 
 
 def advance(
-    params: NDArray[np.void],
-    state: NDArray[np.void],
+    params: Columns,
+    state: Columns,
     ring_ns: NDArray[np.int64],
     ring_apr: NDArray[np.float64],
+    symbol: NDArray[np.int64],
     market: Market,
 ) -> None:
-    """Evaluate k runs at n ticks, in place.
+    """Evaluate k runs, each at the ticks of its symbol, in place.
 
     Parameters
     ----------
-    params : PARAMS_DTYPE, shape (k,)
+    params : Columns of PARAMS_DTYPE, k records
         What each run was born with; money in the run's own currency, durations in the unit of their names.
-    state : STATE_DTYPE, shape (k,)
+    state : Columns of STATE_DTYPE, k records
         What became of each run. Changed in place.
     ring_ns, ring_apr : int64 and float64, shape (k, 181)
         Samples of the rolling APR: a ring that starts at `ring_first` and holds `ring_count`. Changed in place.
+    symbol : int64, shape (k,)
+        The symbol that each run trades: an index of `market.first`.
     market : Market
         The ticks.
 
     Raises
     ------
     ValueError
-        When shapes differ, or a parameter or ring index is outside what the arrays hold.
+        When shapes or layouts differ, or a parameter, symbol or ring index is outside what the arrays hold.
 
     Notes
     -----
@@ -171,11 +178,11 @@ def advance(
     * Balance and P&L are those after the tick's trade, its fees included.
     * A run that ended no longer changes: its P&L is the one at the tick of its end.
     """
-    check(params, state, ring_ns, ring_apr, market)
+    check(params, state, ring_ns, ring_apr, symbol, market)
     for r in range(len(params)):
-        p = SimpleNamespace(**dict(zip(PARAMS_DTYPE.names or (), params[r].item(), strict=True)))
-        run = SimpleNamespace(**dict(zip(STATE_DTYPE.names or (), state[r].item(), strict=True)))
-        for t in range(len(market.ts_ns)):
+        p = SimpleNamespace(**{name: params[name][r].item() for name in PARAMS_DTYPE.names or ()})
+        run = SimpleNamespace(**{name: state[name][r].item() for name in STATE_DTYPE.names or ()})
+        for t in range(market.first[symbol[r]], market.first[symbol[r] + 1]):
             now = int(market.ts_ns[t])
             if run.exit_code != ALIVE or now <= run.born_ns:
                 continue
@@ -195,25 +202,33 @@ def advance(
                 z=float(market.z[t, swing]),
             )
             _evaluate(p, run, ring_ns[r], ring_apr[r], tick)
-        state[r] = tuple(vars(run).values())
+        for name, value in vars(run).items():
+            state[name][r] = value
 
 
 def check(
-    params: NDArray[np.void],
-    state: NDArray[np.void],
+    params: Columns,
+    state: Columns,
     ring_ns: NDArray[np.int64],
     ring_apr: NDArray[np.float64],
+    symbol: NDArray[np.int64],
     market: Market,
 ) -> None:
     """Raise `ValueError` unless `advance` stays within its arrays: the compiled twin does not look."""
-    k, n = len(params), len(market.ts_ns)
+    k, m, n = len(params), len(market.first) - 1, len(market.ts_ns)
+    if (params.layout, state.layout) != (PARAMS_DTYPE, STATE_DTYPE):
+        raise ValueError(f"expected layouts {PARAMS_DTYPE}, {STATE_DTYPE}, found {params.layout}, {state.layout}")
     channel = (n, PERIODS_MAX - PERIODS_MIN + 1)
-    shapes = [(k,), (k, RING), (k, RING), (n,), (n,), (n,), (n,), (n, 15, 3, 3), (n, 15), channel, channel, channel]
-    found = [array.shape for array in (state, ring_ns, ring_apr, *market)]
+    shapes = [(k,), (k, RING), (k, RING), (k,)]
+    shapes += [(n,), (n,), (n,), (n,), (n, 15, 3, 3), (n, 15), channel, channel, channel]
+    found = [(len(state),), *(array.shape for array in (ring_ns, ring_apr, symbol, *market[1:]))]
     if found != shapes:
         raise ValueError(f"expected shapes {shapes}, found {found}")
+    if m < 0 or market.first[0] != 0 or market.first[-1] != n or (np.diff(market.first) < 0).any():
+        raise ValueError(f"first: expected rising numbers from 0 to {n}, found {market.first.tolist()}")
     ranges = [(params[name], name, low, high) for name, (low, high) in _INDEX_RANGES.items()]
     ranges += [(state["ring_first"], "ring_first", 0, RING - 1), (state["ring_count"], "ring_count", 0, RING)]
+    ranges += [(symbol, "symbol", 0, m - 1)]
     for values, name, low, high in ranges:
         if k and not low <= values.min() <= values.max() <= high:
             raise ValueError(f"{name}: expected {low} to {high}, found {values.min()} to {values.max()}")

@@ -38,7 +38,7 @@ MINUTES = 25
 def peopled(desk: Desk, minutes: int = MINUTES) -> Desk:
     """Found a cohort of two shards and publish the market states that follow."""
     with desk.database.transaction() as tx:
-        found_cohort(tx, COHORT_RULES, ES, 1, 7, T0)
+        found_cohort(tx, COHORT_RULES, 1, 7, T0)
     return publish(desk, range(minutes), minutes)
 
 
@@ -92,7 +92,7 @@ def test_wherever_a_worker_dies_a_fresh_one_ends_the_same_to_the_bit(
 ) -> None:
     """Its copies are lost at random minutes; runs, rings and progress of each minute are those of a quiet course."""
     quiet, killed = ShardCopies(), ShardCopies()
-    shard = first_shards(COHORT_RULES, ES, epoch=1, seed=7, next_number=0, now_ns=T0).shards[0]
+    shard = first_shards(COHORT_RULES, [ES], epoch=1, seed=7, next_number=0, now_ns=T0).shards[0]
     with (
         tempfile.TemporaryDirectory() as folder,
         closing(open_database(f"sqlite:///{shutil.copy(sqlite_template, folder)}")) as database,

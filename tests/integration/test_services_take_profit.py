@@ -50,7 +50,7 @@ def trade(desk: Desk, number: int, price: str) -> None:
 def invested(desk: Desk) -> Desk:
     """Found a cohort at noon and buy a hundred contracts at 4000."""
     with desk.database.transaction() as tx:
-        found_cohort(tx, COHORT_RULES, ES, 1, 7, T0)
+        found_cohort(tx, COHORT_RULES, 1, 7, T0)
         for state in states(20, T0):
             tx.market.put_state(state)
     trade(desk, 100, "4000")

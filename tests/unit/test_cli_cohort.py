@@ -31,7 +31,7 @@ RULES = CohortRules(desired_runs=12, shards=2, clone_share=0.9, fee_rate=0.0)
 
 def lived() -> tuple[Supervision, Supervision]:
     """Return a cohort at its founding, and after run 0 won, run 3 ended, and 48 more were wanted."""
-    first = first_shards(RULES, ES, epoch=1, seed=3, next_number=0, now_ns=TUESDAY_NS)
+    first = first_shards(RULES, [ES], epoch=1, seed=3, next_number=0, now_ns=TUESDAY_NS)
     a, b = first.shards
     a.state["live_pnl"][0], a.state["trades"][0], a.state["direction"][0] = 3.0, 2, -2
     b.state["exit_code"][1], b.state["ended_ns"][1], b.state["live_pnl"][1] = 2, TUESDAY_NS + MINUTE_NS, 7.5

@@ -30,7 +30,7 @@ def market(minutes: int, seed: int = 1) -> list[MarketState]:
 def shard_of(runs: int) -> Shard:
     """Return one shard of new runs without fees, so that some win."""
     rules = CohortRules(desired_runs=runs, shards=1, fee_rate=0.0)
-    return first_shards(rules, ES, epoch=3, seed=7, next_number=0, now_ns=BORN_NS).shards[0]
+    return first_shards(rules, [ES], epoch=3, seed=7, next_number=0, now_ns=BORN_NS).shards[0]
 
 
 def rings(shard: Shard) -> list[tuple[list[int], list[bytes]]]:

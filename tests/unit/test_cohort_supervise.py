@@ -22,7 +22,7 @@ RULES = CohortRules(desired_runs=50, shards=4, start_balance=1000.0)
 
 def founded(rules: CohortRules = RULES, seed: int = 7) -> Supervision:
     """Return a fresh cohort."""
-    return first_shards(rules, ES, epoch=2, seed=seed, next_number=100, now_ns=NOW_NS)
+    return first_shards(rules, [ES], epoch=2, seed=seed, next_number=100, now_ns=NOW_NS)
 
 
 def again(shards: tuple[Shard, ...], rules: CohortRules = RULES, minutes: int = 10) -> Supervision:
@@ -75,7 +75,7 @@ def test_a_draw_is_a_function_of_seed_epoch_and_number() -> None:
 def test_leverage_caps_the_runs() -> None:
     """There are never more than 45 runs per unit of leverage."""
     low = replace(ES, leverage_max=Decimal("0.5"))
-    result = first_shards(RULES, low, epoch=1, seed=7, next_number=0, now_ns=NOW_NS)
+    result = first_shards(RULES, [low], epoch=1, seed=7, next_number=0, now_ns=NOW_NS)
     assert sum(sizes(result)) == 22
 
 
@@ -208,7 +208,7 @@ def foreign(count: int) -> tuple[Survivor, ...]:
 def test_survivors_are_the_first_runs_of_a_first_cohort_and_the_others_the_draws_they_would_be() -> None:
     """As they were, to the bit, on shards like any other, each with its foreign parent on record."""
     survivors = foreign(3)
-    result = first_shards(RULES, ES, epoch=2, seed=7, next_number=100, now_ns=NOW_NS, survivors=survivors)
+    result = first_shards(RULES, [ES], epoch=2, seed=7, next_number=100, now_ns=NOW_NS, survivors=survivors)
     assert sizes(result) == sizes(founded())
     assert [record.parent for record in result.born[:3]] == [survivor.parent for survivor in survivors]
     for record, survivor in zip(result.born, survivors, strict=False):
@@ -223,10 +223,10 @@ def test_survivors_leave_random_draws_their_share(floor: float, taken: int) -> N
     """Of 50 runs; what is too many stays out, the last of the file first."""
     rules = replace(RULES, random_share_min=floor, clone_share=0.0)
     survivors = foreign(60)
-    result = first_shards(rules, ES, epoch=2, seed=7, next_number=100, now_ns=NOW_NS, survivors=survivors)
+    result = first_shards(rules, [ES], epoch=2, seed=7, next_number=100, now_ns=NOW_NS, survivors=survivors)
     assert [record.parent for record in result.born if record.parent] == [one.parent for one in survivors[:taken]]
     assert len(result.born) == 50
-    assert survivors_max(rules, ES) == taken
+    assert survivors_max(rules, [ES]) == taken
 
 
 def test_better_winners_have_more_clones_that_differ_less() -> None:

@@ -134,7 +134,7 @@ def database(tmp_path: Path) -> Iterator[SqlDatabase]:
     url = f"sqlite:///{tmp_path / 'trisagion.sqlite3'}"
     create(url)
     opened = open_database(url)
-    founded = first_shards(RULES, ES, epoch=1, seed=3, next_number=0, now_ns=START_NS)
+    founded = first_shards(RULES, [ES], epoch=1, seed=3, next_number=0, now_ns=START_NS)
     with opened.transaction() as tx:
         tx.market.add_instrument(ES)
         tx.ledger.post(opening(CAPITAL, START_NS))

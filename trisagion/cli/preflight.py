@@ -117,7 +117,7 @@ def _survivors(settings: Settings, instrument: Instrument) -> list[str]:
     from trisagion.wiring import House
 
     house = House(settings)
-    found, taken = len(house.survivors(instrument)), survivors_max(house.cohort_rules, instrument)
+    found, taken = len(house.survivors(instrument)), survivors_max(house.cohort_rules, [instrument])
     if found <= taken:
         return []
     floor = settings.cohort.random_share_min

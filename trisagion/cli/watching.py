@@ -62,7 +62,7 @@ def _frame(unit: Unit, replay: Replay, opening: Decimal, currency: str, begun_s:
         in_market=sum(shard.in_market for shard in shards),
         best_apr=max(best, default=math.nan),
         median_apr=sum(median) / len(median) if median else math.nan,
-        lag_s=_lag_s(unit, replay, symbol),
+        lag_s=_lag_s(unit, replay),
         regime=states[-1].regime if states else "unknown",
         desired=decisions[0].desired if decisions else None,
         actual=unit.ledger.position(symbol).qty,
@@ -79,10 +79,10 @@ def _frame(unit: Unit, replay: Replay, opening: Decimal, currency: str, begun_s:
     )
 
 
-def _lag_s(unit: Unit, replay: Replay, symbol: str) -> float:
+def _lag_s(unit: Unit, replay: Replay) -> float:
     """Return how long ago, by the clock of a paced replay, the minute was due that is not complete yet."""
-    newest_ns = unit.market.last_state_ns(symbol)
-    if not replay.speed or newest_ns is None or newest_ns <= replay.now_ns:
+    newest_ns = max((unit.market.heads(each.symbol)[1] for each in unit.market.instruments()), default=0)
+    if not replay.speed or newest_ns <= replay.now_ns:
         return 0.0
     clock = ReplayClock(replay.start_ns, replay.speed, replay.origin_ns)
     return max(0.0, (clock.now_ns() - newest_ns) / SECOND_NS)

@@ -138,6 +138,13 @@ def mutate(
     return _params(system_type, entry, np.where(_INTEGER, np.rint(moved), moved), instrument)
 
 
+def fitted(params: Params, instrument: Instrument) -> Params:
+    """Return a copy of a parameter set with the leverage of an instrument."""
+    made = params.copy()
+    made["leverage"] = float(instrument.leverage_max)
+    return made
+
+
 def params_json(record: Params) -> str:
     """Write a parameter set as JSON; floats keep every digit."""
     values = dict(zip(PARAMS_DTYPE.names or (), record.item(), strict=True))

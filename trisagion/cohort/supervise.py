@@ -3,7 +3,10 @@
 Clonal adaptation: of the new runs a share are clones of present winners (live runs whose `live_pnl` is above zero), the
 rest random draws, so that exploration never dies. Winners are ranked by `live_pnl`, the best first (rank 0 of n). A
 parent is chosen with a probability proportional to n − rank; its clone mutates at the rate 0.1·(rank + 1)/n: the better
-the parent, the smaller the step.
+the parent, the smaller the step. A clone trades the symbol on which its parent wins.
+
+Runs are spread over the symbols in proportion to maximum leverage (the method of the largest remainder), and over the
+shards evenly, whatever their symbols.
 
 Every run has its own random source, seeded by (seed, epoch, run number): a draw is a pure function of these, and a
 clone of these and the winners of its hour. Doing the same again gives the same runs.
@@ -12,15 +15,16 @@ clone of these and the winners of its hour. Doing the same again gives the same 
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from itertools import count as count_from
 from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
 
-from ext.cohort import ALIVE, PARAMS_DTYPE, RING, STATE_DTYPE
+from ext.cohort import ALIVE, PARAMS_DTYPE, RING, Columns
 from trisagion.clock import SECOND_NS
-from trisagion.cohort.space import Params, draw, mutate, params_json
-from trisagion.cohort.state import EXIT_REASONS, Shard, born_state
+from trisagion.cohort.space import Params, draw, fitted, mutate, params_json
+from trisagion.cohort.state import EXIT_REASONS, Shard, born_state, empty_shard
 from trisagion.cohort.survivors import Survivor
 from trisagion.cohort.types import ExitReason, RunEnd, RunRecord
 from trisagion.ids import RunId, run_id
@@ -76,17 +80,18 @@ class _Winner:
 
 @dataclass(frozen=True, slots=True)
 class _Birth:
-    """A new run, its shard's number, and the run it was cloned from, if any."""
+    """A new run, its shard's number, its symbol, and the run it was cloned from, if any."""
 
     run: RunId
     shard: int
+    symbol: str
     parent: RunId | None
     params: Params
 
 
 def first_shards(
     rules: CohortRules,
-    instrument: Instrument,
+    instruments: Sequence[Instrument],
     *,
     epoch: int,
     seed: int,
@@ -98,47 +103,46 @@ def first_shards(
 
     The first `survivors_max` of the survivors are taken, unmutated, each recorded with its foreign parent.
     """
-    empty = tuple(
-        Shard(
-            number=number,
-            symbol=instrument.symbol,
-            epoch=epoch,
-            at_ns=now_ns,
-            run_ids=(),
-            params=np.zeros(0, dtype=PARAMS_DTYPE),
-            state=np.zeros(0, dtype=STATE_DTYPE),
-            ring_ns=np.zeros((0, RING), dtype=np.int64),
-            ring_apr=np.zeros((0, RING)),
-        )
-        for number in range(rules.shards)
-    )
+    symbols = [instrument.symbol for instrument in instruments]
     return supervise(
-        empty,
+        tuple(empty_shard(number, symbols, epoch, now_ns) for number in range(rules.shards)),
         rules,
-        instrument,
+        instruments,
         epoch=epoch,
         seed=seed,
         next_number=next_number,
         now_ns=now_ns,
-        survivors=survivors[: survivors_max(rules, instrument)],
+        survivors=survivors[: survivors_max(rules, instruments)],
     )
 
 
-def runs_kept(rules: CohortRules, instrument: Instrument) -> int:
-    """Return how many runs are kept alive: those desired, as far as the leverage carries them."""
-    return min(rules.desired_runs, int(rules.runs_per_leverage_max * instrument.leverage_max))
+def runs_kept(rules: CohortRules, instruments: Sequence[Instrument]) -> dict[str, int]:
+    """Return how many runs are kept alive on each symbol.
+
+    Those desired, spread in proportion to maximum leverage by the method of the largest remainder, the first of equals
+    before the others; on none more than its leverage carries.
+    """
+    leverages = np.array([float(instrument.leverage_max) for instrument in instruments])
+    shares = rules.desired_runs * leverages / leverages.sum()
+    counts = np.floor(shares).astype(int)
+    for place in np.argsort(counts - shares, kind="stable")[: rules.desired_runs - int(counts.sum())]:
+        counts[place] += 1
+    return {
+        instrument.symbol: min(int(count), int(rules.runs_per_leverage_max * instrument.leverage_max))
+        for instrument, count in zip(instruments, counts, strict=True)
+    }
 
 
-def survivors_max(rules: CohortRules, instrument: Instrument) -> int:
+def survivors_max(rules: CohortRules, instruments: Sequence[Instrument]) -> int:
     """Return how many survivors a first cohort takes, so that the least share of random draws remains."""
-    runs = runs_kept(rules, instrument)
+    runs = sum(runs_kept(rules, instruments).values())
     return runs - math.ceil(runs * rules.random_share_min)
 
 
 def supervise(
     shards: Sequence[Shard],
     rules: CohortRules,
-    instrument: Instrument,
+    instruments: Sequence[Instrument],
     *,
     epoch: int,
     seed: int,
@@ -151,9 +155,10 @@ def supervise(
     Parameters
     ----------
     shards : sequence of Shard
-        All shards of the instrument's symbol.
-    rules, instrument, epoch, seed : CohortRules, Instrument, int, int
-        What the new runs are made from. There are never more than `runs_per_leverage_max` runs per unit of leverage.
+        All shards.
+    rules, instruments, epoch, seed : CohortRules, sequence of Instrument, int, int
+        What the new runs are made from; at least one instrument, each symbol once. There are never more than
+        `runs_per_leverage_max` runs per unit of leverage.
     next_number : int
         The number of the next run to be born.
     now_ns : int
@@ -164,7 +169,8 @@ def supervise(
     Returns
     -------
     Supervision
-        New runs go to the shard with the fewest runs at the time, the first of equals.
+        New runs go to the symbol that lacks the largest share of its runs at the time, the first of equals, and to the
+        shard with the fewest runs, the first of equals.
     """
     ended: list[RunEnd] = []
     kept: list[Shard] = []
@@ -174,27 +180,45 @@ def supervise(
         ended += _ends(shard, ~shard.alive | purged, ExitReason.PURGED, now_ns)
         kept.append(_keep(shard, shard.alive & ~purged))
 
-    winners = _winners(kept)
-    missing = runs_kept(rules, instrument) - sum(len(shard.run_ids) for shard in kept)
-    sizes = {shard.number: len(shard.run_ids) for shard in kept}
-    births: list[_Birth] = []
-    parent: RunId | None
-    for number in range(next_number, next_number + missing):
-        shard_number = min(sizes, key=lambda key: (sizes[key], key))
-        sizes[shard_number] += 1
-        if len(births) < len(survivors):
-            parent, params = survivors[len(births)].parent, survivors[len(births)].params
-        else:
-            parent, params = _draw_or_clone(rules, instrument, winners, (seed, epoch, number))
-        births.append(_Birth(run_id(epoch, number), shard_number, parent, params))
-
-    first = born_state(now_ns, rules.start_balance, rules.fee_rate)
-    grown = (_grow(shard, [birth for birth in births if birth.shard == shard.number], first) for shard in kept)
+    births = _births(kept, rules, instruments, (epoch, seed, next_number), survivors)
+    grown = (_grow(shard, [birth for birth in births if birth.shard == shard.number], rules, now_ns) for shard in kept)
     born = (
-        RunRecord(birth.run, epoch, birth.shard, instrument.symbol, birth.parent, now_ns, params_json(birth.params))
+        RunRecord(birth.run, epoch, birth.shard, birth.symbol, birth.parent, now_ns, params_json(birth.params))
         for birth in births
     )
     return Supervision(tuple(grown), tuple(born), tuple(ended))
+
+
+def _births(
+    shards: Sequence[Shard],
+    rules: CohortRules,
+    instruments: Sequence[Instrument],
+    source: tuple[int, int, int],
+    survivors: Sequence[Survivor],
+) -> list[_Birth]:
+    """Return the new runs that shards, as they are kept, lack; `source` is (epoch, seed, number of the first)."""
+    epoch, seed, next_number = source
+    winners = {instrument.symbol: _winners(shards, instrument.symbol) for instrument in instruments}
+    wanted = runs_kept(rules, instruments)
+    missing = {
+        symbol: count - sum(int(shard.on(symbol).sum()) for shard in shards) for symbol, count in wanted.items()
+    }
+    sizes = {shard.number: len(shard.run_ids) for shard in shards}
+    births: list[_Birth] = []
+    parent: RunId | None
+    for number in count_from(next_number):
+        instrument = max(instruments, key=lambda each: missing[each.symbol] / max(wanted[each.symbol], 1))
+        if missing[instrument.symbol] <= 0:
+            return births
+        missing[instrument.symbol] -= 1
+        shard_number = min(sizes, key=lambda key: (sizes[key], key))
+        sizes[shard_number] += 1
+        if len(births) < len(survivors):
+            parent, params = survivors[len(births)].parent, fitted(survivors[len(births)].params, instrument)
+        else:
+            parent, params = _draw_or_clone(rules, instrument, winners[instrument.symbol], (seed, epoch, number))
+        births.append(_Birth(run_id(epoch, number), shard_number, instrument.symbol, parent, params))
+    raise AssertionError("a count ended")
 
 
 def end_all(shards: Sequence[Shard], reason: ExitReason, now_ns: int) -> tuple[RunEnd, ...]:
@@ -219,30 +243,30 @@ def _draw_or_clone(
     return winner.run, mutate(rng, winner.params, rate, instrument, rules.channel_share)
 
 
-def _winners(shards: Sequence[Shard]) -> list[_Winner]:
-    """Return the possible parents, best first; equals in order of shard and row."""
+def _winners(shards: Sequence[Shard], symbol: str) -> list[_Winner]:
+    """Return the possible parents on a symbol, best first; equals in order of shard and row."""
     winners = [
-        _Winner(shard.run_ids[row], shard.params[row], float(shard.state["live_pnl"][row]))
+        _Winner(shard.run_ids[row], shard.params.record(row), float(shard.state["live_pnl"][row]))
         for shard in shards
-        for row in np.flatnonzero(shard.alive & (shard.state["live_pnl"] > 0))
+        for row in np.flatnonzero(shard.alive & shard.on(symbol) & (shard.state["live_pnl"] > 0))
     ]
     return sorted(winners, key=lambda winner: -winner.live_pnl)
 
 
 def _ends(shard: Shard, which: NDArray[np.bool_], reason: ExitReason, now_ns: int) -> list[RunEnd]:
     """Return the ends of some runs of a shard: their own where they ended by themselves, else `reason` now."""
+    state = shard.state
     ends = []
     for row in np.flatnonzero(which):
-        state = shard.state[row]
-        alive = state["exit_code"] == ALIVE
+        code = int(state["exit_code"][row])
         ends.append(
             RunEnd(
                 run_id=shard.run_ids[row],
-                ended_ns=now_ns if alive else int(state["ended_ns"]),
-                reason=reason if alive else EXIT_REASONS[int(state["exit_code"])],
-                pnl=float(state["live_pnl"]),
-                iterations=int(state["iterations"]),
-                trades=int(state["trades"]),
+                ended_ns=now_ns if code == ALIVE else int(state["ended_ns"][row]),
+                reason=reason if code == ALIVE else EXIT_REASONS[code],
+                pnl=float(state["live_pnl"][row]),
+                iterations=int(state["iterations"][row]),
+                trades=int(state["trades"][row]),
             )
         )
     return ends
@@ -253,21 +277,28 @@ def _keep(shard: Shard, which: NDArray[np.bool_]) -> Shard:
     return replace(
         shard,
         run_ids=tuple(shard.run_ids[row] for row in np.flatnonzero(which)),
-        params=shard.params[which],
-        state=shard.state[which],
+        symbol=shard.symbol[which],
+        params=shard.params.take(which),
+        state=shard.state.take(which),
         ring_ns=shard.ring_ns[which],
         ring_apr=shard.ring_apr[which],
     )
 
 
-def _grow(shard: Shard, births: Sequence[_Birth], first: np.void) -> Shard:
-    """Return the shard with new runs behind its old ones."""
+def _grow(shard: Shard, births: Sequence[_Birth], rules: CohortRules, now_ns: int) -> Shard:
+    """Return the shard with new runs behind its old ones; a symbol that it did not know begins now."""
     count = len(births)
+    new = sorted({birth.symbol for birth in births} - set(shard.seen_ns))
+    seen_ns = {**shard.seen_ns, **dict.fromkeys(new, now_ns)}
+    place = {symbol: number for number, symbol in enumerate(seen_ns)}
+    params = Columns.of(np.array([birth.params for birth in births], dtype=PARAMS_DTYPE))
     return replace(
         shard,
+        seen_ns=seen_ns,
         run_ids=(*shard.run_ids, *(birth.run for birth in births)),
-        params=np.concatenate([shard.params, np.array([birth.params for birth in births], dtype=PARAMS_DTYPE)]),
-        state=np.concatenate([shard.state, np.full(count, first, dtype=STATE_DTYPE)]),
+        symbol=np.concatenate([shard.symbol, np.array([place[birth.symbol] for birth in births], dtype=np.int64)]),
+        params=shard.params.joined(params),
+        state=shard.state.joined(born_state(now_ns, rules.start_balance, rules.fee_rate, count)),
         ring_ns=np.concatenate([shard.ring_ns, np.zeros((count, RING), dtype=np.int64)]),
         ring_apr=np.concatenate([shard.ring_apr, np.zeros((count, RING))]),
     )

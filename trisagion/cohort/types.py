@@ -28,7 +28,6 @@ class ShardRow:
     """
 
     number: int
-    symbol: str
     epoch: int
     at_ns: int
     version: int

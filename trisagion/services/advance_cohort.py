@@ -4,12 +4,11 @@ A shard's truth is its checkpoint plus the market states since. Every worker may
 copy is good while its version is the database's, and rolling it forward costs microseconds a tick. Losing it costs
 time, never truth.
 
-**The version is the fencing token.** Nobody owns a shard for a time, so nothing runs out and no clocks are compared.
-Whoever writes proves that the version is the one that its copy started from, in the transaction that writes and with
-the checkpoint's row held until its end. Each write of a checkpoint raises the version: of two workers that started from
-one version the second to write finds another and keeps nothing, not even progress. Two that hold copies of the same
-version only waste time: advancing is a pure function of checkpoint and market states, so that both come to the same
-bits, and progress is recorded once.
+**One owner at a time.** Whoever advances a shard holds the lock of its checkpoint's row from before he reads until his
+transaction ends: that is the lease. It runs out when its holder's connection does, so that no clocks are compared and
+nobody waits for a dead worker. The checkpoint's version is the fencing token: each write raises it, and a write counts
+only where the version is still the one that its copy started from. Whoever lost his connection keeps nothing, not even
+progress, whatever he goes on computing.
 
 **Who falls behind does less.** A message for an instant that its shard has passed costs one read. One that finds newer
 market states takes the shard over all of them at once, though never past the next checkpoint, for the cycle of that
@@ -27,7 +26,6 @@ from trisagion.cohort.survivors import Survivor
 from trisagion.cohort.types import Epoch, ShardRow
 from trisagion.errors import StaleOwner, StateError
 from trisagion.ids import cycle_id
-from trisagion.market.types import Instrument
 from trisagion.ports import Database, Transaction
 from trisagion.services.outcome import Outcome
 
@@ -43,11 +41,14 @@ def advance(database: Database, copies: ShardCopies, number: int, now_ns: int, c
     """Advance a shard to `now_ns`, or beyond as far as there are market states up to the next checkpoint.
 
     Checkpoints are written at the multiples of `checkpoint_ns`. "nothing": there is no such shard, or it is there
-    already; "stale": another wrote its checkpoint meanwhile, so nothing was written here. A checkpoint or market state
-    that is damaged raises before anything is written: the last good checkpoint stays.
+    already. A checkpoint or market state that is damaged raises before anything is written: the last good checkpoint
+    stays.
     """
     with database.snapshot() as tx:
-        head = tx.cohort.shard_head(number)
+        if tx.cohort.shard_head(number) is None or tx.cohort.has_come_to(number, now_ns):
+            return Outcome("nothing")
+    with database.transaction() as tx:
+        head = tx.cohort.hold_shard(number)
         if head is None or head[0] > now_ns or tx.cohort.has_come_to(number, now_ns):
             return Outcome("nothing")
         at_ns, version = head
@@ -55,13 +56,8 @@ def advance(database: Database, copies: ShardCopies, number: int, now_ns: int, c
         held_version, shard = copies.held.pop(number, (-1, None))
         if shard is None or held_version != version:
             shard = _read(tx.cohort.shard(number))
-        newest_ns = tx.market.last_state_ns(shard.symbol) or now_ns
-        due_ns = max(now_ns, min(newest_ns, now_ns + -now_ns % checkpoint_ns))
-        states = tx.market.states(shard.symbol, shard.at_ns, due_ns)
-    shard = advance_shard(shard, states, consume=True)
-    with database.transaction() as tx:
-        if tx.cohort.hold_shard(number) != head:
-            return Outcome("stale", (str(number),))
+        due_ns = max(now_ns, min(_complete_ns(tx, now_ns), now_ns + -now_ns % checkpoint_ns))
+        shard = advance_shard(shard, tx.market.new_states(shard.seen_ns, due_ns), consume=True)
         if due_ns % checkpoint_ns == 0 and at_ns < due_ns:
             version += 1
             saved = tx.cohort.save_shard(_row(shard, due_ns, version))
@@ -70,6 +66,13 @@ def advance(database: Database, copies: ShardCopies, number: int, now_ns: int, c
         tx.cohort.put_progress(replace(progress(shard), at_ns=due_ns))
     copies.held[number] = (version, shard)
     return Outcome("advanced")
+
+
+def _complete_ns(tx: Transaction, now_ns: int) -> int:
+    """Return the newest instant up to which every minute that was stored has its features, `now_ns` at least."""
+    heads = [tx.market.heads(instrument.symbol) for instrument in tx.market.instruments()]
+    behind = [state_ns for step_ns, state_ns in heads if state_ns < step_ns]
+    return max(now_ns, min(behind) if behind else max((state_ns for _, state_ns in heads), default=now_ns))
 
 
 def supervise_cohort(database: Database, rules: CohortRules, seed: int, due_ns: int) -> Outcome:
@@ -92,10 +95,15 @@ def _supervise(tx: Transaction, rules: CohortRules, seed: int, due_ns: int) -> N
     rows = tx.cohort.shards()
     if epoch is None or not rows:
         return
-    instrument = tx.market.instrument(rows[0].symbol)
-    shards = [_read(row) for row in rows]
-    number = tx.cohort.run_count()
-    result = supervise(shards, rules, instrument, epoch=epoch.number, seed=seed, next_number=number, now_ns=due_ns)
+    result = supervise(
+        [_read(row) for row in rows],
+        rules,
+        tx.market.instruments(),
+        epoch=epoch.number,
+        seed=seed,
+        next_number=tx.cohort.run_count(),
+        now_ns=due_ns,
+    )
     tx.cohort.end_runs(result.ended)
     tx.cohort.add_runs(result.born)
     if not (result.ended or result.born):
@@ -108,17 +116,24 @@ def _supervise(tx: Transaction, rules: CohortRules, seed: int, due_ns: int) -> N
 def found_cohort(
     tx: Transaction,
     rules: CohortRules,
-    instrument: Instrument,
     epoch: int,
     seed: int,
     now_ns: int,
     survivors: Sequence[Survivor] = (),
 ) -> None:
-    """Open an epoch with a fresh cohort in the caller's transaction; shards of an earlier epoch are replaced."""
-    number = tx.cohort.run_count()
+    """Open an epoch with a fresh cohort on all instruments, in the caller's transaction.
+
+    Shards of an earlier epoch are replaced.
+    """
     tx.cohort.put_epoch(Epoch(epoch, now_ns, None, None, None))
     result = first_shards(
-        rules, instrument, epoch=epoch, seed=seed, next_number=number, now_ns=now_ns, survivors=survivors
+        rules,
+        tx.market.instruments(),
+        epoch=epoch,
+        seed=seed,
+        next_number=tx.cohort.run_count(),
+        now_ns=now_ns,
+        survivors=survivors,
     )
     tx.cohort.add_runs(result.born)
     known = {row.number: row for row in tx.cohort.shards()}
@@ -131,7 +146,7 @@ def found_cohort(
 
 
 def _row(shard: Shard, at_ns: int, version: int) -> ShardRow:
-    return ShardRow(shard.number, shard.symbol, shard.epoch, at_ns, version, to_bytes(shard))
+    return ShardRow(shard.number, shard.epoch, at_ns, version, to_bytes(shard))
 
 
 def _read(row: ShardRow) -> Shard:

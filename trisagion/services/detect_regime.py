@@ -11,21 +11,31 @@ HISTORY_NS: Final = ENTROPY_WINDOW_MAX_MIN * MINUTE_NS
 
 
 def detect(database: Database, symbol: str, now_ns: int) -> tuple[Outcome, ...]:
-    """Compute and store the market state of the step that closed at `now_ns`; announce every shard on the symbol."""
+    """Compute and store the market state of the step that closed at `now_ns`.
+
+    "ready" announces it to every shard: when the features of every symbol with a step by then are there, for shards
+    hold runs on any symbols. Of two symbols whose features come at the same time one at least sees the other's.
+    """
+    if not _learn(database, symbol, now_ns):
+        return (Outcome("nothing"),)
     with database.snapshot() as tx:
-        shards = tuple(str(row) for row in tx.cohort.shard_numbers(symbol))
-        if tx.market.last_state_ns(symbol) == now_ns:
-            return _announce(shards)
+        heads = [tx.market.heads(instrument.symbol) for instrument in tx.market.instruments()]
+        if any(state_ns < now_ns <= step_ns for step_ns, state_ns in heads):
+            return (Outcome("nothing"),)
+        return Outcome("ready", tuple(str(number) for number in tx.cohort.shard_numbers())), Outcome("priced", ("",))
+
+
+def _learn(database: Database, symbol: str, now_ns: int) -> bool:
+    """Compute and store what is not there yet; False when there is no such step."""
+    with database.snapshot() as tx:
+        if tx.market.heads(symbol)[1] >= now_ns:
+            return True
         step = tx.market.step(symbol, now_ns)
         if step is None:
-            return (Outcome("nothing"),)
+            return False
         bars = tx.market.bars(symbol, now_ns, BARS_NEEDED)
         past = tx.market.states(symbol, now_ns - HISTORY_NS - MINUTE_NS, now_ns - 1)
     state = market_state(step, bars, past)
     with database.transaction() as tx:
         tx.market.put_state(state)
-    return _announce(shards)
-
-
-def _announce(shards: tuple[str, ...]) -> tuple[Outcome, ...]:
-    return Outcome("ready", shards), Outcome("priced", ("",))
+    return True

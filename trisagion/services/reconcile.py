@@ -6,11 +6,12 @@ repeat does nothing twice. Nothing waits in here: the venue
 session rings the cycle again when it has something for it.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from decimal import Decimal
 from typing import Final
 
-from trisagion.cohort.state import from_bytes, votes
+from trisagion.cohort.state import Shard, from_bytes, votes
 from trisagion.ids import CycleId, cl_ord_id, cycle_id, intent_key
 from trisagion.ledger.postings import cash, equity
 from trisagion.ledger.take_profit import LAST_STEP
@@ -81,7 +82,9 @@ def _move(tx: Transaction, rules: CycleRules, due_ns: int) -> tuple[Outcome, ...
     if not _observed(tx, rules, due_ns):
         _save(tx, now, "observing")
         return (Outcome("observing", (rules.session,)),)
-    intents = sum(_decide(tx, rules, name, instrument, due_ns) for instrument in tx.market.instruments())
+    # Nobody is asked whether to flatten; the runs may not have come to this minute yet.
+    shards = [] if _flattening(tx) else [from_bytes(row.state) for row in tx.cohort.shards()]
+    intents = sum(_decide(tx, rules, name, instrument, shards, due_ns) for instrument in tx.market.instruments())
     return _announce(tx, _save(tx, now, "decided", f"intents: {intents}"))
 
 
@@ -150,7 +153,7 @@ def _ready(tx: Transaction, due_ns: int) -> bool:
         return False
     if _flattening(tx):
         return True
-    heads = [tx.cohort.shard_head(n) for i in tx.market.instruments() for n in tx.cohort.shard_numbers(i.symbol)]
+    heads = [tx.cohort.shard_head(number) for number in tx.cohort.shard_numbers()]
     return all(head is not None and head[0] >= due_ns for head in heads)
 
 
@@ -163,14 +166,13 @@ def _flattening(tx: Transaction) -> bool:
     return bool(steps) and steps[-1].step != LAST_STEP
 
 
-def _decide(tx: Transaction, rules: CycleRules, name: CycleId, instrument: Instrument, due_ns: int) -> int:
+def _decide(
+    tx: Transaction, rules: CycleRules, name: CycleId, instrument: Instrument, shards: Sequence[Shard], due_ns: int
+) -> int:
     """Decide for one symbol and write decision and order; return the number of intents."""
     symbol = instrument.symbol
     reasons: list[str] = []
     flatten = _flattening(tx)
-    # Nobody is asked whether to flatten; the runs may not have come to this minute yet.
-    rows = () if flatten else tx.cohort.shards()
-    shards = [from_bytes(row.state) for row in rows if row.symbol == symbol]
     selection = select(votes(shards, symbol), tx.cohort.past_pnls(symbol), rules.selection, due_ns)
     reasons += selection.reasons
     quote = tx.market.quote(symbol, due_ns)

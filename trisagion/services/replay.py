@@ -36,7 +36,7 @@ DIGEST_SHOWN = 19
 def begin(
     database: Database,
     replay: Replay,
-    instrument: Instrument,
+    instruments: Sequence[Instrument],
     capital: Money,
     rules: CohortRules,
     survivors: Sequence[Survivor] = (),
@@ -53,9 +53,10 @@ def begin(
             if present.mode is not Mode.NORMAL and present.operator == REPLAY:
                 tx.control.set_mode(Control(Mode.NORMAL, REPLAY, "replay resumed", known.now_ns))
             return resumed
-        tx.market.add_instrument(instrument)
+        for instrument in instruments:
+            tx.market.add_instrument(instrument)
         tx.ledger.post(opening(capital, replay.start_ns))
-        found_cohort(tx, rules, instrument, 1, replay.seed, replay.start_ns, survivors)
+        found_cohort(tx, rules, 1, replay.seed, replay.start_ns, survivors)
         tx.control.set_mode(Control(Mode.NORMAL, REPLAY, "replay begun", replay.start_ns))
         tx.control.put_replay(replay)
         return replay
@@ -115,7 +116,7 @@ def mark(database: Database, now_ns: int, *, finished: bool = False) -> None:
 
 def unsettled(
     database: Database,
-    instrument: Instrument,
+    venue: str,
     executions: int,
     *,
     cohort_ns: int | None = None,
@@ -124,11 +125,11 @@ def unsettled(
 ) -> str | None:
     """Say the first thing that a step still waits for, None when there is nothing."""
     with database.snapshot() as tx:
-        if tx.orders.execution_count(instrument.venue) < executions:
-            return f"execution reports of {instrument.venue} up to number {executions}"
+        if tx.orders.execution_count(venue) < executions:
+            return f"execution reports of {venue} up to number {executions}"
         if cohort_ns is not None:
             here = len(tx.cohort.progress(cohort_ns))
-            shards = len(tx.cohort.shard_numbers(instrument.symbol))
+            shards = len(tx.cohort.shard_numbers())
             if here < shards:
                 return f"{shards - here} of {shards} cohort shards at {iso(cohort_ns)}"
         if equity_ns is not None:

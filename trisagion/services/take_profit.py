@@ -118,8 +118,7 @@ def _take(tx: Transaction, rules: WatchRules, epoch: Epoch, step: str, now_ns: i
         case "RunsExited":
             _exit_runs(tx, epoch, now_ns)
         case "Rebased":
-            instrument = tx.market.instruments()[0]
-            found_cohort(tx, rules.cohort, instrument, epoch.number + 1, rules.seed, now_ns)
+            found_cohort(tx, rules.cohort, epoch.number + 1, rules.seed, now_ns)
         case "Flattening" | "Reconciled" | "Done":
             pass
         case _:
@@ -128,7 +127,6 @@ def _take(tx: Transaction, rules: WatchRules, epoch: Epoch, step: str, now_ns: i
 
 def _exit_runs(tx: Transaction, epoch: Epoch, now_ns: int) -> None:
     reason = ExitReason.EPOCH if epoch.reason == "take_profit" else ExitReason.DRAW_DOWN
-    shards = [
-        advance(from_bytes(row.state), tx.market.states(row.symbol, row.at_ns, now_ns)) for row in tx.cohort.shards()
-    ]
+    shards = [from_bytes(row.state) for row in tx.cohort.shards()]
+    shards = [advance(shard, tx.market.new_states(shard.seen_ns, now_ns), consume=True) for shard in shards]
     tx.cohort.end_runs(end_all(shards, reason, now_ns))

@@ -40,8 +40,8 @@ def census(unit: Unit) -> tuple[Member, ...]:
     """
     now_ns = replay_of(unit).now_ns
     shards = [from_bytes(row.state) for row in unit.cohort.shards()]
-    shards = [advance(shard, unit.market.states(shard.symbol, shard.at_ns, now_ns)) for shard in shards]
-    present = {run: state for shard in shards for run, state in zip(shard.run_ids, shard.state, strict=True)}
+    shards = [advance(shard, unit.market.new_states(shard.seen_ns, now_ns), consume=True) for shard in shards]
+    present = {run: shard.state.record(row) for shard in shards for row, run in enumerate(shard.run_ids)}
     start = next((float(state["start"]) for state in present.values()), math.nan)
     params: dict[RunId, str] = dict(unit.session.rows(_PARAMS))
     return tuple(

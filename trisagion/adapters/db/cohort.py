@@ -18,9 +18,7 @@ TAKE_PROFIT: Final = "take_profit"
 
 _number: Final[sa.BindParameter[Any]] = sa.bindparam("number")
 
-_SHARD_NUMBERS: Final = (
-    sa.select(t.shard.c.number).where(t.shard.c.symbol == sa.bindparam("symbol")).order_by(t.shard.c.number)
-)
+_SHARD_NUMBERS: Final = sa.select(t.shard.c.number).order_by(t.shard.c.number)
 _SHARD_HEAD: Final = sa.select(t.shard.c.at_ns, t.shard.c.version).where(t.shard.c.number == _number)
 _HOLD_SHARD: Final = _SHARD_HEAD.with_for_update()
 _SHARD: Final = sa.select(t.shard).where(t.shard.c.number == _number)
@@ -29,7 +27,7 @@ _ADD_SHARD: Final = insert_once(t.shard)
 _SAVE_SHARD: Final = (
     sa.update(t.shard)
     .where(t.shard.c.number == sa.bindparam("its_number"), t.shard.c.version == sa.bindparam("its_version"))
-    .values({name: sa.bindparam(name) for name in ("symbol", "epoch", "at_ns", "version", "state")})
+    .values({name: sa.bindparam(name) for name in ("epoch", "at_ns", "version", "state")})
 )
 _PUT_PROGRESS: Final = insert_once(t.shard_progress)
 _HAS_COME_TO: Final = (
@@ -83,9 +81,9 @@ class Cohort:
     def __init__(self, session: Session) -> None:
         self._session = session
 
-    def shard_numbers(self, symbol: str) -> Sequence[int]:
-        """Return the numbers of the shards on a symbol, in order."""
-        return [number for (number,) in self._session.rows(_SHARD_NUMBERS, {"symbol": symbol})]
+    def shard_numbers(self) -> Sequence[int]:
+        """Return the numbers of all shards, in order."""
+        return [number for (number,) in self._session.rows(_SHARD_NUMBERS)]
 
     def shard_head(self, number: int) -> tuple[int, int] | None:
         """Return (at_ns, version) of a shard's checkpoint without its state, None when there is no such shard."""

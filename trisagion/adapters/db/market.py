@@ -1,6 +1,6 @@
 """Tables instrument, bar, market_step, market_state. Arrays are kept as little-endian bytes in C order."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
 import numpy as np
@@ -61,7 +61,12 @@ _STATES: Final = (
     )
     .order_by(t.market_state.c.at_ns)
 )
-_LAST_STATE: Final = sa.select(sa.func.max(t.market_state.c.at_ns)).where(t.market_state.c.symbol == _symbol)
+_HEADS: Final = sa.select(
+    *(
+        sa.func.coalesce(sa.select(sa.func.max(table.c.at_ns)).where(table.c.symbol == _symbol).scalar_subquery(), 0)
+        for table in (t.market_step, t.market_state)
+    )
+)
 
 _WINDOWS: Final = 15
 _ORDERS: Final = 3
@@ -172,10 +177,15 @@ class Market:
         rows = self._session.rows(_STATES, {"symbol": symbol, "after_ns": after_ns, "at_ns": until_ns})
         return [market_state(row) for row in rows]
 
-    def last_state_ns(self, symbol: str) -> int | None:
-        """Return the instant of the newest state."""
-        newest: int | None = self._session.scalar(_LAST_STATE, {"symbol": symbol})
-        return newest
+    def new_states(self, seen_ns: Mapping[str, int], until_ns: int) -> Sequence[MarketState]:
+        """Return the states of each symbol after the instant that is seen of it, as `states` does."""
+        return [state for symbol, after_ns in seen_ns.items() for state in self.states(symbol, after_ns, until_ns)]
+
+    def heads(self, symbol: str) -> tuple[int, int]:
+        """Return the instants of the newest step and of the newest state, 0 where there is none."""
+        row = self._session.row(_HEADS, {"symbol": symbol})
+        assert row is not None, "a SELECT of two values has a row"
+        return row[0], row[1]
 
 
 def market_state(row: sa.Row[Any]) -> MarketState:

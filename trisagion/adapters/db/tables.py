@@ -99,7 +99,6 @@ epoch: Final = _table(
 shard: Final = _table(
     "shard",
     _key("number", Whole()),
-    _must("symbol", Id(64)),
     _must("epoch", Whole()),
     _must("at_ns", Whole()),
     _must("version", Whole()),
