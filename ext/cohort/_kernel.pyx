@@ -22,6 +22,8 @@ cdef enum:
     PARAMS_REAL = 13
     STATE_WHOLE = 9
     STATE_REAL = 11
+    STATE_RING_FIRST = 5
+    STATE_RING_COUNT = 6
     AHEAD = 4  # runs between the asking for a ring's memory and its use
     RING = 181
     DIRECTION_MAX = 1024
@@ -123,6 +125,7 @@ for _layout, _record, _sizes in (
 ):
     _whole, _real = fields(_layout, WHOLE), fields(_layout, REAL)
     assert ((*_whole, *_real), (len(_whole), len(_real))) == (tuple(_record), _sizes), "the twins disagree on the fields"
+assert (_whole[STATE_RING_FIRST], _whole[STATE_RING_COUNT]) == ("ring_first", "ring_count"), _whole
 
 
 cdef inline void mark(State* run, double price) noexcept nogil:
@@ -270,6 +273,21 @@ cdef inline int save_state(const State* run, int64_t[:, ::1] whole, double[:, ::
     return 0
 
 
+cdef inline int fetch_ahead(
+    const int64_t[:, ::1] state_whole, const int64_t[:, ::1] ring_ns, const double[:, ::1] ring_apr, Py_ssize_t r
+) except -1 nogil:
+    """Ask for the memory of a ring that is used soon: its oldest sample, and where its next ones go."""
+    cdef Py_ssize_t oldest = state_whole[STATE_RING_FIRST, r]
+    cdef Py_ssize_t last = oldest + state_whole[STATE_RING_COUNT, r]
+    if last >= RING:
+        last -= RING
+    prefetch(&ring_ns[r, oldest])
+    prefetch(&ring_apr[r, oldest])
+    prefetch(&ring_ns[r, last])
+    prefetch(&ring_apr[r, last])
+    return 0
+
+
 def advance(params, state, ring_ns, ring_apr, symbol, market):
     """Evaluate k runs, each at the ticks of its symbol, in place; see the plain twin."""
     _reference.check(params, state, ring_ns, ring_apr, symbol, market)
@@ -298,6 +316,8 @@ def advance(params, state, ring_ns, ring_apr, symbol, market):
     cdef Tick tick
     with nogil:
         for r in range(k):
+            if r + AHEAD < k:
+                fetch_ahead(state_whole, rings_ns, rings_apr, r + AHEAD)
             load_params(&p, params_whole, params_real, r)
             load_state(&run, state_whole, state_real, r)
             window = p.entropy_window_min - 1
