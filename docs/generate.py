@@ -108,6 +108,8 @@ _BOUNDS: Final = {
 
 def _accepts(schema: dict[str, Any]) -> str:
     """Say in words what a field's JSON schema says."""
+    if "description" in schema:
+        return str(schema["description"])
     if "anyOf" in schema:
         inner = [_accepts(part) for part in schema["anyOf"] if part != {"type": "string"}]
         return ", ".join([" or ".join(dict.fromkeys(inner)), *_bounds(schema)])

@@ -344,15 +344,15 @@ class LedgerStore(Protocol):
         ...
 
     def add_equity(self, sample: EquitySample) -> None:
-        """Record a sample; the same instant again changes nothing."""
+        """Record a sample; the same instant and symbol again change nothing."""
         ...
 
     def first_equities(self, after_ns: int, count: int) -> Sequence[EquitySample]:
-        """Return the first `count` samples with `at_ns > after_ns`."""
+        """Return a sample of each of the first `count` instants with `at_ns > after_ns`."""
         ...
 
     def last_equity(self) -> EquitySample | None:
-        """Return the newest sample."""
+        """Return a sample of the newest instant."""
         ...
 
     def add_step(self, step: TakeProfitStep) -> bool:

@@ -1,7 +1,7 @@
 """The one file that knows both services and adapters: settings in, use cases out."""
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import TypeVar
@@ -80,10 +80,10 @@ class House:
             fee_rate=given.fee_rate,
         )
 
-    def survivors(self, instrument: Instrument) -> tuple[Survivor, ...]:
+    def survivors(self, instruments: Sequence[Instrument]) -> tuple[Survivor, ...]:
         """Return the parameter sets that the first cohort begins with."""
         given = self.settings.cohort.survivors
-        return load_survivors(Path(given), instrument) if given else ()
+        return load_survivors(Path(given), instruments) if given else ()
 
     @cached_property
     def limits(self) -> Limits:
@@ -150,9 +150,9 @@ class House:
             replay = tx.control.replay()
         return SystemClock().now_ns() if replay is None else replay.now_ns
 
-    def ingest(self, step: str) -> Outcome:
+    def ingest(self, steps: str) -> Outcome:
         """Store a published minute."""
-        return ingest_market.ingest(self.database, ingest_market.read_step(step))
+        return ingest_market.ingest(self.database, ingest_market.read_steps(steps))
 
     def detect(self, symbol: str, now_ns: int) -> tuple[Outcome, ...]:
         """Compute a minute's features."""

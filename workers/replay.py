@@ -6,6 +6,8 @@
 2. the minute is published; features, cohort and account follow;
 3. at the reconciliation interval a cycle runs (sent by beat when the replay is paced, by the driver when it is not).
 
+Several instruments share one clock: an instant is a step when any of them has one, and a minute is published whole.
+
 The driver reads from the database whether a step is complete, and rings again for what is overdue. So the same data
 and seed give the same decisions, fills and equity at any speed, and after any crash of the others the step completes.
 """
@@ -14,22 +16,25 @@ import json
 import os
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from heapq import merge
+from itertools import groupby
+from operator import attrgetter
 from pathlib import Path
 from typing import Any, Final
 
-from trisagion.adapters.dataspec import DataSpec
-from trisagion.adapters.files import digest, load
+from trisagion.adapters.dataspec import DataSpec, dataset
+from trisagion.adapters.files import digest_of_all, load
 from trisagion.adapters.venues.fix.control import VenueControl
 from trisagion.clock import HOUR_NS, MINUTE_NS, SECOND_NS, ReplayClock, floor_ns, iso
 from trisagion.errors import StepTimeout, TrisagionError, VenueMistake
 from trisagion.market.bars import market_steps
-from trisagion.market.types import Instrument, MarketStep, Tape
+from trisagion.market.types import MarketStep, Tape
 from trisagion.ports import Replay
 from trisagion.safety.modes import Mode
 from trisagion.services import control
-from trisagion.services.ingest_market import write_step
+from trisagion.services.ingest_market import write_steps
 from trisagion.services.replay import begin, flattening, mark, unsettled
 from trisagion.settings import digest as settings_digest
 from trisagion.units import money
@@ -60,9 +65,9 @@ ENDS: Final = frozenset({Mode.PAUSE, Mode.EMERGENCY})
 
 @dataclass(slots=True)
 class Driver:
-    """Drives one replay from where the database says it stands."""
+    """Drives one replay from where the database says it stands; `tapes` are in order of symbol."""
 
-    tape: Tape
+    tapes: Sequence[Tape]
     replay: Replay
     venue: VenueControl
     stop: Path
@@ -74,20 +79,20 @@ class Driver:
         return self.replay.speed > 0
 
     @property
-    def instrument(self) -> Instrument:
-        """What is traded."""
-        return self.tape.instrument
+    def venue_name(self) -> str:
+        """Where all of it is traded."""
+        return self.tapes[0].instrument.venue
 
     def run(self) -> str:
         """Replay to the end, a stop or a kill; return "finished", "stopped" or "killed"."""
         database = house().database
         clock = ReplayClock(self.replay.start_ns, self.replay.speed, self.replay.origin_ns)
-        for at_ns, step in self._instants():
+        for at_ns, steps in self._instants():
             if self.paced:
                 self._wait_until(clock, at_ns)
             if (ended := self._ended()) is not None:
                 return ended
-            self._step(at_ns, step, late=clock.now_ns() - at_ns > LATE_S * SECOND_NS * self.replay.speed)
+            self._step(at_ns, steps, late=clock.now_ns() - at_ns > LATE_S * SECOND_NS * self.replay.speed)
             mark(database, at_ns)
         if (ended := self._ended()) is not None:
             return ended
@@ -95,20 +100,24 @@ class Driver:
         mark(database, house().now_ns(), finished=True)
         return outcome
 
-    def _instants(self) -> Iterator[tuple[int, MarketStep | None]]:
-        """Yield every minute with trades and every reconciliation instant near one, after the last complete step."""
+    def _instants(self) -> Iterator[tuple[int, tuple[MarketStep, ...]]]:
+        """Yield every minute with trades and every reconciliation instant near one, after the last complete step.
+
+        With the steps of all instruments that traded in it, none at an instant near one.
+        """
         interval_ns = house().settings.reconcile.interval_s * SECOND_NS
         previous_ns = 0
-        for step in market_steps(self.tape):
+        instant = attrgetter("at_ns")
+        for at_ns, steps in groupby(merge(*map(market_steps, self.tapes), key=instant), key=instant):
             if previous_ns:
                 due_ns = floor_ns(previous_ns, interval_ns) + interval_ns
-                while due_ns < min(step.at_ns, previous_ns + QUIET_GAP_NS):
+                while due_ns < min(at_ns, previous_ns + QUIET_GAP_NS):
                     if due_ns > self.replay.now_ns:
-                        yield due_ns, None
+                        yield due_ns, ()
                     due_ns += interval_ns
-            previous_ns = step.at_ns
-            if step.at_ns > self.replay.now_ns:
-                yield step.at_ns, step
+            previous_ns = at_ns
+            if at_ns > self.replay.now_ns:
+                yield at_ns, tuple(steps)
 
     def _wait_until(self, clock: ReplayClock, at_ns: int) -> None:
         """Let the venue play along with the clock until it shows `at_ns`, or somebody wants the replay to end."""
@@ -126,14 +135,14 @@ class Driver:
             return self._killed(mode)
         return self._stop("stopped") if self.stop.exists() else None
 
-    def _step(self, at_ns: int, step: MarketStep | None, *, late: bool) -> None:
+    def _step(self, at_ns: int, steps: Sequence[MarketStep], *, late: bool) -> None:
         self._play(at_ns)
-        self._await(lambda: unsettled(house().database, self.instrument.venue, self.executions), self._sweep(at_ns))
+        self._await(lambda: unsettled(house().database, self.venue_name, self.executions), self._sweep(at_ns))
         interval_ns = house().settings.reconcile.interval_s * SECOND_NS
 
         def publish() -> None:
-            if step is not None:
-                ring(app, "market.ingest", at_ns, write_step(step))
+            if steps:
+                ring(app, "market.ingest", at_ns, write_steps(steps))
             else:
                 ring(app, "take_profit.watch", at_ns)
                 for number in range(house().settings.cohort.shards):
@@ -141,7 +150,7 @@ class Driver:
 
         publish()
         self._await(
-            lambda: unsettled(house().database, self.instrument.venue, self.executions, cohort_ns=at_ns, equity_ns=at_ns),
+            lambda: unsettled(house().database, self.venue_name, self.executions, cohort_ns=at_ns, equity_ns=at_ns),
             publish,
         )
         if at_ns % interval_ns == 0 or flattening(house().database):
@@ -157,7 +166,7 @@ class Driver:
         if ring_first:
             ring(app, "reconcile.cycle", due_ns)
         self._await(
-            lambda: unsettled(house().database, self.instrument.venue, self.executions, cycle_ns=due_ns),
+            lambda: unsettled(house().database, self.venue_name, self.executions, cycle_ns=due_ns),
             send,
             again_s=LATE_S if self.paced else RING_AGAIN_S,
         )
@@ -225,12 +234,12 @@ class Driver:
     def _flatten(self, due_ns: int) -> None:
         ring(app, "take_profit.watch", due_ns)
         self._await(
-            lambda: unsettled(house().database, self.instrument.venue, self.executions, equity_ns=due_ns),
+            lambda: unsettled(house().database, self.venue_name, self.executions, equity_ns=due_ns),
             lambda: ring(app, "take_profit.watch", due_ns),
         )
         ring(app, "reconcile.cycle", due_ns)
         self._await(
-            lambda: unsettled(house().database, self.instrument.venue, 0, cycle_ns=due_ns),
+            lambda: unsettled(house().database, self.venue_name, 0, cycle_ns=due_ns),
             lambda: ring(app, "reconcile.cycle", due_ns),
         )
 
@@ -248,30 +257,31 @@ class Driver:
 def main() -> int:
     """Run the replay that the settings and the environment describe; say each change of state as a JSON line."""
     settings = house().settings
-    spec = DataSpec.from_json(os.environ["TRISAGION_DATA_SPEC"])
-    tape = load(spec)
+    specs = [DataSpec.from_json(text) for text in os.environ["TRISAGION_DATA_SPEC"].split("\n")]
+    tapes = sorted(map(load, specs), key=lambda tape: tape.instrument.symbol)
+    instruments = [tape.instrument for tape in tapes]
     speed = 0.0 if settings.replay.speed == "max" else float(settings.replay.speed)
-    start_ns = floor_ns(int(tape.ts_ns[0]), MINUTE_NS)
+    start_ns = floor_ns(min(int(tape.ts_ns[0]) for tape in tapes), MINUTE_NS)
     with house().database.snapshot() as tx:
         known = tx.control.replay()
     come = (known.now_ns - start_ns) if known else 0
     replay = Replay(
-        dataset=spec.source,
-        digest=digest(spec),
+        dataset=dataset(specs),
+        digest=digest_of_all(specs),
         seed=settings.replay.seed,
         settings_digest=settings_digest(settings),
         start_ns=start_ns,
-        end_ns=floor_ns(int(tape.ts_ns[-1]), MINUTE_NS) + MINUTE_NS,
+        end_ns=floor_ns(max(int(tape.ts_ns[-1]) for tape in tapes), MINUTE_NS) + MINUTE_NS,
         now_ns=start_ns,
         speed=speed,
         origin_ns=time.time_ns() - int(come / speed) if speed else 0,
         finished=False,
     )
-    survivors = house().survivors(tape.instrument) if known is None else ()
+    survivors = house().survivors(instruments) if known is None else ()
     equity = money(settings.account.equity)
-    replay = begin(house().database, replay, [tape.instrument], equity, house().cohort_rules, survivors)
+    replay = begin(house().database, replay, instruments, equity, house().cohort_rules, survivors)
     venue = VenueControl(Path(os.environ["TRISAGION_VENUE_CONTROL"]))
-    outcome = Driver(tape, replay, venue, stop=Path(os.environ["TRISAGION_STOP"])).run()
+    outcome = Driver(tapes, replay, venue, stop=Path(os.environ["TRISAGION_STOP"])).run()
     Path(os.environ["TRISAGION_VENUE_LEDGER"]).write_text(json.dumps(venue.status()), encoding="utf-8")
     print(json.dumps({"outcome": outcome}), flush=True)
     return 0

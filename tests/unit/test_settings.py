@@ -96,6 +96,8 @@ def test_a_named_file_beats_the_folders_own(tmp_path: Path) -> None:
         ("replay.speed", "0", 'expected "max" or a number above 0, found 0'),
         ("replay.speed", "'fast'", "expected \"max\" or a number above 0, found 'fast'"),
         ("replay.tick_size", "0", "expected greater than 0, found 0"),
+        ("replay.data", "5", "expected a valid tuple, found 5"),
+        ("replay.data", "[]", "expected at least 1 item after validation, not 0, found []"),
         ("cohort.runz", "5", "there is no such setting; did you mean cohort.runs?"),
         ("risk.risk_fraction", "1", "there is no such setting; did you mean sizing.risk_fraction?"),
         ("reconcile.rest_days", "[]", "rest periods are the platform's rule, there is no setting for them"),
@@ -194,8 +196,9 @@ def test_a_named_file_that_cannot_be_read_is_refused(content: bytes | None, mess
     [
         ("REPLAY__SYMBOL", "007", "007"),
         ("REPLAY__SYMBOL", '"ES"', "ES"),
-        ("REPLAY__DATA", "1e5", "1e5"),
-        ("REPLAY__DATA", "my file.csv\n[x]", "my file.csv\n[x]"),
+        ("REPLAY__DATA", "1e5", ("1e5",)),
+        ("REPLAY__DATA", "my file.csv\n[x]", ("my file.csv\n[x]",)),
+        ("REPLAY__DATA", '["es", "NQ=nq.csv"]', ("es", "NQ=nq.csv")),
         ("SIZING__ALLOW_SHORT", "false", False),
         ("SIZING__RISK_FRACTION", "0.1", Decimal("0.1")),
         ("SIZING__RISK_FRACTION", '"0.1"', Decimal("0.1")),
@@ -235,7 +238,8 @@ CHANGES = st.fixed_dictionaries(
 def test_children_get_exactly_what_their_parent_has(changes: dict[str, Any], data: str) -> None:
     """The environment carries every setting, whatever it is; a file beside the child changes nothing."""
     Path("trisagion.toml").unlink(missing_ok=True)
-    tree: dict[str, dict[str, Any]] = {"replay": {"data": data}}
+    terms = {"A.B": {"tick_size": "0.25", "leverage_max": 3}}
+    tree: dict[str, dict[str, Any]] = {"replay": {"data": [data, "es"], "instruments": terms}}
     for key, value in changes.items():
         section, name = key.split(".")
         tree.setdefault(section, {})[name] = value
@@ -267,7 +271,7 @@ def test_the_digest_changes_with_every_setting_that_can_change_a_decision(tmp_pa
         "risk.position_notional_max": 20000001, "risk.order_notional_max": 5000001, "risk.orders_max": 51,
         "risk.quote_age_s": 61, "risk.reprices_max": 6, "fix.sender": "A", "fix.target": "B", "replay.data": "aapl",
         "replay.zone": "UTC", "replay.symbol": "X", "replay.tick_size": 1, "replay.multiplier": 50,
-        "replay.fee_rate": 0, "replay.seed": 2,
+        "replay.fee_rate": 0, "replay.seed": 2, "replay.instruments": {"ES": {"leverage_max": 5}},
     }  # fmt: skip
     place: dict[str, object] = {
         "platform.profile": "fleet", "platform.state": "x", "database.url": "sqlite:///x", "broker.url": "redis://h/0",
@@ -302,3 +306,59 @@ def test_settings_do_not_change_after_they_were_made() -> None:
     """Frozen, to the last section."""
     with pytest.raises(ValueError, match="frozen"):
         Settings().cohort.runs = 1
+
+
+@pytest.mark.parametrize("text", ["data = 'es.csv'", "data = ['es.csv']"])
+def test_one_file_need_not_be_a_list(text: str) -> None:
+    """As a text or as the list of it, it is one instrument."""
+    Path("trisagion.toml").write_text(f"[replay]\n{text}\n", encoding="utf-8")
+    assert load(None, {}, {}).replay.data == ("es.csv",)
+    assert load(None, {}, {"replay.data": "a.csv"}).replay.data == ("a.csv",)
+
+
+def test_one_symbol_cannot_name_several_instruments() -> None:
+    """Each is named where its file is."""
+    assert refusals("[replay]\ndata = ['a.csv', 'b.csv']\nsymbol = 'A'") == [
+        "trisagion.toml:3: replay.symbol: expected none beside 2 instruments (name each: SYMBOL=FILE), found 'A'"
+    ]
+
+
+def test_the_terms_of_one_instrument_come_from_its_own_table_and_the_command_line() -> None:
+    """Value by value; a symbol may have a dot."""
+    Path("trisagion.toml").write_text(
+        "[replay.instruments.NQ]\ntick_size = 0.25\nmultiplier = 20\n[replay.instruments.'A.B']\nfee_rate = 0\n",
+        encoding="utf-8",
+    )
+    given: dict[str, object] = {
+        "replay.instruments.NQ.multiplier": "2",
+        "replay.instruments.A.B.leverage_max": "5",
+        "replay.instruments.ES": "{tick_size = 1}",
+    }
+    found, sources = load(None, {}, given).replay.instruments, origins(None, {}, given)
+    assert (found["NQ"].tick_size, found["NQ"].multiplier, found["NQ"].fee_rate) == (Decimal("0.25"), 2, None)
+    assert (found["A.B"].fee_rate, found["A.B"].leverage_max) == (0, 5)
+    assert found["ES"].tick_size == 1
+    assert (sources["replay.instruments"], origins(None, {}, {})["replay.instruments"]) == (
+        "command line",
+        "trisagion.toml:1",
+    )
+
+
+@pytest.mark.parametrize(
+    ("text", "told"),
+    [
+        ("[replay.instruments.NQ]\ntick_size = 0", "NQ.tick_size: expected greater than 0, found 0"),
+        ("[replay.instruments.NQ]\ntick = 1", "NQ.tick: there is no such setting"),
+        ("[replay.instruments.nq]\ntick_size = 1", "nq: expected pattern '^[A-Z0-9._-]{1,32}$', found 'nq'"),
+        ("[replay.instruments]\nNQ = 1", "NQ: expected a valid dictionary or instance of Terms, found 1"),
+    ],
+)
+def test_terms_that_cannot_be_used_are_refused_with_their_symbol(text: str, told: str) -> None:
+    """The line is that of the first table; symbol and name say the rest."""
+    assert refusals(text) == [f"trisagion.toml:1: replay.instruments.{told}"]
+
+
+def test_terms_count_in_the_digest_whatever_their_order() -> None:
+    """A table has no order."""
+    one, other = ({name: {"tick_size": 1} for name in names} for names in (("A", "B"), ("B", "A")))
+    assert digest(load(None, {}, {"replay.instruments": one})) == digest(load(None, {}, {"replay.instruments": other}))

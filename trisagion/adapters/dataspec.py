@@ -2,23 +2,31 @@
 
 import json
 import re
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, fields
 from decimal import Decimal
 from pathlib import Path
 from typing import Any, Final
 
 from trisagion.errors import DataError, quoted
+from trisagion.market.instruments import BUNDLED
 from trisagion.units import parse_decimal, plain
 
-BUNDLED: Final = frozenset({"es", "aapl"})
-"""The data sets that come with the platform."""
-
 SYMBOL: Final = re.compile(r"[A-Z0-9._-]{1,32}")
+
+NAMED: Final = re.compile(rf"({SYMBOL.pattern})=(.+)", re.DOTALL)
+"""An entry that names its instrument; `./A=b.csv` is the way to write a file of such a name."""
+
+DATASET_CHARACTERS_MAX: Final = 128
+"""As many as the database keeps of a data set's name."""
 
 
 @dataclass(frozen=True, slots=True)
 class DataSpec:
-    """What to load: a bundled set ("es", "aapl") or a path, and what the file itself does not say."""
+    """What to load: a bundled set ("es", "aapl") or a path, and what the file itself does not say.
+
+    One specification is one instrument.
+    """
 
     source: str
     zone: str | None = None
@@ -44,6 +52,21 @@ class DataSpec:
     def bundled(self) -> bool:
         """Whether the data come with the platform."""
         return self.source in BUNDLED
+
+    @property
+    def name(self) -> str:
+        """The instrument's symbol: the one given, else the bundled set's, else one made of the file's name."""
+        if self.symbol is not None:
+            return self.symbol
+        if self.bundled:
+            return BUNDLED[self.source].symbol
+        stem = re.sub(r"(\.(csv|tsv|txt|parquet|pq|gz|zst))+$", "", Path(self.source).name, flags=re.IGNORECASE)
+        symbol = re.sub(r"[^A-Z0-9._-]", "", stem.upper())[:32]
+        if not symbol:
+            raise DataError(
+                f"{self.source}: no symbol can be made of the file's name: give one with --data NAME={self.source}"
+            )
+        return symbol
 
     def to_json(self) -> str:
         """Write the specification for another process, which may run in another folder."""
@@ -71,3 +94,19 @@ class DataSpec:
             raise DataError(f"data specification: expected texts, found {quoted(text)}")
         decimals = (known - {"source", "zone", "symbol"}) & set(values)
         return cls(**values | {name: parse_decimal(values[name], what=name) for name in decimals})
+
+
+def entry(text: str) -> tuple[str | None, str]:
+    """Return symbol, where one is given, and source of an entry of `replay.data`: SOURCE or SYMBOL=SOURCE."""
+    named = NAMED.fullmatch(text)
+    return (named[1], named[2]) if named else (None, text)
+
+
+def dataset(specs: Sequence[DataSpec]) -> str:
+    """Name what is replayed, in order of symbol: one source by itself, several with their symbols."""
+    if len(specs) == 1:
+        name = specs[0].source
+    else:
+        sources = {spec.name: spec.source if spec.bundled else Path(spec.source).name for spec in specs}
+        name = ", ".join(f"{symbol}={sources[symbol]}" for symbol in sorted(sources))
+    return name if len(name) <= DATASET_CHARACTERS_MAX else f"{name[: DATASET_CHARACTERS_MAX - 1]}…"

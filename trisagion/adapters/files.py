@@ -6,9 +6,8 @@ lists them. The one exception is ours and declared: the bundled AAPL prices are 
 
 import hashlib
 import json
-import re
 import shlex
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from decimal import Decimal
 from pathlib import Path
@@ -130,6 +129,14 @@ def digest(spec: DataSpec) -> str:
     return hashed.hexdigest()
 
 
+def digest_of_all(specs: Sequence[DataSpec]) -> str:
+    """Return the SHA-256 of several data sets together, whatever their order; of one its own."""
+    digests = {spec.name: digest(spec) for spec in specs}
+    if len(digests) == 1:
+        return digests.popitem()[1]
+    return hashlib.sha256(json.dumps(digests, sort_keys=True).encode()).hexdigest()
+
+
 # Sources -------------------------------------------------------------------------------------------------------------
 
 
@@ -184,12 +191,8 @@ def _user_source(spec: DataSpec) -> _Source:
         zone = spec.zone and ZoneInfo(spec.zone).key
     except (ZoneInfoNotFoundError, ValueError, OSError):
         raise DataError(f"zone: expected a name such as America/New_York, found {quoted(spec.zone)}") from None
-    stem = re.sub(r"(\.(csv|tsv|txt|parquet|pq|gz|zst))+$", "", path.name, flags=re.IGNORECASE)
-    symbol = spec.symbol or re.sub(r"[^A-Z0-9._-]", "", stem.upper())[:32]
-    if not symbol:
-        raise DataError(f"{path}: no symbol can be made of the file's name: give one with --set replay.symbol=NAME")
     one = Decimal(1)
-    base = Instrument(symbol, "SIM", "USD", one, one, one, LEVERAGE_MAX, FEE_RATE)
+    base = Instrument(spec.name, "SIM", "USD", one, one, one, LEVERAGE_MAX, FEE_RATE)
     return _Source(path, zone, base, spec.tick_size, spec.lot_size, rounds=False, spec=spec)
 
 

@@ -13,8 +13,11 @@ BYTES_MAX: Final = 256 << 20
 """Ten times what the largest export of 25,000 runs takes; more is not a file of survivors."""
 
 
-def load_survivors(path: Path, instrument: Instrument) -> tuple[Survivor, ...]:
-    """Return the survivors of a file, to live on an instrument; `DataError` when any of it cannot be used."""
+def load_survivors(path: Path, instruments: Sequence[Instrument]) -> tuple[Survivor, ...]:
+    """Return the survivors of a file, to live on these instruments; `DataError` when any of it cannot be used.
+
+    On several a run may land on any of them, and is given its leverage then; on one it must have come from its like.
+    """
     try:
         with path.open("rb") as file:
             data = file.read(BYTES_MAX + 1)
@@ -25,7 +28,8 @@ def load_survivors(path: Path, instrument: Instrument) -> tuple[Survivor, ...]:
         raise DataError(f"{path}: expected a readable file of survivors, found: {error.strerror}") from None
     except UnicodeDecodeError as error:
         raise DataError(f"{path}: expected text in UTF-8, found: {error}") from None
-    return read(text, str(path), hashlib.sha256(data).hexdigest(), float(instrument.leverage_max))
+    leverage = float(instruments[0].leverage_max) if len(instruments) == 1 else None
+    return read(text, str(path), hashlib.sha256(data).hexdigest(), leverage)
 
 
 def save_survivors(path: Path, origin: Origin, runs: Sequence[Exported]) -> None:

@@ -25,7 +25,20 @@ StateOption = Annotated[Path | None, typer.Option(help="The state directory.")]
 RunOption = Annotated[str | None, typer.Option("--run", help="A run's name; the newest when left out.")]
 JsonOption = Annotated[bool, typer.Option("--json", help="For machines: every digit.")]
 
-HEAD: Final = ("run", "parent", "age", "direction", "trades", "P&L", "APR", "per trade", "type", "entry", "end")
+HEAD: Final = (
+    "run",
+    "symbol",
+    "parent",
+    "age",
+    "direction",
+    "trades",
+    "P&L",
+    "APR",
+    "per trade",
+    "type",
+    "entry",
+    "end",
+)
 
 
 @app.command()
@@ -38,17 +51,19 @@ def top(
     as_json: JsonOption = False,
 ) -> None:
     """Show the best virtual runs; money is their own."""
-    from trisagion.adapters.db.census import census, replay_of
+    from trisagion.adapters.db.census import census, replay_of, symbols
 
     with _database(state, run) as unit:
         now_ns = replay_of(unit).now_ns
+        several = len(symbols(unit)) > 1
         members = [member for member in census(unit) if member.alive is not ended]
     chosen = best(members, by, count)
     if as_json:
         _print([_facts(member, now_ns) for member in chosen])
         return
     if chosen:
-        print("\n".join(_table([HEAD, *(_row(member, now_ns) for member in chosen)])))
+        rows = [HEAD, *(_row(member, now_ns) for member in chosen)]
+        print("\n".join(_table(rows if several else [(row[0], *row[2:]) for row in rows])))
     print(f"{len(chosen)} of {len(members)} {'ended' if ended else 'alive'}, by {by}")
 
 
@@ -84,19 +99,26 @@ def lineage_of(
 def export(
     file: Annotated[Path, typer.Argument(help="A new file; `trisagion run --survivors` takes it.")],
     top: Annotated[int | None, typer.Option(min=1, help="The best so many; all when left out.")] = None,
+    symbol: Annotated[str | None, typer.Option(help="Those that trade this symbol alone; all when left out.")] = None,
     state: StateOption = None,
     run: RunOption = None,
     as_json: JsonOption = False,
 ) -> None:
     """Write the virtual runs that live and have gained to a file, the best first."""
-    from trisagion.adapters.db.census import census, origin
+    from trisagion.adapters.db.census import census, origin, symbols
     from trisagion.adapters.survivors import save_survivors
 
     with _database(state, run) as unit:
-        where = origin(unit)
-        chosen = winners(census(unit))[:top]
+        traded = symbols(unit)
+        if symbol is not None and symbol not in traded:
+            raise StateError(f"--symbol {symbol}: expected one of {', '.join(traded)}, which this run trades")
+        wanted = traded if symbol is None else (symbol,)
+        where = origin(unit, wanted)
+        chosen = [member for member in winners(census(unit)) if member.symbol in wanted][:top]
     if not chosen:
-        raise StateError("no virtual run that lives has gained: there are no survivors to export")
+        raise StateError(
+            f"no virtual run {f'on {symbol} ' if symbol else ''}that lives has gained: there are no survivors to export"
+        )
     save_survivors(
         file,
         where,
@@ -133,6 +155,7 @@ def _facts(member: Member, now_ns: int) -> dict[str, Any]:
     params = json.loads(member.params)
     return {
         "run": member.run_id,
+        "symbol": member.symbol,
         "parent": member.parent,
         "epoch": member.epoch,
         "born_ns": member.born_ns,
@@ -164,6 +187,7 @@ def _row(member: Member, now_ns: int) -> tuple[str, ...]:
     params = json.loads(member.params)
     return (
         member.run_id,
+        member.symbol,
         member.parent or "",
         write.duration(member.age_ns(now_ns)),
         "" if member.direction is None else f"{member.direction:+d}" if member.direction else "0",
@@ -179,7 +203,7 @@ def _row(member: Member, now_ns: int) -> tuple[str, ...]:
 
 def _table(rows: Sequence[tuple[str, ...]]) -> Iterator[str]:
     """Yield rows as lines: names to the left, figures to the right."""
-    figures = range(HEAD.index("age"), HEAD.index("type"))
+    figures = range(rows[0].index("age"), rows[0].index("type"))
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     for row in rows:
         cells = (

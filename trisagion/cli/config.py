@@ -91,5 +91,8 @@ def to_toml(settings: Settings) -> str:
     lines = [HEAD]
     for section, model in SECTIONS.items():
         lines += ["", f"# {model.__doc__}", f"[{section}]"]
-        lines += [f"{name} = {texts[variable(f'{section}.{name}')]}" for name in model.model_fields]
+        for name, field in model.model_fields.items():
+            text = texts[variable(f"{section}.{name}")]
+            # An empty table here would forbid the one that its explanation asks for.
+            lines.append(f"# {name}: {field.description}" if text == "{}" else f"{name} = {text}")
     return "\n".join(lines) + "\n"

@@ -39,6 +39,7 @@ RATE_WINDOW_S: Final = 20.0
 
 EVENTS_SHOWN: Final = 5
 PROCESSES_SHOWN: Final = 8
+HOLDINGS_SHOWN: Final = 8
 WIDE: Final = 110
 """Columns from which the two halves stand side by side; each then still has 54, what its longest line needs."""
 
@@ -62,17 +63,27 @@ _SI: Final = ((1e12, "T"), (1e9, "G"), (1e6, "M"), (1e4, "k"))
 
 
 @dataclass(frozen=True, slots=True)
+class Holding:
+    """One instrument: `desired` is None before the first decision, `actual` while there is no consensus on it."""
+
+    symbol: str
+    regime: str
+    desired: Decimal | None
+    actual: Decimal | None
+
+
+@dataclass(frozen=True, slots=True)
 class Frame:
     """One look at a run. `wall_s` is the wall time since its start, `tasks` counts all tasks done so far.
 
     APRs are multiples per year (1.0 is 100 %), NaN where no run is alive; `maker_share` is a fraction, None before the
-    first fill; `desired` is None before the first decision, `actual` while there is no consensus on it. `lag_s` is how
-    late the minute in work is, in seconds of data behind the platform's clock; 0 where nothing paces the replay.
+    first fill; `holdings` are in order of symbol. `lag_s` is how late the minute in work is, in seconds of data behind
+    the platform's clock; 0 where nothing paces the replay.
     """
 
     wall_s: float
     dataset: str
-    symbol: str
+    holdings: tuple[Holding, ...]
     currency: str
     start_ns: int
     end_ns: int
@@ -84,9 +95,6 @@ class Frame:
     best_apr: float
     median_apr: float
     lag_s: float
-    regime: str
-    desired: Decimal | None
-    actual: Decimal | None
     working: int
     fills: int
     maker_share: float | None
@@ -103,6 +111,11 @@ class Frame:
         """How much of the replay is done, 0 to 1."""
         span = self.end_ns - self.start_ns
         return min(max((self.now_ns - self.start_ns) / span, 0.0), 1.0) if span > 0 else 1.0
+
+    @property
+    def only(self) -> Holding | None:
+        """The instrument where there is one alone."""
+        return self.holdings[0] if len(self.holdings) == 1 else None
 
 
 @dataclass(frozen=True, slots=True)
@@ -205,7 +218,16 @@ def pace_of(earlier: Frame, now: Frame) -> Pace:
 
 
 def frame_json(frame: Frame, pace: Pace) -> dict[str, object]:
-    """Return a frame as plain JSON values; decimals are text, instants ISO 8601, what is unknown is null."""
+    """Return a frame as plain JSON values; decimals are text, instants ISO 8601, what is unknown is null.
+
+    `symbol`, `regime`, `desired` and `actual` are those of the one instrument, null where there are several.
+    """
+    only = frame.only
+    facts = {
+        each.symbol: {"regime": each.regime, "desired": _exact(each.desired), "actual": _exact(each.actual)}
+        for each in frame.holdings
+    }
+    alone = dict.fromkeys(("regime", "desired", "actual")) if only is None else facts[only.symbol]
     return {
         "at": iso(frame.now_ns),
         "start": iso(frame.start_ns),
@@ -217,7 +239,8 @@ def frame_json(frame: Frame, pace: Pace) -> dict[str, object]:
         "tasks": frame.tasks,
         "tasks_per_s": round(pace.tasks_per_s, 3),
         "dataset": frame.dataset,
-        "symbol": frame.symbol,
+        "symbol": only and only.symbol,
+        "symbols": list(facts),
         "mode": str(frame.mode),
         "epoch": frame.epoch,
         "alive": frame.alive,
@@ -225,9 +248,8 @@ def frame_json(frame: Frame, pace: Pace) -> dict[str, object]:
         "best_apr": _finite(frame.best_apr),
         "median_apr": _finite(frame.median_apr),
         "lag_s": round(frame.lag_s, 1),
-        "regime": frame.regime,
-        "desired": None if frame.desired is None else plain(frame.desired),
-        "actual": None if frame.actual is None else plain(frame.actual),
+        **alone,
+        "positions": facts,
         "working": frame.working,
         "fills": frame.fills,
         "maker_share": frame.maker_share,
@@ -248,10 +270,18 @@ def plain_line(frame: Frame, pace: Pace) -> str:
     """Return a frame as one line for a log."""
     return (
         f"{_minute(frame.now_ns)} {frame.done:6.1%} eta {_span(pace.eta_s)}  {frame.mode}  "
-        f"runs {frame.alive}/{frame.in_market} {frame.regime}  pos {_qty(frame.actual)}→{_wanted(frame.desired)}  "
+        f"runs {frame.alive}/{frame.in_market} {_held(frame)}  "
         f"fills {frame.fills} maker {_share(frame.maker_share)}  P&L {frame.profit:+,.2f} {frame.currency}  "
         f"cycles {frame.cycles} rests {frame.rests}  {pace.tasks_per_s:.0f} tasks/s"
         + (f"  {_span(frame.lag_s)} behind" if frame.lag_s > LAG_S else "")
+    )
+
+
+def _held(frame: Frame) -> str:
+    if (only := frame.only) is not None:
+        return f"{only.regime}  pos {_qty(only.actual)}→{_wanted(only.desired)}"
+    return "  ".join(
+        f"{each.symbol} {each.regime} {_qty(each.actual)}→{_wanted(each.desired)}" for each in frame.holdings
     )
 
 
@@ -261,7 +291,10 @@ def picture(frame: Frame, pace: Pace, profits: Sequence[float], width: int) -> R
     head.add_column(no_wrap=True)
     head.add_column(justify="right", no_wrap=True)
     head.add_row(
-        Text.assemble(("trisagion", "bold"), f"  {frame.symbol}  {frame.dataset}  epoch {frame.epoch}"),
+        Text.assemble(
+            ("trisagion", "bold"),
+            f"  {' '.join(each.symbol for each in frame.holdings)}  {frame.dataset}  epoch {frame.epoch}",
+        ),
         Text.assemble((f" {str(frame.mode).upper()} ", _MODE_STYLE[frame.mode]), ("  Ctrl-C stops", "dim")),
     )
     bar = Table.grid(expand=True, padding=(0, 1))
@@ -292,13 +325,21 @@ def _facts(frame: Frame, pace: Pace, profits: Sequence[float]) -> Table:
         "P&L", Text.assemble((f"{frame.profit:+,.2f} {frame.currency}", f"bold {gain}"), "  ", (_sparks(profits), gain))
     )
     table.add_row("equity", f"{frame.equity:,.2f} {frame.currency}")
-    table.add_row("position", f"{_qty(frame.actual)} held, {_wanted(frame.desired)} desired, {frame.working} working")
+    if (only := frame.only) is not None:
+        table.add_row("position", f"{_qty(only.actual)} held, {_wanted(only.desired)} desired, {frame.working} working")
+    else:
+        for each in frame.holdings[:HOLDINGS_SHOWN]:
+            table.add_row(each.symbol, f"{_qty(each.actual)} held, {_wanted(each.desired)} desired, {each.regime}")
+        if (hidden := len(frame.holdings) - HOLDINGS_SHOWN) > 0:
+            table.add_row("", f"and {hidden} more")
+        table.add_row("orders", f"{frame.working} working")
     table.add_row("fills", f"{frame.fills:,}, maker {_share(frame.maker_share)}")
     table.add_row("cohort", f"{frame.alive:,} alive, {frame.in_market:,} in the market")
     table.add_row("APR", f"best {_apr(frame.best_apr)}, median {_apr(frame.median_apr)}")
     if frame.lag_s > LAG_S:
         table.add_row("lag", Text(f"the cohort is {_span(frame.lag_s)} of data behind the clock", style="bold yellow"))
-    table.add_row("regime", frame.regime)
+    if only is not None:
+        table.add_row("regime", only.regime)
     table.add_row("cycles", f"{frame.cycles:,}, of them {frame.rests:,} rests")
     table.add_row("tasks", f"{frame.tasks:,}, {pace.tasks_per_s:,.0f}/s, wall {_span(frame.wall_s)}")
     return table
@@ -341,6 +382,10 @@ def _span(seconds: float | None) -> str:
 
 def _qty(value: Decimal | None) -> str:
     return "?" if value is None else plain(value) if value <= 0 else f"+{plain(value)}"
+
+
+def _exact(value: Decimal | None) -> str | None:
+    return None if value is None else plain(value)
 
 
 def _wanted(value: Decimal | None) -> str:

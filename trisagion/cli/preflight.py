@@ -7,17 +7,22 @@ import math
 import os
 import shutil
 import socket
+from collections.abc import Sequence
+from dataclasses import replace
+from decimal import Decimal
 from importlib import import_module
 from importlib.util import find_spec
+from itertools import count
 from pathlib import Path
 from typing import Final
 from urllib.parse import urlsplit
 
-from trisagion.adapters.dataspec import DataSpec
-from trisagion.errors import ConfigError, StateError
+from trisagion.adapters.dataspec import DataSpec, entry
+from trisagion.clock import iso
+from trisagion.errors import ConfigError, DataError, StateError
 from trisagion.market.instruments import BUNDLED
-from trisagion.market.types import Instrument
-from trisagion.settings import Settings, resolve
+from trisagion.market.types import Instrument, Tape
+from trisagion.settings import Replay, Settings, Terms, resolve
 from trisagion.units import plain
 
 MIB: Final = 1 << 20
@@ -44,29 +49,104 @@ def examine(settings: Settings) -> list[str]:
     _refuse_a_full_disk(state)
     if settings.broker.url:
         _refuse_a_silent_broker(resolve(settings.broker.url, os.environ))
-    spec = spec_of(settings)
-    if spec.bundled:
-        _refuse_a_crowd(settings, BUNDLED[spec.source])
-        return _survivors(settings, BUNDLED[spec.source])
-    # The last row of a user's file may be the bad one, so it is read whole.
-    from trisagion.adapters.files import read, warnings
+    specs = specs_of(settings)
+    notes: list[str] = []
+    if specs[0].bundled and specs == [DataSpec(specs[0].source)]:
+        instruments = [BUNDLED[specs[0].source]]
+    else:
+        tapes, notes = _read(specs)
+        _refuse_strangers(tapes)
+        instruments = [tape.instrument for tape in tapes]
+    return notes + _crowd(settings, instruments) + _survivors(settings, instruments)
 
-    tape, found = read(spec)
-    _refuse_a_crowd(settings, tape.instrument)
-    return warnings(found) + _survivors(settings, tape.instrument)
 
+def specs_of(settings: Settings) -> list[DataSpec]:
+    """Return what is replayed, in order of symbol where there are several.
 
-def spec_of(settings: Settings) -> DataSpec:
-    """Return what is replayed."""
+    What is said of one symbol goes before what is said of all.
+    """
     given = settings.replay
+    specs = [_spec(given, *entry(text)) for text in given.data]
+    if len(specs) == 1 and not given.instruments:
+        return specs
+    names = [spec.name for spec in specs]
+    problems = [
+        f"replay.data: expected each symbol once, found {name} in {' and '.join(s.source for s in specs if s.name == name)}"
+        f" (name them apart: SYMBOL=FILE)"
+        for name in dict.fromkeys(names)
+        if names.count(name) > 1
+    ]
+    problems += [
+        f"replay.instruments.{name}: expected a symbol of the data ({', '.join(names)}), found none"
+        for name in given.instruments
+        if name not in names
+    ]
+    if problems:
+        raise ConfigError("\n".join(problems))
+    return sorted((_on_its_terms(spec, given) for spec in specs), key=lambda spec: spec.name)
+
+
+def resolved(text: str) -> str:
+    """Return an entry of `replay.data` with the whole path of its file."""
+    symbol, source = entry(text)
+    place = source if DataSpec(source).bundled else str(Path(source).resolve())
+    return place if symbol is None else f"{symbol}={place}"
+
+
+def _spec(given: Replay, symbol: str | None, source: str) -> DataSpec:
+    if symbol is not None and given.symbol:
+        raise ConfigError(f"replay.symbol: expected none beside {symbol}={source}, found {given.symbol!r}")
     return DataSpec(
-        source=given.data,
+        source=source,
         zone=given.zone or None,
-        symbol=given.symbol or None,
+        symbol=symbol or given.symbol or None,
         tick_size=given.tick_size,
         multiplier=given.multiplier,
         fee_rate=given.fee_rate,
     )
+
+
+def _on_its_terms(spec: DataSpec, given: Replay) -> DataSpec:
+    own = dict(given.instruments.get(spec.name, Terms()))
+    return replace(spec, **{name: value for name, value in own.items() if value is not None})
+
+
+def _read(specs: Sequence[DataSpec]) -> tuple[list[Tape], list[str]]:
+    """Return the tapes and what is to be known of them; the last row of a user's file may be the bad one."""
+    from trisagion.adapters.files import read, warnings
+
+    tapes, notes, problems = [], [], []
+    for spec in specs:
+        try:
+            tape, found = read(spec)
+        except DataError as error:
+            problems.append(str(error))
+        else:
+            tapes.append(tape)
+            notes += warnings(found)
+    if problems:
+        raise DataError("\n".join(problems))
+    return tapes, notes
+
+
+def _refuse_strangers(tapes: Sequence[Tape]) -> None:
+    """Refuse instruments that cannot share one account and one clock, naming each problem."""
+    currencies: dict[str, list[str]] = {}
+    for tape in tapes:
+        currencies.setdefault(tape.instrument.currency, []).append(tape.instrument.symbol)
+    problems = []
+    if len(currencies) > 1:
+        told = "; ".join(f"{' and '.join(symbols)} in {currency}" for currency, symbols in currencies.items())
+        problems.append(f"replay.data: expected instruments in one currency, found {told}")
+    spans = sorted((int(tape.ts_ns[0]), int(tape.ts_ns[-1]), tape.instrument.symbol) for tape in tapes)
+    last = spans[0]
+    for span in spans[1:]:
+        if span[0] > last[1]:
+            told = " and ".join(f"{symbol} from {iso(begin)} to {iso(end)}" for begin, end, symbol in (last, span))
+            problems.append(f"replay.data: expected data that overlap in time, found {told}")
+        last = max(last, span, key=lambda each: each[1])
+    if problems:
+        raise ConfigError("\n".join(problems))
 
 
 def room(folder: Path) -> str | None:
@@ -97,19 +177,36 @@ def _refuse_a_full_disk(state: Path) -> None:
         )
 
 
-def _refuse_a_crowd(settings: Settings, instrument: Instrument) -> None:
-    """Refuse more runs than the instrument carries, rather than keep fewer than were asked for."""
-    asked, each = settings.cohort.runs, settings.cohort.runs_per_leverage_max
-    carried = int(each * instrument.leverage_max)
+def _crowd(settings: Settings, instruments: Sequence[Instrument]) -> list[str]:
+    """Refuse more runs than the instruments carry, rather than keep fewer; say which instrument gets none."""
+    from trisagion.cohort.supervise import runs_kept
+    from trisagion.wiring import House
+
+    rules = House(settings).cohort_rules
+    asked, each = rules.desired_runs, rules.runs_per_leverage_max
+    kept = runs_kept(rules, instruments)
+    carried = sum(kept.values())
     if asked > carried:
-        raise ConfigError(
-            f"cohort.runs: expected at most {carried} runs on {instrument.symbol} ({each} for each of its "
-            f"{plain(instrument.leverage_max)} units of leverage), found {asked}; for more, set "
-            f"cohort.runs_per_leverage_max to {math.ceil(asked / instrument.leverage_max)}"
+        leverage = sum((instrument.leverage_max for instrument in instruments), Decimal(0))
+        enough = next(
+            more
+            for more in count(math.ceil(asked / leverage))
+            if sum(runs_kept(replace(rules, runs_per_leverage_max=more), instruments).values()) == asked
         )
+        whose = "its" if len(instruments) == 1 else "their"
+        raise ConfigError(
+            f"cohort.runs: expected at most {carried} runs on {' and '.join(kept)} ({each} for each of {whose} "
+            f"{plain(leverage)} units of leverage), found {asked}; for more, set "
+            f"cohort.runs_per_leverage_max to {enough}"
+        )
+    return [
+        f"{symbol}: none of the {asked} runs falls on it, so it is not traded; its share goes by leverage_max"
+        for symbol, runs in kept.items()
+        if not runs
+    ]
 
 
-def _survivors(settings: Settings, instrument: Instrument) -> list[str]:
+def _survivors(settings: Settings, instruments: Sequence[Instrument]) -> list[str]:
     """Refuse a file of survivors that cannot be used; say so when not all of it will be."""
     if not settings.cohort.survivors:
         return []
@@ -117,7 +214,7 @@ def _survivors(settings: Settings, instrument: Instrument) -> list[str]:
     from trisagion.wiring import House
 
     house = House(settings)
-    found, taken = len(house.survivors(instrument)), survivors_max(house.cohort_rules, [instrument])
+    found, taken = len(house.survivors(instruments)), survivors_max(house.cohort_rules, instruments)
     if found <= taken:
         return []
     floor = settings.cohort.random_share_min

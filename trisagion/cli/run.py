@@ -50,7 +50,7 @@ class Supervisor:
     settings: Settings
     run: Path
     sockets: Path
-    spec: DataSpec
+    specs: list[DataSpec]
     children: Children
     interrupts: int = 0
     why: str | None = None
@@ -67,7 +67,8 @@ class Supervisor:
             "venue",
             [
                 *(python, "-m", "trisagion.adapters.venues.fix.venue"),
-                *("--data-spec", self.spec.to_json(), "--port", str(fix.port), "--control", str(self._control)),
+                *(part for spec in self.specs for part in ("--data-spec", spec.to_json())),
+                *("--port", str(fix.port), "--control", str(self._control)),
                 *("--store", str(self.run / "venue"), "--sender", fix.target, "--target", fix.sender),
             ],
             env,
@@ -118,7 +119,7 @@ class Supervisor:
 
     def _environment(self) -> dict[str, str]:
         extra = {
-            "TRISAGION_DATA_SPEC": self.spec.to_json(),
+            "TRISAGION_DATA_SPEC": "\n".join(spec.to_json() for spec in self.specs),
             "TRISAGION_VENUE_CONTROL": str(self._control),
             "TRISAGION_VENUE_LEDGER": str(self.run / rundir.VENUE_LEDGER),
             "TRISAGION_STOP": str(self._stop),
@@ -172,7 +173,12 @@ def _show(console: Console, frame: Frame | None) -> None:
 
 
 def command(
-    data: Annotated[str | None, typer.Option(help="es, aapl, or a CSV or Parquet file of ticks or bars.")] = None,
+    data: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="es, aapl, or a CSV or Parquet file of ticks or bars, or SYMBOL=FILE; once for each instrument."
+        ),
+    ] = None,
     zone: Annotated[
         str | None, typer.Option(help="Time zone of a file without offsets, e.g. America/New_York.")
     ] = None,
@@ -192,7 +198,7 @@ def command(
 ) -> None:
     """Replay market data through the whole platform and write a report."""
     given = {
-        "replay.data": data,
+        "replay.data": data or None,
         "replay.zone": zone,
         "replay.seed": seed,
         "replay.speed": speed,
@@ -203,9 +209,10 @@ def command(
     }
     layers = {**overrides(sets), **{key: value for key, value in given.items() if value is not None}}
     settings = load(config, os.environ, layers)
-    if not DataSpec(settings.replay.data).bundled:
-        # Whoever resumes the run, and every process of it, may stand in another folder.
-        layers["replay.data"] = str(Path(settings.replay.data).resolve())
+    # Whoever resumes the run, and every process of it, may stand in another folder.
+    placed = [preflight.resolved(text) for text in settings.replay.data]
+    if not resume and placed != list(settings.replay.data):
+        layers["replay.data"] = placed
         settings = load(config, os.environ, layers)
     home = Path(settings.platform.state)
     if resume:
@@ -248,7 +255,7 @@ def supervise(settings: Settings, run: Path, notes: list[str], *, as_json: bool,
         database = open_database(url)
         stack.callback(database.close)
         known = _known(database, resumed=resumed)
-        supervisor = Supervisor(placed, run, sockets, preflight.spec_of(placed), children)
+        supervisor = Supervisor(placed, run, sockets, preflight.specs_of(placed), children)
         (run / rundir.SETTINGS).write_text(to_toml(placed), encoding="utf-8")
         if known is not None and known.finished and (run / rundir.VENUE_LEDGER).exists():
             console.note("this run is finished; start another with `trisagion run`")

@@ -11,7 +11,7 @@ import sqlalchemy as sa
 from trisagion.adapters.db import tables as t
 from trisagion.adapters.db.engine import SqlDatabase, Unit
 from trisagion.adapters.db.reading import events
-from trisagion.cli.console import EVENTS_SHOWN, Frame
+from trisagion.cli.console import EVENTS_SHOWN, Frame, Holding
 from trisagion.clock import SECOND_NS, ReplayClock
 from trisagion.orders.state import AT_VENUE
 from trisagion.orders.types import ExecType, Liquidity
@@ -37,21 +37,18 @@ def frames(database: SqlDatabase, begun_s: float, currency: str) -> Iterator[Fra
 
 
 def _frame(unit: Unit, replay: Replay, opening: Decimal, currency: str, begun_s: float) -> Frame:
-    symbol = unit.market.instruments()[0].symbol
     sample = unit.ledger.last_equity()
     epochs = unit.cohort.epochs()
     shards = unit.cohort.progress(replay.now_ns)
     best = [shard.best_apr for shard in shards if not math.isnan(shard.best_apr)]
     median = [shard.median_apr for shard in shards if not math.isnan(shard.median_apr)]
-    decisions = unit.cycles.last_decisions(symbol, 1)
-    states = unit.market.states(symbol, replay.now_ns - 1, replay.now_ns)
     beats = tuple(unit.control.beats())
     fills = unit.session.scalar(_TRADES)
     equity = sample.equity if sample is not None else opening
     return Frame(
         wall_s=time.monotonic() - begun_s,
         dataset=replay.dataset,
-        symbol=symbol,
+        holdings=tuple(_holding(unit, instrument.symbol, replay.now_ns) for instrument in unit.market.instruments()),
         currency=currency,
         start_ns=replay.start_ns,
         end_ns=replay.end_ns,
@@ -63,9 +60,6 @@ def _frame(unit: Unit, replay: Replay, opening: Decimal, currency: str, begun_s:
         best_apr=max(best, default=math.nan),
         median_apr=sum(median) / len(median) if median else math.nan,
         lag_s=_lag_s(unit, replay),
-        regime=states[-1].regime if states else "unknown",
-        desired=decisions[0].desired if decisions else None,
-        actual=unit.ledger.position(symbol).qty,
         working=len(unit.orders.in_states(AT_VENUE)),
         fills=fills,
         maker_share=unit.session.scalar(_MAKER) / fills if fills else None,
@@ -76,6 +70,17 @@ def _frame(unit: Unit, replay: Replay, opening: Decimal, currency: str, begun_s:
         tasks=sum(beat.tasks for beat in beats),
         processes=beats,
         events=tuple(f"{event.kind} {event.subject} {event.text}".strip() for event in events(unit, EVENTS_SHOWN)),
+    )
+
+
+def _holding(unit: Unit, symbol: str, now_ns: int) -> Holding:
+    decisions = unit.cycles.last_decisions(symbol, 1)
+    states = unit.market.states(symbol, now_ns - 1, now_ns)
+    return Holding(
+        symbol=symbol,
+        regime=states[-1].regime if states else "unknown",
+        desired=decisions[0].desired if decisions else None,
+        actual=unit.ledger.position(symbol).qty,
     )
 
 

@@ -32,6 +32,7 @@ class Member:
 
     run_id: RunId
     epoch: int
+    symbol: str
     parent: RunId | None
     born_ns: int
     ended_ns: int | None

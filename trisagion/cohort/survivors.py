@@ -17,7 +17,10 @@ from trisagion.errors import DataError, quoted
 from trisagion.ids import RunId
 
 FORMAT: Final = "trisagion survivors"
-VERSION: Final = 1
+VERSION: Final = 2
+
+VERSIONS: Final = (1, VERSION)
+"""What can be read: the first named one symbol of its origin, the second lists them."""
 
 SURVIVORS_MAX: Final = 100_000
 """As many as a cohort has at most."""
@@ -37,7 +40,7 @@ class Origin:
 
     dataset: str
     dataset_digest: str
-    symbol: str
+    symbols: tuple[str, ...]
     seed: int
     settings_digest: str
     epoch: int
@@ -73,7 +76,7 @@ def write(origin: Origin, runs: Sequence[Exported]) -> str:
             "origin": {
                 "dataset": origin.dataset,
                 "dataset_digest": origin.dataset_digest,
-                "symbol": origin.symbol,
+                "symbols": list(origin.symbols),
                 "seed": origin.seed,
                 "settings_digest": origin.settings_digest,
                 "epoch": origin.epoch,
@@ -97,7 +100,7 @@ def write(origin: Origin, runs: Sequence[Exported]) -> str:
     )
 
 
-def read(text: str, name: str, digest: str, leverage: float) -> tuple[Survivor, ...]:
+def read(text: str, name: str, digest: str, leverage: float | None) -> tuple[Survivor, ...]:
     """Read the survivors of a file.
 
     Parameters
@@ -108,8 +111,8 @@ def read(text: str, name: str, digest: str, leverage: float) -> tuple[Survivor, 
         The file's name, for messages.
     digest : str
         The file's SHA-256 in hexadecimal digits.
-    leverage : float
-        That of the instrument on which they are to live.
+    leverage : float or None
+        That of the instrument on which they are to live; None: any will do.
 
     Returns
     -------
@@ -154,8 +157,8 @@ def _entries(text: str, name: str) -> list[Any]:
         found = tree.get("format") if isinstance(tree, dict) else text[:80]
         raise DataError(f"{name}: {expected}, with format {FORMAT!r}, found {quoted(found)}")
     version = tree.get("version")
-    if version != VERSION or isinstance(version, bool):
-        raise DataError(f"{name}: version: expected {VERSION}, found {quoted(version)}")
+    if version not in VERSIONS or isinstance(version, bool):
+        raise DataError(f"{name}: version: expected {' or '.join(map(str, VERSIONS))}, found {quoted(version)}")
     entries = tree.get("survivors")
     if not isinstance(entries, list) or not 1 <= len(entries) <= SURVIVORS_MAX:
         found = f"{len(entries)}" if isinstance(entries, list) else quoted(entries)
@@ -163,7 +166,7 @@ def _entries(text: str, name: str) -> list[Any]:
     return entries
 
 
-def _entry_problems(entry: object, leverage: float) -> list[str]:
+def _entry_problems(entry: object, leverage: float | None) -> list[str]:
     if not isinstance(entry, Mapping):
         return [f"expected a run and its params, found {quoted(entry)}"]
     told = []

@@ -60,7 +60,8 @@ class Position:
 class EquitySample:
     """The account marked at one instant: `equity = cash + Σ qty·price·multiplier`.
 
-    `price` and `qty` are of `symbol`.
+    `price` and `qty` are of `symbol`; each instrument that has a price by then has a sample of the instant, all with
+    the same equity and cash.
     """
 
     at_ns: int

@@ -1,8 +1,11 @@
-"""Take one minute of market data into the database."""
+"""Take one minute of market data into the database: the steps of all instruments that traded in it, all or none.
+
+So whoever sees one of them knows from then on who else has a step at that instant.
+"""
 
 import json
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import asdict
 from itertools import pairwise
 from typing import Any, Final
@@ -16,26 +19,35 @@ from trisagion.units import plain, price
 INSTANT_MAX: Final = 2**63 - 1
 
 
-def ingest(database: Database, step: MarketStep) -> Outcome:
-    """Store a step; a step that is there already is announced again, for its first announcement may have been lost."""
+def ingest(database: Database, steps: Sequence[MarketStep]) -> Outcome:
+    """Store a minute; one that is there already is announced again, for its first announcement may have been lost."""
     with database.transaction() as tx:
-        tx.market.add_step(step)
-    return Outcome("stored", (step.symbol,))
+        for step in steps:
+            tx.market.add_step(step)
+    return Outcome("stored", tuple(step.symbol for step in steps))
 
 
-def write_step(step: MarketStep) -> str:
-    """Write a step as the JSON text that travels in a message; floats round-trip exactly, `last` is exact text."""
-    return json.dumps({**asdict(step), "last": plain(step.last)}, separators=(",", ":"))
+def write_steps(steps: Sequence[MarketStep]) -> str:
+    """Write a minute as the JSON text that travels in a message; floats round-trip exactly, `last` is exact text."""
+    return json.dumps([{**asdict(step), "last": plain(step.last)} for step in steps], separators=(",", ":"))
 
 
-def read_step(text: str) -> MarketStep:
-    """Read a step from a message; `DataError` when it is not one, or contradicts itself."""
+def read_steps(text: str) -> tuple[MarketStep, ...]:
+    """Read a minute from a message; `DataError` when it is none, or contradicts itself."""
     try:
-        step = _step(json.loads(text))
+        steps = tuple(_step(each) for each in json.loads(text))
     except (ValueError, KeyError, TypeError, RecursionError, DataError) as error:
-        raise DataError(
-            f"market.ingest: expected a market step as JSON, found {text[:80]!r} ({error!r:.200})"
-        ) from None
+        raise DataError(f"market.ingest: expected market steps as JSON, found {text[:80]!r} ({error!r:.200})") from None
+    for step in steps:
+        _refuse_contradictions(step)
+    symbols = [step.symbol for step in steps]
+    if len({step.at_ns for step in steps}) != 1 or len(set(symbols)) != len(symbols):
+        found = ", ".join(f"{step.symbol} at {step.at_ns}" for step in steps) or "none"
+        raise DataError(f"market.ingest: expected steps of one minute, each symbol once, found {found}")
+    return steps
+
+
+def _refuse_contradictions(step: MarketStep) -> None:
     stamps = [step.bar.open_ns, *(at_ns for at_ns, _ in step.ticks)]
     if (step.symbol, step.at_ns) != (step.bar.symbol, step.bar.close_ns) or stamps[-1] > step.at_ns:
         raise DataError(
@@ -43,7 +55,6 @@ def read_step(text: str) -> MarketStep:
         )
     if any(later <= earlier for earlier, later in pairwise(stamps)):
         raise DataError(f"market.ingest: expected rising ticks within the minute of {step.at_ns}, found {stamps[1:]}")
-    return step
 
 
 def _step(read: Any) -> MarketStep:

@@ -280,7 +280,7 @@ def new_attempt(account: str, approved: Approved, attempt: int, now_ns: int) -> 
 
 def marked_equity(tx: Transaction, now_ns: int) -> Money | None:
     """Return cash plus all positions at their last trades; None while a held symbol has no price."""
-    positions = tx.ledger.positions()
+    positions = [position for position in tx.ledger.positions() if position.qty]
     prices: dict[str, Price] = {}
     multipliers: dict[str, Decimal] = {}
     for position in positions:

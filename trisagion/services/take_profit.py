@@ -63,19 +63,21 @@ def ending_epoch(tx: Transaction) -> int | None:
 def _mark(tx: Transaction, now_ns: int) -> Money | None:
     """Record the equity at an instant, once: a message that comes again must not mark what came after with old prices.
 
-    None when there is no price, or when the account has gone on.
+    All instruments are marked at once, those that have not traded yet left out. None when none has, when one that is
+    held has no price, or when the account has gone on.
     """
     last = tx.ledger.last_equity()
     if last is not None and last.at_ns >= now_ns:
         return last.equity if last.at_ns == now_ns else None
-    instrument = tx.market.instruments()[0]
-    quote = tx.market.quote(instrument.symbol, now_ns)
     equity = marked_equity(tx, now_ns)
-    if quote is None or equity is None:
+    quotes = [tx.market.quote(instrument.symbol, now_ns) for instrument in tx.market.instruments()]
+    known = [quote for quote in quotes if quote is not None]
+    if equity is None or not known:
         return None
-    position = tx.ledger.position(instrument.symbol)
     cash = booked_cash(tx)
-    tx.ledger.add_equity(EquitySample(now_ns, equity, cash, instrument.symbol, position.qty, quote.last))
+    for quote in known:
+        qty = tx.ledger.position(quote.symbol).qty
+        tx.ledger.add_equity(EquitySample(now_ns, equity, cash, quote.symbol, qty, quote.last))
     return equity
 
 

@@ -52,13 +52,18 @@ def census(unit: Unit) -> tuple[Member, ...]:
     )
 
 
-def origin(unit: Unit) -> Origin:
-    """Return what an export says of where its runs come from."""
+def symbols(unit: Unit) -> tuple[str, ...]:
+    """Return what is traded, in order."""
+    return tuple(instrument.symbol for instrument in unit.market.instruments())
+
+
+def origin(unit: Unit, symbols: tuple[str, ...]) -> Origin:
+    """Return what an export says of where its runs, on these symbols, come from."""
     replay = replay_of(unit)
     return Origin(
         dataset=replay.dataset,
         dataset_digest=replay.digest,
-        symbol=unit.market.instruments()[0].symbol,
+        symbols=symbols,
         seed=replay.seed,
         settings_digest=replay.settings_digest,
         epoch=unit.cohort.epochs()[-1].number,
@@ -71,6 +76,7 @@ def _living(run: RunOutcome, state: np.void, params: str) -> Member:
     return Member(
         run_id=run.run_id,
         epoch=run.epoch,
+        symbol=run.symbol,
         parent=run.parent,
         born_ns=run.born_ns,
         ended_ns=None if reason is None else int(state["ended_ns"]),
@@ -91,6 +97,7 @@ def _ended(run: RunOutcome, start: float, params: str) -> Member:
     return Member(
         run_id=run.run_id,
         epoch=run.epoch,
+        symbol=run.symbol,
         parent=run.parent,
         born_ns=run.born_ns,
         ended_ns=run.ended_ns,

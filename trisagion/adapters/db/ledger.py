@@ -29,13 +29,18 @@ _OBSERVATIONS: Final = (
     sa.select(t.observation).where(t.observation.c.symbol == _symbol).order_by(t.observation.c.observer)
 )
 _ADD_EQUITY: Final = insert_once(t.equity)
+_other: Final = t.equity.alias("other")
+_INSTANTS: Final = sa.select(t.equity).where(
+    # One sample stands for its instant: that of the first symbol.
+    t.equity.c.symbol
+    == sa.select(sa.func.min(_other.c.symbol)).where(_other.c.at_ns == t.equity.c.at_ns).scalar_subquery()
+)
 _FIRST_EQUITIES: Final = (
-    sa.select(t.equity)
-    .where(t.equity.c.at_ns > sa.bindparam("after_ns"))
+    _INSTANTS.where(t.equity.c.at_ns > sa.bindparam("after_ns"))
     .order_by(t.equity.c.at_ns)
     .limit(sa.bindparam("count", type_=sa.Integer()))
 )
-_LAST_EQUITY: Final = sa.select(t.equity).order_by(t.equity.c.at_ns.desc()).limit(1)
+_LAST_EQUITY: Final = sa.select(t.equity).order_by(t.equity.c.at_ns.desc(), t.equity.c.symbol).limit(1)
 _ADD_STEP: Final = insert_once(t.take_profit)
 _STEPS: Final = (
     sa.select(t.take_profit.c.epoch, t.take_profit.c.step, t.take_profit.c.at_ns)
@@ -103,16 +108,16 @@ class Ledger:
         return [Observation(*row) for row in self._session.rows(_OBSERVATIONS, {"symbol": symbol})]
 
     def add_equity(self, sample: EquitySample) -> None:
-        """Record a sample; the same instant again changes nothing."""
+        """Record a sample; the same instant and symbol again change nothing."""
         self._session.write(_ADD_EQUITY, params(sample))
 
     def first_equities(self, after_ns: int, count: int) -> Sequence[EquitySample]:
-        """Return the first `count` samples with `at_ns > after_ns`."""
+        """Return a sample of each of the first `count` instants with `at_ns > after_ns`."""
         rows = self._session.rows(_FIRST_EQUITIES, {"after_ns": after_ns, "count": count})
         return [EquitySample(*row) for row in rows]
 
     def last_equity(self) -> EquitySample | None:
-        """Return the newest sample."""
+        """Return a sample of the newest instant."""
         row = self._session.row(_LAST_EQUITY)
         return None if row is None else EquitySample(*row)
 

@@ -273,7 +273,7 @@ equity: Final = _table(
     _key("at_ns", Whole()),
     _must("equity", Exact()),
     _must("cash", Exact()),
-    _must("symbol", Id(64)),
+    _key("symbol", Id(64)),
     _must("qty", Exact()),
     _must("price", Exact()),
 )

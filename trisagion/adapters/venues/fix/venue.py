@@ -1,6 +1,6 @@
 """The bundled venue as a process: a FIX 4.4 acceptor before the matching engine, with a journal behind it.
 
-    python -m trisagion.adapters.venues.fix.venue --data-spec JSON --port N --control SOCKET --store DIR
+    python -m trisagion.adapters.venues.fix.venue --data-spec JSON [--data-spec JSON …] --port N --control SOCKET --store DIR
 
 Time does not pass here by itself: the control socket's `play` moves it. Orders arrive at their TransactTime.
 
@@ -181,9 +181,9 @@ def run(arguments: argparse.Namespace, stop: threading.Event) -> NoReturn:
     if len(str(arguments.control).encode()) > SOCKET_PATH_MAX:
         raise ConfigError(f"--control {arguments.control}: a socket's path has at most {SOCKET_PATH_MAX} bytes")
     store = Store(arguments.store)
-    subject = f"{arguments.data_spec} {arguments.sender} {arguments.target}"
+    subject = f"{' '.join(arguments.data_spec)} {arguments.sender} {arguments.target}"
     journal = Journal(arguments.store / "journal.jsonl", subject)
-    venue = SimulatedVenue([load(DataSpec.from_json(arguments.data_spec))])
+    venue = SimulatedVenue([load(DataSpec.from_json(text)) for text in arguments.data_spec])
     settings = store.settings(
         arguments.sender,
         arguments.target,
@@ -213,7 +213,9 @@ def main(argv: Sequence[str] | None = None) -> NoReturn:
     parser = argparse.ArgumentParser(
         prog="python -m trisagion.adapters.venues.fix.venue", description="The bundled venue."
     )
-    parser.add_argument("--data-spec", required=True, help="the tape, as DataSpec JSON")
+    parser.add_argument(
+        "--data-spec", action="append", required=True, help="a tape, as DataSpec JSON; once for each instrument"
+    )
     parser.add_argument("--port", type=int, required=True)
     parser.add_argument("--control", type=Path, required=True, help="path of the control socket to make")
     parser.add_argument("--store", type=Path, required=True, help="directory of journal and session")

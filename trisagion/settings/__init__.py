@@ -1,0 +1,43 @@
+"""Environment and file become one frozen `Settings`; nothing else of the platform reads either.
+
+A value comes from the highest layer that gives it: command line, then `TRISAGION__SECTION__KEY`, then
+`trisagion.toml`, then the default here. What is unknown, misplaced or out of bounds is refused, all of it at once,
+each with its source. Secrets come by reference only (`env:NAME`, `file:PATH`); the secret itself is never in a
+`Settings`, so it can be shown, hashed and logged. There is no setting for rest periods: they are the platform's rule.
+
+Defaults are those of the domain page. The outer bounds are sanity bounds of ours: they stop a slipped digit, they are
+no advice.
+"""
+
+from trisagion.settings.layers import (
+    FILE,
+    FILE_VARIABLE,
+    digest,
+    flatten,
+    load,
+    origins,
+    resolve,
+    to_environment,
+    variable,
+)
+from trisagion.settings.sections import CONTENT, PLACE, SECRETS, SECTIONS, TABLES, Replay, Settings, Terms
+
+__all__ = [
+    "CONTENT",
+    "FILE",
+    "FILE_VARIABLE",
+    "PLACE",
+    "SECRETS",
+    "SECTIONS",
+    "TABLES",
+    "Replay",
+    "Settings",
+    "Terms",
+    "digest",
+    "flatten",
+    "load",
+    "origins",
+    "resolve",
+    "to_environment",
+    "variable",
+]

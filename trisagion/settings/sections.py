@@ -1,0 +1,295 @@
+"""The sections of the settings, each a table of the file, and what is special about some of them."""
+
+from decimal import Decimal
+from typing import Annotated, Final, Literal
+
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    ValidationInfo,
+    field_validator,
+)
+
+from trisagion.settings import fields
+from trisagion.settings.fields import Amount, Count, Exact, Flag, Fraction, Name, Number, Seconds, Share, Text
+from trisagion.units import plain
+
+DATABASE_SCHEMES: Final = ("sqlite", "mysql", "mysql+mysqldb", "mysql+pymysql", "mariadb", "mariadb+pymysql")
+BROKER_SCHEMES: Final = ("redis", "rediss", "redis+socket", "amqp", "amqps")
+
+SECRETS: Final = frozenset({"database.url", "broker.url", "fix.password"})
+"""Refused values of these are not repeated: they may hold what should have been a reference."""
+
+PLACE: Final = frozenset(
+    {
+        "platform.profile",
+        "platform.state",
+        "database.url",
+        "broker.url",
+        "fix.host",
+        "fix.port",
+        "fix.heartbeat_s",
+        "fix.password",
+        "fleet.cohort_workers",
+        "replay.speed",
+    }
+)
+"""Where, with how many hands and how fast: none of these may change a decision, so they are no part of the digest."""
+
+CONTENT: Final = frozenset({"cohort.survivors"})
+"""Names of files: what they hold is part of the digest, not where they lie."""
+
+TABLES: Final = frozenset({"replay.instruments"})
+"""Tables of tables: `--set` reaches into them, as `replay.instruments.NQ.tick_size=0.25`."""
+
+
+LEVERAGE_MAX: Final = 10_000
+"""Above what any venue grants."""
+
+INSTRUMENTS_MAX: Final = 64
+"""Each minute of all of them travels in one message, and each cycle decides on all of them in one transaction."""
+
+FeeRate = Annotated[Exact, Field(ge=0, lt=1)]
+
+
+class Section(BaseModel):
+    """One table of the file."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", validate_default=True)
+
+
+class Platform(Section):
+    """Which way of running, where the state is kept, and the account's name in order ids."""
+
+    profile: Literal["embedded", "fleet"] = "embedded"
+    state: Annotated[Text, Field(min_length=1)] = ".trisagion"
+    account: Name = "TRIS1"
+
+
+class Database(Section):
+    """Empty: a SQLite file in the run's directory."""
+
+    url: Annotated[Text, AfterValidator(fields.url(DATABASE_SCHEMES))] = ""
+
+
+class Broker(Section):
+    """Empty: a private Redis on this machine."""
+
+    url: Annotated[Text, AfterValidator(fields.url(BROKER_SCHEMES))] = ""
+
+
+class Account(Section):
+    """What the account holds at the start of a replay."""
+
+    equity: Amount = Decimal(10_000_000)
+    currency: Annotated[Text, Field(pattern=r"^[A-Z]{3}$")] = "USD"
+
+
+class Cohort(Section):
+    """The live population; `channel_share` of the draws, `fee_rate` of the notional; `start_balance` in runs' money."""
+
+    runs: Count = 500
+    shards: Annotated[int, Field(strict=True, ge=1, le=1024)] = 2
+    runs_per_leverage_max: Count = 45
+    # What neither clones nor survivors may take from the random draws: exploration never dies.
+    random_share_min: Annotated[Number, Field(gt=0, le=1)] = 0.1
+    clone_share: Share = 0.5
+    # The random draws that enter by Donchian channel or z-score; the others enter by the market weight.
+    channel_share: Share = 0.0
+    # A file that `trisagion cohort export` wrote: its runs are the first ones of the first cohort.
+    survivors: Text = ""
+    start_balance: Annotated[Number, Field(gt=0, le=1e12)] = 100_000_000.0
+    fee_rate: Annotated[Number, Field(ge=0, le=0.1)] = 0.0004
+
+    @field_validator("shards")
+    @classmethod
+    def _no_empty_shard(cls, shards: int, info: ValidationInfo) -> int:
+        if shards > info.data.get("runs", shards):
+            raise ValueError(f"expected at most as many shards as runs ({info.data['runs']}), found {shards}")
+        return shards
+
+    @field_validator("clone_share")
+    @classmethod
+    def _leaves_room_for_random_draws(cls, share: float, info: ValidationInfo) -> float:
+        floor = info.data.get("random_share_min", 0.0)
+        if share + floor > 1:
+            raise ValueError(f"expected at most 1 - random_share_min ({1 - floor:g}), found {share:g}")
+        return share
+
+
+class Selection(Section):
+    """Which runs have earned capital; `live_pnl_min` is in the runs' own money."""
+
+    live_pnl_min: Annotated[Number, Field(ge=0)] = 0.2
+    stale_s: Seconds = 600
+    kelly_runs_min: Annotated[int, Field(strict=True, ge=2, le=100_000)] = 10
+
+
+class Sizing(Section):
+    """How much capital; all but the two switches are fractions."""
+
+    risk_fraction: Fraction = Decimal("0.0016180339887")
+    kelly_clip: Annotated[Number, Field(gt=0, le=1)] = 0.5
+    kelly_floor: Annotated[Number, Field(gt=-1, le=0)] = -0.98
+    probation: Share = 0.25
+    allow_long: Flag = True
+    allow_short: Flag = True
+    margin_fraction: Fraction = Decimal("0.5")
+
+
+class Reconcile(Section):
+    """When positions are compared, who observes them, and how many observers must agree with the ledger."""
+
+    interval_s: Seconds = 600
+    min_trade_notional: Annotated[Exact, Field(ge=0, le=10**15)] = Decimal("20.0")
+    ledger_age_s: Seconds = 60
+    observer_age_s: Seconds = 300
+    observers: Annotated[tuple[Name, ...], Field(min_length=1, max_length=16)] = ("venue",)
+    quorum: Count = 1
+    alert_after: Count = 3
+
+    @field_validator("observers")
+    @classmethod
+    def _each_once(cls, observers: tuple[str, ...]) -> tuple[str, ...]:
+        if len(set(observers)) != len(observers):
+            raise ValueError(f"expected each observer once, found {', '.join(observers)}")
+        return observers
+
+    @field_validator("quorum")
+    @classmethod
+    def _attainable(cls, quorum: int, info: ValidationInfo) -> int:
+        observers = info.data.get("observers")
+        if observers is not None and quorum > len(observers):
+            raise ValueError(f"expected at most the number of observers ({len(observers)}), found {quorum}")
+        return quorum
+
+
+class TakeProfit(Section):
+    """`threshold` is a fraction of the baseline; the draw-down reset lies at `threshold / reward_multiple` below it."""
+
+    threshold: Annotated[Exact, Field(gt=0, le=100)] = Decimal("1.0")
+    reward_multiple: Annotated[Exact, Field(gt=0, le=1000)] = Decimal(5)
+
+    @field_validator("reward_multiple")
+    @classmethod
+    def _draw_down_is_reachable(cls, multiple: Decimal, info: ValidationInfo) -> Decimal:
+        threshold = info.data.get("threshold")
+        if threshold is not None and threshold >= multiple:
+            raise ValueError(f"expected above the threshold ({plain(threshold)}), found {plain(multiple)}")
+        return multiple
+
+
+class Risk(Section):
+    """Hard limits, in the account's currency."""
+
+    position_notional_max: Amount = Decimal(20_000_000)
+    order_notional_max: Amount = Decimal(5_000_000)
+    orders_max: Annotated[int, Field(strict=True, ge=1, le=10_000)] = 50
+    quote_age_s: Seconds = 60
+    reprices_max: Annotated[int, Field(strict=True, ge=0, le=100)] = 5
+
+    @field_validator("order_notional_max")
+    @classmethod
+    def _within_the_position(cls, order: Decimal, info: ValidationInfo) -> Decimal:
+        position = info.data.get("position_notional_max")
+        if position is not None and order > position:
+            raise ValueError(f"expected at most position_notional_max ({plain(position)}), found {plain(order)}")
+        return order
+
+
+class Fix(Section):
+    """The FIX session; port 0 takes a free one."""
+
+    sender: Name = "TRISAGION"
+    target: Name = "SIM"
+    host: Annotated[Text, Field(pattern=r"^[A-Za-z0-9.:_-]{1,253}$")] = "127.0.0.1"
+    port: Annotated[int, Field(strict=True, ge=0, le=65_535)] = 0
+    heartbeat_s: Annotated[int, Field(strict=True, ge=1, le=300)] = 10
+    password: Annotated[Text, AfterValidator(fields.secret)] = ""
+
+
+class Fleet(Section):
+    """How many processes of this machine advance the cohort."""
+
+    cohort_workers: Annotated[int, Field(strict=True, ge=1, le=1024)] = 2
+
+
+class Terms(Section):
+    """Terms of one instrument; what is empty is that of all instruments."""
+
+    tick_size: Annotated[Amount | None, BeforeValidator(fields.empty_is_none)] = None
+    multiplier: Annotated[Amount | None, BeforeValidator(fields.empty_is_none)] = None
+    fee_rate: Annotated[FeeRate | None, BeforeValidator(fields.empty_is_none)] = None
+    leverage_max: Annotated[
+        Annotated[Exact, Field(gt=0, le=LEVERAGE_MAX)] | None, BeforeValidator(fields.empty_is_none)
+    ] = None
+
+
+class Replay(Section):
+    """Which data is replayed, one entry for each instrument. What is empty is taken from it, or assumed."""
+
+    data: Annotated[
+        tuple[Annotated[Text, Field(min_length=1)], ...],
+        BeforeValidator(fields.one_is_a_list),
+        Field(
+            min_length=1,
+            max_length=INSTRUMENTS_MAX,
+            description="`es`, `aapl`, a file, or SYMBOL=FILE; a list of them for several instruments",
+        ),
+    ] = ("es",)
+    zone: Annotated[Text, AfterValidator(fields.zone)] = ""
+    symbol: Annotated[Text, Field(pattern=r"^[A-Z0-9._-]{0,32}$")] = ""
+    tick_size: Annotated[Amount | None, BeforeValidator(fields.empty_is_none)] = None
+    multiplier: Annotated[Amount | None, BeforeValidator(fields.empty_is_none)] = None
+    fee_rate: Annotated[FeeRate | None, BeforeValidator(fields.empty_is_none)] = None
+    # Before the three above, for the instrument of that symbol: [replay.instruments.NQ] and below it tick_size = 0.25
+    instruments: Annotated[
+        dict[Annotated[str, Field(pattern=r"^[A-Z0-9._-]{1,32}$")], Terms],
+        Field(
+            description="a table `[replay.instruments.SYMBOL]` for each that differs, with some of "
+            + ", ".join(f"`{name}`" for name in Terms.model_fields)
+        ),
+    ] = {}
+    seed: Annotated[int, Field(strict=True, ge=0, lt=2**63)] = 1
+    speed: Annotated[Annotated[float, Field(gt=0)] | Literal["max"], BeforeValidator(fields.speed)] = "max"
+
+    @field_validator("symbol")
+    @classmethod
+    def _of_one(cls, symbol: str, info: ValidationInfo) -> str:
+        count = len(info.data.get("data", ()))
+        if symbol and count > 1:
+            raise ValueError(f"expected none beside {count} instruments (name each: SYMBOL=FILE), found {symbol!r}")
+        return symbol
+
+
+class Settings(Section):
+    """All settings of a process, and of every process that it starts."""
+
+    platform: Platform = Platform()
+    database: Database = Database()
+    broker: Broker = Broker()
+    account: Account = Account()
+    cohort: Cohort = Cohort()
+    selection: Selection = Selection()
+    sizing: Sizing = Sizing()
+    reconcile: Reconcile = Reconcile()
+    take_profit: TakeProfit = TakeProfit()
+    risk: Risk = Risk()
+    fix: Fix = Fix()
+    fleet: Fleet = Fleet()
+    replay: Replay = Replay()
+
+
+def _section_model(section: str) -> type[Section]:
+    model = Settings.model_fields[section].annotation
+    assert isinstance(model, type), section
+    assert issubclass(model, Section), section
+    return model
+
+
+SECTIONS: Final = {section: _section_model(section) for section in Settings.model_fields}
+KEYS: Final = tuple(f"{section}.{name}" for section, model in SECTIONS.items() for name in model.model_fields)
+assert set(KEYS) >= PLACE | SECRETS | CONTENT | TABLES
