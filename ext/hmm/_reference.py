@@ -1,19 +1,19 @@
 """Recursions of hidden Markov models in plain Python: the truth that the compiled twin must repeat.
 
-Notation. A chain S_t of k states has the transition matrix A, ``a_ij = P(S_{t+1} = j | S_t = i)``, rows summing to 1. In
+Notation. A chain S_t of k states has the transition matrix A, ``a_ij = P(S_{t+1} = j | S_t = i)``, rows of sum 1. In
 state j the sample x_t, a vector of d variables, has the density b_j: Student's t with centre μ_j, scale matrix Σ_j and
 ν_j degrees of freedom, ``ν_j = inf`` for the normal distribution. A state's Σ comes as its whitening factor W, lower
 triangular with ``W Σ Wᵀ = I``, so that ``z = W (x − μ)`` is white; a diagonal Σ has a diagonal W.
 
 Every recursion takes what the samples before (or after) its block have left, and returns what its block leaves. A
-caller may therefore cut a series as it likes: the numbers are the same to the last bit, and none of the calls is long.
+caller may therefore cut a series as it likes, the probabilities are the same to the last bit, and no call need be long.
 
 Scaling. Probabilities are kept, not their logarithms, and normalised at each sample (Rabiner, "A tutorial on hidden
 Markov models and selected applications in speech recognition", Proceedings of the IEEE 77, 1989, section V.A): one
 exponential for a state and sample is all the transcendental work. His scaled variables underflow all the same where a
 sample is far out for every state that the chain can be in; there, and only there, the step is done in logarithms. The
-backward pass divides smoothed by predicted probabilities (Kim, "Dynamic linear models with Markov-switching", Journal of
-Econometrics 60, 1994) and needs no densities at all: nothing in it can underflow.
+backward pass divides smoothed by predicted probabilities (Kim, "Dynamic linear models with Markov-switching", Journal
+of Econometrics 60, 1994) and needs no densities at all: nothing in it can underflow.
 """
 
 import math
@@ -363,9 +363,10 @@ def _joint(prior: Floats, log_b: Floats) -> tuple[Floats, float]:
 
 
 def _squares(away: Floats, whiten: Floats) -> Floats:
-    """Return Mahalanobis' δ², shape (n, k)."""
-    white = np.einsum("jab,tjb->tja", whiten, away)
-    return np.asarray((white * white).sum(axis=2))
+    """Return Mahalanobis' δ², shape (n, k); inf, and so density 0, where it leaves the range of doubles."""
+    with np.errstate(over="ignore"):
+        white = np.einsum("jab,tjb->tja", whiten, away)
+        return np.asarray((white * white).sum(axis=2))
 
 
 def _weights(away: Floats, whiten: Floats, dof: Floats) -> Floats:
