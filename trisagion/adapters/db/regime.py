@@ -45,9 +45,9 @@ class Regime:
 
     def put_reading(self, symbol: str, reading: Reading) -> None:
         """Record the state at an instant; the same again changes nothing."""
-        probability = dict(zip(MarketRegime, reading.probability, strict=True))
-        row = {"symbol": symbol, "at_ns": reading.at_ns, "state": reading.state, "reasons": json.dumps(reading.reasons)}
-        self._session.write(_PUT_READING, {**row, **probability})
+        row: dict[str, object] = {"symbol": symbol, "at_ns": reading.at_ns, "state": reading.state}
+        row |= zip(map(str, MarketRegime), reading.probability, strict=True)
+        self._session.write(_PUT_READING, {**row, "reasons": json.dumps(reading.reasons)})
 
     def reading(self, symbol: str, until_ns: int) -> Reading | None:
         """Return the newest reading at or before an instant."""
