@@ -144,6 +144,10 @@ class MarketStore(Protocol):
         """Return the states of each symbol after the instant that is seen of it, as `states` does."""
         ...
 
+    def unknown_steps(self, symbol: str, until_ns: int) -> Sequence[int]:
+        """Return the instants of the steps up to `until_ns` that are newer than the newest state, in order."""
+        ...
+
     def heads(self, symbol: str) -> tuple[int, int]:
         """Return the instants of the newest step and of the newest state, 0 where there is none."""
         ...

@@ -191,9 +191,9 @@ cdef inline int evaluate(
     const Params* p, State* run, int64_t[::1] ring_ns, double[::1] ring_apr, const Tick* tick
 ) except -1 nogil:
     cdef int64_t age_ns = tick.ns - run.born_ns
-    cdef double hours, rolling, apr_change, size, value
+    cdef double hours, size, value
     cdef int64_t side = tick.side
-    cdef bint reduces
+    cdef bint rises, reduces
     run.iterations += 1
     run.evaluated_ns = tick.ns
     mark(run, tick.price)
@@ -203,8 +203,8 @@ cdef inline int evaluate(
 
     hours = <double> age_ns / 3.6e12
     run.apr = run.live_pnl / hours * 24.0 * 365.24 / run.start if hours > 0 else 0.0
-    rolling = run.rolling_apr
-    apr_change = (run.apr - rolling) / fabs(rolling) if rolling != 0 else 0.0
+    # The sign of `apr_change` is all that is asked for: no quotient is needed.
+    rises = run.rolling_apr != 0 and run.apr > run.rolling_apr
     roll(p, run, ring_ns, ring_apr, tick.ns)
 
     if at_goal(p, run, tick):
@@ -219,7 +219,7 @@ cdef inline int evaluate(
         if <double> age_ns / 1e9 > p.max_direction_reversal_s:
             end(run, EXIT_REVERSAL, tick.ns)
             return 0
-    elif (apr_change > 0) == reduces:
+    elif rises == reduces:
         return 0
 
     if not reduces and fabs(run.entry_value) / p.leverage > p.max_cross_margin_ratio * run.balance:

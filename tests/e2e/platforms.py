@@ -21,11 +21,11 @@ from typing import IO, Any, Final
 
 import sqlalchemy as sa
 
-from trisagion.adapters.dataspec import DataSpec
 from trisagion.adapters.db import SqlDatabase, open_database, tables
 from trisagion.adapters.db.reading import equity_curve, history
 from trisagion.adapters.files import load
 from trisagion.cli import rundir
+from trisagion.cli.preflight import specs_of
 from trisagion.clock import MINUTE_NS
 from trisagion.cohort.state import Shard, from_bytes
 from trisagion.orders.state import TERMINAL, OrderState
@@ -200,9 +200,9 @@ class Platform:
 
 def _shard(shard: Shard) -> tuple[str, ...]:
     """Return a shard as texts: who it is, and the digest of every array as it is decoded."""
-    arrays = (shard.params, shard.state, shard.ring_ns, shard.ring_apr)
+    arrays = (shard.symbol, shard.params, shard.state, shard.ring_ns, shard.ring_apr)
     digests = (hashlib.sha256(array.tobytes()).hexdigest() for array in arrays)
-    return (str(shard.number), shard.symbol, str(shard.epoch), str(shard.at_ns), *shard.run_ids, *digests)
+    return (str(shard.number), str(shard.seen_ns), str(shard.epoch), *shard.run_ids, *digests)
 
 
 def _children(parent: int) -> Iterator[int]:
@@ -235,7 +235,7 @@ def in_state(database: SqlDatabase, *states: OrderState) -> int:
 def rebuilt(run: Path) -> Mapping[str, Any]:
     """Return the venue's books as its journal makes them: an independent account of what it was told and did."""
     settings = load_settings(run / rundir.SETTINGS, {}, {})
-    venue = SimulatedVenue([load(DataSpec(source=settings.replay.data))])
+    venue = SimulatedVenue([load(spec) for spec in specs_of(settings)])
     for line in (run / "venue" / "journal.jsonl").read_text(encoding="utf-8").splitlines()[1:]:
         command = json.loads(line)
         if "play" in command:

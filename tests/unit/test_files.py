@@ -520,7 +520,7 @@ def test_an_unknown_zone_or_file_is_refused_at_once(write: Write, zone: str) -> 
 def test_a_file_without_letters_in_its_name_needs_a_symbol(write: Write) -> None:
     """A name is never made up."""
     path = write(f"{TICKS}{T[0]},1,1\n", "価格.csv")
-    with pytest.raises(DataError, match=r"give one with --set replay\.symbol"):
+    with pytest.raises(DataError, match=r"give one with --data NAME="):
         load(DataSpec(str(path)))
     assert load(DataSpec(str(path), symbol="JP")).instrument.symbol == "JP"
     assert check(path).ok

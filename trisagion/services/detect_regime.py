@@ -32,18 +32,24 @@ def detect(database: Database, symbol: str, now_ns: int, judge: Judge | None = N
 
 
 def _learn(database: Database, symbol: str, now_ns: int, judge: Judge | None) -> bool:
-    """Compute and store what is not there yet; False when there is no such step."""
+    """Compute and store what is not there yet, of minutes whose message was late too; False when there is no step."""
     with database.snapshot() as tx:
         if tx.market.heads(symbol)[1] >= now_ns:
             return True
-        step = tx.market.step(symbol, now_ns)
-        if step is None:
-            return False
-        bars = tx.market.bars(symbol, now_ns, BARS_NEEDED)
-        past = tx.market.states(symbol, now_ns - HISTORY_NS - MINUTE_NS, now_ns - 1)
+        due = tx.market.unknown_steps(symbol, now_ns)
+    for at_ns in due:
+        _learn_minute(database, symbol, at_ns, judge)
+    return now_ns in due
+
+
+def _learn_minute(database: Database, symbol: str, at_ns: int, judge: Judge | None) -> None:
+    with database.snapshot() as tx:
+        step = tx.market.step(symbol, at_ns)
+        bars = tx.market.bars(symbol, at_ns, BARS_NEEDED)
+        past = tx.market.states(symbol, at_ns - HISTORY_NS - MINUTE_NS, at_ns - 1)
+    assert step is not None, f"{symbol} at {at_ns}: a step is never taken away"
     state = market_state(step, bars, past)
     if judge is not None:
         state = judge(state)
     with database.transaction() as tx:
         tx.market.put_state(state)
-    return True
