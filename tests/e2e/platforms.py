@@ -21,11 +21,11 @@ from typing import IO, Any, Final
 
 import sqlalchemy as sa
 
-from trisagion.adapters.dataspec import DataSpec
 from trisagion.adapters.db import SqlDatabase, open_database, tables
-from trisagion.adapters.db.reading import equity_curve, history
+from trisagion.adapters.db.reading import history
 from trisagion.adapters.files import load
 from trisagion.cli import rundir
+from trisagion.cli.preflight import specs_of
 from trisagion.clock import MINUTE_NS
 from trisagion.cohort.state import Shard, from_bytes
 from trisagion.orders.state import TERMINAL, OrderState
@@ -44,6 +44,8 @@ HOLD_S: Final = 0.3
 EARLY: Final = ("reconcile.interval_s=60", "cohort.runs=200")
 """Settings under which the slice of the tape that the tests replay trades dozens of times."""
 
+
+EQUITY: Final = sa.select(tables.equity).order_by(tables.equity.c.at_ns, tables.equity.c.symbol)
 
 _ORDER: Final = sa.select(tables.orders.c.cl_ord_id)
 ABOUT_TO_BE: Final = {
@@ -188,21 +190,20 @@ class Platform:
         with self.database() as database:
             found = history(database)
             with database.snapshot() as unit:
-                curve = equity_curve(unit)
+                points = unit.session.rows(EQUITY)
                 shards = [from_bytes(row.state) for row in unit.cohort.shards()]
-        points = zip(curve.at_ns.tolist(), curve.equity.tolist(), curve.qty.tolist(), strict=True)
         return {
             **found,
-            "equity": [tuple(map(repr, point)) for point in points],
+            "equity": [tuple(map(str, point)) for point in points],
             "shards": [_shard(shard) for shard in shards],
         }
 
 
 def _shard(shard: Shard) -> tuple[str, ...]:
     """Return a shard as texts: who it is, and the digest of every array as it is decoded."""
-    arrays = (shard.params, shard.state, shard.ring_ns, shard.ring_apr)
+    arrays = (shard.symbol, shard.params, shard.state, shard.ring_ns, shard.ring_apr)
     digests = (hashlib.sha256(array.tobytes()).hexdigest() for array in arrays)
-    return (str(shard.number), shard.symbol, str(shard.epoch), str(shard.at_ns), *shard.run_ids, *digests)
+    return (str(shard.number), str(shard.seen_ns), str(shard.epoch), *shard.run_ids, *digests)
 
 
 def _children(parent: int) -> Iterator[int]:
@@ -235,7 +236,7 @@ def in_state(database: SqlDatabase, *states: OrderState) -> int:
 def rebuilt(run: Path) -> Mapping[str, Any]:
     """Return the venue's books as its journal makes them: an independent account of what it was told and did."""
     settings = load_settings(run / rundir.SETTINGS, {}, {})
-    venue = SimulatedVenue([load(DataSpec(source=settings.replay.data))])
+    venue = SimulatedVenue([load(spec) for spec in specs_of(settings)])
     for line in (run / "venue" / "journal.jsonl").read_text(encoding="utf-8").splitlines()[1:]:
         command = json.loads(line)
         if "play" in command:

@@ -9,7 +9,7 @@ import sqlalchemy as sa
 
 from tests.e2e.platforms import EARLY, Platform, agree, rows
 from trisagion.adapters.db import tables as t
-from trisagion.adapters.db.census import census, origin
+from trisagion.adapters.db.census import census, origin, symbols
 from trisagion.adapters.survivors import save_survivors
 from trisagion.cohort.survivors import Exported
 
@@ -27,7 +27,7 @@ def file(undisturbed: Platform, tmp_path: Path) -> Path:
             Exported(one.run_id, one.parent, one.live_pnl, one.iterations, one.trades, one.params)
             for one in census(unit)[-TAKEN:]
         ]
-        save_survivors(tmp_path / "survivors.json", origin(unit), runs)
+        save_survivors(tmp_path / "survivors.json", origin(unit, symbols(unit)), runs)
     return tmp_path / "survivors.json"
 
 

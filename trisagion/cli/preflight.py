@@ -55,7 +55,7 @@ def examine(settings: Settings) -> list[str]:
         instruments = [BUNDLED[specs[0].source]]
     else:
         tapes, notes = _read(specs)
-        _refuse_strangers(tapes)
+        refuse_strangers(tapes)
         instruments = [tape.instrument for tape in tapes]
     return notes + _crowd(settings, instruments) + _survivors(settings, instruments)
 
@@ -130,7 +130,7 @@ def _read(specs: Sequence[DataSpec]) -> tuple[list[Tape], list[str]]:
     return tapes, notes
 
 
-def _refuse_strangers(tapes: Sequence[Tape]) -> None:
+def refuse_strangers(tapes: Sequence[Tape]) -> None:
     """Refuse instruments that cannot share one account and one clock, naming each problem."""
     currencies: dict[str, list[str]] = {}
     for tape in tapes:
