@@ -18,9 +18,6 @@ import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from heapq import merge
-from itertools import groupby
-from operator import attrgetter
 from pathlib import Path
 from typing import Any, Final
 
@@ -29,7 +26,7 @@ from trisagion.adapters.files import digest_of_all, load
 from trisagion.adapters.venues.fix.control import VenueControl
 from trisagion.clock import HOUR_NS, MINUTE_NS, SECOND_NS, ReplayClock, floor_ns, iso
 from trisagion.errors import StepTimeout, TrisagionError, VenueMistake
-from trisagion.market.bars import market_steps
+from trisagion.market.bars import minutes
 from trisagion.market.types import MarketStep, Tape
 from trisagion.ports import Replay
 from trisagion.safety.modes import Mode
@@ -107,8 +104,7 @@ class Driver:
         """
         interval_ns = house().settings.reconcile.interval_s * SECOND_NS
         previous_ns = 0
-        instant = attrgetter("at_ns")
-        for at_ns, steps in groupby(merge(*map(market_steps, self.tapes), key=instant), key=instant):
+        for at_ns, steps in minutes(self.tapes):
             if previous_ns:
                 due_ns = floor_ns(previous_ns, interval_ns) + interval_ns
                 while due_ns < min(at_ns, previous_ns + QUIET_GAP_NS):
@@ -117,7 +113,7 @@ class Driver:
                     due_ns += interval_ns
             previous_ns = at_ns
             if at_ns > self.replay.now_ns:
-                yield at_ns, tuple(steps)
+                yield at_ns, steps
 
     def _wait_until(self, clock: ReplayClock, at_ns: int) -> None:
         """Let the venue play along with the clock until it shows `at_ns`, or somebody wants the replay to end."""

@@ -123,6 +123,21 @@ def day(database: SqlDatabase) -> SqlDatabase:
     return database
 
 
+def test_a_symbol_that_begins_later_holds_nothing_before(day: SqlDatabase) -> None:
+    """The curve has each instant once; a position stands beside it, and the mark is the symbol's own last price."""
+    zero = Money(ZERO)
+    with day.transaction() as tx:
+        tx.ledger.add_equity(
+            EquitySample(2 * MINUTE, Money(Decimal(100_002)), zero, "AAPL", Quantity(Decimal(3)), Price(Decimal(7)))
+        )
+    with day.snapshot() as unit:
+        curve = reading.equity_curve(unit)
+        assert curve.equity.tolist() == [100_001.0, 100_002.0]
+        assert reading.held(unit, "AAPL", curve.at_ns).tolist() == [0.0, 3.0]
+        assert reading.held(unit, "MSFT", curve.at_ns).tolist() == [0.0, 0.0]
+        assert (reading.mark(unit, "AAPL"), reading.mark(unit, "MSFT")) == (Decimal(7), None)
+
+
 def test_the_tracks_are_arrays_in_order_of_time(day: SqlDatabase) -> None:
     """Equity, prices and regimes, each with its instants."""
     with day.snapshot() as unit:

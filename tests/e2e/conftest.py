@@ -2,7 +2,8 @@
 
 import csv
 from collections.abc import Callable, Iterator
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
+from decimal import Decimal
 from pathlib import Path
 
 import numpy as np
@@ -17,24 +18,35 @@ BEGIN = datetime(2013, 9, 3, 14, 0, tzinfo=UTC)
 END = datetime(2013, 9, 3, 15, 0, tzinfo=UTC)
 
 
-@pytest.fixture(scope="session")
-def tape(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Write an hour of the bundled ES ticks to a file as a user would have it."""
+def cut(path: Path, begin: datetime, end: datetime, *, price: Callable[[Decimal], Decimal], every: int = 1) -> Path:
+    """Write a part of the bundled ES ticks, one of so many, at other prices, to a file as a user would have it."""
     whole = load(DataSpec("es"))
-    first, last = (np.searchsorted(whole.ts_ns, int(at.timestamp()) * SECOND_NS) for at in (BEGIN, END))
-    path = tmp_path_factory.mktemp("tape") / "es.csv"
+    first, last = (np.searchsorted(whole.ts_ns, int(at.timestamp()) * SECOND_NS) for at in (begin, end))
     tick = whole.instrument.tick_size
     with path.open("w", newline="", encoding="ascii") as file:
         writer = csv.writer(file)
         writer.writerow(["time", "price", "size"])
         for at_ns, ticks, lots in zip(
-            whole.ts_ns[first:last].tolist(),
-            whole.price_ticks[first:last].tolist(),
-            whole.size_lots[first:last].tolist(),
+            whole.ts_ns[first:last:every].tolist(),
+            whole.price_ticks[first:last:every].tolist(),
+            whole.size_lots[first:last:every].tolist(),
             strict=True,
         ):
-            writer.writerow([at_ns, ticks * tick, lots])
+            writer.writerow([at_ns, price(ticks * tick), lots])
     return path
+
+
+@pytest.fixture(scope="session")
+def tape(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Write an hour of the bundled ES ticks to a file as a user would have it."""
+    return cut(tmp_path_factory.mktemp("tape") / "es.csv", BEGIN, END, price=lambda px: px)
+
+
+@pytest.fixture(scope="session")
+def second_tape(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Write another instrument: it falls where ES rises, trades a third as often, and begins and ends later."""
+    begin, end = BEGIN + timedelta(minutes=5, seconds=30), END + timedelta(minutes=2)
+    return cut(tmp_path_factory.mktemp("tape") / "nq.csv", begin, end, price=lambda px: 20_000 - 8 * px, every=3)
 
 
 @pytest.fixture

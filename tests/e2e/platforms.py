@@ -22,7 +22,7 @@ from typing import IO, Any, Final
 import sqlalchemy as sa
 
 from trisagion.adapters.db import SqlDatabase, open_database, tables
-from trisagion.adapters.db.reading import equity_curve, history
+from trisagion.adapters.db.reading import history
 from trisagion.adapters.files import load
 from trisagion.cli import rundir
 from trisagion.cli.preflight import specs_of
@@ -44,6 +44,8 @@ HOLD_S: Final = 0.3
 EARLY: Final = ("reconcile.interval_s=60", "cohort.runs=200")
 """Settings under which the slice of the tape that the tests replay trades dozens of times."""
 
+
+EQUITY: Final = sa.select(tables.equity).order_by(tables.equity.c.at_ns, tables.equity.c.symbol)
 
 _ORDER: Final = sa.select(tables.orders.c.cl_ord_id)
 ABOUT_TO_BE: Final = {
@@ -188,12 +190,11 @@ class Platform:
         with self.database() as database:
             found = history(database)
             with database.snapshot() as unit:
-                curve = equity_curve(unit)
+                points = unit.session.rows(EQUITY)
                 shards = [from_bytes(row.state) for row in unit.cohort.shards()]
-        points = zip(curve.at_ns.tolist(), curve.equity.tolist(), curve.qty.tolist(), strict=True)
         return {
             **found,
-            "equity": [tuple(map(repr, point)) for point in points],
+            "equity": [tuple(map(str, point)) for point in points],
             "shards": [_shard(shard) for shard in shards],
         }
 

@@ -1,7 +1,7 @@
 """Reports for tests: a seeded market walk, and an account that trades on it and adds up to the last digit."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from decimal import Decimal
 
 import numpy as np
@@ -10,7 +10,7 @@ from trisagion.clock import MINUTE_NS
 from trisagion.cohort.types import ShardMark
 from trisagion.ids import ClOrdId
 from trisagion.market.instruments import ES
-from trisagion.market.types import Float64Array, Int64Array
+from trisagion.market.types import Float64Array, Instrument, Int64Array
 from trisagion.orders.types import Liquidity, Side
 from trisagion.reports.model import (
     AccountTotals,
@@ -20,6 +20,7 @@ from trisagion.reports.model import (
     EquityCurve,
     EventRow,
     Fill,
+    Market,
     PriceTrack,
     Provenance,
     RegimeTrack,
@@ -35,11 +36,11 @@ CAPITAL = Decimal(1000000)
 
 @dataclass(frozen=True, slots=True)
 class Books:
-    """The account after its fills, and its equity at each bar."""
+    """The account after its fills, its equity at each bar, and its part in the instrument."""
 
     totals: AccountTotals
     equity: Float64Array
-    qty: Float64Array
+    market: Market
 
 
 def fill(
@@ -47,7 +48,9 @@ def fill(
 ) -> Fill:
     """Make a fill some minutes after the start."""
     at_ns = START_NS + round(minute * MINUTE_NS)
-    return Fill(at_ns, side, Price(Decimal(px)), Quantity(Decimal(qty)), Money(Decimal(fee)), liquidity, ClOrdId("T"))
+    return Fill(
+        at_ns, "ES", side, Price(Decimal(px)), Quantity(Decimal(qty)), Money(Decimal(fee)), liquidity, ClOrdId("T")
+    )
 
 
 def walk(minutes: int, seed: int) -> PriceTrack:
@@ -68,11 +71,11 @@ def trade(prices: PriceTrack, every: int, seed: int) -> tuple[Fill, ...]:
         side = Side.BUY if random.random() < 0.5 else Side.SELL
         fee = px * qty * ES.multiplier * ES.fee_rate
         at_ns = int(prices.at_ns[bar]) - MINUTE_NS // 2
-        fills.append(Fill(at_ns, side, Price(px), Quantity(qty), Money(fee), Liquidity.MAKER, ClOrdId(f"T{bar}")))
+        fills.append(Fill(at_ns, "ES", side, Price(px), Quantity(qty), Money(fee), Liquidity.MAKER, ClOrdId(f"T{bar}")))
     return tuple(fills)
 
 
-def keep_books(fills: Sequence[Fill], prices: PriceTrack) -> Books:
+def keep_books(fills: Sequence[Fill], prices: PriceTrack, instrument: Instrument = ES) -> Books:
     """Book fills at average cost; what rounding leaves stays in the cost, so that the sums are exact."""
     qty = cost = realised = fees = Decimal(0)
     queue = list(fills)
@@ -80,7 +83,7 @@ def keep_books(fills: Sequence[Fill], prices: PriceTrack) -> Books:
     for bar, (at_ns, close) in enumerate(zip(prices.at_ns.tolist(), prices.close.tolist(), strict=True)):
         while queue and queue[0].at_ns < at_ns:
             now = queue.pop(0)
-            signed, unit = now.qty * now.side.sign, now.px * ES.multiplier
+            signed, unit = now.qty * now.side.sign, now.px * instrument.multiplier
             closing = -min(abs(signed), abs(qty)) * (1 if qty > 0 else -1) if qty * signed < 0 else Decimal(0)
             released = round(cost * -closing / qty, 6) if closing else Decimal(0)
             if closing and qty + closing == 0:
@@ -89,13 +92,24 @@ def keep_books(fills: Sequence[Fill], prices: PriceTrack) -> Books:
             cost += (signed - closing) * unit - released
             qty += signed
             fees += now.fee
-        worth = CAPITAL + realised - fees + qty * Decimal(repr(close)) * ES.multiplier - cost
+        worth = CAPITAL + realised - fees + qty * Decimal(repr(close)) * instrument.multiplier - cost
         equity[bar] = float(worth)
         held[bar] = float(qty)
     mark = Price(Decimal(repr(float(prices.close[-1])))) if len(prices.close) else None
-    worth = CAPITAL + realised - fees - cost + (qty * mark * ES.multiplier if mark is not None else 0)
-    totals = AccountTotals(Money(CAPITAL), Money(worth), Money(realised), Money(fees), Quantity(qty), Money(cost), mark)
-    return Books(totals, equity, held)
+    worth = CAPITAL + realised - fees - cost + (qty * mark * instrument.multiplier if mark is not None else 0)
+    words = ["trending" if np.sin(i / 40) > 0.2 else "noisy" if i > 15 else "unknown" for i in range(len(equity))]
+    market = Market(
+        instrument=instrument,
+        realised=Money(realised),
+        fees=Money(fees),
+        qty=Quantity(qty),
+        cost=Money(cost),
+        mark=mark,
+        held=held,
+        prices=prices,
+        regimes=RegimeTrack(prices.at_ns, tuple(words)),
+    )
+    return Books(AccountTotals(Money(CAPITAL), Money(worth)), equity, market)
 
 
 def cohort(runs: int, seed: int) -> CohortOutcome:
@@ -134,7 +148,6 @@ def report_of(prices: PriceTrack, fills: tuple[Fill, ...], runs: int = 400, seed
     random = np.random.default_rng(seed)
     at_ns: Int64Array = prices.at_ns
     end_ns = int(at_ns[-1]) if len(at_ns) else START_NS
-    words = ["trending" if np.sin(i / 40) > 0.2 else "noisy" if i > 15 else "unknown" for i in range(len(at_ns))]
     cycles = tuple(
         CycleRow(at, "rest: weekend" if i % 17 == 3 else f"intents: {i % 2}", 0 if i % 17 == 3 else i % 2)
         for i, at in enumerate(range(START_NS, end_ns, 10 * MINUTE_NS))
@@ -142,11 +155,9 @@ def report_of(prices: PriceTrack, fills: tuple[Fill, ...], runs: int = 400, seed
     middle = START_NS + (end_ns - START_NS) // 2
     return RunReport(
         provenance=Provenance("es", "ab" * 32, 1, "cd" * 32, START_NS, end_ns, end_ns, finished=True),
-        instrument=ES,
+        markets=(books.market,),
         account=books.totals,
-        equity=EquityCurve(at_ns, books.equity, books.qty),
-        prices=prices,
-        regimes=RegimeTrack(at_ns, tuple(words)),
+        equity=EquityCurve(at_ns, books.equity),
         fills=fills,
         cycles=cycles,
         epochs=(
@@ -162,4 +173,26 @@ def report_of(prices: PriceTrack, fills: tuple[Fill, ...], runs: int = 400, seed
         events=(EventRow(middle, "order.denied", "T25", "reason: QUOTE_STALE"),),
         tasks=int(random.integers(10_000, 20_000)),
         wall_s=61.5,
+    )
+
+
+NQ = replace(ES, symbol="NQ", tick_size=Decimal(1), multiplier=Decimal(20), leverage_max=Decimal(10))
+
+
+def pair(minutes: int = 1000, seed: int = 7, every: int = 25) -> RunReport:
+    """Make the report of two instruments in one account: ES, and NQ, whose prices begin a tenth of the time later."""
+    one, late = report(minutes, seed, every), minutes // 10
+    whole = walk(minutes, seed + 1)
+    track = PriceTrack(whole.at_ns[late:], *(4 * column[late:] for column in (whole.low, whole.high, whole.close)))
+    fills = trade(track, every, seed + 1)
+    books = keep_books(fills, track, NQ)
+    market = replace(books.market, held=np.concatenate([np.zeros(late), books.market.held]))
+    gained = np.concatenate([np.zeros(late), books.equity - float(CAPITAL)])
+    equity = Money(one.account.equity + books.totals.equity - CAPITAL)
+    return replace(
+        one,
+        markets=(*one.markets, market),
+        account=replace(one.account, equity=equity),
+        equity=replace(one.equity, equity=one.equity.equity + gained),
+        fills=tuple(sorted((*one.fills, *(replace(fill, symbol="NQ") for fill in fills)), key=lambda fill: fill.at_ns)),
     )

@@ -6,6 +6,7 @@ import resource
 import subprocess
 import sys
 import tomllib
+from decimal import Decimal
 from pathlib import Path
 from types import ModuleType
 
@@ -130,6 +131,17 @@ def test_the_written_file_holds_the_defaults(tmp_path: Path, monkeypatch: pytest
     assert again.returncode == 4
     assert again.stderr == "trisagion.toml is there already and was left as it is\n"
     assert Path("trisagion.toml").read_text(encoding="utf-8") == text
+
+
+def test_a_table_by_symbol_can_be_added_to_the_written_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As its explanation says; and a run's own file keeps the terms of every symbol."""
+    monkeypatch.chdir(tmp_path)
+    own = '\n[replay.instruments.NQ]\ntick_size = 0.25\n[replay.instruments."A.B"]\nfee_rate = 0\n'
+    Path("trisagion.toml").write_text(config.to_toml(Settings()) + own, encoding="utf-8")
+    found = load(None, {}, {"replay.data": ["es", "NQ=x.csv"]})
+    assert found.replay.instruments["NQ"].tick_size == Decimal("0.25")
+    Path("trisagion.toml").write_text(config.to_toml(found), encoding="utf-8")
+    assert load(None, {}, {}) == found
 
 
 def test_show_tells_values_and_origins(tmp_path: Path) -> None:

@@ -3,6 +3,7 @@
 import gzip
 import json
 from collections.abc import Callable
+from dataclasses import replace
 from datetime import UTC, datetime
 from decimal import Decimal
 from pathlib import Path
@@ -13,8 +14,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from trisagion.adapters.dataspec import DataSpec
-from trisagion.adapters.files import FEE_RATE, LEVERAGE_MAX, check, digest, load, read, warnings
+from trisagion.adapters.dataspec import DataSpec, dataset, entry
+from trisagion.adapters.files import FEE_RATE, LEVERAGE_MAX, check, digest, digest_of_all, load, read, warnings
 from trisagion.adapters.tables import BATCH_ROWS, PROBLEMS_MAX, Findings, read_series
 from trisagion.clock import MINUTE_NS, SECOND_NS, iso
 from trisagion.errors import DataError
@@ -542,3 +543,44 @@ def test_a_digest_depends_on_the_bytes_and_the_specification_and_nothing_else(wr
     assert digest(DataSpec(paths[0], "UTC")) != digests[0] != digest(DataSpec(paths[0], fee_rate=Decimal(0)))
     assert all(len(bytes.fromhex(value)) == 32 for value in digests)
     assert json.loads(DataSpec(paths[0]).to_json()) == {"source": paths[0]}
+
+
+@pytest.mark.parametrize(
+    ("text", "symbol", "source"),
+    [
+        ("es", None, "es"),
+        ("NQ=nq.csv", "NQ", "nq.csv"),
+        ("NQ=es", "NQ", "es"),
+        ("A.B-1=/x/a=b.csv", "A.B-1", "/x/a=b.csv"),
+        ("./A=b.csv", None, "./A=b.csv"),
+        ("nq=nq.csv", None, "nq=nq.csv"),
+        ("NQ=", None, "NQ="),
+    ],
+)
+def test_an_entry_is_a_source_with_or_without_a_symbol(text: str, symbol: str | None, source: str) -> None:
+    """A symbol is in capitals; a file of such a name is written with its folder."""
+    assert entry(text) == (symbol, source)
+
+
+@pytest.mark.parametrize(
+    ("sources", "name"),
+    [
+        (["es"], "es"),
+        (["/somewhere/es.csv"], "/somewhere/es.csv"),
+        (["NQ=/somewhere/nq.csv", "es"], "ES=es, NQ=nq.csv"),
+        ([f"{letter * 30}=x.csv" for letter in "ABCDE"], ", ".join(f"{c * 30}=x.csv" for c in "ABCDE")[:127] + "…"),
+    ],
+)
+def test_several_data_sets_have_one_name(sources: list[str], name: str) -> None:
+    """With their symbols in order, and never longer than the database keeps."""
+    specs = [DataSpec(source, symbol=symbol) for symbol, source in map(entry, sources)]
+    assert dataset(specs) == name
+
+
+def test_the_digest_of_several_files_is_theirs_together_in_any_order(write: Write) -> None:
+    """It changes with each file and each symbol; of one file it is the file's own."""
+    specs = [DataSpec(str(write(f"{TICKS}{T[0]},1,{size}\n", f"{size}.csv")), symbol=f"S{size}") for size in (1, 2)]
+    both = digest_of_all(specs)
+    assert both == digest_of_all(specs[::-1])
+    assert digest_of_all(specs[:1]) == digest(specs[0])
+    assert len({both, *map(digest, specs), digest_of_all([specs[0], replace(specs[1], symbol="S3")])}) == 4

@@ -1,6 +1,7 @@
 """Bars and live ticks from trades, and trades from bars, against a slow aggregator that anyone can read."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 from decimal import Decimal
 from itertools import groupby
 from time import perf_counter
@@ -13,7 +14,7 @@ from hypothesis import strategies as st
 from trisagion.adapters.dataspec import DataSpec
 from trisagion.adapters.files import load
 from trisagion.clock import MINUTE_NS, SECOND_NS
-from trisagion.market.bars import market_steps, prices, tape_from_bars
+from trisagion.market.bars import market_steps, minutes, prices, tape_from_bars
 from trisagion.market.instruments import AAPL, ES
 from trisagion.market.types import TICK_NS, Bar, Instrument, MarketStep, Tape
 
@@ -193,3 +194,20 @@ def test_the_bundled_instruments_are_possible(instrument: Instrument) -> None:
     """Steps, multiplier and leverage are above zero; a fee is a small share of the notional."""
     assert min(instrument.tick_size, instrument.lot_size, instrument.multiplier, instrument.leverage_max) > 0
     assert 0 < instrument.fee_rate < Decimal("0.001")
+
+
+@given(st.tuples(trades_in_order(), trades_in_order(), trades_in_order()))
+@example(([], [], []))
+def test_the_minutes_of_several_tapes_are_theirs_on_one_clock(
+    drawn: tuple[list[Trade], list[Trade], list[Trade]],
+) -> None:
+    """Each instant once, in order, with the step of every tape that has one, in the order of the tapes."""
+    tapes = [tape(trades, replace(ES, symbol=name)) for trades, name in zip(drawn, "ABC", strict=True)]
+    found = list(minutes(tapes))
+    instants = [at_ns for at_ns, _ in found]
+    assert instants == sorted(set(instants))
+    assert all(step.at_ns == at_ns for at_ns, steps in found for step in steps)
+    assert [[s.symbol for s in steps] for _, steps in found] == [sorted(s.symbol for s in steps) for _, steps in found]
+    for one in tapes:
+        own = [step for _, steps in found for step in steps if step.symbol == one.instrument.symbol]
+        assert own == list(market_steps(one))

@@ -51,7 +51,7 @@ def steady(made: RunReport) -> RunReport:
     """Return the report with a curve that only knows up."""
     count = len(made.equity.at_ns)
     equity = float(CAPITAL) + 100.0 * np.arange(count, dtype=np.float64) + np.where(np.arange(count) % 2, 1.0, -1.0)
-    return replace(made, equity=EquityCurve(made.equity.at_ns, equity, made.equity.qty))
+    return replace(made, equity=EquityCurve(made.equity.at_ns, equity))
 
 
 CASES: dict[str, tuple[Callable[[], RunReport], str]] = {
@@ -67,7 +67,8 @@ CASES: dict[str, tuple[Callable[[], RunReport], str]] = {
     ),
     "realised off in the last digit": (
         lambda: replace(
-            made := report(), account=replace(made.account, realised=Money(made.account.realised - LAST_DIGIT))
+            made := report(),
+            markets=(replace(made.markets[0], realised=Money(made.markets[0].realised - LAST_DIGIT)),),
         ),
         "Equity is start + realised − fees + unrealised, to the last digit",
     ),

@@ -156,7 +156,7 @@ def test_the_place_does_not_depend_on_what_either_side_pays() -> None:
     assert standing(Money(Decimal(-50)), Money(Decimal(1_000_000)), paying).percentile == 50.0
     made = report()
     assert measure(made).standing.account_bp == pytest.approx(
-        float(made.profit + made.account.fees) / float(measure(made).turnover) * 1e4
+        float(made.profit + made.fees) / float(measure(made).turnover) * 1e4
     )
 
 
@@ -172,9 +172,10 @@ def test_buy_and_hold_is_told_for_the_equity_and_for_the_mean_position() -> None
     made = report(minutes=600)
     held = measure(made).buy_and_hold
     assert held is not None
-    first, last = made.prices.close[0], made.prices.close[-1]
+    market = made.markets[0]
+    first, last = market.prices.close[0], market.prices.close[-1]
     assert held.unlevered == pytest.approx(float(CAPITAL) * (last / first - 1))
-    assert held.same_exposure == pytest.approx(np.abs(made.equity.qty).mean() * (last - first) * 50)
+    assert held.same_exposure == pytest.approx(np.abs(market.held).mean() * (last - first) * 50)
 
 
 def test_what_a_venue_did_not_flag_is_not_counted_as_maker() -> None:

@@ -165,8 +165,9 @@ def test_the_report_is_what_the_database_holds(database: SqlDatabase) -> None:
     """Account, curves, fills, cycles, orders, reasons, events and work come back as they were written."""
     report = collect(database, wall_s=2.5)
     assert report.account.start_equity == CAPITAL
-    assert report.account.qty == 2
-    assert len(report.equity.at_ns) == len(report.prices.at_ns) == len(report.regimes.at_ns) == MINUTES
+    (market,) = report.markets
+    assert market.qty == 2
+    assert len(report.equity.at_ns) == len(market.prices.at_ns) == len(market.regimes.at_ns) == MINUTES
     assert [(fill.side, Decimal(fill.qty), fill.px) for fill in report.fills] == [
         (Side.BUY, Decimal(3), price_at(12)),
         (Side.SELL, Decimal(1), price_at(28)),
@@ -212,8 +213,8 @@ def test_a_fill_after_the_last_mark_is_in_the_account(database: SqlDatabase) -> 
     with database.transaction() as tx:
         add_trade(tx, MINUTES, Side.SELL, 2, 3)
     report = collect(database)
-    assert report.account.qty == 0
-    assert report.equity.qty[-1] == 2
+    assert report.markets[0].qty == 0
+    assert report.markets[0].held[-1] == 2
     assert [item.claim for item in check(report, measure(report)) if not item.ok] == []
 
 

@@ -83,8 +83,14 @@ def test_words_of_the_data_stay_words() -> None:
     evil = replace(
         made,
         provenance=replace(made.provenance, dataset=EVIL),
-        instrument=replace(made.instrument, symbol=EVIL, venue=EVIL, currency=EVIL),
-        regimes=replace(made.regimes, regime=tuple(EVIL for _ in made.regimes.regime)),
+        markets=(
+            replace(
+                market := made.markets[0],
+                instrument=replace(market.instrument, symbol=EVIL, venue=EVIL, currency=EVIL),
+                regimes=replace(market.regimes, regime=tuple(EVIL for _ in market.regimes.regime)),
+            ),
+        ),
+        fills=tuple(replace(fill, symbol=EVIL) for fill in made.fills),
         rejects={EVIL: 1},
         events=(EventRow(made.provenance.start_ns, EVIL, EVIL, EVIL),),
         epochs=tuple(replace(epoch, reason=EVIL) for epoch in made.epochs),
@@ -148,12 +154,24 @@ def test_the_json_summary_is_exact_and_has_its_documented_keys(minutes: int) -> 
     made = report(minutes)
     value = json.loads(json.dumps(summary_json(made), allow_nan=False))
     assert set(value) == {
-        *("dataset", "data_digest", "symbol", "currency", "seed", "settings_digest", "start", "end", "now"),
+        *(
+            "dataset",
+            "data_digest",
+            "symbol",
+            "symbols",
+            "positions",
+            "currency",
+            "seed",
+            "settings_digest",
+            "start",
+            "end",
+            "now",
+        ),
         *("finished", "tasks", "wall_s", "account", "metrics", "fills", "orders", "rejects", "reasons", "cycles"),
         *("events", "epochs", "checks", "evidence"),
     }
     assert Decimal(value["account"]["equity"]) == made.account.equity
-    assert Decimal(value["account"]["fees"]) == made.account.fees
+    assert Decimal(value["account"]["fees"]) == made.fees
     assert set(value["metrics"]) == {
         *("total_return", "drawdown", "sharpe", "in_market", "leverage", "turnover", "turnover_multiple"),
         *("maker_share", "round_trips", "buy_and_hold", "standing"),

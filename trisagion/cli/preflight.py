@@ -55,7 +55,7 @@ def examine(settings: Settings) -> list[str]:
         instruments = [BUNDLED[specs[0].source]]
     else:
         tapes, notes = _read(specs)
-        _refuse_strangers(tapes)
+        refuse_strangers(tapes)
         instruments = [tape.instrument for tape in tapes]
     return notes + _crowd(settings, instruments) + _survivors(settings, instruments)
 
@@ -69,17 +69,18 @@ def specs_of(settings: Settings) -> list[DataSpec]:
     specs = [_spec(given, *entry(text)) for text in given.data]
     if len(specs) == 1 and not given.instruments:
         return specs
-    names = [spec.name for spec in specs]
+    sources: dict[str, list[str]] = {}
+    for spec in specs:
+        sources.setdefault(spec.name, []).append(spec.source)
     problems = [
-        f"replay.data: expected each symbol once, found {name} in {' and '.join(s.source for s in specs if s.name == name)}"
-        f" (name them apart: SYMBOL=FILE)"
-        for name in dict.fromkeys(names)
-        if names.count(name) > 1
+        f"replay.data: expected each symbol once, found {name} for {' and '.join(found)}; name them apart: SYMBOL=FILE"
+        for name, found in sources.items()
+        if len(found) > 1
     ]
     problems += [
-        f"replay.instruments.{name}: expected a symbol of the data ({', '.join(names)}), found none"
+        f"replay.instruments.{name}: expected a symbol of the data ({', '.join(sources)}), found none"
         for name in given.instruments
-        if name not in names
+        if name not in sources
     ]
     if problems:
         raise ConfigError("\n".join(problems))
@@ -129,7 +130,7 @@ def _read(specs: Sequence[DataSpec]) -> tuple[list[Tape], list[str]]:
     return tapes, notes
 
 
-def _refuse_strangers(tapes: Sequence[Tape]) -> None:
+def refuse_strangers(tapes: Sequence[Tape]) -> None:
     """Refuse instruments that cannot share one account and one clock, naming each problem."""
     currencies: dict[str, list[str]] = {}
     for tape in tapes:

@@ -4,8 +4,11 @@ All intervals are half-open: a trade at exactly a boundary belongs to the interv
 holds what was not yet known at its close.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from decimal import Decimal
+from heapq import merge
+from itertools import groupby
+from operator import attrgetter
 from typing import Final
 
 import numpy as np
@@ -88,6 +91,16 @@ def market_steps(tape: Tape) -> Iterator[MarketStep]:
                 last=Price(Decimal(last_ticks) * tick_size),
                 last_ns=last_ns,
             )
+
+
+def minutes(tapes: Sequence[Tape]) -> Iterator[tuple[int, tuple[MarketStep, ...]]]:
+    """Give the minutes of several tapes on one clock: each instant with the steps of all that traded in it.
+
+    In order of time; the steps of a minute are in the order of their tapes.
+    """
+    instant = attrgetter("at_ns")
+    for at_ns, steps in groupby(merge(*map(market_steps, tapes), key=instant), key=instant):
+        yield at_ns, tuple(steps)
 
 
 def tape_from_bars(

@@ -9,12 +9,12 @@ from typing import Final
 import numpy as np
 
 from trisagion.clock import MINUTE_NS, SECOND_NS
-from trisagion.market.types import Float64Array
+from trisagion.market.types import Float64Array, Int64Array
 from trisagion.orders.types import Side
 from trisagion.reports import format as write
 from trisagion.reports.draw import GRID, TimeAxis, ValueAxis, area, line, panel, ribbon
-from trisagion.reports.metrics import drawdowns
-from trisagion.reports.model import Fill, RunReport
+from trisagion.reports.metrics import drawdowns, mean_held
+from trisagion.reports.model import Fill, Market, RunReport
 from trisagion.units import plain
 
 MARK_COLUMNS: Final = 200
@@ -31,10 +31,11 @@ X_TICKS: Final = 8
 
 def charts(report: RunReport) -> str:
     """Return the stack of charts over time, with its reading line."""
-    if len(report.equity.at_ns) < 2 or len(report.prices.at_ns) < 2:
+    markets = [market for market in report.markets if len(market.prices.at_ns) > 1]
+    if len(report.equity.at_ns) < 2 or not markets:
         return "<h2>Charts</h2><p>Fewer than two marked minutes: nothing to draw yet.</p>"
     source = report.provenance
-    seen = np.union1d(report.prices.at_ns, report.equity.at_ns)
+    seen = np.unique(np.concatenate([report.equity.at_ns, *(market.prices.at_ns for market in markets)]))
     time = TimeAxis.of(seen, source.start_ns, max(source.now_ns, int(seen[-1])))
     x_ticks = time.ticks(X_TICKS)
     paused = ""
@@ -47,27 +48,24 @@ def charts(report: RunReport) -> str:
     return (
         "<h2>Profit, price and position</h2>"
         f'{paused}<div class="stack"><div class="read">Point at the charts to read them.</div>'
-        + _profit_panel(report, time)
+        + _profit_panel(report, markets, time)
         + _fall_panel(report, time, x_ticks)
-        + _price_panel(report, time)
-        + _position_panel(report, time)
-        + _regime_panel(report, time)
+        + "".join(_market_panels(report, market, time) for market in markets)
         + _cycle_panel(report, time, x_ticks)
         + '<div class="cross"></div></div>'
-        + f'<script type="application/json" id="samples">{_samples(report, time)}</script>'
+        + f'<script type="application/json" id="samples">{_samples(report, markets, time)}</script>'
     )
 
 
-def _profit_panel(report: RunReport, time: TimeAxis) -> str:
+def _profit_panel(report: RunReport, markets: Sequence[Market], time: TimeAxis) -> str:
     start = float(report.account.start_equity)
     profit = report.equity.equity - start
-    held = float(np.mean(np.abs(report.equity.qty))) * float(report.instrument.multiplier)
-    hold = held * (report.prices.close - report.prices.close[0])
+    hold_ns, hold = _held_long(markets)
     low, high = float(min(profit.min(), hold.min(), 0.0)), float(max(profit.max(), hold.max(), 0.0))
     values = ValueAxis.of(low, high, 220, 5, unit=2.0)
     curves = (
         ("zero", f"M0 {values.at(0.0):.1f}H{GRID}"),
-        ("hold", line(time, values, report.prices.at_ns, hold)),
+        ("hold", line(time, values, hold_ns, hold)),
         ("account", line(time, values, report.equity.at_ns, profit)),
     )
     marks = "".join(
@@ -76,10 +74,31 @@ def _profit_panel(report: RunReport, time: TimeAxis) -> str:
         for epoch in report.epochs[1:]
     )
     keys = _keys(
-        ('<i class="line"></i>', "account"), ('<i class="dash"></i>', "buy and hold of the same mean position")
+        ('<i class="line"></i>', "account"),
+        ('<i class="dash"></i>', f"buy and hold of the same mean position{'' if report.only else 's'}"),
     )
-    return _titled(f"Profit and loss since the start, {report.instrument.currency}", keys) + panel(
+    return _titled(f"Profit and loss since the start, {report.currency}", keys) + panel(
         "Profit and loss over time", 220, curves, time=time, y_ticks=_amounts(values), overlay=marks
+    )
+
+
+def _held_long(markets: Sequence[Market]) -> tuple[Int64Array, Float64Array]:
+    """Return what the account's mean absolute positions, held long from the first close of each, had gained."""
+    at_ns = np.unique(np.concatenate([market.prices.at_ns for market in markets]))
+    gained = np.zeros(len(at_ns))
+    for market in markets:
+        size = mean_held(market) * float(market.instrument.multiplier)
+        gained += size * (market.close_at(at_ns) - market.prices.close[0])
+    return at_ns, gained
+
+
+def _market_panels(report: RunReport, market: Market, time: TimeAxis) -> str:
+    """Return price and fills, position and regime of one instrument; where there are several each bears its name."""
+    whose = "" if report.only else f"{market.symbol}: "
+    return (
+        _price_panel(market, report.of(market.symbol), time)
+        + _position_panel(market, report.equity.at_ns, time, whose)
+        + _regime_panel(market, time, whose)
     )
 
 
@@ -93,23 +112,23 @@ def _fall_panel(report: RunReport, time: TimeAxis, x_ticks: Iterable[tuple[float
     )
 
 
-def _price_panel(report: RunReport, time: TimeAxis) -> str:
-    close = report.prices.close
-    values = ValueAxis.of(float(close.min()), float(close.max()), 220, 5, unit=float(report.instrument.tick_size))
-    places = _places(report.instrument.tick_size)
+def _price_panel(market: Market, fills: Sequence[Fill], time: TimeAxis) -> str:
+    close = market.prices.close
+    values = ValueAxis.of(float(close.min()), float(close.max()), 220, 5, unit=float(market.instrument.tick_size))
+    places = _places(market.instrument.tick_size)
     ticks = [(values.at(tick), f"{tick:,.{places}f}") for tick in values.ticks]
     keys = _keys(
-        (_sign("buy"), f"bought ({_count(report.fills, Side.BUY)})"),
-        (_sign("sell"), f"sold ({_count(report.fills, Side.SELL)})"),
+        (_sign("buy"), f"bought ({_count(fills, Side.BUY)})"),
+        (_sign("sell"), f"sold ({_count(fills, Side.SELL)})"),
     )
-    title = f"Price of {report.instrument.symbol}, one-minute closes, and fills (axis does not begin at zero)"
+    title = f"Price of {market.instrument.symbol}, one-minute closes, and fills (axis does not begin at zero)"
     return _titled(title, keys) + panel(
         "Price and fills over time",
         220,
-        (("price", line(time, values, report.prices.at_ns, close)),),
+        (("price", line(time, values, market.prices.at_ns, close)),),
         time=time,
         y_ticks=ticks,
-        overlay=_markers(report.fills, time, values),
+        overlay=_markers(fills, time, values),
     )
 
 
@@ -132,25 +151,25 @@ def _marker(group: Sequence[Fill], time: TimeAxis, values: ValueAxis) -> str:
     return f'<use href="#{side}" x="{where:.2%}" y="{values.at(mean):.1f}"><title>{escape(text)}</title></use>'
 
 
-def _position_panel(report: RunReport, time: TimeAxis) -> str:
-    qty, lot = report.equity.qty, float(report.instrument.lot_size)
+def _position_panel(market: Market, at_ns: Int64Array, time: TimeAxis, whose: str) -> str:
+    qty, lot = market.held, float(market.instrument.lot_size)
     values = ValueAxis.of(float(min(qty.min(), 0.0)), float(max(qty.max(), 0.0)), 80, 3, unit=2 * lot)
     curves = (
-        ("long", area(time, values, report.equity.at_ns, qty, 0.0, stairs=True)),
-        ("qty", line(time, values, report.equity.at_ns, qty, stairs=True)),
+        ("long", area(time, values, at_ns, qty, 0.0, stairs=True)),
+        ("qty", line(time, values, at_ns, qty, stairs=True)),
         ("zero", f"M0 {values.at(0.0):.1f}H{GRID}"),
     )
     ticks = [(values.at(tick), f"{tick:+,.6g}".replace("-", "−") if tick else "0") for tick in values.ticks]
-    return _titled("Position, units (above zero long, below short)", "") + panel(
+    return _titled(f"{whose}Position, units (above zero long, below short)", "") + panel(
         "Position over time", 80, curves, time=time, y_ticks=ticks
     )
 
 
-def _regime_panel(report: RunReport, time: TimeAxis) -> str:
-    words = report.regimes.regime
-    paths = ribbon(time, report.regimes.at_ns, words, 20, MINUTE_NS)
+def _regime_panel(market: Market, time: TimeAxis, whose: str) -> str:
+    words = market.regimes.regime
+    paths = ribbon(time, market.regimes.at_ns, words, 20, MINUTE_NS)
     keys = _keys(*(_share_key(word, words.count(word), len(words)) for word in sorted(paths)))
-    return _titled("Regime of each minute", keys) + panel(
+    return _titled(f"{whose}Regime of each minute", keys) + panel(
         "Regime over time", 20, [(f"w-{_slug(word)}", path) for word, path in paths.items()], time=time
     )
 
@@ -166,26 +185,34 @@ def _cycle_panel(report: RunReport, time: TimeAxis, x_ticks: Iterable[tuple[floa
     )
 
 
-def _samples(report: RunReport, time: TimeAxis) -> str:
+def _samples(report: RunReport, markets: Sequence[Market], time: TimeAxis) -> str:
     """Return what the reading line shows, as JSON that may stand in a page."""
     at_ns = report.equity.at_ns
     chosen = np.unique(np.linspace(0, len(at_ns) - 1, min(SAMPLES, len(at_ns))).astype(np.int64))
     instants = at_ns[chosen]
-    price = np.maximum(np.searchsorted(report.prices.at_ns, instants, side="right") - 1, 0)
-    regime = np.searchsorted(report.regimes.at_ns, instants, side="right") - 1
-    words = ["unknown" if index < 0 else report.regimes.regime[index] for index in regime.tolist()]
     profit = report.equity.equity[chosen] - float(report.account.start_equity)
-    places = _places(report.instrument.tick_size)
-    value = {
+    value: dict[str, object] = {
         "x": [round(place, 5) for place in time.place(instants).tolist()],
         "t": (instants // (SECOND_NS // 1000)).tolist(),
         "pl": [write.gain(amount) for amount in profit.tolist()],
-        "px": [f"{close:,.{places}f}" for close in report.prices.close[price].tolist()],
-        "q": [f"{qty:+g}" if qty else "0" for qty in report.equity.qty[chosen].tolist()],
-        "r": words,
     }
+    if report.only:
+        value |= _market_samples(report.only, instants, chosen)
+    else:
+        value["m"] = [{"s": market.symbol, **_market_samples(market, instants, chosen)} for market in markets]
     # "<" would let a word of the data close the script element.
     return json.dumps(value, separators=(",", ":")).replace("<", "\\u003c")
+
+
+def _market_samples(market: Market, instants: Int64Array, chosen: Int64Array) -> dict[str, object]:
+    regime = np.searchsorted(market.regimes.at_ns, instants, side="right") - 1
+    words = ["unknown" if index < 0 else market.regimes.regime[index] for index in regime.tolist()]
+    places = _places(market.instrument.tick_size)
+    return {
+        "px": [f"{close:,.{places}f}" for close in market.close_at(instants).tolist()],
+        "q": [f"{qty:+g}" if qty else "0" for qty in market.held[chosen].tolist()],
+        "r": words,
+    }
 
 
 def histogram(points: Float64Array, account: float | None) -> str:

@@ -13,7 +13,7 @@ from trisagion.clock import MINUTE_NS, iso
 from trisagion.market.calendar import rest_reason
 from trisagion.orders.types import Liquidity
 from trisagion.reports.metrics import Metrics
-from trisagion.reports.model import Fill, PriceTrack, RunReport
+from trisagion.reports.model import Fill, Market, RunReport
 from trisagion.units import WIDE, Money, Price, Quantity, notional, plain, round_money
 
 
@@ -33,7 +33,7 @@ def check(report: RunReport, metrics: Metrics) -> tuple[Check, ...]:
         _equity(report),
         _identity(report),
         _solvent(report),
-        _traded(report.fills, report.prices, float(report.instrument.tick_size)),
+        _traded(report),
         _maker(report.fills),
         _rest(report.fills),
         _luck(metrics),
@@ -41,43 +41,48 @@ def check(report: RunReport, metrics: Metrics) -> tuple[Check, ...]:
 
 
 def _position(report: RunReport) -> Check:
-    with localcontext(WIDE):
-        filled = sum((fill.qty * fill.side.sign for fill in report.fills), Decimal(0))
-    return Check(
-        "The position is the sum of the fills",
-        filled == report.account.qty,
-        f"{plain(filled)} from fills, {plain(report.account.qty)} in the ledger",
-    )
+    good, found = True, []
+    for market in report.markets:
+        with localcontext(WIDE):
+            filled = sum((fill.qty * fill.side.sign for fill in report.of(market.symbol)), Decimal(0))
+        good = good and filled == market.qty
+        whose = "" if report.only else f"{market.symbol}: "
+        found.append(f"{whose}{plain(filled)} from fills, {plain(market.qty)} in the ledger")
+    claim = "The position is the sum of the fills" if report.only else "Each position is the sum of its fills"
+    return Check(claim, good, "; ".join(found))
 
 
 def _equity(report: RunReport) -> Check:
-    account = report.account
-
-    def worth(px: Price, qty: Decimal) -> Money:
-        return round_money(notional(px, Quantity(qty), report.instrument.multiplier))
-
     with localcontext(WIDE):
-        held, equity = Decimal(0), Decimal(account.start_equity)
-        for fill in report.fills:
-            signed = fill.qty * fill.side.sign
-            # The ledger rounds the part of a fill that closes and the part that opens each for itself; so does this.
-            closes = max(-held, signed) if held > 0 else min(-held, signed)
-            closes = closes if held * signed < 0 else Decimal(0)
-            equity -= worth(fill.px, closes) + worth(fill.px, signed - closes) + fill.fee
-            held += signed
-        if account.mark is not None:
-            equity += worth(account.mark, held)
+        equity = report.account.start_equity + sum((_added(market, report) for market in report.markets), Decimal(0))
     return Check(
         "Equity re-added from every fill is the ledger's, to the last digit",
-        equity == account.equity,
-        f"{plain(equity)} from fills, {plain(account.equity)} in the ledger",
+        equity == report.account.equity,
+        f"{plain(equity)} from fills, {plain(report.account.equity)} in the ledger",
     )
+
+
+def _added(market: Market, report: RunReport) -> Decimal:
+    """Return what the fills of one instrument, and what is held of it, add to the equity."""
+
+    def worth(px: Price, qty: Decimal) -> Money:
+        return round_money(notional(px, Quantity(qty), market.instrument.multiplier))
+
+    held = added = Decimal(0)
+    for fill in report.of(market.symbol):
+        signed = fill.qty * fill.side.sign
+        # The ledger rounds the part of a fill that closes and the part that opens each for itself; so does this.
+        closes = max(-held, signed) if held > 0 else min(-held, signed)
+        closes = closes if held * signed < 0 else Decimal(0)
+        added -= worth(fill.px, closes) + worth(fill.px, signed - closes) + fill.fee
+        held += signed
+    return added if market.mark is None else added + worth(market.mark, held)
 
 
 def _identity(report: RunReport) -> Check:
     account = report.account
     with localcontext(WIDE):
-        equity = account.start_equity + account.realised - account.fees + report.unrealised
+        equity = account.start_equity + report.realised - report.fees + report.unrealised
     return Check(
         "Equity is start + realised − fees + unrealised, to the last digit",
         equity == account.equity,
@@ -92,22 +97,27 @@ def _solvent(report: RunReport) -> Check:
     return Check("Equity was above zero throughout", good, f"lowest mark {low}")
 
 
-def _traded(fills: Sequence[Fill], prices: PriceTrack, tick: float) -> Check:
+def _traded(report: RunReport) -> Check:
     """One tick beyond the minute's range is granted: the quote stands one tick off the last trade."""
-    strange = [fill for fill in fills if not _inside(fill, prices, tick)]
-    found = f"{len(fills)} fills inside"
+    markets = {market.symbol: market for market in report.markets}
+    strange = [fill for fill in report.fills if not _inside(fill, markets[fill.symbol])]
+    found = f"{len(report.fills)} fills inside"
     if strange:
         first = strange[0]
-        found = f"{len(strange)} of {len(fills)} outside, first {first.side} at {plain(first.px)}, {iso(first.at_ns)}"
+        what = (
+            f"{first.side} at {plain(first.px)}" if report.only else f"{first.symbol} {first.side} at {plain(first.px)}"
+        )
+        found = f"{len(strange)} of {len(report.fills)} outside, first {what}, {iso(first.at_ns)}"
     return Check("Every fill lies within what its minute traded", not strange, found)
 
 
-def _inside(fill: Fill, prices: PriceTrack, tick: float) -> bool:
+def _inside(fill: Fill, market: Market) -> bool:
+    prices = market.prices
     bar = int(np.searchsorted(prices.at_ns, fill.at_ns, side="right"))
     if bar == len(prices.at_ns) or fill.at_ns < prices.at_ns[bar] - MINUTE_NS:
         return False
     # A hundredth of a tick absorbs the float64 of the bars; prices themselves lie on whole ticks.
-    slack = 1.01 * tick
+    slack = 1.01 * float(market.instrument.tick_size)
     return bool(prices.low[bar] - slack <= float(fill.px) <= prices.high[bar] + slack)
 
 

@@ -17,7 +17,7 @@ import numpy as np
 from trisagion.clock import HOUR_NS
 from trisagion.market.types import Float64Array, Int64Array
 from trisagion.orders.types import Liquidity
-from trisagion.reports.model import CohortOutcome, Fill, RunReport
+from trisagion.reports.model import CohortOutcome, Fill, Market, RunReport
 from trisagion.units import WIDE, Money, Quantity, notional
 
 YEAR_NS: Final = round(365.24 * 24 * HOUR_NS)
@@ -89,10 +89,11 @@ class RoundTrips:
 
 @dataclass(frozen=True, slots=True)
 class BuyAndHold:
-    """The instrument held over the same span, without costs: `change` of its price as a fraction, and two P&Ls.
+    """The instruments held from the first to the last close of each, without costs: two P&Ls.
 
-    `unlevered` holds a notional of the starting equity; `same_exposure` holds the account's mean absolute position,
-    long.
+    `unlevered` holds a notional of the starting equity, in equal parts where there are several instruments, and
+    `change` is the mean of their prices' changes, as fractions; `same_exposure` holds the account's mean absolute
+    position in each, long.
     """
 
     change: float
@@ -134,21 +135,20 @@ class Metrics:
 def measure(report: RunReport) -> Metrics:
     """Compute all figures of a report."""
     curve = report.equity
-    multiplier = report.instrument.multiplier
-    turnover = _turnover(report.fills, multiplier)
+    turnover = _turnover(report)
     mean_equity = float(curve.equity.mean()) if len(curve.equity) else 0.0
     return Metrics(
         total_return=float(report.profit) / float(report.account.start_equity),
         drawdown=drawdown(curve.at_ns, curve.equity),
         sharpe=sharpe(curve.at_ns, curve.equity, len(report.cohort.profit)),
-        in_market=float(np.mean(curve.qty != 0)) if len(curve.qty) else None,
+        in_market=_in_market(report),
         leverage=_leverage(report),
         turnover=turnover,
         turnover_multiple=float(turnover) / mean_equity if mean_equity > 0 else None,
         maker_share=_maker_share(report.fills),
-        round_trips=round_trips(report.fills, multiplier),
+        round_trips=_all_round_trips(report),
         buy_and_hold=_buy_and_hold(report),
-        standing=standing(Money(report.profit + report.account.fees), turnover, report.cohort),
+        standing=standing(Money(report.profit + report.fees), turnover, report.cohort),
     )
 
 
@@ -318,9 +318,29 @@ def cohort_bp(cohort: CohortOutcome) -> Float64Array:
     return points
 
 
-def _turnover(fills: Sequence[Fill], multiplier: Decimal) -> Money:
+def _all_round_trips(report: RunReport) -> RoundTrips:
+    """Cut the fills of each instrument into trips of their own."""
+    parts = [round_trips(report.of(market.symbol), market.instrument.multiplier) for market in report.markets]
+    return RoundTrips(
+        count=sum(part.count for part in parts),
+        wins=sum(part.wins for part in parts),
+        best=max((part.best for part in parts if part.best is not None), default=None),
+        worst=min((part.worst for part in parts if part.worst is not None), default=None),
+    )
+
+
+def _turnover(report: RunReport) -> Money:
+    multipliers = {market.symbol: market.instrument.multiplier for market in report.markets}
     with localcontext(WIDE):
-        return Money(sum((notional(fill.px, fill.qty, multiplier) for fill in fills), Decimal(0)))
+        amounts = (notional(fill.px, fill.qty, multipliers[fill.symbol]) for fill in report.fills)
+        return Money(sum(amounts, Decimal(0)))
+
+
+def _in_market(report: RunReport) -> float | None:
+    """Share of the marks at which anything was held."""
+    if len(report.equity.at_ns) == 0:
+        return None
+    return float(np.mean(np.any([market.held != 0 for market in report.markets], axis=0)))
 
 
 def _maker_share(fills: Sequence[Fill]) -> float | None:
@@ -332,24 +352,34 @@ def _maker_share(fills: Sequence[Fill]) -> float | None:
 
 
 def _leverage(report: RunReport) -> float | None:
-    """Mean of |notional| over equity, at the last close known at each mark; None without marks or after ruin."""
+    """Mean of |notional| over equity, at the last closes known at each mark; None without marks or after ruin."""
     curve = report.equity
-    if len(curve.at_ns) == 0 or len(report.prices.at_ns) == 0 or np.any(curve.equity <= 0):
+    traded = [market for market in report.markets if len(market.prices.at_ns)]
+    if len(curve.at_ns) == 0 or not traded or np.any(curve.equity <= 0):
         return None
-    at = np.searchsorted(report.prices.at_ns, curve.at_ns, side="right") - 1
-    marks = report.prices.close[np.maximum(at, 0)]
-    return float(np.mean(np.abs(curve.qty) * marks / curve.equity)) * float(report.instrument.multiplier)
+    return sum(
+        float(np.mean(np.abs(market.held) * market.close_at(curve.at_ns) / curve.equity))
+        * float(market.instrument.multiplier)
+        for market in traded
+    )
 
 
 def _buy_and_hold(report: RunReport) -> BuyAndHold | None:
-    """Hold from the first to the last close of the span; fractions of a lot are allowed."""
-    closes = report.prices.close
-    if len(closes) == 0:
+    """Hold from the first to the last close of each instrument; fractions of a lot are allowed."""
+    traded = [market for market in report.markets if len(market.prices.close)]
+    if not traded:
         return None
-    change = float(closes[-1] / closes[0] - 1.0)
-    held = float(np.mean(np.abs(report.equity.qty))) if len(report.equity.qty) else 0.0
+    change = sum(float(m.prices.close[-1] / m.prices.close[0] - 1.0) for m in traded) / len(traded)
     return BuyAndHold(
         change=change,
         unlevered=change * float(report.account.start_equity),
-        same_exposure=held * float(closes[-1] - closes[0]) * float(report.instrument.multiplier),
+        same_exposure=sum(
+            mean_held(m) * float(m.prices.close[-1] - m.prices.close[0]) * float(m.instrument.multiplier)
+            for m in traded
+        ),
     )
+
+
+def mean_held(market: Market) -> float:
+    """Return the account's mean absolute position in an instrument."""
+    return float(np.mean(np.abs(market.held))) if len(market.held) else 0.0

@@ -4,7 +4,7 @@ Exact numbers (money, prices of fills, quantities) are decimals; arrays are floa
 only.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from decimal import Decimal, localcontext
 
@@ -34,24 +34,18 @@ class Provenance:
 
 @dataclass(frozen=True, slots=True)
 class AccountTotals:
-    """The account now, to the last digit: `cost` is what the open position was bought for, `mark` its latest price."""
+    """The account at its start and now, to the last digit."""
 
     start_equity: Money
     equity: Money
-    realised: Money
-    fees: Money
-    qty: Quantity
-    cost: Money
-    mark: Price | None
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class EquityCurve:
-    """The account marked once a minute: shapes (n,), `at_ns` int64 rising; `equity` in money, `qty` signed, float64."""
+    """The account marked once a minute: shapes (n,), `at_ns` int64 rising; `equity` float64 in money."""
 
     at_ns: Int64Array
     equity: Float64Array
-    qty: Float64Array
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -72,11 +66,50 @@ class RegimeTrack:
     regime: tuple[str, ...]
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class Market:
+    """One instrument: its terms, the account's part in it now, to the last digit, and its course.
+
+    `cost` is what the open position was bought for, `mark` its latest price, None before the first. `held` is the
+    signed position at each instant of the equity curve, float64 of its shape.
+    """
+
+    instrument: Instrument
+    realised: Money
+    fees: Money
+    qty: Quantity
+    cost: Money
+    mark: Price | None
+    held: Float64Array
+    prices: PriceTrack
+    regimes: RegimeTrack
+
+    @property
+    def symbol(self) -> str:
+        """The instrument's name."""
+        return self.instrument.symbol
+
+    @property
+    def unrealised(self) -> Money:
+        """The open position at its mark less its cost."""
+        if self.mark is None:
+            return Money(-self.cost)
+        with localcontext(WIDE):
+            return Money(round_money(notional(self.mark, self.qty, self.instrument.multiplier)) - self.cost)
+
+    def close_at(self, at_ns: Int64Array) -> Float64Array:
+        """Return the last close known at each instant, float64 of its shape; the first one before that."""
+        known = np.searchsorted(self.prices.at_ns, at_ns, side="right") - 1
+        closes: Float64Array = self.prices.close[np.maximum(known, 0)]
+        return closes
+
+
 @dataclass(frozen=True, slots=True)
 class Fill:
     """One execution as the ledger booked it; `qty` is above zero."""
 
     at_ns: int
+    symbol: str
     side: Side
     px: Price
     qty: Quantity
@@ -149,7 +182,7 @@ class EventRow:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class RunReport:
-    """All that is told about one replay.
+    """All that is told about one replay; `markets` are in order of symbol, at least one, all in one currency.
 
     `orders` counts by state, `rejects` orders denied or rejected by reason, `reasons` the codes of the decisions,
     `event_counts` by kind; `events` are the newest of them, oldest first. Epochs, fills, cycles and `marks` (what
@@ -157,11 +190,9 @@ class RunReport:
     """
 
     provenance: Provenance
-    instrument: Instrument
+    markets: tuple[Market, ...]
     account: AccountTotals
     equity: EquityCurve
-    prices: PriceTrack
-    regimes: RegimeTrack
     fills: tuple[Fill, ...]
     cycles: tuple[CycleRow, ...]
     epochs: tuple[EpochRow, ...]
@@ -176,18 +207,46 @@ class RunReport:
     wall_s: float | None
 
     @property
+    def symbols(self) -> tuple[str, ...]:
+        """What is traded, in order."""
+        return tuple(market.symbol for market in self.markets)
+
+    @property
+    def currency(self) -> str:
+        """The one currency of account and instruments."""
+        return self.markets[0].instrument.currency
+
+    @property
+    def only(self) -> Market | None:
+        """The instrument where there is one alone."""
+        return self.markets[0] if len(self.markets) == 1 else None
+
+    @property
+    def realised(self) -> Money:
+        """What closed positions gained, before fees."""
+        return _sum(market.realised for market in self.markets)
+
+    @property
+    def fees(self) -> Money:
+        """All fees paid."""
+        return _sum(market.fees for market in self.markets)
+
+    @property
     def unrealised(self) -> Money:
-        """The open position at its mark less its cost."""
-        if self.account.mark is None:
-            return Money(-self.account.cost)
-        with localcontext(WIDE):
-            return Money(
-                round_money(notional(self.account.mark, self.account.qty, self.instrument.multiplier))
-                - self.account.cost
-            )
+        """The open positions at their marks less their costs."""
+        return _sum(market.unrealised for market in self.markets)
 
     @property
     def profit(self) -> Money:
-        """What the account has gained since its start, fees and open position included."""
+        """What the account has gained since its start, fees and open positions included."""
         with localcontext(WIDE):
             return Money(self.account.equity - self.account.start_equity)
+
+    def of(self, symbol: str) -> tuple[Fill, ...]:
+        """Return the fills of one symbol, in order of time."""
+        return tuple(fill for fill in self.fills if fill.symbol == symbol)
+
+
+def _sum(amounts: Iterable[Money]) -> Money:
+    with localcontext(WIDE):
+        return Money(sum(amounts, Decimal(0)))

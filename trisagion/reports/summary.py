@@ -25,7 +25,7 @@ def summary_text(report: RunReport, columns: int | None = None) -> str:
     metrics = measure(report)
     source = report.provenance
     state = "finished" if source.finished else f"not finished, at {write.minute(source.now_ns)} UTC"
-    lines = [f"{report.instrument.symbol}  replay of {source.dataset}, seed {source.seed}, {state}", ""]
+    lines = [f"{' '.join(report.symbols)}  replay of {source.dataset}, seed {source.seed}, {state}", ""]
     evidence = weigh(report)
     rows = (*figures(report, metrics), *findings(evidence, evidence.clones[-1:]))
     width = max(len(name) for name, _, _ in rows)
@@ -47,7 +47,7 @@ def _fitted(line: str, columns: int | None) -> list[str]:
 
 def figures(report: RunReport, metrics: Metrics) -> tuple[tuple[str, str, str], ...]:
     """Return the key figures as (name, value, note), in the order in which they are asked for."""
-    account, currency = report.account, report.instrument.currency
+    account, currency, only = report.account, report.currency, report.only
     fall, ratio, trips, held = metrics.drawdown, metrics.sharpe, metrics.round_trips, metrics.buy_and_hold
     rank, part = metrics.standing, write.percent(metrics.total_return, 3, signed=True)
     back = "" if fall is None else ", recovered" if fall.recovered_ns is not None else ", not recovered"
@@ -59,10 +59,10 @@ def figures(report: RunReport, metrics: Metrics) -> tuple[tuple[str, str, str], 
         ),
         (
             "realised / unrealised",
-            f"{write.gain(account.realised)} / {write.gain(report.unrealised)}",
-            f"before fees, position {write.quantity(account.qty)}",
+            f"{write.gain(report.realised)} / {write.gain(report.unrealised)}",
+            f"before fees, {positions_note(report)}",
         ),
-        ("fees", write.amount(account.fees), f"{currency} on {write.amount(metrics.turnover)} traded"),
+        ("fees", write.amount(report.fees), f"{currency} on {write.amount(metrics.turnover)} traded"),
         (
             "draw-down, deepest",
             write.percent(0.0 if fall is None else fall.depth, 3),
@@ -81,13 +81,14 @@ def figures(report: RunReport, metrics: Metrics) -> tuple[tuple[str, str, str], 
         (
             "buy and hold, like size",
             write.UNKNOWN if held is None else write.gain(held.same_exposure),
-            f"{currency}, long the account's mean absolute position",
+            f"{currency}, long the account's mean absolute position{'' if only else ' in each instrument'}",
         ),
         (
             "buy and hold, unlevered",
             write.UNKNOWN if held is None else write.gain(held.unlevered),
             (
-                f"{currency}, notional of the starting equity; price "
+                f"{currency}, notional of the starting equity"
+                f"{'; price' if only else ', an equal part in each instrument; prices in the mean'} "
                 f"{write.percent(None if held is None else held.change, 2, signed=True)}"
             ),
         ),
@@ -102,6 +103,13 @@ def figures(report: RunReport, metrics: Metrics) -> tuple[tuple[str, str, str], 
         ),
         ("trials", f"{rank.trials:,}", "runs ever born: what luck could choose from"),
     )
+
+
+def positions_note(report: RunReport) -> str:
+    """Say what is held."""
+    if report.only is not None:
+        return f"position {write.quantity(report.only.qty)}"
+    return "positions " + ", ".join(f"{market.symbol} {write.quantity(market.qty)}" for market in report.markets)
 
 
 def sharpe_note(metrics: Metrics) -> str:
@@ -171,20 +179,22 @@ def summary_json(report: RunReport) -> dict[str, object]:
     Returns
     -------
     dict
-        Keys are stable: ``dataset data_digest symbol currency seed settings_digest start end now finished tasks
-        wall_s``, ``account`` (start_equity, equity, profit, realised, unrealised, fees, qty, mark), ``metrics`` (names
-        of `Metrics`, nested by the names of its parts), ``fills``, ``orders``, ``rejects``, ``reasons``, ``cycles`` and
-        ``events`` (counts), ``epochs`` (a list), ``checks`` (a list of claim, ok, found), ``evidence``
-        (names of `Evidence`, nested by the names of its parts). Decimals are text without
-        exponent, instants ISO 8601 UTC, spans seconds, what is unknown null.
+        Keys are stable: ``dataset data_digest symbol symbols currency seed settings_digest start end now finished tasks
+        wall_s``, ``account`` (start_equity, equity, profit, realised, unrealised, fees, qty, mark), ``positions`` (by
+        symbol: qty, mark, realised, unrealised, fees, fills), ``metrics`` (names of `Metrics`, nested by the names of
+        its parts), ``fills``, ``orders``, ``rejects``, ``reasons``, ``cycles`` and ``events`` (counts), ``epochs`` (a
+        list), ``checks`` (a list of claim, ok, found), ``evidence`` (names of `Evidence`, nested by the names of its
+        parts). Decimals are text without exponent, instants ISO 8601 UTC, spans seconds, what is unknown null; so are
+        ``symbol`` and the account's qty and mark where there are several instruments.
     """
     metrics = measure(report)
-    source, account = report.provenance, report.account
+    source, account, only = report.provenance, report.account, report.only
     return {
         "dataset": source.dataset,
         "data_digest": source.digest,
-        "symbol": report.instrument.symbol,
-        "currency": report.instrument.currency,
+        "symbol": only and only.symbol,
+        "symbols": list(report.symbols),
+        "currency": report.currency,
         "seed": source.seed,
         "settings_digest": source.settings_digest,
         "start": iso(source.start_ns),
@@ -197,11 +207,22 @@ def summary_json(report: RunReport) -> dict[str, object]:
             "start_equity": plain(account.start_equity),
             "equity": plain(account.equity),
             "profit": plain(report.profit),
-            "realised": plain(account.realised),
+            "realised": plain(report.realised),
             "unrealised": plain(report.unrealised),
-            "fees": plain(account.fees),
-            "qty": plain(account.qty),
-            "mark": _text(account.mark),
+            "fees": plain(report.fees),
+            "qty": only and plain(only.qty),
+            "mark": only and _text(only.mark),
+        },
+        "positions": {
+            market.symbol: {
+                "qty": plain(market.qty),
+                "mark": _text(market.mark),
+                "realised": plain(market.realised),
+                "unrealised": plain(market.unrealised),
+                "fees": plain(market.fees),
+                "fills": len(report.of(market.symbol)),
+            }
+            for market in report.markets
         },
         "metrics": _metrics(metrics),
         "fills": len(report.fills),

@@ -7,12 +7,13 @@ from html import escape
 import numpy as np
 
 from trisagion.clock import SECOND_NS
+from trisagion.market.types import Instrument
 from trisagion.reports import format as write
 from trisagion.reports.charts import charts, histogram
 from trisagion.reports.checks import Check, check
 from trisagion.reports.evidence import weigh
 from trisagion.reports.metrics import BASIS_POINTS, Metrics, cohort_bp, measure
-from trisagion.reports.model import EpochRow, RunReport
+from trisagion.reports.model import EpochRow, Market, RunReport
 from trisagion.reports.page import MARKERS, SCRIPT, STYLE, WORDS, say, table
 from trisagion.reports.summary import cycle_counts, figures, findings, summary_json, summary_text
 from trisagion.units import plain
@@ -24,7 +25,7 @@ def render(report: RunReport) -> str:
     """Return the tear sheet as one self-contained HTML document."""
     metrics = measure(report)
     checks = check(report, metrics)
-    symbol = report.instrument.symbol
+    title = ", ".join(report.symbols)
     body = "".join(
         (
             MARKERS,
@@ -33,6 +34,7 @@ def render(report: RunReport) -> str:
             _alarms(checks),
             _cards(report, metrics),
             charts(report),
+            _instruments(report),
             _comparison(report, metrics),
             _cohort(report, metrics),
             _evidence(report),
@@ -47,13 +49,13 @@ def render(report: RunReport) -> str:
     return (
         '<!doctype html><html lang="en"><head><meta charset="utf-8">'
         '<meta name="viewport" content="width=device-width,initial-scale=1">'
-        f"<title>{escape(symbol)} · trisagion tear sheet</title><style>{STYLE}</style></head>"
+        f"<title>{escape(title)} · trisagion tear sheet</title><style>{STYLE}</style></head>"
         f"<body>{body}<script>{SCRIPT}</script></body></html>\n"
     )
 
 
 def _head(report: RunReport, metrics: Metrics) -> str:
-    source, currency = report.provenance, report.instrument.currency
+    source, currency = report.provenance, report.currency
     state = "finished" if source.finished else f"not finished, at {write.minute(source.now_ns)} UTC"
     held, rank = metrics.buy_and_hold, metrics.standing
     verb = "gained" if report.profit > 0 else "lost" if report.profit < 0 else "neither gained nor lost:"
@@ -62,9 +64,8 @@ def _head(report: RunReport, metrics: Metrics) -> str:
         f"({write.percent(metrics.total_return, 3, signed=True)}) in {write.duration(source.now_ns - source.start_ns)}."
     )
     if held is not None and report.fills:
-        told += (
-            f" The same mean position, simply held long, would have made {write.gain(held.same_exposure)} {currency}."
-        )
+        same = "The same mean position" if report.only else "The same mean position in each instrument"
+        told += f" {same}, simply held long, would have made {write.gain(held.same_exposure)} {currency}."
     if rank.percentile is not None:
         told += (
             f" Before fees and per notional traded it did better than {write.number(rank.percentile, 0)} % "
@@ -72,10 +73,10 @@ def _head(report: RunReport, metrics: Metrics) -> str:
         )
     worth = _worth(metrics)
     return (
-        f"<header><h1>{escape(report.instrument.symbol)}, {escape(_days(source.start_ns, source.now_ns))}"
+        f"<header><h1>{escape(', '.join(report.symbols))}, {escape(_days(source.start_ns, source.now_ns))}"
         f'<span class="state">{escape(state)}</span></h1>'
         f'<p class="lead">{say(told)}</p><p class="soft">{say(worth)} Replay of recorded prices: fills are those of '
-        f"the matching engine of venue {escape(report.instrument.venue)}, and no order moved the market. "
+        f"the matching engine of venue {escape(report.markets[0].instrument.venue)}, and no order moved the market. "
         "All times are UTC.</p></header>"
     )
 
@@ -111,8 +112,33 @@ def _cards(report: RunReport, metrics: Metrics) -> str:
     return f'<dl class="cards">{cards}</dl>'
 
 
+def _instruments(report: RunReport) -> str:
+    """Say what each of several instruments came to."""
+    if report.only:
+        return ""
+    rows = [
+        (
+            market.symbol,
+            write.gain(market.realised),
+            write.gain(market.unrealised),
+            write.amount(market.fees),
+            write.quantity(market.qty),
+            f"{len(report.of(market.symbol)):,}",
+            write.percent(_change(market), 2, signed=True),
+        )
+        for market in report.markets
+    ]
+    heads = ("", f"realised, {report.currency}", "unrealised", "fees", "position", "fills", "price")
+    return "<h2>The instruments</h2>" + table(heads, rows, numeric={1, 2, 3, 4, 5, 6})
+
+
+def _change(market: Market) -> float | None:
+    closes = market.prices.close
+    return float(closes[-1] / closes[0] - 1.0) if len(closes) else None
+
+
 def _comparison(report: RunReport, metrics: Metrics) -> str:
-    held, currency = metrics.buy_and_hold, report.instrument.currency
+    held, currency = metrics.buy_and_hold, report.currency
     if held is None:
         return ""
     start = float(report.account.start_equity)
@@ -126,10 +152,19 @@ def _comparison(report: RunReport, metrics: Metrics) -> str:
         ("buy and hold, unlevered", write.gain(held.unlevered), write.percent(held.unlevered / start, 3, signed=True)),
         ("cash", write.gain(0.0), write.percent(0.0, 3)),
     ]
-    told = (
+    how = (
         "Like size is long the account's mean absolute position throughout, unlevered is long a notional of the "
-        f"starting equity; the account's own notional was {write.number(metrics.leverage, 3)} of its equity in "
-        "the mean. Both without costs, from the first to the last close. Cash earns no interest."
+        "starting equity"
+    )
+    if not report.only:
+        how = (
+            "Like size is long the account's mean absolute position in each instrument throughout, unlevered is long "
+            "an equal part of the starting equity in each"
+        )
+    ends = "the first to the last close" if report.only else "the first to the last close of each"
+    told = (
+        f"{how}; the account's own notional was {write.number(metrics.leverage, 3)} of its equity in "
+        f"the mean. Both without costs, from {ends}. Cash earns no interest."
     )
     return (
         "<h2>Against doing something simpler</h2>"
@@ -233,7 +268,7 @@ def _checks(checks: Sequence[Check]) -> str:
 
 
 def _provenance(report: RunReport) -> str:
-    source, instrument = report.provenance, report.instrument
+    source = report.provenance
     work = f"{report.tasks:,} tasks"
     if report.wall_s:
         wall = write.duration(round(report.wall_s * SECOND_NS))
@@ -244,6 +279,19 @@ def _provenance(report: RunReport) -> str:
         ("settings digest", source.settings_digest),
         ("seed", str(source.seed)),
         ("replayed", f"{write.minute(source.start_ns)} to {write.minute(source.end_ns)} UTC"),
+        *(row for market in report.markets for row in _terms(market.instrument)),
+        ("final equity, exact", f"{plain(report.account.equity)} {report.currency}"),
+        ("work", work),
+    ]
+    return (
+        "<h2>Provenance</h2>"
+        + table(("", ""), rows, ids={1})
+        + '<p class="soft">The same data, settings and seed give the same result.</p>'
+    )
+
+
+def _terms(instrument: Instrument) -> tuple[tuple[str, str], tuple[str, str]]:
+    return (
         ("instrument", f"{instrument.symbol} at {instrument.venue}, in {instrument.currency}"),
         (
             "terms",
@@ -253,13 +301,6 @@ def _provenance(report: RunReport) -> str:
                 f"fee {plain(instrument.fee_rate)} of notional"
             ),
         ),
-        ("final equity, exact", f"{plain(report.account.equity)} {instrument.currency}"),
-        ("work", work),
-    ]
-    return (
-        "<h2>Provenance</h2>"
-        + table(("", ""), rows, ids={1})
-        + '<p class="soft">The same data, settings and seed give the same result.</p>'
     )
 
 

@@ -20,13 +20,25 @@ from trisagion.adapters.db.cycles import read_decision
 from trisagion.adapters.db.engine import SqlDatabase, Unit
 from trisagion.adapters.db.ledger import exact_sum
 from trisagion.ids import RunId
+from trisagion.market.types import Float64Array, Int64Array
 from trisagion.orders.state import AT_VENUE, OrderState
 from trisagion.orders.types import ExecType, Liquidity, Order, Side
 from trisagion.ports import Decision
 from trisagion.reports.model import CycleRow, EpochRow, EquityCurve, EventRow, Fill, PriceTrack, RegimeTrack
-from trisagion.units import Money, plain
+from trisagion.units import Money, Price, plain
 
-_EQUITY: Final = sa.select(t.equity.c.at_ns, t.equity.c.equity, t.equity.c.qty).order_by(t.equity.c.at_ns)
+_EQUITY: Final = sa.select(t.equity.c.at_ns, t.equity.c.equity).distinct().order_by(t.equity.c.at_ns)
+_HELD: Final = (
+    sa.select(t.equity.c.at_ns, t.equity.c.qty)
+    .where(t.equity.c.symbol == sa.bindparam("symbol"))
+    .order_by(t.equity.c.at_ns)
+)
+_MARK: Final = (
+    sa.select(t.equity.c.price)
+    .where(t.equity.c.symbol == sa.bindparam("symbol"))
+    .order_by(t.equity.c.at_ns.desc())
+    .limit(1)
+)
 _PRICES: Final = (
     sa.select(t.bar.c.close_ns, t.bar.c.low, t.bar.c.high, t.bar.c.close)
     .where(t.bar.c.symbol == sa.bindparam("symbol"))
@@ -39,7 +51,7 @@ _REGIMES: Final = (
 )
 _x = t.execution.c
 _FILLS: Final = (
-    sa.select(_x.happened_ns, _x.side, _x.last_px, _x.last_qty, _x.fee, _x.liquidity, _x.cl_ord_id)
+    sa.select(_x.happened_ns, _x.symbol, _x.side, _x.last_px, _x.last_qty, _x.fee, _x.liquidity, _x.cl_ord_id)
     .where(_x.exec_type == ExecType.TRADE)
     .order_by(_x.happened_ns, _x.venue, _x.exec_id)
 )
@@ -87,9 +99,23 @@ class RunOutcome:
 
 
 def equity_curve(unit: Unit) -> EquityCurve:
-    """Return all equity samples in order of time."""
+    """Return the account's equity at all instants at which it was marked, in order of time."""
     rows = unit.session.rows(_EQUITY)
-    return EquityCurve(_column(rows, 0, np.int64), _column(rows, 1, np.float64), _column(rows, 2, np.float64))
+    return EquityCurve(_column(rows, 0, np.int64), _column(rows, 1, np.float64))
+
+
+def held(unit: Unit, symbol: str, at_ns: Int64Array) -> Float64Array:
+    """Return a symbol's position at instants at which the account was marked, 0 before it first had a price."""
+    rows = unit.session.rows(_HELD, {"symbol": symbol})
+    found = np.zeros(len(at_ns))
+    found[np.searchsorted(at_ns, _column(rows, 0, np.int64))] = _column(rows, 1, np.float64)
+    return found
+
+
+def mark(unit: Unit, symbol: str) -> Price | None:
+    """Return the price at which a symbol was marked last."""
+    price: Decimal | None = unit.session.scalar(_MARK, {"symbol": symbol})
+    return None if price is None else Price(price)
 
 
 def price_track(unit: Unit, symbol: str) -> PriceTrack:
@@ -107,8 +133,8 @@ def regime_track(unit: Unit, symbol: str) -> RegimeTrack:
 def fills(unit: Unit) -> tuple[Fill, ...]:
     """Return all trades that venues reported, in order of time."""
     return tuple(
-        Fill(at_ns, Side(side), px, qty, fee, None if liquidity is None else Liquidity(liquidity), cl_ord_id)
-        for at_ns, side, px, qty, fee, liquidity, cl_ord_id in unit.session.rows(_FILLS)
+        Fill(at_ns, symbol, Side(side), px, qty, fee, None if liquidity is None else Liquidity(liquidity), cl_ord_id)
+        for at_ns, symbol, side, px, qty, fee, liquidity, cl_ord_id in unit.session.rows(_FILLS)
     )
 
 

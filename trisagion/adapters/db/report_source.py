@@ -17,8 +17,8 @@ from trisagion.cohort.state import from_bytes
 from trisagion.errors import StateError
 from trisagion.ledger.postings import OPENING
 from trisagion.ledger.types import Account
-from trisagion.market.types import Instrument
-from trisagion.reports.model import AccountTotals, CohortOutcome, Provenance, RunReport
+from trisagion.market.types import Instrument, Int64Array
+from trisagion.reports.model import AccountTotals, CohortOutcome, Market, Provenance, RunReport
 from trisagion.units import WIDE, Money, notional, round_money
 
 EVENTS_SHOWN: Final = 50
@@ -49,14 +49,13 @@ def collect(database: SqlDatabase, wall_s: float | None = None) -> RunReport:
     """
     with database.snapshot() as unit:
         provenance = _provenance(unit)
-        instrument = unit.market.instruments()[0]
+        equity = reading.equity_curve(unit)
+        markets = tuple(_market(unit, instrument, equity.at_ns) for instrument in unit.market.instruments())
         return RunReport(
             provenance=provenance,
-            instrument=instrument,
-            account=_account(unit, instrument),
-            equity=reading.equity_curve(unit),
-            prices=reading.price_track(unit, instrument.symbol),
-            regimes=reading.regime_track(unit, instrument.symbol),
+            markets=markets,
+            account=_account(unit, markets),
+            equity=equity,
             fills=reading.fills(unit),
             cycles=reading.cycle_rows(unit),
             epochs=reading.epoch_rows(unit),
@@ -88,23 +87,29 @@ def _provenance(unit: Unit) -> Provenance:
     )
 
 
-def _account(unit: Unit, instrument: Instrument) -> AccountTotals:
-    """Mark the ledger as it is now at the latest sampled price: a fill may be younger than the latest equity sample."""
+def _market(unit: Unit, instrument: Instrument, at_ns: Int64Array) -> Market:
     position = unit.ledger.position(instrument.symbol)
-    sample = unit.ledger.last_equity()
-    with localcontext(WIDE):
-        equity = unit.ledger.balance(Account.CASH)
-        if sample is not None:
-            equity += round_money(notional(sample.price, position.qty, instrument.multiplier))
-    return AccountTotals(
-        start_equity=Money(unit.session.scalar(_OPENING)),
-        equity=Money(equity),
+    return Market(
+        instrument=instrument,
         realised=position.realised,
         fees=position.fees,
         qty=position.qty,
         cost=position.cost,
-        mark=None if sample is None else sample.price,
+        mark=reading.mark(unit, instrument.symbol),
+        held=reading.held(unit, instrument.symbol, at_ns),
+        prices=reading.price_track(unit, instrument.symbol),
+        regimes=reading.regime_track(unit, instrument.symbol),
     )
+
+
+def _account(unit: Unit, markets: Iterable[Market]) -> AccountTotals:
+    """Mark the ledger as it is now at the latest sampled prices: a fill may be younger than the latest sample."""
+    with localcontext(WIDE):
+        equity = unit.ledger.balance(Account.CASH)
+        for market in markets:
+            if market.mark is not None:
+                equity += round_money(notional(market.mark, market.qty, market.instrument.multiplier))
+    return AccountTotals(start_equity=Money(unit.session.scalar(_OPENING)), equity=Money(equity))
 
 
 def _cohort(unit: Unit) -> CohortOutcome:

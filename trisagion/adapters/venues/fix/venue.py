@@ -1,6 +1,8 @@
 """The bundled venue as a process: a FIX 4.4 acceptor before the matching engine, with a journal behind it.
 
-    python -m trisagion.adapters.venues.fix.venue --data-spec JSON [--data-spec JSON …] --port N --control SOCKET --store DIR
+    python -m trisagion.adapters.venues.fix.venue --data-spec JSON --port N --control SOCKET --store DIR
+
+One `--data-spec` for each instrument.
 
 Time does not pass here by itself: the control socket's `play` moves it. Orders arrive at their TransactTime.
 
