@@ -179,7 +179,7 @@ cdef class Tally:
     cdef double[::1] weights
     cdef uint16_t[::1] codes
 
-    def __init__(self, int order, Py_ssize_t delay, double base, bint normalised, bint weighted):
+    def __cinit__(self, int order, Py_ssize_t delay, double base, bint normalised, bint weighted):
         _reference.check(order, delay, base)
         self.order, self.delay, self.weighted = order, delay, weighted
         self.patterns = factorial(order)
@@ -259,7 +259,7 @@ cdef class Tally:
 
 def permutation_entropy(x, int order, Py_ssize_t delay, double base=math.e, bint normalised=True, bint weighted=False):
     """Return the permutation entropy of a series; see the plain twin."""
-    tally = Tally(order, delay, base, normalised, weighted)
+    cdef Tally tally = Tally(order, delay, base, normalised, weighted)
     return tally.of(_reference.series_of(x, 1))
 
 
@@ -305,7 +305,7 @@ cdef class RollingPermutationEntropy:
     cdef double[::1] weight_ring, after, total_after, old, new, terms
     cdef double old_total, new_total, total_unit, high, low
 
-    def __init__(
+    def __cinit__(
         self,
         Py_ssize_t window,
         int order,
