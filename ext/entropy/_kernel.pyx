@@ -165,6 +165,7 @@ cdef double entropy_of(const weight_t *weights, int64_t patterns, double scale) 
 
 
 @cython.internal
+@cython.auto_pickle(False)
 cdef class Tally:
     """The weights of each pattern of one series at a time; its arrays serve one series after the other."""
 
