@@ -37,7 +37,7 @@ class Case:
     def forward(self, twin: ModuleType) -> tuple[Floats, Floats, Floats, Floats]:
         """Filter this one series."""
         done = twin.forward(*(value[None] for value in self.all()))
-        return tuple(value[0] for value in done)  # type: ignore[return-value]
+        return tuple(value[0] for value in done)
 
     def all(self) -> tuple[Floats, ...]:
         """Give the arguments of `forward`, without the axis of series."""

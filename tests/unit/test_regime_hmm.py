@@ -286,7 +286,7 @@ REFUSED: list[tuple[str, Callable[[], object]]] = [
     ("scale: expected positive definite", lambda: _pair(np.array([[1.0, 2.0], [2.0, 1.0]]))),
     ("scale: expected symmetric", lambda: _pair(np.array([[1.0, 0.5], [0.4, 1.0]]))),
     ("order: expected each of 0 to 2 once", lambda: MODEL.reordered([0, 1, 1])),
-    ("x: expected float64", lambda: filter_states(MODEL, np.zeros(3, dtype=np.float32))),  # type: ignore[arg-type]
+    ("x: expected float64", lambda: filter_states(MODEL, np.zeros(3, dtype=np.float32))),
     ("x: expected float64", lambda: filter_states(MODEL, np.zeros(0))),
     ("x: expected float64", lambda: filter_states(MODEL, np.zeros((2, 2, 2)))),
     ("x: expected 1 variables, found 2", lambda: filter_states(MODEL, np.zeros((3, 2)))),

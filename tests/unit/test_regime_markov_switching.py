@@ -105,9 +105,9 @@ def test_lags_may_switch() -> None:
 
 def test_restarts_are_drawn_from_the_generator_and_do_not_lose() -> None:
     """With restarts the likelihood is at least that without, and the same seed gives the same fit."""
-    with_restarts = fitted(switching_variance=True, restarts=4)
+    with_restarts = fitted(switching_variance=True, restarts=2)
     assert with_restarts.log_likelihood >= fitted(switching_variance=True).log_likelihood - 1e-6
-    again = fitted(switching_variance=True, restarts=4)
+    again = fitted(switching_variance=True, restarts=2)
     assert again.log_likelihood == with_restarts.log_likelihood
 
 

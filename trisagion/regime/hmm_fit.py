@@ -17,7 +17,7 @@ import numpy as np
 from scipy.optimize import brentq
 from scipy.special import digamma
 
-from ext.hmm import STATES_MAX, moments, smooth
+from ext.hmm import STATES_MAX, VALUE_MAX, moments, smooth
 from trisagion.market.types import Float64Array, Int64Array
 from trisagion.regime.hmm import (
     HmmModel,
@@ -108,8 +108,8 @@ class HmmFit:
     reason : str
         Why the iterations stopped.
     starts : float64, shape (restarts,)
-        Log-likelihoods that the starts had reached when the best was chosen; NaN for a start that failed. Far apart,
-        they say that the maximum found may not be the highest.
+        Log-likelihoods that the starts had reached when the best was chosen. Far apart, they say that the maximum found
+        may not be the highest.
     """
 
     model: HmmModel
@@ -188,7 +188,7 @@ def fit(
     ------
     ValueError
         For a series that is too short, does not vary, has NaN or infinities or the wrong shape; for arguments out of
-        range; when every start fails.
+        range.
 
     Notes
     -----
@@ -233,7 +233,8 @@ def baum_welch(model: HmmModel, x: Float64Array, rules: Rules | None = None) -> 
     Parameters
     ----------
     model : HmmModel
-        Where to begin. Transitions and starts of probability 0 stay 0. States with ν = inf stay normal.
+        Where to begin. Transitions and starts of probability 0 stay 0, states with ν = inf stay normal. Where the rules
+        want a stationary start, its own is replaced before the first iteration.
     x : float64, shape (n, d), or (n,) for one variable
         The series, as in `fit`.
     rules : Rules, optional
@@ -254,6 +255,8 @@ def baum_welch(model: HmmModel, x: Float64Array, rules: Rules | None = None) -> 
     series = as_series(model, x)
     floor = _floor(series, rules)
     _check_begin(model, rules, floor)
+    if rules.start == "stationary":
+        model = replace(model, start=model.stationary)
     history: list[float] = []
     before, converged, reason = model, False, f"{rules.iterations_max} iterations were done"
     for _ in range(rules.iterations_max):
@@ -418,8 +421,10 @@ def _floor(series: Float64Array, rules: Rules) -> Float64Array:
     """Return the least variances, shape (d,), or refuse a series that does not vary."""
     # In units of the largest value, so that no square of a sample is lost or overflows.
     unit = abs(series).max(axis=0)
-    if not np.isfinite(unit).all() or not (series.max(axis=0) > series.min(axis=0)).all():
-        raise ValueError(f"x: expected finite numbers that vary, found {series.min(axis=0)} to {series.max(axis=0)}")
+    if not (unit <= VALUE_MAX).all() or not (series.max(axis=0) > series.min(axis=0)).all():
+        raise ValueError(
+            f"x: expected numbers that vary, at most {VALUE_MAX:g}, found {series.min(axis=0)} to {series.max(axis=0)}"
+        )
     return np.asarray((series / unit).var(axis=0) * unit * unit * rules.variance_floor)
 
 
