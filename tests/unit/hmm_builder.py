@@ -34,6 +34,16 @@ PAIR = HmmModel(
 """Two correlated variables."""
 
 
+SIX = HmmModel(
+    start=np.full(6, 1 / 6),
+    transition=0.9 * np.eye(6) + 0.1 / 6,
+    mean=np.array([0.1, 0.05, 0.0, -0.1, 0.2, -0.4])[:, None],
+    scale=np.array([0.4, 0.6, 0.9, 1.3, 2.0, 3.0])[:, None, None] ** 2,
+    dof=np.full(6, math.inf),
+)
+"""As many states as the preset has."""
+
+
 def simulate(model: HmmModel, samples: int, seed: int) -> tuple[Int64Array, Float64Array]:
     """Draw a chain and its samples."""
     rng = np.random.default_rng(seed)

@@ -9,7 +9,7 @@ import pytest
 from scipy import stats
 from statsmodels.tsa.regime_switching.markov_regression import MarkovRegression
 
-from tests.unit.hmm_builder import GNP, MODEL, PAIR, daily_returns, simulate
+from tests.unit.hmm_builder import GNP, MODEL, PAIR, SIX, daily_returns, simulate
 from trisagion.market.types import Float64Array, Int64Array
 from trisagion.regime import hmm
 from trisagion.regime.hmm import (
@@ -51,7 +51,7 @@ def test_likelihood_filter_and_smoother_are_those_of_statsmodels(regimes: int) -
         np.testing.assert_allclose(smooth_states(model, GNP), found.smoothed_marginal_probabilities, atol=1e-10)
 
 
-@pytest.mark.parametrize("model", [MODEL, PAIR], ids=["one variable", "two variables"])
+@pytest.mark.parametrize("model", [MODEL, PAIR, SIX], ids=["one variable", "two variables", "six states"])
 def test_a_stream_gives_the_batch_bit_for_bit(model: HmmModel) -> None:
     """Sample by sample, or going on after a batch, the numbers equal those of one call."""
     _, x = simulate(model, 600, 1)
@@ -93,7 +93,7 @@ def test_a_short_block_length_changes_nothing(monkeypatch: pytest.MonkeyPatch) -
     """Filter, smoother and path are the same however the series is cut for the kernels."""
     _, x = simulate(MODEL, 700, 4)
     whole = (filter_states(MODEL, x), smooth_states(MODEL, x), decode(MODEL, x))
-    monkeypatch.setattr(hmm, "CHUNK_WORK", 100 * MODEL.states * (MODEL.states + 1))
+    monkeypatch.setattr(hmm, "CHUNK_WORK", 100 * hmm.work_of_a_sample(3, 1))
     assert len(hmm.chunks(MODEL, len(x))) == 7
     cut = (filter_states(MODEL, x), smooth_states(MODEL, x), decode(MODEL, x))
     np.testing.assert_array_equal(cut[0].probability, whole[0].probability)
@@ -103,7 +103,7 @@ def test_a_short_block_length_changes_nothing(monkeypatch: pytest.MonkeyPatch) -
     assert cut[2][1] == whole[2][1]
 
 
-@pytest.mark.parametrize("work", [hmm.CHUNK_WORK, 60])
+@pytest.mark.parametrize("work", [hmm.CHUNK_WORK, 5 * hmm.work_of_a_sample(3, 1)])
 def test_many_series_in_one_call_are_each_their_own(monkeypatch: pytest.MonkeyPatch, work: int) -> None:
     """Each series under its own model, in a batch and then live, gives what it gives alone, bit for bit."""
     monkeypatch.setattr(hmm, "CHUNK_WORK", work)

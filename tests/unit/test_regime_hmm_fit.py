@@ -12,7 +12,7 @@ from scipy.optimize import minimize
 
 from tests.unit.hmm_builder import GNP, MODEL, PAIR, daily_returns, simulate
 from trisagion.market.types import Float64Array
-from trisagion.regime import hmm
+from trisagion.regime import hmm, hmm_fit
 from trisagion.regime.hmm import HmmModel, log_likelihood
 from trisagion.regime.hmm_fit import DOF_MAX, DOF_MIN, HmmFit, Rules, baum_welch, fit
 from trisagion.regime.hmm_preset import NamedState, Regime, fit_six_states, name_states
@@ -212,7 +212,7 @@ def test_a_long_series_is_fitted_block_by_block(monkeypatch: pytest.MonkeyPatch)
     _, x = simulate(MODEL, 3000, 14)
     rules = Rules(iterations_max=10, tolerance=0.0)
     whole = baum_welch(MODEL, x, rules)
-    monkeypatch.setattr(hmm, "CHUNK_WORK", 12 * 100)
+    monkeypatch.setattr(hmm, "CHUNK_WORK", 100 * hmm.work_of_a_sample(3, 1))
     cut = baum_welch(MODEL, x, rules)
     np.testing.assert_allclose(cut.history, whole.history, rtol=1e-11)
     np.testing.assert_allclose(cut.model.scale, whole.model.scale, rtol=1e-9)
@@ -245,6 +245,19 @@ def test_what_is_left_to_gain_is_estimated_well() -> None:
     loose = fit(GNP, 2, rng(), rules=Rules(tolerance=1e-3))
     far = baum_welch(loose.model, GNP, Rules(tolerance=1e-10, iterations_max=20_000))
     assert 0.0 < far.log_likelihood - loose.log_likelihood < 3e-3
+
+
+@pytest.mark.parametrize("iterations_max", [1, 50], ids=["in the last iteration", "before"])
+def test_a_fall_of_the_likelihood_is_not_hidden(monkeypatch: pytest.MonkeyPatch, iterations_max: int) -> None:
+    """Were an iteration to make the model worse, the fit would say so, and give the better one back."""
+    _, x = simulate(MODEL, 300, 18)
+    worse = replace(MODEL, mean=MODEL.mean + 5.0)
+    monkeypatch.setattr(hmm_fit, "_maximise", lambda *_: worse)
+    found = baum_welch(MODEL, x, Rules(iterations_max=iterations_max))
+    assert not found.converged
+    assert "fell by" in found.reason
+    assert found.model is MODEL
+    assert found.history.tolist() == [found.log_likelihood] == [log_likelihood(MODEL, x)]
 
 
 def test_zeros_stay_zeros() -> None:
