@@ -129,9 +129,13 @@ cdef void shift_and_exponentiate(double* rows, Py_ssize_t n, Py_ssize_t k, doubl
         for j in range(1, k):
             largest = rows[t * k + j] if rows[t * k + j] > largest else largest
         shift[t] = largest
-        # Without a finite shift the step below finds no mass and does the sample in logarithms.
-        for j in range(k):
-            rows[t * k + j] = exp(rows[t * k + j] - largest) if isfinite(largest) else 0.0
+        # Without a finite shift the step that follows finds no mass and does the sample in logarithms.
+        if isfinite(largest):
+            for j in range(k):
+                rows[t * k + j] = exp(rows[t * k + j] - largest)
+        else:
+            for j in range(k):
+                rows[t * k + j] = 0.0
 
 
 cdef double far_out(
@@ -154,6 +158,54 @@ cdef double far_out(
     return total
 
 
+cdef inline Py_ssize_t filter_rows(
+    Py_ssize_t k,
+    const Model* model,
+    const double* x,
+    Py_ssize_t n,
+    double* prior,
+    double* filtered,
+    double* predicted,
+    double* log_density,
+    double* densities,
+    double* shift,
+) noexcept nogil:
+    """Filter a block of relative densities; return the number of the sample that the model excludes, −1 if none."""
+    cdef Py_ssize_t t, i, j
+    cdef double total, mass
+    # Local, so that the compiler knows that nothing else writes there.
+    cdef double[STATES_MAX] ahead
+    cdef double[STATES_MAX] joint
+    for j in range(k):
+        ahead[j] = prior[j]
+    for t in range(n):
+        total = 0.0
+        for j in range(k):
+            ahead[j] = 0.0 if ahead[j] < PRIOR_MIN else ahead[j]
+            predicted[j] = ahead[j]
+            joint[j] = ahead[j] * densities[j]
+            total += joint[j]
+        if not total >= FAR_OUT:
+            total = far_out(model, x + t * model.d, predicted, joint, &shift[t])
+            if not total > 0.0:
+                return t
+        log_density[t] = shift[t] + log(total)
+        for j in range(k):
+            joint[j] /= total
+            filtered[j] = joint[j]
+            ahead[j] = 0.0
+        for i in range(k):
+            mass = joint[i]
+            for j in range(k):
+                ahead[j] += mass * model.transition[i * k + j]
+        densities += k
+        filtered += k
+        predicted += k
+    for j in range(k):
+        prior[j] = ahead[j]
+    return -1
+
+
 cdef Py_ssize_t filter_series(
     const Model* model,
     const double* x,
@@ -167,41 +219,34 @@ cdef Py_ssize_t filter_series(
 ) noexcept nogil:
     """Filter one series; return the number of the sample that it excludes, −1 if none."""
     cdef Py_ssize_t k = model.k
-    cdef Py_ssize_t number, start, count, t, i, j
-    cdef double total, mass
-    cdef double* row
-    # Local, so that the compiler knows that nothing else writes there.
-    cdef double[STATES_MAX] ahead
-    for j in range(k):
-        ahead[j] = prior[j]
+    cdef Py_ssize_t number, start, count, at, excluded
+    cdef const double* x_block
     for number in range((n + BLOCK - 1) // BLOCK):
         start = number * BLOCK
         count = min(<Py_ssize_t> BLOCK, n - start)
+        at = start * k
         log_densities(model, x + start * model.d, count, block)
         shift_and_exponentiate(block, count, k, shift)
-        for t in range(count):
-            row = block + t * k
-            total = 0.0
-            for j in range(k):
-                predicted[j] = 0.0 if ahead[j] < PRIOR_MIN else ahead[j]
-                row[j] *= predicted[j]
-                total += row[j]
-            if not total >= FAR_OUT:
-                total = far_out(model, x + (start + t) * model.d, predicted, row, &shift[t])
-                if not total > 0.0:
-                    return start + t
-            log_density[start + t] = shift[t] + log(total)
-            for j in range(k):
-                filtered[j] = row[j] / total
-                ahead[j] = 0.0
-            for i in range(k):
-                mass = filtered[i]
-                for j in range(k):
-                    ahead[j] += mass * model.transition[i * k + j]
-            filtered += k
-            predicted += k
-    for j in range(k):
-        prior[j] = ahead[j]
+        x_block = x + start * model.d
+        # The compiler makes a copy without loops of each number of states that it sees written down.
+        if k == 2:
+            excluded = filter_rows(
+                2, model, x_block, count, prior, filtered + at, predicted + at, log_density + start, block, shift
+            )
+        elif k == 3:
+            excluded = filter_rows(
+                3, model, x_block, count, prior, filtered + at, predicted + at, log_density + start, block, shift
+            )
+        elif k == 6:
+            excluded = filter_rows(
+                6, model, x_block, count, prior, filtered + at, predicted + at, log_density + start, block, shift
+            )
+        else:
+            excluded = filter_rows(
+                k, model, x_block, count, prior, filtered + at, predicted + at, log_density + start, block, shift
+            )
+        if excluded >= 0:
+            return start + excluded
     return -1
 
 
@@ -288,6 +333,55 @@ def forward(
     return filtered, predicted, log_density, next_prior
 
 
+cdef inline void smooth_rows(
+    Py_ssize_t k,
+    Py_ssize_t n,
+    const double* filtered,
+    const double* predicted,
+    const double* entering,
+    double* ratio,
+    double* smoothed,
+    double* flows,
+    bint ends,
+) noexcept nogil:
+    """Smooth a block; `entering` is the transition matrix transposed, `ends` tells that nothing follows."""
+    cdef Py_ssize_t t, i, j
+    cdef double mass
+    # Local, so that the compiler knows that nothing else writes there.
+    cdef double[STATES_MAX] quotient
+    cdef double[STATES_MAX] sums
+    cdef double[STATES_MAX] update
+    filtered += n * k
+    predicted += n * k
+    smoothed += n * k
+    for j in range(k):
+        quotient[j] = ratio[j]
+    for t in range(n - 1, -1, -1):
+        filtered -= k
+        predicted -= k
+        smoothed -= k
+        # Divided before the sums are known, so that no step waits for the division of the one before. What is
+        # impossible has 0 above the line too.
+        for i in range(k):
+            update[i] = filtered[i] / (predicted[i] if predicted[i] > 0.0 else 1.0)
+        for i in range(k):
+            sums[i] = 1.0 if ends and t == n - 1 else 0.0
+        if not (ends and t == n - 1):
+            for j in range(k):
+                mass = quotient[j]
+                for i in range(k):
+                    sums[i] += entering[j * k + i] * mass
+            for i in range(k):
+                mass = filtered[i]
+                for j in range(k):
+                    flows[i * k + j] += mass * quotient[j]
+        for i in range(k):
+            smoothed[i] = filtered[i] * sums[i]
+            quotient[i] = update[i] * sums[i]
+    for j in range(k):
+        ratio[j] = quotient[j]
+
+
 def smooth(
     const double[:, ::1] filtered, const double[:, ::1] predicted, const double[:, ::1] transition, ratio
 ):
@@ -305,33 +399,25 @@ def smooth(
     before = np.ones(k) if ratio is None else np.array(ratio, dtype=np.float64)
     cdef double[:, ::1] smoothed_out = smoothed
     cdef double[:, ::1] flows_out = flows
-    cdef double[::1] quotient = before
+    cdef double[::1] ratio_out = before
     # Transposed, the sum over the states that are entered has its inner loop over those that are left.
     cdef const double[:, ::1] entering = np.ascontiguousarray(np.asarray(transition).T)
-    cdef double[STATES_MAX] sums
+    cdef const double* rows = &filtered[0, 0]
+    cdef const double* priors = &predicted[0, 0]
+    cdef const double* into = &entering[0, 0]
+    cdef double* quotient = &ratio_out[0]
+    cdef double* out = &smoothed_out[0, 0]
+    cdef double* moved = &flows_out[0, 0]
     cdef bint ends = ratio is None
-    cdef Py_ssize_t t, i, j
-    cdef double mass
     with nogil:
-        for t in range(n - 1, -1, -1):
-            if ends and t == n - 1:
-                for i in range(k):
-                    smoothed_out[t, i] = filtered[t, i]
-            else:
-                for i in range(k):
-                    sums[i] = 0.0
-                for j in range(k):
-                    mass = quotient[j]
-                    for i in range(k):
-                        sums[i] += entering[j, i] * mass
-                for i in range(k):
-                    smoothed_out[t, i] = filtered[t, i] * sums[i]
-                for i in range(k):
-                    mass = filtered[t, i]
-                    for j in range(k):
-                        flows_out[i, j] += mass * quotient[j]
-            for j in range(k):
-                quotient[j] = smoothed_out[t, j] / predicted[t, j] if predicted[t, j] > 0.0 else 0.0
+        if k == 2:
+            smooth_rows(2, n, rows, priors, into, quotient, out, moved, ends)
+        elif k == 3:
+            smooth_rows(3, n, rows, priors, into, quotient, out, moved, ends)
+        elif k == 6:
+            smooth_rows(6, n, rows, priors, into, quotient, out, moved, ends)
+        else:
+            smooth_rows(k, n, rows, priors, into, quotient, out, moved, ends)
     flows *= np.asarray(transition)
     return smoothed, flows, before
 

@@ -72,6 +72,8 @@ CASES = [
     pytest.param(case(4, 5, 3, 3, (1.5, math.inf, 30.0)), id="three variables, normal and t mixed"),
     pytest.param(case(5, 6, 3, 1, (math.inf,), zeros=True), id="transitions of probability 0"),
     pytest.param(case(6, 4, 1, 1, (5.0,)), id="one state"),
+    pytest.param(case(12, 4, 6, 1, (math.inf, 5.0)), id="six states"),
+    pytest.param(case(13, 5, 4, 1, (math.inf,)), id="four states"),
     pytest.param(case(7, 1, 3, 2, (5.0,)), id="one sample"),
 ]
 
@@ -93,7 +95,7 @@ def log_density(one: Case, j: int, x: Floats) -> float:
 
 
 def paths(one: Case, samples: int) -> tuple[list[tuple[int, ...]], Floats]:
-    """Enumerate all paths with the logarithm of ``P(path, x)``."""
+    """Enumerate all paths with the logarithms of ``P(path, x)``."""
     with np.errstate(divide="ignore"):
         log_prior, log_a = np.log(one.prior), np.log(one.transition)
     densities = [[log_density(one, j, x) for j in range(len(one.prior))] for x in one.x[:samples]]
@@ -295,7 +297,7 @@ def test_nothing_underflows_in_a_long_series_with_outliers(nu: float) -> None:
 @given(
     seed=st.integers(0, 2**32 - 1),
     samples=st.integers(1, 30),
-    states=st.integers(1, 5),
+    states=st.integers(1, 7),
     variables=st.integers(1, 3),
     dof=st.lists(st.sampled_from([0.5, 1.0, 3.0, 150.0, math.inf]), min_size=1, max_size=3),
     zeros=st.booleans(),

@@ -23,8 +23,8 @@ DEVIATION_MIN: Final = 1e-50
 """With samples up to 1e100 a squared distance in units of this stays finite."""
 HORIZON_MAX: Final = 10_000
 
-CHUNK_WORK: Final = 10_000_000
-"""Inner steps of one kernel call, 20 to 50 ms: the caller gets the word back often enough to be stopped."""
+CHUNK_WORK: Final = 5_000_000
+"""Inner steps of one kernel call, 10 to 60 ms: the caller gets the word back often enough to be stopped."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -298,7 +298,7 @@ def filter_many(models: ModelStack, x: Float64Array, prior: Float64Array | None 
     if x.ndim != 3 or x.dtype != np.float64 or 0 in x.shape:
         raise ValueError(f"x: expected float64 of shape (series, samples, variables), found {x.dtype} {x.shape}")
     prior = models.start if prior is None else np.ascontiguousarray(prior)
-    group = max(1, CHUNK_WORK // _work(models))
+    group = max(1, CHUNK_WORK // work_of_a_sample(*models.mean.shape[1:]))
     if group >= len(x):
         return _filter_group(models, x, prior)
     groups = [slice(first, first + group) for first in range(0, len(x), group)]
@@ -459,8 +459,13 @@ def checked_series(x: Float64Array) -> Float64Array:
 
 def chunks(model: HmmModel, samples: int) -> list[slice]:
     """Cut a series into blocks that one kernel call works through in a few hundredths of a second."""
-    rows = max(1, CHUNK_WORK // (model.states * (model.states + model.variables**2)))
+    rows = max(1, CHUNK_WORK // work_of_a_sample(model.states, model.variables))
     return [slice(first, min(first + rows, samples)) for first in range(0, samples, rows)]
+
+
+def work_of_a_sample(states: int, variables: int) -> int:
+    """Return the inner steps of one sample: sums over states and variables, and an exponential counts as eight."""
+    return states * (states + variables**2 + 8)
 
 
 def _filter_group(models: ModelStack, x: Float64Array, prior: Float64Array) -> FilteredMany:
@@ -479,18 +484,12 @@ def _filter_group(models: ModelStack, x: Float64Array, prior: Float64Array) -> F
 def _filter_blocks(
     models: ModelStack, x: Float64Array, prior: Float64Array
 ) -> Iterator[tuple[Float64Array, Float64Array, Float64Array, Float64Array]]:
-    rows = max(1, CHUNK_WORK // (len(x) * _work(models)))
+    rows = max(1, CHUNK_WORK // (len(x) * work_of_a_sample(*models.mean.shape[1:])))
     for first in range(0, x.shape[1], rows):
         block = np.ascontiguousarray(x[:, first : first + rows])
         done = forward(block, prior, models.transition, models.mean, models.whiten, models.dof)
         prior = done[3]
         yield done
-
-
-def _work(models: ModelStack) -> int:
-    """Return the inner steps of one sample of one series."""
-    _, k, d = models.mean.shape
-    return int(k * (k + d * d))
 
 
 def _part(models: ModelStack, part: slice) -> ModelStack:

@@ -1,8 +1,8 @@
 """Fitting hidden Markov models: Baum–Welch, with Student's t by ECM, from several starts.
 
-The kernels keep probabilities scaled at each sample, see `ext.hmm`: no length and no outlier makes them underflow. An
-iteration never lowers the likelihood. Every constraint (a floor under the variances, bounds of the degrees of freedom,
-a diagonal) is kept by taking the constrained maximum of the M-step, not by correcting the free one afterwards.
+The kernels keep probabilities scaled at each sample, see `ext.hmm`: no length and no outlier makes them underflow. But
+for rounding an iteration never lowers the likelihood: every constraint (a floor under the variances, bounds of the
+degrees of freedom, a diagonal) is kept by taking the constrained maximum of the M-step, not by correcting the free one.
 
 The likelihood of a hidden Markov model has many local maxima and, without a floor under the variances, none that is
 global: a state that sits on one sample has an infinite density. Hence the floor, and hence the starts.
@@ -17,7 +17,7 @@ import numpy as np
 from scipy.optimize import brentq
 from scipy.special import digamma
 
-from ext.hmm import STATES_MAX, moments, smooth
+from ext.hmm import STATES_MAX, VALUE_MAX, moments, smooth
 from trisagion.market.types import Float64Array, Int64Array
 from trisagion.regime.hmm import (
     HmmModel,
@@ -108,8 +108,8 @@ class HmmFit:
     reason : str
         Why the iterations stopped.
     starts : float64, shape (restarts,)
-        Log-likelihoods that the starts had reached when the best was chosen; NaN for a start that failed. Far apart,
-        they say that the maximum found may not be the highest.
+        Log-likelihoods that the starts had reached when the best was chosen. Far apart, they say that the maximum found
+        may not be the highest.
     """
 
     model: HmmModel
@@ -188,12 +188,12 @@ def fit(
     ------
     ValueError
         For a series that is too short, does not vary, has NaN or infinities or the wrong shape; for arguments out of
-        range; when every start fails.
+        range.
 
     Notes
     -----
     Rabiner, "A tutorial on hidden Markov models", Proceedings of the IEEE 77 (1989), section III.C; Peel & McLachlan,
-    "Robust mixture modelling using the t distribution", Statistics and Computing 10 (2000), section 5, for Student's t.
+    "Robust mixture modelling using the t distribution", Statistics and Computing 10 (2000), for Student's t.
     We differ in bounding variances and degrees of freedom; a state that no sample belongs to keeps its density.
     """
     series = checked_series(x)
@@ -233,7 +233,8 @@ def baum_welch(model: HmmModel, x: Float64Array, rules: Rules | None = None) -> 
     Parameters
     ----------
     model : HmmModel
-        Where to begin. Transitions and starts of probability 0 stay 0. States with ν = inf stay normal.
+        Where to begin. Transitions and starts of probability 0 stay 0, states with ν = inf stay normal. Where the rules
+        want a stationary start, its own is replaced before the first iteration.
     x : float64, shape (n, d), or (n,) for one variable
         The series, as in `fit`.
     rules : Rules, optional
@@ -254,19 +255,22 @@ def baum_welch(model: HmmModel, x: Float64Array, rules: Rules | None = None) -> 
     series = as_series(model, x)
     floor = _floor(series, rules)
     _check_begin(model, rules, floor)
+    if rules.start == "stationary":
+        model = replace(model, start=model.stationary)
     history: list[float] = []
-    before, converged, reason = model, False, f"{rules.iterations_max} iterations were done"
+    before, stop = model, None
     for _ in range(rules.iterations_max):
         expected = _expect(model, series)
         history.append(expected.log_likelihood)
         stop = _stopped(history, rules.tolerance)
         if stop is not None:
-            converged, reason = stop
             break
         before, model = model, _maximise(model, expected, rules, floor)
     else:
         history.append(log_likelihood(model, series))
-    if len(history) > 1 and history[-1] < history[-2]:
+        stop = _stopped(history, 0.0)
+    converged, reason = stop or (False, f"{rules.iterations_max} iterations were done")
+    if _fell(history):
         model = before
         history.pop()
     return HmmFit(
@@ -286,7 +290,7 @@ def _stopped(history: list[float], tolerance: float) -> tuple[bool, str] | None:
     if len(history) < 2:
         return None
     gain = history[-1] - history[-2]
-    if gain < -ROUNDING * max(1.0, abs(history[-1])):
+    if _fell(history):
         return False, f"the log-likelihood fell by {-gain:.3g} nats: the arithmetic has come to its end"
     if tolerance == 0.0:
         return None
@@ -298,6 +302,11 @@ def _stopped(history: list[float], tolerance: float) -> tuple[bool, str] | None:
     if rate < 1.0 and gain * rate / (1.0 - rate) < tolerance:
         return True, f"less than {tolerance:g} nats are left to gain"
     return None
+
+
+def _fell(history: list[float]) -> bool:
+    """Tell whether the newest likelihood is lower than the one before by more than rounding."""
+    return len(history) > 1 and history[-1] < history[-2] - ROUNDING * max(1.0, abs(history[-1]))
 
 
 def _expect(model: HmmModel, series: Float64Array) -> _Expected:
@@ -356,7 +365,7 @@ def _dof_step(model: HmmModel, expected: _Expected, j: int) -> float:
     """Return the degrees of freedom of a state that maximise the expected log-likelihood.
 
     With ψ the digamma function they solve ``log(ν/2) − ψ(ν/2) + 1 + mean(log u − u) + ψ((ν° + d)/2) − log((ν° + d)/2) =
-    0``, ν° being the value of the iteration before (Peel & McLachlan 2000, section 5). The left side falls with ν.
+    0``, ν° being the value of the iteration before (Peel & McLachlan 2000). The left side falls with ν.
     """
     old = float(model.dof[j])
     if math.isinf(old):
@@ -418,8 +427,10 @@ def _floor(series: Float64Array, rules: Rules) -> Float64Array:
     """Return the least variances, shape (d,), or refuse a series that does not vary."""
     # In units of the largest value, so that no square of a sample is lost or overflows.
     unit = abs(series).max(axis=0)
-    if not np.isfinite(unit).all() or not (series.max(axis=0) > series.min(axis=0)).all():
-        raise ValueError(f"x: expected finite numbers that vary, found {series.min(axis=0)} to {series.max(axis=0)}")
+    if not (unit <= VALUE_MAX).all() or not (series.max(axis=0) > series.min(axis=0)).all():
+        raise ValueError(
+            f"x: expected numbers that vary, at most {VALUE_MAX:g}, found {series.min(axis=0)} to {series.max(axis=0)}"
+        )
     return np.asarray((series / unit).var(axis=0) * unit * unit * rules.variance_floor)
 
 

@@ -160,7 +160,8 @@ def _entries_from(model: HmmModel, origin: int) -> Float64Array:
     flows = model.stationary[:, None] * model.transition
     np.fill_diagonal(flows, 0.0)
     total = flows.sum(axis=0)
-    return np.divide(flows[origin], total, out=np.zeros(len(total)), where=total > 0.0)
+    shares: Float64Array = np.divide(flows[origin], total, out=np.zeros(len(total)), where=total > 0.0)
+    return shares
 
 
 def _named(model: HmmModel, i: int, regime: Regime, volatility: float, from_crisis: float, crisis: int) -> NamedState:
