@@ -7,7 +7,7 @@ taken of products of many variances, not of each, unless the caller wants the te
 
 import numpy as np
 
-from libc.math cimport INFINITY, NAN, exp, fabs, isinf, log, log1p, sqrt
+from libc.math cimport INFINITY, NAN, exp, fabs, isfinite, isinf, log, log1p, sqrt
 
 from ext.garch import _reference
 
@@ -284,4 +284,10 @@ def log_likelihood(returns, params, bint log_variance, start=None, double abs_me
             if not isinf(nu):
                 value -= 0.5 * (nu + 1.0) * tails
                 gradient_out[NU] -= 0.5 * tails
+            for k in range(K):
+                inside = inside and isfinite(gradient_out[k])
+        if not (inside and isfinite(value)):
+            value = -INFINITY
+            for k in range(K):
+                gradient_out[k] = 0.0
     return value, gradient

@@ -152,7 +152,14 @@ def conditional_variance(returns: Float64Array, params: GarchParams, start: floa
 
 
 def next_variance(
-    model: Model, omega: Number, alpha: Number, gamma: Number, beta: Number, abs_mean: Number, variance: Number, e: Number
+    model: Model,
+    omega: Number,
+    alpha: Number,
+    gamma: Number,
+    beta: Number,
+    abs_mean: Number,
+    variance: Number,
+    e: Number,
 ) -> Number:
     """Return the variance after one with residual e: numbers, or arrays of one shape; nothing is checked."""
     if model == "egarch":
@@ -245,12 +252,17 @@ def forecast(params: GarchParams, variance: float, steps: int) -> Float64Array:
         level = params.unconditional_variance
         return level + params.persistence**ahead * (variance - level)
     if steps > 1 and not math.isinf(params.nu):
-        raise ValueError("steps: expected 1 for EGARCH with Student errors, whose expected variance is infinite after it")
+        raise ValueError(
+            "steps: expected 1 for EGARCH with Student errors, whose expected variance is infinite after it"
+        )
     weight = params.beta ** ahead[:-1]
     up, down = weight * (params.alpha + params.gamma), weight * (params.alpha - params.gamma)
     expected = np.exp(0.5 * up * up) * ndtr(up) + np.exp(0.5 * down * down) * ndtr(down)
     drift = weight * (params.omega - params.alpha * params.abs_mean) + np.log(expected)
-    return np.exp(params.beta**ahead * math.log(variance) + np.concatenate([[0.0], np.cumsum(drift)]))
+    expectation: Float64Array = np.exp(
+        params.beta**ahead * math.log(variance) + np.concatenate([[0.0], np.cumsum(drift)])
+    )
+    return expectation
 
 
 def simulate(
