@@ -404,7 +404,8 @@ def _information(problem: _Problem, point: Float64Array, steps: Float64Array, fr
         rise = problem.log_likelihood(point + shift)[1] - problem.log_likelihood(point - shift)[1]
         rows.append(-rise[free] / (2.0 * steps[i]))
     found = np.array(rows).reshape(len(rows), len(rows))
-    return 0.5 * (found + found.T)
+    symmetric: Float64Array = 0.5 * (found + found.T)
+    return symmetric
 
 
 def _result(series: Float64Array, scale: float, problem: _Problem, found: _Found, start: float | None) -> GarchFit:
