@@ -88,7 +88,8 @@ class DccModel:
                 f"the least found is {least:.3g}"
             )
         columns = np.array([(p.mu, p.omega, p.alpha, p.gamma, p.beta, p.abs_mean) for p in assets]).T.copy()
-        return cls(assets[0].model, *columns, a=a, b=b, target=target)
+        mu, omega, alpha, gamma, beta, abs_mean = columns
+        return cls(assets[0].model, mu, omega, alpha, gamma, beta, abs_mean, a, b, target)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -167,9 +168,9 @@ def fit_dcc(returns: Float64Array, spec: GarchSpec | None = None) -> DccFit:
         raise ValueError(f"returns: expected shape (n, N) with 2 <= N <= {ASSETS_MAX}, found {series.shape}")
     assets = tuple(_fit_column(series, i, spec or GarchSpec()) for i in range(series.shape[1]))
     z = np.column_stack([asset.standardised for asset in assets])
-    target = np.corrcoef(z, rowvar=False)
-    target = 0.5 * (target + target.T)
-    np.fill_diagonal(target, 1.0)
+    deviations = z - z.mean(axis=0)
+    products = deviations.T @ deviations
+    target = _correlation(0.5 * (products + products.T))
     params = [asset.params for asset in assets]
     # Made once before the search, for its refusals.
     DccModel.of(params, 0.0, 0.0, target)
@@ -182,7 +183,7 @@ def fit_dcc(returns: Float64Array, spec: GarchSpec | None = None) -> DccFit:
     found = minimize(
         loss,
         min(starts, key=loss),
-        jac="3-point",
+        jac="2-point",
         method="SLSQP",
         bounds=[(0.0, PERSISTENCE_MAX), (0.0, 1.0)],
         options={"maxiter": ITERATIONS_MAX, "ftol": 1e-12},
@@ -192,7 +193,7 @@ def fit_dcc(returns: Float64Array, spec: GarchSpec | None = None) -> DccFit:
     problems = [f"asset {i}: {asset.message}" for i, asset in enumerate(assets) if not asset.converged]
     if not found.success:
         problems.append(f"correlations: {found.message}")
-    constant = "" if model.a > 0.0 else "; at a bound: a, the correlations are constant"
+    constant = "" if model.a > 0.0 else "; at a bound: a = 0, the correlations are constant"
     return DccFit(
         model=model,
         assets=assets,

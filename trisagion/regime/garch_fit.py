@@ -39,8 +39,10 @@ OMEGA_MIN: Final = 1e-8
 
 ITERATIONS_MAX: Final = 500
 ATTEMPTS_MAX: Final = 3
-EXPLODED: Final = 1e10
-"""Stands for an infinite loss per observation, of which the search could make nothing."""
+LOSS_TOLERANCE: Final = 1e-11
+"""The search ends when a step gains less log-likelihood than that."""
+EXPLODED: Final = 1e12
+"""Stands for an infinite loss, of which the search could make nothing."""
 GAIN_MAX: Final = 1e-4
 """The log-likelihood that a converged fit may be short of its maximum: that of 0.014 standard errors.
 
@@ -348,20 +350,27 @@ def _search(problem: _Problem) -> _Found:
 
 
 def _climb(problem: _Problem, begin: Float64Array) -> Float64Array:
-    """Return the likeliest point that a search from `begin` has seen."""
-    n = len(problem.series)
-    best, best_value = begin, -math.inf
+    """Return the likeliest point that a search from `begin` has seen.
 
-    def mean_loss(point: Float64Array) -> tuple[float, Float64Array]:
+    The search is in units of the (outer-product) standard errors where it begins, and of log-likelihood: its first
+    step then has about the right length, and its tolerance a meaning.
+    """
+    best, best_value = begin, problem.log_likelihood(begin)[0]
+    first_value, rows = best_value, problem.scores(begin)
+    unit = 1.0 / np.sqrt(np.maximum(np.einsum("ij,ij->j", rows, rows), 1.0))
+
+    def loss(steps: Float64Array) -> tuple[float, Float64Array]:
         nonlocal best, best_value
+        point = steps * unit
         value, gradient = problem.log_likelihood(point)
         if value > best_value:
-            best, best_value = point.copy(), value
+            best, best_value = point, value
         # The line search wants a number also where the path explodes: one that it will turn back from.
-        return (-value / n, -gradient / n) if math.isfinite(value) else (EXPLODED, np.zeros(len(point)))
+        return (first_value - value, -gradient * unit) if math.isfinite(value) else (EXPLODED, np.zeros(len(point)))
 
-    options = {"maxiter": ITERATIONS_MAX, "ftol": 1e-14}
-    minimize(mean_loss, begin, jac=True, method="SLSQP", bounds=problem.bounds, options=options)
+    options = {"maxiter": ITERATIONS_MAX, "ftol": LOSS_TOLERANCE}
+    bounds = problem.bounds / unit[:, np.newaxis]
+    minimize(loss, begin / unit, jac=True, method="SLSQP", bounds=bounds, options=options)
     return best
 
 
@@ -378,7 +387,8 @@ def _examine(problem: _Problem, point: Float64Array) -> _Found:
     if problem.spec.model == "egarch" and problem.spec.mean == "constant":
         steps[0] = KINKED_STEP
     steps /= np.sqrt(np.maximum(np.diag(outer), 1e-300))
-    low, high = (point <= problem.bounds[:, 0] + steps), (point >= problem.bounds[:, 1] - steps)
+    bounds = problem.bounds
+    low, high = point <= bounds[:, 0] + steps, point >= bounds[:, 1] - steps
     free = ~(low | high)
     inside = np.ix_(free, free)
     try:
@@ -451,6 +461,6 @@ def _result(series: Float64Array, scale: float, problem: _Problem, found: _Found
 def _deviations(covariance: Float64Array, slopes: Float64Array, free: np.ndarray) -> Float64Array:
     """Return standard errors of functions of the coordinates by the delta method; NaN for those that cannot move."""
     moving = slopes[:, free]
-    variance = np.einsum("ij,jk,ik->i", moving, covariance[np.ix_(free, free)], moving)
+    variance = (moving @ covariance[np.ix_(free, free)] * moving).sum(axis=1)
     deviations: Float64Array = np.sqrt(np.where((moving != 0.0).any(axis=1), variance, np.nan))
     return deviations
