@@ -130,6 +130,11 @@ def test_every_correlation_matrix_is_one(seed: int, count: int, weights: tuple[f
         assert np.linalg.eigvalsh(r)[0] > -1e-12
 
 
+def test_a_singular_correlation_has_no_likelihood() -> None:
+    """Minus infinity, for the search to turn back from, and no error."""
+    assert dcc._log_likelihood(np.ones((5, 2)), np.ones((2, 2)), 0.0, 0.0) == -math.inf
+
+
 def test_independent_assets_have_constant_correlations() -> None:
     """Without dynamics nothing is made up: the correlations stay near zero, or the message says that a is at 0."""
     found = fit_dcc(np.random.default_rng(23).standard_normal((2000, 2)))

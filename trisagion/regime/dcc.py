@@ -8,10 +8,11 @@ a, b >= 0 with a + b < 1,
 Q is a mean of a positive definite matrix and of positive semi-definite ones, so that every R is a correlation matrix.
 
 Source: Engle, "Dynamic conditional correlation: a simple class of multivariate GARCH models", J. Business & Economic
-Statistics 20 (2002), eq. 18 and 26, estimated in his two steps. We differ in S: his is the mean of z z', ours has its
-diagonal scaled to 1. Aielli (JBES 31, 2013) shows that either target is biased in theory, and that the bias is small
-for the a and b that are found in practice. There are no standard errors of a and b: those of two steps need the scores
-of both (Engle & Sheppard, 2001), and the ones of the second step alone would be too small.
+Statistics 20 (2002): his mean-reverting model with scalar parameters, estimated in his two steps. We differ in S: his
+is the mean of z z', ours is centred and has its diagonal scaled to 1. Aielli (JBES 31, 2013) shows that either target
+is biased in theory, and that the bias is small for the a and b that are found in practice. There are no standard errors
+of a and b: those of two steps need the scores of both (Engle & Sheppard, 2001), and the ones of the second step alone
+would be too small.
 """
 
 import math
@@ -33,6 +34,8 @@ ASSETS_MAX: Final = 50
 EIGENVALUE_MIN: Final = 1e-6
 """Of the target: below it one asset is a sum of the others, and the likelihood has no bound."""
 ITERATIONS_MAX: Final = 200
+EXPLODED: Final = 1e6
+"""Stands for an infinite loss per observation, of which the search could make nothing."""
 
 _BLOCK_NUMBERS: Final = 500_000
 """Numbers in the matrices that are held, and factored in one call, at a time."""
@@ -177,7 +180,8 @@ def fit_dcc(returns: Float64Array, spec: GarchSpec | None = None) -> DccFit:
 
     def loss(point: Float64Array) -> float:
         persistence, share = point.tolist()
-        return -_log_likelihood(z, target, persistence * share, persistence * (1.0 - share)) / len(z)
+        value = _log_likelihood(z, target, persistence * share, persistence * (1.0 - share))
+        return -value / len(z) if math.isfinite(value) else EXPLODED
 
     starts = [np.array([persistence, share]) for persistence in (0.9, 0.98) for share in (0.02, 0.1)]
     found = minimize(
@@ -279,12 +283,14 @@ def _last_q(model: DccModel, z: Float64Array) -> Float64Array:
 
 
 def _log_likelihood(z: Float64Array, target: Float64Array, a: float, b: float) -> float:
-    """Return the second step's ``−½ Σ (ln|R| + z'R⁻¹z − z'z)``."""
+    """Return the second step's ``−½ Σ (ln|R| + z'R⁻¹z − z'z)``; −∞ where rounding makes an R singular."""
     total = 0.0
     for block, q in _paths(z, target, a, b):
-        r = _correlation(q)
-        factor = np.linalg.cholesky(r)
+        try:
+            factor = np.linalg.cholesky(_correlation(q))
+        except np.linalg.LinAlgError:
+            return -math.inf
         white = np.linalg.solve(factor, block[:, :, np.newaxis])[:, :, 0]
         log_determinants = 2.0 * np.log(np.diagonal(factor, axis1=1, axis2=2)).sum()
         total -= 0.5 * float(log_determinants + (white * white).sum() - (block * block).sum())
-    return total if math.isfinite(total) else -math.inf
+    return total

@@ -32,7 +32,7 @@ from trisagion.market.types import Float64Array
 _PARKINSON: Final = 1.0 / (4.0 * math.log(2.0))
 _GARMAN_KLASS: Final = 2.0 * math.log(2.0) - 1.0
 _YANG_ZHANG: Final = 0.34
-"""Yang & Zhang's α − 1: "we suggest α = 1.34 in practice"."""
+"""Yang & Zhang's α − 1, with the α = 1.34 that they recommend."""
 
 _BLOCK: Final = 4096
 """Windows summed at a time, so that memory does not grow with the series times the window."""
@@ -252,7 +252,7 @@ def atr_percent(high: Float64Array, low: Float64Array, close: Float64Array, wind
 
     Notes
     -----
-    Wilder, "New Concepts in Technical Trading Systems" (1978), chapter 3: the first average is the plain mean of
+    Wilder, "New Concepts in Technical Trading Systems" (1978): the first average is the plain mean of
     `window` true ranges, each later one ``((window − 1)·before + range) / window``. He measures in points; percent of
     the price makes symbols and years comparable. The first bar has no true range here, where some take high − low.
     """
