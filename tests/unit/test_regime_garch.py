@@ -302,6 +302,9 @@ def test_any_series_gives_a_stationary_model_or_says_why_not(seed: int, kind: st
         (np.arange(150.0), math.nan, "start"),
         (np.zeros(200), None, "constant"),
         (np.full(200, 0.1), None, "constant"),
+        (np.arange(150.0) * 1e-60, None, "deviation"),
+        (np.arange(150.0) * 1e60, None, "deviation"),
+        (np.arange(150.0) * 1e300, None, "deviation"),
     ],
 )
 def test_a_series_that_cannot_be_fitted_is_refused(returns: np.ndarray, start: float | None, message: str) -> None:

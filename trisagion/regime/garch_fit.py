@@ -30,6 +30,10 @@ OBSERVATIONS_MIN: Final = 100
 OBSERVATIONS_MAX: Final = 2_000_000
 """One likelihood of so many takes a tenth of a second: the longest that nobody can interrupt."""
 
+SCALE_MIN: Final = 1e-45
+SCALE_MAX: Final = 1e45
+"""Of a series' deviation: conditional variances then stay within the range of the kernel."""
+
 PERSISTENCE_MAX: Final = 1.0 - 1e-6
 NU_MIN: Final = 2.05
 NU_MAX: Final = 500.0
@@ -194,13 +198,16 @@ def fit(returns: Float64Array, spec: GarchSpec, start: float | None = None) -> G
     Raises
     ------
     ValueError
-        For returns that are not finite real numbers, too few, too many, or all (nearly) equal, or a start out of range;
-        for EGARCH also where an outlier lets every variance path explode that the search may begin with.
+        For returns that are not finite real numbers, too few, too many, all (nearly) equal, or in an absurd unit, or a
+        start out of range; for EGARCH also where an outlier lets every variance path explode that the search may begin
+        with.
 
     Notes
     -----
     The search begins at the likeliest point of a small grid, and at the next two where that did not converge; a
-    likelihood with several maxima, as a series without any clustering has, may hide a higher one.
+    likelihood with several maxima, as a series without any clustering has, may hide a higher one. Where shocks have no
+    effect at all, memory has none either: nothing identifies it, the Hessian is singular, and the fit says that it did
+    not converge.
     """
     series = real_series(returns)
     if series.ndim != 1 or not OBSERVATIONS_MIN <= len(series) <= OBSERVATIONS_MAX:
@@ -216,6 +223,8 @@ def fit(returns: Float64Array, spec: GarchSpec, start: float | None = None) -> G
     scale = float(np.std(series / largest)) * largest if largest > 0.0 else 0.0
     if not scale > 1e-12 * largest:
         raise ValueError(f"returns: expected a series that varies, found a constant, {float(series[0])}")
+    if not SCALE_MIN <= scale <= SCALE_MAX:
+        raise ValueError(f"returns: expected a deviation of {SCALE_MIN} to {SCALE_MAX}, found {scale}")
     problem = _Problem(series / scale, spec, None if start is None else start / scale / scale)
     best = _search(problem)
     return _result(series, scale, problem, best, start)
@@ -431,6 +440,8 @@ def _result(series: Float64Array, scale: float, problem: _Problem, found: _Found
         vector[_OMEGA] += (1.0 - vector[_BETA]) * shift
         slopes[_OMEGA] -= slopes[_BETA] * shift
     else:
+        # Rounding must not carry α + γ below its bound.
+        vector[_GAMMA] = max(vector[_GAMMA], -vector[_ALPHA])
         vector[_OMEGA] *= scale * scale
         slopes[_OMEGA] *= scale * scale
     params = GarchParams(spec.model, *(float(vector[i]) for i in (0, _OMEGA, _ALPHA, _BETA, _GAMMA, _NU)))
