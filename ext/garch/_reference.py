@@ -132,12 +132,14 @@ def log_likelihood(
 ) -> tuple[float, NDArray[np.float64]]:
     """Return the sum of the terms of `scores`, and its gradient of shape (6,).
 
-    A path that leaves the bounds gives −∞ and a gradient of zeros. Errors are those of `scores`.
+    A path that leaves the bounds, or a sum that is not finite, gives −∞ and a gradient of zeros. Errors are those of
+    `scores`.
     """
     terms, gradient = scores(returns, params, log_variance, start, abs_mean, abs_mean_slope)
-    if np.isnan(terms).any():
+    value, slope = float(terms.sum()), gradient.sum(axis=0)
+    if not (math.isfinite(value) and np.isfinite(slope).all()):
         return -math.inf, np.zeros(len(PARAMETERS))
-    return float(terms.sum()), gradient.sum(axis=0)
+    return value, slope
 
 
 def check(

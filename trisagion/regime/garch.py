@@ -232,7 +232,8 @@ def forecast(params: GarchParams, variance: float, steps: int) -> Float64Array:
     ------
     ValueError
         For arguments out of range; for EGARCH with Student errors and more than one step, where the expectation is
-        infinite: a Student variable has no finite E exp|z| (Nelson, p. 352). `simulate` gives its quantiles.
+        infinite: a Student variable has no finite E exp|z|, which is why Nelson took another density. `simulate` draws
+        the paths, whose quantiles exist.
 
     Notes
     -----
@@ -241,7 +242,7 @@ def forecast(params: GarchParams, variance: float, steps: int) -> Float64Array:
     EGARCH with normal errors: ln h_{n+k} is ``β^(k−1) ln h_{n+1} + Σ_j β^j (ω + g(z))`` over j = 0 … k − 2 with
     independent z and ``g(z) = α(|z| − E|z|) + γz``, so that the expectation is a product of
     ``E exp(b·g(z)) = exp(−bαE|z|)·[exp(s²/2)Φ(s) + exp(d²/2)Φ(d)]`` with s = b(α + γ), d = b(α − γ) and b = β^j
-    (Nelson, theorem A1.2, of which this is the finite product). Others simulate it; the formula has no noise.
+    (Nelson, 1991, appendix 1, has the infinite product). Others simulate it; the formula has no noise.
     """
     if not (math.isfinite(variance) and variance > 0.0):
         raise ValueError(f"variance: expected a positive finite number, found {variance}")
@@ -259,7 +260,10 @@ def forecast(params: GarchParams, variance: float, steps: int) -> Float64Array:
     up, down = weight * (params.alpha + params.gamma), weight * (params.alpha - params.gamma)
     expected = np.exp(0.5 * up * up) * ndtr(up) + np.exp(0.5 * down * down) * ndtr(down)
     drift = weight * (params.omega - params.alpha * params.abs_mean) + np.log(expected)
-    return np.exp(params.beta**ahead * math.log(variance) + np.concatenate([[0.0], np.cumsum(drift)]))
+    expectation: Float64Array = np.exp(
+        params.beta**ahead * math.log(variance) + np.concatenate([[0.0], np.cumsum(drift)])
+    )
+    return expectation
 
 
 def simulate(
