@@ -381,8 +381,8 @@ def half_life(x: Float64Array, *, step: float = 1.0, confidence: float = 0.95) -
     We differ in b: least squares falls short by about ``(1 + 3b)/m`` for m pairs (Marriott & Pope, "Bias in the
     estimation of autocorrelations", Biometrika 41, 390 (1954)), which in two years of days would shorten a half-life of
     seven weeks to five. We use ``(m·b + 1)/(m − 3)``. The interval is b's by Student's distribution, carried over; its
-    upper end holds only where a unit root is rejected. In simulations of ours it covers the truth in 91 to 95 % of cases
-    for b of 0.5 to 0.99 and 250 to 1000 values, at a confidence of 95 %.
+    upper end holds only where a unit root is rejected. In simulations of ours (some of them in the tests) it covers the
+    truth in 91 to 95 % of cases for b of 0.5 to 0.99 and 250 to 1000 values, at a confidence of 95 %.
     """
     values = _path(x)
     if not 0.0 < step < math.inf:
@@ -467,7 +467,7 @@ def _lags(lags: int | None, count: int, trends: int) -> int:
     """Return the greatest number of lags to use: 3 degrees of freedom must remain, and statsmodels wants its own."""
     most = min((count - 5 - trends) // 2, count // 2 - trends - 1)
     if lags is None:
-        return min(most, math.ceil(12.0 * (count / 100.0) ** 0.25))
+        return min(most, math.ceil(12.0 * math.pow(count / 100.0, 0.25)))
     if not 0 <= lags <= most:
         raise ValueError(f"lags: expected 0 to {most}, found {lags}")
     return lags
