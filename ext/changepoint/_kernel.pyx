@@ -1,10 +1,8 @@
 """Change points by PELT, fast; the theory, formula and source are in the plain twin, `_reference`.
 
-The starts in the race lie side by side, so that adding a point to all their segments is one loop without branches, which
-the C compiler turns into vector instructions.
+The starts in the race lie side by side, so that adding a point to all their segments is one loop without branches,
+which the C compiler turns into vector instructions.
 """
-
-import numpy as np
 
 from libc.math cimport INFINITY, M_PI, log
 from libc.stdint cimport INT64_MAX, int64_t

@@ -120,7 +120,7 @@ def nearest_correlation(matrix: Float64Array) -> tuple[Float64Array, bool]:
     Notes
     -----
     The eigenvalue method of Rousseeuw & Molenberghs, "Transformation of non positive semidefinite correlation
-    matrices", Commun. Stat. Theory Methods 22, 965 (1993), which DM use: eigenvalues below the least one are raised to
+    matrices", Communications in Statistics 22, 965 (1993), which DM use: eigenvalues below the least one are raised to
     it, and the result is scaled back to a diagonal of ones. Near to the matrix given, not the nearest.
     """
     given = np.asarray(matrix, dtype=np.float64)

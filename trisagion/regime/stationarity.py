@@ -333,6 +333,9 @@ def johansen(x: Float64Array, *, trend: Literal["n", "c", "ct"] = "c", lags: int
             found = coint_johansen(columns, orders[trend], lags)
     except (np.linalg.LinAlgError, FloatingPointError) as error:
         raise ValueError("x: expected series with noise, found some that their own past determines") from error
+    # What lagged differences leave over of differences and levels: of a determined series nothing but rounding.
+    if min(np.abs(left).max(axis=0).min() for left in (found.r0t, found.rkt)) < RESIDUAL_MIN:
+        raise ValueError("x: expected series with noise, found some that their own past determines")
     scales = np.array([_scale(column, trend) for column in values.T])
 
     def tests(name: str, statistics: Float64Array, critical: Float64Array) -> tuple[HypothesisTest, ...]:
