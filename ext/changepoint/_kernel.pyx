@@ -96,7 +96,7 @@ def pelt_advance(state, int64_t evaluations_max):
     cdef int64_t t = state.t
     cdef Py_ssize_t active = state.active
     cdef int64_t n = x.shape[0]
-    cdef double slack = log(4.0 / <double> n) if cost == MEAN_MBIC else 0.0
+    cdef double slack = log(4.0) if cost == MEAN_MBIC else 0.0
     cdef int64_t evaluations = 0
     cdef double lowest
     cdef Py_ssize_t i, ripe, argmin

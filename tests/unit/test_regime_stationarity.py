@@ -185,6 +185,15 @@ def test_a_random_walk_has_no_half_life() -> None:
     assert any(fit.half_life == math.inf and math.isnan(fit.speed) for fit in fits)
 
 
+def test_without_a_rejected_unit_root_the_half_life_has_no_upper_end() -> None:
+    """Also where Student's interval of the persistence ends below 1: of a unit root that distribution is not true."""
+    fits = [half_life(_ornstein_uhlenbeck(0.9, 100, seed)) for seed in range(60)]
+    doubtful = [fit for fit in fits if not fit.unit_root.rejected and fit.half_life < 6.5]
+    assert len(doubtful) > 3
+    assert all(fit.half_life_high == math.inf and not fit.mean_reverting for fit in doubtful)
+    assert all(fit.half_life_high < math.inf for fit in fits if fit.unit_root.rejected and fit.half_life < 5.0)
+
+
 def test_an_alternating_series_is_unknown() -> None:
     """No Ornstein-Uhlenbeck process has a negative persistence: NaN, and not called mean-reverting."""
     found = half_life(_ornstein_uhlenbeck(-0.8, 200, 5))
