@@ -1,10 +1,8 @@
 """Change points by PELT, fast; the theory, formula and source are in the plain twin, `_reference`.
 
-The starts in the race lie side by side, so that adding a point to all their segments is one loop without branches, which
-the C compiler turns into vector instructions.
+The starts in the race lie side by side, so that adding a point to all their segments is one loop without branches,
+which the C compiler turns into vector instructions.
 """
-
-import numpy as np
 
 from libc.math cimport INFINITY, M_PI, log
 from libc.stdint cimport INT64_MAX, int64_t
@@ -98,7 +96,7 @@ def pelt_advance(state, int64_t evaluations_max):
     cdef int64_t t = state.t
     cdef Py_ssize_t active = state.active
     cdef int64_t n = x.shape[0]
-    cdef double slack = log(4.0 / <double> n) if cost == MEAN_MBIC else 0.0
+    cdef double slack = log(4.0) if cost == MEAN_MBIC else 0.0
     cdef int64_t evaluations = 0
     cdef double lowest
     cdef Py_ssize_t i, ripe, argmin

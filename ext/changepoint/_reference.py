@@ -169,13 +169,13 @@ def pelt_advance(state: PeltState, evaluations_max: int) -> bool:
     -----
     Killick, Fearnhead & Eckley, "Optimal detection of changepoints with a linear computational cost", J. Am. Stat.
     Assoc. 107, 1590-1598 (2012). K is 0 for `MEAN` and `MEAN_VARIANCE` (a minimum over parameters never rises when a
-    segment is split) and ``log(4/n)`` for `MEAN_MBIC`, the least value of ``log(1/a + 1/b)`` for ``a + b <= n``. Among
+    segment is split) and ``log 4`` for `MEAN_MBIC`, the least value of ``log(n/a + n/b)`` for ``a + b <= n``. Among
     equal minima the earliest start is taken. We differ in that the least length delays the pruning; see the module.
     """
     if evaluations_max < 1:
         raise ValueError(f"evaluations_max: expected at least 1, found {evaluations_max}")
     n = len(state.x)
-    slack = math.log(4.0 / n) if state.cost == MEAN_MBIC else 0.0
+    slack = math.log(4.0) if state.cost == MEAN_MBIC else 0.0
     evaluations = 0
     while state.t < n and evaluations < evaluations_max:
         state.t += 1

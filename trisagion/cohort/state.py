@@ -55,7 +55,7 @@ _LAYOUT: Final = zlib.crc32(repr((PARAMS_DTYPE.descr, STATE_DTYPE.descr, RING)).
 class Shard:
     """The runs of one shard, on any symbols.
 
-    `seen_ns` says of each symbol up to which instant all its ticks have been seen; a symbol is known by its place in it.
+    `seen_ns` says of each symbol up to which instant all its ticks have been seen; its place there is its name.
     Row r of each array belongs to `run_ids[r]`. Shapes: `symbol` int64 (k,), the place of the symbol that the run
     trades; `params` and `state` structures of arrays of k records, PARAMS_DTYPE and STATE_DTYPE; `ring_ns` int64 and
     `ring_apr` float64 (k, 181). The arrays are never changed after the shard was made, except by an `advance` that

@@ -104,7 +104,7 @@ def shifts_of_mean_and_variance(
     x: Float64Array,
     penalty: Literal["bic"] | float = "bic",
     *,
-    min_size: int = 2,
+    min_size: int = 5,
     deviation_min: float | None = None,
 ) -> Segmentation:
     """Find the changes of mean or variance in normal noise: the exact least penalised cost, by PELT.
@@ -116,7 +116,8 @@ def shifts_of_mean_and_variance(
     penalty : "bic" or float
         For each change: ``3 log n`` (a mean, a variance and a place), or a number, not negative.
     min_size : int
-        Least length of a segment, at least 2.
+        Least length of a segment, at least 2; but two values that happen to be near each other have a variance near 0,
+        and so a likelihood that pays any penalty. With four or five that happens rarely.
     deviation_min : float, optional
         Least deviation that a segment is believed to have, in x's unit. Without it a thousandth of the series'. For
         values rounded to a step of s, give s/√12: a stretch of equal ones would else look infinitely sure.
@@ -378,7 +379,7 @@ def cusum_run_length(threshold: float, drift: float, shift: float = 0.0) -> floa
     if not math.isfinite(shift):
         raise ValueError(f"shift: expected a finite number, found {shift}")
     rate = 1.0 / _one_sided_run_length(threshold, drift - shift) + 1.0 / _one_sided_run_length(threshold, drift + shift)
-    if not 1.0 <= 1.0 / rate <= RUN_LENGTH_MAX:
+    if rate < 1.0 / RUN_LENGTH_MAX:
         raise ValueError(f"expected an average run length up to {RUN_LENGTH_MAX:g}: lower the threshold or the drift")
     return 1.0 / rate
 
@@ -413,7 +414,7 @@ def cusum_threshold(run_length: float, drift: float = 0.5) -> float:
     # A quarter more threshold never takes the run length past its bound before it passes the one wanted.
     while cusum_run_length(high, drift) < run_length:
         high *= 1.25
-    return float(brentq(lambda h: math.log(cusum_run_length(h, drift) / run_length), low, high, xtol=1e-10))
+    return float(brentq(lambda h: math.log(cusum_run_length(h, drift) / run_length), low, high, xtol=1e-9))
 
 
 def _check_cusum(threshold: float, drift: float) -> None:
@@ -424,8 +425,8 @@ def _check_cusum(threshold: float, drift: float) -> None:
 
 
 def _one_sided_run_length(threshold: float, reference: float) -> float:
-    # A dozen nodes for each deviation resolve the normal density to the last digits.
-    nodes, weights = leggauss(24 + 12 * math.ceil(threshold))
+    # Three nodes for each deviation, and some for the ends, resolve the normal density to nine digits and more.
+    nodes, weights = leggauss(12 + 3 * math.ceil(threshold))
     y = np.concatenate([[0.0], threshold * (nodes + 1.0) / 2.0])
     step = y[None, :] + reference - y[:, None]
     kernel = np.exp(-step * step / 2.0) / math.sqrt(2.0 * math.pi)

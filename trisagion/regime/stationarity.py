@@ -333,6 +333,9 @@ def johansen(x: Float64Array, *, trend: Literal["n", "c", "ct"] = "c", lags: int
             found = coint_johansen(columns, orders[trend], lags)
     except (np.linalg.LinAlgError, FloatingPointError) as error:
         raise ValueError("x: expected series with noise, found some that their own past determines") from error
+    # What lagged differences leave over of differences and levels: of a determined series nothing but rounding.
+    if min(np.abs(left).max(axis=0).min() for left in (found.r0t, found.rkt)) < RESIDUAL_MIN:
+        raise ValueError("x: expected series with noise, found some that their own past determines")
     scales = np.array([_scale(column, trend) for column in values.T])
 
     def tests(name: str, statistics: Float64Array, critical: Float64Array) -> tuple[HypothesisTest, ...]:
@@ -381,8 +384,8 @@ def half_life(x: Float64Array, *, step: float = 1.0, confidence: float = 0.95) -
     We differ in b: least squares falls short by about ``(1 + 3b)/m`` for m pairs (Marriott & Pope, "Bias in the
     estimation of autocorrelations", Biometrika 41, 390 (1954)), which in two years of days would shorten a half-life of
     seven weeks to five. We use ``(m·b + 1)/(m − 3)``. The interval is b's by Student's distribution, carried over; its
-    upper end holds only where a unit root is rejected. In simulations of ours it covers the truth in 91 to 95 % of cases
-    for b of 0.5 to 0.99 and 250 to 1000 values, at a confidence of 95 %.
+    upper end holds only where a unit root is rejected. In simulations of ours (some of them in the tests) it covers the
+    truth in 91 to 95 % of cases for b of 0.5 to 0.99 and 250 to 1000 values, at a confidence of 95 %.
     """
     values = _path(x)
     if not 0.0 < step < math.inf:
@@ -467,7 +470,7 @@ def _lags(lags: int | None, count: int, trends: int) -> int:
     """Return the greatest number of lags to use: 3 degrees of freedom must remain, and statsmodels wants its own."""
     most = min((count - 5 - trends) // 2, count // 2 - trends - 1)
     if lags is None:
-        return min(most, math.ceil(12.0 * (count / 100.0) ** 0.25))
+        return min(most, math.ceil(12.0 * math.pow(count / 100.0, 0.25)))
     if not 0 <= lags <= most:
         raise ValueError(f"lags: expected 0 to {most}, found {lags}")
     return lags

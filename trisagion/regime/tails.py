@@ -25,7 +25,7 @@ SHAPE_REGULAR: Final = -0.5
 _BENDS: Final = np.arange(-30.0, 60.5, 0.5)
 """Where the profile is looked at first, in log(1 + shape/scale · greatest excess)."""
 
-_SHAPES: Final = 41
+_SHAPES: Final = 21
 """Shapes looked at first when the likelihood is maximised with one quantity held."""
 
 _WIDENINGS_MAX: Final = 200
@@ -193,7 +193,7 @@ def value_at_risk(tail: ParetoTail, level: float, confidence: float = 0.95) -> R
     def scales(at: float, shapes: Float64Array) -> Float64Array:
         return at / _growth(shapes, ratio)
 
-    return _interval(tail, excess, scales, math.inf, confidence)
+    return _interval(tail, excess, scales, math.inf, -math.inf, confidence)
 
 
 def expected_shortfall(tail: ParetoTail, level: float, confidence: float = 0.95) -> RiskEstimate:
@@ -228,7 +228,14 @@ def expected_shortfall(tail: ParetoTail, level: float, confidence: float = 0.95)
 
     # The scale is proportional to the quantity, for a given shape.
     excess = tail.scale / float(scales(1.0, np.array([tail.shape]))[0])
-    return _interval(tail, excess, scales, 1.0, confidence)
+
+    def depth(log_scale: float) -> float:
+        return -float(_log_likelihood(tail.excesses, np.ones(1), np.array([math.exp(log_scale)]))[0])
+
+    # As the shortfall held goes to infinity, the best shape goes to 1, and the scale is free.
+    middle = math.log(tail.scale)
+    endless = -float(minimize_scalar(depth, bounds=(middle - 5.0, middle + 5.0), method="bounded").fun)
+    return _interval(tail, excess, scales, 1.0, endless, confidence)
 
 
 def hill(losses: Float64Array, k_max: int) -> HillEstimates:
@@ -352,15 +359,22 @@ def _interval(
     excess: float,
     scales: Callable[[float, Float64Array], Float64Array],
     shape_end: float,
+    endless: float,
     confidence: float,
 ) -> RiskEstimate:
-    """Find the ends of the profile-likelihood interval of a quantity, given the scales that a shape then wants."""
+    """Find the ends of the profile-likelihood interval of a quantity, given the scales that a shape then wants.
+
+    `shape_end` bounds the shapes for which the quantity is finite, `endless` is the log-likelihood that it nears as the
+    quantity grows without bound.
+    """
     margin = float(chi2.ppf(confidence, 1)) / 2.0
 
     def outside(log_excess: float) -> float:
         return tail.log_likelihood - margin - _profile(tail, math.exp(log_excess), scales, shape_end)
 
     def end(step: float) -> float:
+        if step > 0.0 and endless >= tail.log_likelihood - margin:
+            return math.inf
         inner = math.log(excess)
         for _ in range(_WIDENINGS_MAX):
             outer = inner + step
