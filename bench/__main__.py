@@ -8,7 +8,20 @@ from typing import Any, Final
 from bench.measure import REGISTERED, RESULTS, machine, missed, newest, row
 
 SUBJECTS: Final = (
-    *("cohort", "regime", "hmm", "volatility", "changepoint", "tails", "simulate", "risk", "db", "cli", "fleet", "platform"),
+    *(
+        "cohort",
+        "regime",
+        "hmm",
+        "volatility",
+        "changepoint",
+        "tails",
+        "simulate",
+        "risk",
+        "db",
+        "cli",
+        "fleet",
+        "platform",
+    ),
 )
 
 
