@@ -220,14 +220,22 @@ cdef bint usable(const double[::1] y, const double[::1] theta) noexcept nogil:
     return not bad and theta[NU] > 2.0
 
 
+cdef tuple arguments(returns, params, start):
+    """Return observations and parameters as contiguous arrays; what is wrong with them the twin's `check` says."""
+    if np.ndim(returns) != 1 or np.ndim(params) != 1:
+        return _reference.check(returns, params, start)
+    y = np.ascontiguousarray(returns, dtype=np.float64)
+    theta = np.ascontiguousarray(params, dtype=np.float64)
+    if not usable(y, theta) or (start is not None and not 0.0 < start < INFINITY):
+        return _reference.check(returns, params, start)
+    return y, theta
+
+
 def conditional_variance(returns, params, bint log_variance, start=None, double abs_mean=0.0):
     """Return the variance of every observation, and of the one after the last; see the plain twin."""
-    if np.ndim(returns) != 1 or np.ndim(params) != 1:
-        _reference.check(returns, params, start)
-    cdef const double[::1] y = np.ascontiguousarray(returns, dtype=np.float64)
-    cdef const double[::1] theta = np.ascontiguousarray(params, dtype=np.float64)
-    if not usable(y, theta) or (start is not None and not 0.0 < start < INFINITY):
-        _reference.check(returns, params, start)
+    arrays = arguments(returns, params, start)
+    cdef const double[::1] y = arrays[0]
+    cdef const double[::1] theta = arrays[1]
     cdef Py_ssize_t n = y.shape[0]
     cdef double mu = theta[MU]
     cdef double omega = theta[OMEGA]
@@ -263,12 +271,9 @@ def conditional_variance(returns, params, bint log_variance, start=None, double 
 
 def scores(returns, params, bint log_variance, start=None, double abs_mean=0.0, double abs_mean_slope=0.0):
     """Return each observation's part of the log-likelihood, and its gradient; see the plain twin."""
-    if np.ndim(returns) != 1 or np.ndim(params) != 1:
-        _reference.check(returns, params, start)
-    cdef const double[::1] y = np.ascontiguousarray(returns, dtype=np.float64)
-    cdef const double[::1] theta = np.ascontiguousarray(params, dtype=np.float64)
-    if not usable(y, theta) or (start is not None and not 0.0 < start < INFINITY):
-        _reference.check(returns, params, start)
+    arrays = arguments(returns, params, start)
+    cdef const double[::1] y = arrays[0]
+    cdef const double[::1] theta = arrays[1]
     terms = np.full(y.shape[0], NAN)
     rows = np.full((y.shape[0], K), NAN)
     cdef double[::1] terms_out = terms
@@ -288,12 +293,9 @@ def scores(returns, params, bint log_variance, start=None, double abs_mean=0.0, 
 
 def log_likelihood(returns, params, bint log_variance, start=None, double abs_mean=0.0, double abs_mean_slope=0.0):
     """Return the sum of the terms of `scores`, and its gradient; see the plain twin."""
-    if np.ndim(returns) != 1 or np.ndim(params) != 1:
-        _reference.check(returns, params, start)
-    cdef const double[::1] y = np.ascontiguousarray(returns, dtype=np.float64)
-    cdef const double[::1] theta = np.ascontiguousarray(params, dtype=np.float64)
-    if not usable(y, theta) or (start is not None and not 0.0 < start < INFINITY):
-        _reference.check(returns, params, start)
+    arrays = arguments(returns, params, start)
+    cdef const double[::1] y = arrays[0]
+    cdef const double[::1] theta = arrays[1]
     gradient = np.zeros(K)
     cdef double[::1] gradient_out = gradient
     cdef double v, v_slope, tails
