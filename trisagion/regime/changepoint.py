@@ -67,8 +67,8 @@ def shifts_of_mean(
     x : float64, shape (n,)
         The series, finite.
     penalty : "bic", "mbic" or float
-        For each change ``2 log n`` (two parameters: a mean and a place); or Zhang & Siegmund's modified BIC, ``3 log n``
-        for each change and ``log(length/n)`` for each segment; or a number, not negative.
+        For each change ``2 log n`` (two parameters: a mean and a place); or Zhang & Siegmund's modified BIC,
+        ``3 log n`` for each change and ``log(length/n)`` for each segment; or a number, not negative.
     sigma : float, optional
         Deviation of the noise, in x's unit. Without it, `noise_deviation` of the series.
     min_size : int
@@ -89,7 +89,9 @@ def shifts_of_mean(
     -----
     Killick, Fearnhead & Eckley, J. Am. Stat. Assoc. 107, 1590 (2012); Zhang & Siegmund, "A modified Bayes information
     criterion …", Biometrics 63, 22 (2007). The R package changepoint adds ``log(length)`` where they, and we, add
-    ``log(length/n)``; that asks for log n more at each change. The noise is taken as known; if `sigma` is too small by half, expect four times the evidence for a change.
+    ``log(length/n)``; that asks for log n more at each change.
+
+    The noise is taken as known: with half of the true `sigma` a change seems to have four times its evidence.
     """
     series = _series(x)
     noise = noise_deviation(series) if sigma is None else sigma
