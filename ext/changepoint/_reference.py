@@ -9,11 +9,11 @@ and the last cut before t is the s that attains it: optimal partitioning (Jackso
 Fearnhead & Eckley 2012) finds the same minimum, but forgets an s as soon as it can never be the last cut again. If
 C(s, t) + C(t, T) + K <= C(s, T) for all s < t < T, then
 
-    F(s) + C(s, t) + K >= F(t)                                                                       (paper, eq. 4)
+    F(s) + C(s, t) + K >= F(t)                                                              (the rule, theorem 3.1)
 
 says that for every T at which a cut at t is allowed, cutting at t is no worse than cutting at s. With a least length m
-a cut at t is allowed from T = t + m on, and not before: a start is forgotten m steps after eq. 4 first held, which the
-paper, having m = 1, need not say. Forgetting at once is quicker and not exact.
+a cut at t is allowed from T = t + m on, and not before: a start is forgotten m steps after the rule first held, which
+the paper, having m = 1, need not say. Forgetting at once is quicker and not exact.
 
 Both twins do the same operations in the same order with the same libm logarithm. They agree to the last bit where the
 C library is the same.
@@ -254,7 +254,7 @@ def _cost(state: PeltState, i: int) -> float:
 
 
 def _forget(state: PeltState, slack: float) -> None:
-    """Mark the starts that eq. 4 rules out, and close the ranks of those that may still be the last cut at t + 1."""
+    """Mark the starts that the rule excludes, and close the ranks of those that may still be the last cut at t + 1."""
     kept = 0
     for i in range(state.active):
         if (

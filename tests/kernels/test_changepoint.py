@@ -150,7 +150,7 @@ def test_a_start_ruled_out_too_early_would_be_missed(twin: ModuleType) -> None:
 
 
 def _pruned_at_once(x: np.ndarray, penalty: float, min_size: int) -> float:
-    """Search with starts forgotten as soon as the paper's equation 4 holds."""
+    """Search with starts forgotten as soon as the paper's rule holds."""
     n = len(x)
     best = [-penalty] + [math.inf] * n
     starts: list[int] = []

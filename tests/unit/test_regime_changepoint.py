@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from scipy.stats import norm
 from statsmodels.datasets import nile
 
 from trisagion.regime.changepoint import (
@@ -96,6 +97,18 @@ def test_a_change_of_variance_alone_is_found() -> None:
     assert found.deviations == pytest.approx([1.0, 3.0], rel=0.1)
 
 
+@pytest.mark.parametrize("factor", [1e-200, 1.0, 1e140])
+def test_the_unit_of_the_series_does_not_matter(factor: float) -> None:
+    """Changes stay, deviations have the unit, and the cost is minus twice SciPy's log-likelihood in that unit."""
+    x = np.concatenate([np.random.default_rng(3).normal(size=60), 5.0 + np.random.default_rng(4).normal(size=60)])
+    scaled = factor * x
+    found = shifts_of_mean_and_variance(scaled)
+    assert found.changes.tolist() == shifts_of_mean(scaled).changes.tolist() == [60]
+    assert found.deviations / factor == pytest.approx([np.std(x[:60]), np.std(x[60:])])
+    likelihood = sum(norm.logpdf(part, np.mean(part), np.std(part)).sum() for part in (x[:60], x[60:]))
+    assert found.cost == pytest.approx(-2.0 * likelihood + 240 * math.log(factor))
+
+
 def test_bic_rarely_finds_changes_in_noise() -> None:
     """In 200 series of 200 values without a change, fewer than one in twenty is cut."""
     rng = np.random.default_rng(8)
@@ -124,6 +137,8 @@ def test_the_noise_is_estimated_in_spite_of_jumps() -> None:
     [
         (lambda: shifts_of_mean(np.array([1.0, math.nan, 2.0])), "finite"),
         (lambda: shifts_of_mean(np.array([])), "n >= 1"),
+        (lambda: shifts_of_mean(np.array([0.0, 1e150, 0.0])), "below 1e\\+150"),
+        (lambda: cusum(CusumRule(0.0, 1.0), np.array([-1e300])), "below 1e\\+150"),
         (lambda: shifts_of_mean(np.zeros((3, 2))), "shape \\(n,\\)"),
         (lambda: shifts_of_mean(np.ones(9)), "give sigma"),
         (lambda: shifts_of_mean(np.array([1.0, 2.0])), "at least 3 points"),
@@ -132,7 +147,7 @@ def test_the_noise_is_estimated_in_spite_of_jumps() -> None:
         (lambda: shifts_of_mean(np.arange(9.0), "aic"), "penalty: expected bic or mbic"),  # type: ignore[arg-type]
         (lambda: shifts_of_mean(np.arange(9.0), -1.0), "penalty"),
         (lambda: shifts_of_mean(np.arange(9.0), min_size=10), "min_size"),
-        (lambda: shifts_of_mean(np.array([0.0, 1e300, 0.0]), sigma=1e-300), "finite"),
+        (lambda: shifts_of_mean(np.array([0.0, 1e149, 0.0]), sigma=1e-300), "finite"),
         (lambda: shifts_of_mean_and_variance(np.ones(9)), "not constant"),
         (lambda: shifts_of_mean_and_variance(np.arange(9.0), "mbic"), "penalty: expected bic or"),  # type: ignore[arg-type]
         (lambda: shifts_of_mean_and_variance(np.arange(9.0), min_size=1), "min_size: expected 2"),

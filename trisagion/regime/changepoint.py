@@ -5,7 +5,7 @@ last change, is in `trisagion.regime.runlength`.
 """
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import pairwise
 from typing import Final, Literal
 
@@ -17,11 +17,14 @@ from scipy.special import ndtr, ndtri
 from ext.changepoint import MEAN, MEAN_MBIC, MEAN_VARIANCE, pelt_advance, pelt_begin
 from trisagion.market.types import Float64Array, Int64Array
 
-EVALUATIONS_MAX: Final = 4_000_000
+EVALUATIONS_MAX: Final = 2_000_000
 """Segment costs in one call of the kernel: below 0.1 s, so that a task's time limit is noticed between two calls."""
 
 DEVIATION_MIN_SHARE: Final = 1e-3
-"""Of the series' deviation: the least deviation of a segment, where the caller names none."""
+"""Of the series' deviation: the least deviation of a segment, where the caller names none. Our choice."""
+
+MAGNITUDE_MAX: Final = 1e150
+"""Of a series: the square of anything larger is no float64."""
 
 RUN_LENGTH_MAX: Final = 1e9
 """Longest average run length computed: beyond it the integral equation loses its digits."""
@@ -64,8 +67,8 @@ def shifts_of_mean(
     x : float64, shape (n,)
         The series, finite.
     penalty : "bic", "mbic" or float
-        For each change: ``2 log n`` (two parameters: a mean and a place); ``2 log n`` with ``log(length)`` added for
-        each segment, Zhang & Siegmund's modified BIC; or a number, not negative.
+        For each change ``2 log n`` (two parameters: a mean and a place); or Zhang & Siegmund's modified BIC,
+        ``3 log n`` for each change and ``log(length/n)`` for each segment; or a number, not negative.
     sigma : float, optional
         Deviation of the noise, in x's unit. Without it, `noise_deviation` of the series.
     min_size : int
@@ -79,16 +82,16 @@ def shifts_of_mean(
     Raises
     ------
     ValueError
-        For values that are not finite, a series shorter than `min_size`, a constant one without `sigma`, or a
-        parameter out of range.
+        For values that are not finite and below 1e150, a series shorter than `min_size`, a constant one without
+        `sigma`, or a parameter out of range.
 
     Notes
     -----
     Killick, Fearnhead & Eckley, J. Am. Stat. Assoc. 107, 1590 (2012); Zhang & Siegmund, "A modified Bayes information
-    criterion …", Biometrics 63, 22 (2007), eq. 2: ``3k log n + Σ log(length/n)`` for k changes. As its sum has k + 1
-    terms, it is ``2k log n + Σ log(length) − log n``, whence the penalty above (the cost holds the terms with
-    ``length/n``, the penalty is 3 log n). The R package changepoint adds ``log(length)`` to 3 log n, which asks for
-    more. The noise is taken as known; if `sigma` is too small by half, expect four times the evidence for a change.
+    criterion …", Biometrics 63, 22 (2007). The R package changepoint adds ``log(length)`` where they, and we, add
+    ``log(length/n)``; that asks for log n more at each change.
+
+    The noise is taken as known: with half of the true `sigma` a change seems to have four times its evidence.
     """
     series = _series(x)
     noise = noise_deviation(series) if sigma is None else sigma
@@ -130,7 +133,8 @@ def shifts_of_mean_and_variance(
     Raises
     ------
     ValueError
-        For values that are not finite, a series shorter than `min_size` or constant, or a parameter out of range.
+        For values that are not finite and below 1e150, a series shorter than `min_size` or constant, or a parameter out
+        of range.
 
     Notes
     -----
@@ -139,13 +143,17 @@ def shifts_of_mean_and_variance(
     derive theirs for a mean only.
     """
     series = _series(x)
-    spread = float(np.std(series - series[0]))
+    spread = _deviation(series)
     if not spread > 0.0:
         raise ValueError("x: expected a series that is not constant")
     least = DEVIATION_MIN_SHARE * spread if deviation_min is None else deviation_min
     if not 0.0 < least < math.inf:
         raise ValueError(f"deviation_min: expected a positive finite number, found {deviation_min}")
-    return _search(series, series, MEAN_VARIANCE, _penalty(penalty, {"bic": 3.0}, len(series)), min_size, least**2)
+    beta = _penalty(penalty, {"bic": 3.0}, len(series))
+    # In units of the deviation; the likelihood of the series' own unit is that less n·log(unit).
+    scaled = (series - series[0]) / spread
+    found = _search(series, scaled, MEAN_VARIANCE, beta, min_size, (least / spread) ** 2)
+    return replace(found, cost=found.cost + 2.0 * len(series) * math.log(spread))
 
 
 def noise_deviation(x: Float64Array) -> float:
@@ -181,7 +189,16 @@ def _series(x: Float64Array) -> Float64Array:
         raise ValueError(f"x: expected shape (n,) with n >= 1, found {series.shape}")
     if not np.isfinite(series).all():
         raise ValueError("x: expected finite values")
+    if not np.abs(series).max() < MAGNITUDE_MAX:
+        raise ValueError(f"x: expected magnitudes below {MAGNITUDE_MAX:g}, found {np.abs(series).max():g}")
     return series
+
+
+def _deviation(values: Float64Array) -> float:
+    """Return the deviation of the population, of values however small or far from 0; exactly 0 for equal ones."""
+    moved = values - values[0]
+    top = float(np.abs(moved).max())
+    return top * float(np.std(moved / top)) if top > 0.0 else 0.0
 
 
 def _penalty(penalty: str | float, multiples: dict[str, float], count: int) -> float:
@@ -206,7 +223,7 @@ def _search(
     return Segmentation(
         changes=np.array(cuts[1:-1], dtype=np.int64),
         means=np.array([piece[0] + np.mean(piece - piece[0]) for piece in pieces]),
-        deviations=np.array([np.std(piece - piece[0]) for piece in pieces]),
+        deviations=np.array([_deviation(piece) for piece in pieces]),
         cost=float(state.best[-1]) - (len(pieces) - 1) * penalty,
         penalty=penalty,
     )

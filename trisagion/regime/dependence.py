@@ -157,7 +157,7 @@ def fit_student_copula(x: Float64Array) -> StudentCopula:
 
     Notes
     -----
-    DM section 4.2: the method of moments for the correlation, then pseudo-likelihood for ν alone. Pseudo-observations
+    DM: the method of moments for the correlation, then pseudo-likelihood for ν alone. Pseudo-observations
     are ``rank/(n + 1)``, ties sharing their mean rank, so that all columns together hold at most 2n different ones:
     Student's quantile, the dear part, is evaluated once for each and looked up. The maximum is sought in ``log ν``.
     """
@@ -212,7 +212,7 @@ def sample_student_copula(
 
     Notes
     -----
-    DM section 2.2: a normal vector over the root of an independent ``χ²/ν``, each part through Student's distribution.
+    DM: a normal vector over the root of an independent ``χ²/ν``, each part through Student's distribution.
     """
     if not 0.0 < freedom < math.inf:
         raise ValueError(f"freedom: expected a positive finite number, found {freedom}")
@@ -249,7 +249,7 @@ def tail_dependence(correlation: Float64Array, freedom: float) -> Float64Array:
 
     Notes
     -----
-    Embrechts, McNeil & Straumann (2001); DM proposition 1.
+    Embrechts, McNeil & Straumann (2002); DM.
     """
     rho = np.asarray(correlation, dtype=np.float64)
     if not (np.abs(rho) <= 1.0).all():

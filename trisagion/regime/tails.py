@@ -22,8 +22,11 @@ EXCESSES_MIN: Final = 10
 SHAPE_REGULAR: Final = -0.5
 """Above it maximum likelihood is asymptotically normal (Smith 1985); a shape of −1 and below has no maximum at all."""
 
-_BENDS: Final = np.arange(-30.0, 60.5, 0.5)
+_BENDS: Final = np.arange(-30.0, 120.5, 0.5)
 """Where the profile is looked at first, in log(1 + shape/scale · greatest excess)."""
+
+_HOPELESS: Final = 1e30
+"""Stands for an infinite negative log-likelihood where a search does arithmetic with it."""
 
 _SHAPES: Final = 21
 """Shapes looked at first when the likelihood is maximised with one quantity held."""
@@ -68,7 +71,10 @@ class ParetoTail:
 
 @dataclass(frozen=True, slots=True)
 class RiskEstimate:
-    """An estimate in the losses' unit, and the ends of its profile-likelihood interval (infinite: there is no end)."""
+    """An estimate in the losses' unit, and the ends of its profile-likelihood interval (infinite: there is no end).
+
+    With a shape of −1/2 or below the interval's χ² limit does not hold, and it says little.
+    """
 
     value: float
     low: float
@@ -185,7 +191,9 @@ def value_at_risk(tail: ParetoTail, level: float, confidence: float = 0.95) -> R
     Notes
     -----
     MFE equation 7.18; the interval is that of their section 7.2.3: the values whose profile log-likelihood lies less
-    than half the χ² quantile below its maximum. Like theirs it takes the share above the threshold as known.
+    than half the χ² quantile below its maximum. Like theirs it takes the share above the threshold as known; with the
+    threshold at an empirical quantile it therefore holds the truth somewhat less often, 93 % where 95 % were asked for
+    (t with 4 degrees of freedom, level 0.99, 100 excesses of 1000 or 2000 losses).
     """
     ratio = -math.log(_beyond(tail, level, confidence))
     excess = tail.scale * float(_growth(np.array([tail.shape]), ratio)[0])
@@ -260,7 +268,7 @@ def hill(losses: Float64Array, k_max: int) -> HillEstimates:
     Notes
     -----
     Hill, "A simple general approach to inference about the tail of a distribution", Ann. Stat. 3, 1163 (1975):
-    ``1/alpha = mean over i <= k of log(X(i)/X(k+1))``, X(1) the greatest. MFE (equation 7.23) divide by X(k) instead.
+    ``1/alpha = mean over i <= k of log(X(i)/X(k+1))``, X(1) the greatest. MFE (section 7.2.4) divide by X(k) instead.
     The standard error is asymptotic and knows nothing of the bias, which grows with k: read the plot where it is flat.
     """
     x = _losses(losses)
@@ -316,10 +324,12 @@ def _maximise(excesses: Float64Array) -> tuple[float, float, str]:
 
     heights = height(_BENDS)
     best = int(np.argmax(heights))
-    if best == len(_BENDS) - 1 or best == 0 or heights[best - 1] == -np.inf:
+    if best == len(_BENDS) - 1:
+        return math.nan, math.nan, "the likelihood still rises at the heaviest tail looked at"
+    if best == 0 or heights[best - 1] == -np.inf:
         return math.nan, math.nan, "the likelihood has no maximum among shapes above -1"
     found = minimize_scalar(
-        lambda bend: -float(height(np.array([bend]))[0]),
+        lambda bend: min(-float(height(np.array([bend]))[0]), _HOPELESS),
         bounds=(_BENDS[best - 1], _BENDS[best + 1]),
         method="bounded",
         options={"xatol": 1e-10},
@@ -403,7 +413,7 @@ def _profile(
 
     def depth(shape: float) -> float:
         shapes = np.array([shape])
-        return -float(_log_likelihood(tail.excesses, shapes, scales(at, shapes))[0])
+        return min(-float(_log_likelihood(tail.excesses, shapes, scales(at, shapes))[0]), _HOPELESS)
 
     bounds = (shapes[max(best - 1, 0)], shapes[min(best + 1, _SHAPES - 1)])
     found = minimize_scalar(depth, bounds=bounds, method="bounded", options={"xatol": 1e-8})
