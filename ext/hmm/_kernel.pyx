@@ -488,6 +488,31 @@ def moments(
     return weight, scaled, first, second, log_term
 
 
+cdef inline void score_rows(
+    Py_ssize_t k, Py_ssize_t n, const double* log_a, double* entry, double* rows
+) noexcept nogil:
+    """Turn log-densities into the best paths' scores; `entry` comes in for the first sample, goes out for the next."""
+    cdef Py_ssize_t t, i, j
+    cdef double here, candidate
+    cdef double* row
+    # Local, so that the compiler knows that nothing else writes there.
+    cdef double[STATES_MAX] into
+    for j in range(k):
+        into[j] = entry[j]
+    for t in range(n):
+        row = rows + t * k
+        for j in range(k):
+            row[j] += into[j]
+            into[j] = -INFINITY
+        for i in range(k):
+            here = row[i]
+            for j in range(k):
+                candidate = here + log_a[i * k + j]
+                into[j] = candidate if candidate > into[j] else into[j]
+    for j in range(k):
+        entry[j] = into[j]
+
+
 def scores(
     const double[:, ::1] x,
     const double[::1] entry,
@@ -515,11 +540,7 @@ def scores(
     cdef double[:, ::1] delta_out = delta
     cdef double[::1] best_out = best
     cdef double[STATES_MAX * STATES_MAX] log_a
-    # Local, so that the compiler knows that nothing else writes there.
-    cdef double[STATES_MAX] into
-    cdef double* row
-    cdef Py_ssize_t t, i, j
-    cdef double here, candidate
+    cdef Py_ssize_t i, j
     cdef bint known
     cdef Model model
     model.k = k
@@ -535,20 +556,14 @@ def scores(
             for i in range(k):
                 for j in range(k):
                     log_a[i * k + j] = log(transition[i, j])
-            for j in range(k):
-                into[j] = entry[j]
-            for t in range(n):
-                row = &delta_out[t, 0]
-                for j in range(k):
-                    row[j] += into[j]
-                    into[j] = -INFINITY
-                for i in range(k):
-                    here = row[i]
-                    for j in range(k):
-                        candidate = here + log_a[i * k + j]
-                        into[j] = candidate if candidate > into[j] else into[j]
-            for j in range(k):
-                best_out[j] = into[j]
+            if k == 2:
+                score_rows(2, n, log_a, &best_out[0], &delta_out[0, 0])
+            elif k == 3:
+                score_rows(3, n, log_a, &best_out[0], &delta_out[0, 0])
+            elif k == 6:
+                score_rows(6, n, log_a, &best_out[0], &delta_out[0, 0])
+            else:
+                score_rows(k, n, log_a, &best_out[0], &delta_out[0, 0])
     if not known:
         raise ValueError(_reference.values_expected())
     return delta, best

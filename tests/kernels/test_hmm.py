@@ -278,6 +278,28 @@ def test_a_sample_that_is_far_out_is_done_in_logarithms(twin: ModuleType) -> Non
     assert densities[0] == pytest.approx(exact, rel=1e-14)
 
 
+@pytest.mark.parametrize(("rare", "counts"), [(1e-270, True), (1e-290, False)])
+def test_what_is_almost_impossible_is_impossible(twin: ModuleType, rare: float, counts: bool) -> None:
+    """A state is predicted with 1e-280 or more, or not at all; either way quotients by predictions stay finite."""
+    # The second sample lies in the state that is hardly ever entered, 100 deviations from the other.
+    one = Case(
+        np.array([[0.0], [100.0], [100.0]]),
+        np.array([1.0, 0.0]),
+        np.array([[1.0 - rare, rare], [0.0, 1.0]]),
+        np.array([[0.0], [100.0]]),
+        np.ones((2, 1, 1)),
+        np.full(2, math.inf),
+    )
+    filtered, predicted, densities, _ = one.forward(twin)
+    smoothed, flows, ratio = twin.smooth(filtered, predicted, one.transition, None)
+    assert predicted[1, 1] == (rare if counts else 0.0)
+    np.testing.assert_allclose(filtered[:, 1], [0.0, counts, counts], atol=1e-12)
+    np.testing.assert_allclose(smoothed[:, 1], [0.0, counts, counts], atol=1e-12)
+    np.testing.assert_allclose(flows, [[0, 1], [0, 1]] if counts else [[2, 0], [0, 0]], atol=1e-12)
+    assert np.isfinite(densities).all()
+    assert np.isfinite(ratio).all()
+
+
 @pytest.mark.parametrize("nu", [math.inf, 3.0])
 def test_nothing_underflows_in_a_long_series_with_outliers(nu: float) -> None:
     """A hundred thousand samples, some of them 1e30 deviations out, give finite numbers and probabilities of sum 1."""

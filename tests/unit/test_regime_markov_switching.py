@@ -63,6 +63,15 @@ def test_the_regimes_are_in_the_order_of_their_means(
     np.testing.assert_allclose(hamilton.expected_duration, [4.1, 10.5], atol=0.1)
 
 
+def test_the_order_does_not_depend_on_the_sign(switching: MarkovSwitchingFit) -> None:
+    """Of the mirrored series the regimes change places, with all that belongs to them."""
+    mirrored = fit_markov_switching(-GNP, 2, np.random.default_rng(1), switching_variance=True)
+    np.testing.assert_allclose(mirrored.mean, -switching.mean[::-1], atol=1e-4)
+    np.testing.assert_allclose(mirrored.variance, switching.variance[::-1], atol=1e-4)
+    np.testing.assert_allclose(mirrored.transition, switching.transition[::-1, ::-1], atol=1e-4)
+    np.testing.assert_allclose(mirrored.filtered, switching.filtered[:, ::-1], atol=1e-3)
+
+
 def test_our_hidden_markov_model_agrees_at_the_optimum(switching: MarkovSwitchingFit) -> None:
     """Baum–Welch and statsmodels' optimiser, two ways to one maximum, meet within 1e-5 nats."""
     mine = fit(GNP, 2, np.random.default_rng(1), rules=Rules(start="stationary", tolerance=1e-9))
