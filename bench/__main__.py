@@ -7,7 +7,9 @@ from typing import Any, Final
 
 from bench.measure import REGISTERED, RESULTS, machine, missed, newest, row
 
-SUBJECTS: Final = ("cohort", "regime", "simulate", "risk", "db", "cli", "fleet", "platform")
+SUBJECTS: Final = (
+    *("cohort", "regime", "hmm", "volatility", "changepoint", "tails", "simulate", "risk", "db", "cli", "fleet", "platform"),
+)
 
 
 def main() -> int:

@@ -65,10 +65,11 @@ def _older(runs: int) -> Shard:
 def _rate(kernel: object, shard: Shard, states: list[MarketState]) -> float:
     """Return iterations a second of one kernel over some states; the copies it works on are made before."""
     assert callable(kernel)
-    market = Market(*(np.concatenate([getattr(state, name) for state in states]) for name in Market._fields))
+    ticks = [np.concatenate([getattr(state, name) for state in states]) for name in Market._fields[1:]]
+    market = Market(np.array([0, len(ticks[0])]), *ticks)
     state, ring_ns, ring_apr = shard.state.copy(), shard.ring_ns.copy(), shard.ring_apr.copy()
     begun = time.perf_counter()
-    kernel(shard.params, state, ring_ns, ring_apr, market)
+    kernel(shard.params, state, ring_ns, ring_apr, shard.symbol, market)
     took = time.perf_counter() - begun
     return float(state["iterations"].sum() - shard.state["iterations"].sum()) / took
 
@@ -117,14 +118,16 @@ def _crowd(runs: int) -> Shard:
     """Repeat a thousand newborn runs; all of the memory is touched before it is timed."""
     newborn = _shard(SIZES[0])
     times = runs // SIZES[0]
+    rows = np.tile(np.arange(SIZES[0]), times)
     rings = np.empty((runs, RING), dtype=np.int64), np.empty((runs, RING))
     for ring in rings:
         ring.fill(0)
     return replace(
         newborn,
         run_ids=newborn.run_ids * times,
-        params=np.tile(newborn.params, times),
-        state=np.tile(newborn.state, times),
+        symbol=newborn.symbol[rows],
+        params=newborn.params.take(rows),
+        state=newborn.state.take(rows),
         ring_ns=rings[0],
         ring_apr=rings[1],
     )
@@ -134,7 +137,7 @@ def _crowd(runs: int) -> Shard:
 def bytes_per_run() -> Figure:
     """What a run takes in memory; in a checkpoint it takes less, for there its ring holds what is used alone."""
     shard = _older(RUNS)
-    arrays = (shard.params, shard.state, shard.ring_ns, shard.ring_apr)
+    arrays = (shard.symbol, shard.params, shard.state, shard.ring_ns, shard.ring_apr)
     return Figure([sum(array.nbytes for array in arrays) / RUNS])
 
 
@@ -149,7 +152,7 @@ def checkpoint() -> Figure:
         with closing(open_database(url)) as database:
             with database.transaction() as tx:
                 for shard in shards:
-                    tx.cohort.add_shard(ShardRow(shard.number, shard.symbol, shard.epoch, shard.at_ns, 0, b""))
+                    tx.cohort.add_shard(ShardRow(shard.number, shard.epoch, shard.at_ns, 0, b""))
             versions = count(1)
             return interleaved(seconds_each(lambda: _write_and_read(database, shards, next(versions))))
 
@@ -159,8 +162,9 @@ def _part(whole: Shard, number: int, rows: slice) -> Shard:
         whole,
         number=number,
         run_ids=whole.run_ids[rows],
-        params=whole.params[rows],
-        state=whole.state[rows],
+        symbol=whole.symbol[rows],
+        params=whole.params.take(rows),
+        state=whole.state.take(rows),
         ring_ns=whole.ring_ns[rows],
         ring_apr=whole.ring_apr[rows],
     )
@@ -168,7 +172,7 @@ def _part(whole: Shard, number: int, rows: slice) -> Shard:
 
 def _write_and_read(database: SqlDatabase, shards: list[Shard], version: int) -> None:
     for shard in shards:
-        row = ShardRow(shard.number, shard.symbol, shard.epoch, shard.at_ns, version, to_bytes(shard))
+        row = ShardRow(shard.number, shard.epoch, shard.at_ns, version, to_bytes(shard))
         with database.transaction() as tx:
             assert tx.cohort.save_shard(row)
     with database.snapshot() as tx:

@@ -1,6 +1,6 @@
 """What tests are made of: an instrument, orders, reports, minutes and shards, each in order unless told otherwise."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from decimal import Decimal
@@ -26,6 +26,7 @@ from trisagion.ports import Observation
 from trisagion.risk.check import Limits
 from trisagion.safety.modes import Control, Mode
 from trisagion.selection.votes import SelectionRules
+from trisagion.services.advance_cohort import found_cohort
 from trisagion.services.book_fills import BookRules
 from trisagion.services.outcome import Outcome
 from trisagion.services.reconcile import VENUE, CycleRules, booked_cash, marked_equity
@@ -33,6 +34,8 @@ from trisagion.units import Money, Price, Quantity
 
 ES: Final = Instrument("ES", "SIM", "USD", Decimal("0.25"), Decimal(1), Decimal(50), Decimal(20), Decimal("0.0004"))
 """An index future of four ticks to the point, 50 to the point and contract."""
+NQ: Final = replace(ES, symbol="NQ", multiplier=Decimal(20), leverage_max=Decimal(10))
+"""Another one, of a smaller contract and half the maximum leverage: of three runs it has one."""
 
 TUESDAY_NS: Final = int(datetime(2024, 6, 11, 12, tzinfo=UTC).timestamp()) * SECOND_NS
 """A noon at which everything may be traded, a multiple of any reconciliation interval."""
@@ -153,7 +156,7 @@ def a_step(at_ns: int, last: str = "4000", symbol: str = "ES") -> MarketStep:
     return MarketStep(symbol, at_ns, bar, ticks, Price(Decimal(last)), at_ns - 1)
 
 
-def states(minutes: int, begin_ns: int, seed: int = 1) -> list[MarketState]:
+def states(minutes: int, begin_ns: int, seed: int = 1, symbol: str = "ES") -> list[MarketState]:
     """Return the market states of some minutes after an instant: a random path with trends in it."""
     rng = np.random.default_rng(seed)
     n = minutes * 6
@@ -163,7 +166,7 @@ def states(minutes: int, begin_ns: int, seed: int = 1) -> list[MarketState]:
     middle = price[:, None] + rng.normal(0.0, 0.5, (n, 51))
     return [
         MarketState(
-            symbol="ES",
+            symbol=symbol,
             at_ns=begin_ns + (minute + 1) * MINUTE_NS,
             ts_ns=begin_ns + minute * MINUTE_NS + np.arange(1, 7) * TICK_NS,
             price=price[part],
@@ -180,10 +183,16 @@ def states(minutes: int, begin_ns: int, seed: int = 1) -> list[MarketState]:
     ]
 
 
-def voting(at_ns: int, *directions: int, pnl: float = 1.0, updated_ns: int | None = None) -> Shard:
-    """Return a shard whose runs vote these directions, each with the same P&L."""
+def voting(
+    at_ns: int,
+    *directions: int,
+    pnl: float = 1.0,
+    updated_ns: int | None = None,
+    instruments: Sequence[Instrument] = (ES,),
+) -> Shard:
+    """Return a shard whose runs vote these directions, each with the same P&L, on the instruments in turns."""
     rules = CohortRules(desired_runs=len(directions), shards=1)
-    shard = first_shards(rules, [ES], epoch=1, seed=7, next_number=0, now_ns=at_ns).shards[0]
+    shard = first_shards(rules, instruments, epoch=1, seed=7, next_number=0, now_ns=at_ns).shards[0]
     shard.state["direction"] = directions
     shard.state["live_pnl"] = pnl
     shard.state["evaluated_ns"] = at_ns if updated_ns is None else updated_ns
@@ -201,14 +210,22 @@ class Desk:
 
     database: SqlDatabase
 
-    def found(self, mode: Mode = Mode.NORMAL, *, quoted_ns: int | None = TUESDAY_NS) -> "Desk":
-        """Found the account with its instrument and a control mode; with a price unless `quoted_ns` is None."""
+    def found(
+        self,
+        mode: Mode = Mode.NORMAL,
+        *,
+        quoted_ns: int | None = TUESDAY_NS,
+        instruments: Sequence[Instrument] = (ES,),
+    ) -> "Desk":
+        """Found the account with its instruments and a control mode; with a price unless `quoted_ns` is None."""
         with self.database.transaction() as tx:
-            tx.market.add_instrument(ES)
+            for instrument in instruments:
+                tx.market.add_instrument(instrument)
             tx.ledger.post(opening(CAPITAL, 0))
         self.switch(mode)
         if quoted_ns is not None:
-            self.quote(quoted_ns)
+            for instrument in instruments:
+                self.quote(quoted_ns, symbol=instrument.symbol)
         return self
 
     def switch(self, mode: Mode) -> None:
@@ -216,10 +233,10 @@ class Desk:
         with self.database.transaction() as tx:
             tx.control.set_mode(Control(mode, "tester", "test", TUESDAY_NS))
 
-    def quote(self, at_ns: int, last: str = "4000") -> None:
+    def quote(self, at_ns: int, last: str = "4000", symbol: str = "ES") -> None:
         """Publish the minute that closes at an instant."""
         with self.database.transaction() as tx:
-            tx.market.add_step(a_step(at_ns, last))
+            tx.market.add_step(a_step(at_ns, last, symbol))
 
     def put(self, *orders: Order) -> None:
         """Put orders there, whatever their state."""
@@ -244,11 +261,30 @@ class Desk:
             versions = {row.number: row.version for row in tx.cohort.shards()}
             for shard in shards:
                 version = versions.get(shard.number, -1) + 1
-                row = ShardRow(shard.number, shard.symbol, shard.epoch, at_ns, version, to_bytes(shard))
+                row = ShardRow(shard.number, shard.epoch, at_ns, version, to_bytes(shard))
                 if version:
                     assert tx.cohort.save_shard(row)
                 else:
                     tx.cohort.add_shard(row)
+
+    def people(self, at_ns: int = TUESDAY_NS) -> "Desk":
+        """Found a cohort of two shards on all instruments."""
+        with self.database.transaction() as tx:
+            found_cohort(tx, COHORT_RULES, 1, 7, at_ns)
+        return self
+
+    def publish(self, known: Iterable[MarketState]) -> "Desk":
+        """Publish market states."""
+        with self.database.transaction() as tx:
+            for state in known:
+                tx.market.put_state(state)
+        return self
+
+    def checkpoint(self, number: int = 0) -> tuple[int, int, bytes]:
+        """Return instant, version and bytes of a shard's checkpoint."""
+        with self.database.snapshot() as tx:
+            row = tx.cohort.shard(number)
+        return row.at_ns, row.version, row.state
 
     def mark(self, at_ns: int) -> None:
         """Record the account's equity at an instant."""
@@ -258,11 +294,11 @@ class Desk:
             price, held = Price(Decimal(4000)), tx.ledger.position("ES").qty
             tx.ledger.add_equity(EquitySample(at_ns, worth, booked_cash(tx), "ES", held, price))
 
-    def observe(self, at_ns: int, *, seen: int | None = None) -> None:
+    def observe(self, at_ns: int, *, seen: int | None = None, symbol: str = "ES") -> None:
         """Let the venue confirm the ledger at an instant, or see something else."""
         with self.database.transaction() as tx:
-            held = tx.ledger.position("ES")
-            tx.ledger.observe(Observation(VENUE, "ES", held.qty if seen is None else qty(seen), at_ns))
+            held = tx.ledger.position(symbol)
+            tx.ledger.observe(Observation(VENUE, symbol, held.qty if seen is None else qty(seen), at_ns))
             tx.ledger.save_position(replace(held, confirmed_ns=at_ns))
 
     def order(self, name: str = "T1") -> Order:

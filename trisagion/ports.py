@@ -18,6 +18,8 @@ from trisagion.ledger.types import Account, EquitySample, Position, Posting
 from trisagion.market.types import Bar, Instrument, MarketState, MarketStep, Quote
 from trisagion.orders.state import OrderState
 from trisagion.orders.types import ExecutionReport, Order, PositionReport
+from trisagion.regime.classify import Reading
+from trisagion.regime.types import Fit
 from trisagion.safety.modes import Control
 from trisagion.units import Quantity
 
@@ -142,8 +144,32 @@ class MarketStore(Protocol):
         """Return the states of each symbol after the instant that is seen of it, as `states` does."""
         ...
 
+    def unknown_steps(self, symbol: str, until_ns: int) -> Sequence[int]:
+        """Return the instants of the steps up to `until_ns` that are newer than the newest state, in order."""
+        ...
+
     def heads(self, symbol: str) -> tuple[int, int]:
         """Return the instants of the newest step and of the newest state, 0 where there is none."""
+        ...
+
+
+class RegimeStore(Protocol):
+    """Tables regime_fit, regime_state."""
+
+    def put_fit(self, symbol: str, model: str, last_ns: int, fit: Fit) -> None:
+        """Record a fitted model; one of the same bars that is there already stays."""
+        ...
+
+    def fit(self, symbol: str, model: str, last_ns: int) -> Fit | None:
+        """Return the model fitted to the bars up to an instant, None when nobody has tried."""
+        ...
+
+    def put_reading(self, symbol: str, reading: Reading) -> None:
+        """Record the state at an instant; the same again changes nothing."""
+        ...
+
+    def reading(self, symbol: str, until_ns: int) -> Reading | None:
+        """Return the newest reading at or before an instant."""
         ...
 
 
@@ -392,6 +418,11 @@ class Transaction(Protocol):
     @property
     def market(self) -> MarketStore:
         """What was observed."""
+        ...
+
+    @property
+    def regime(self) -> RegimeStore:
+        """Fitted models and the state of the market."""
         ...
 
     @property

@@ -2,8 +2,10 @@
 
 import os
 from collections.abc import Callable, Sequence
-from functools import cached_property
+from functools import cached_property, partial
+from importlib import import_module
 from pathlib import Path
+from types import ModuleType
 from typing import TypeVar
 
 from trisagion.adapters.db.engine import SqlDatabase, open_database, retrying
@@ -156,7 +158,35 @@ class House:
 
     def detect(self, symbol: str, now_ns: int) -> tuple[Outcome, ...]:
         """Compute a minute's features."""
-        return detect_regime.detect(self.database, symbol, now_ns)
+        if self.settings.regime.gate == "entropy":
+            return detect_regime.detect(self.database, symbol, now_ns)
+        judged = self._judging
+        outcomes = detect_regime.detect(
+            self.database, symbol, now_ns, partial(judged.judge, self.database, self._judge_rules)
+        )
+        return *outcomes, judged.due(self._judge_rules, symbol, now_ns)
+
+    def refit(self, subject: str, now_ns: int) -> Outcome:
+        """Fit a model again; `subject` names symbol and model."""
+        symbol, model = subject.split(" ")
+        outcome: Outcome = self._judging.refit(self.database, symbol, model, now_ns)
+        return outcome
+
+    def give_up_refit(self, subject: str, now_ns: int, why: str) -> Outcome:
+        """Record that a model could not be fitted."""
+        symbol, model = subject.split(" ")
+        outcome: Outcome = self._judging.give_up(self.database, symbol, model, now_ns, why)
+        return outcome
+
+    @property
+    def _judging(self) -> ModuleType:
+        # Optimisers and distributions: seconds of import and tens of megabytes that most workers never use.
+        return import_module("trisagion.services.judge_regime")
+
+    @cached_property
+    def _judge_rules(self) -> object:
+        given = self.settings.regime
+        return self._judging.JudgeRules(given.refit_s * SECOND_NS, frozenset(given.open_in))
 
     def advance(self, shard: int, now_ns: int) -> Outcome:
         """Move a shard up to the present."""

@@ -41,6 +41,8 @@ def _configured() -> Celery:
         accept_content=["json"],
         result_accept_content=["json"],
         event_serializer="json",
+        # A fit looks up from its kernel often enough to be stopped by it; only a pool of processes can send the word.
+        task_annotations={"regime.refit": {"soft_time_limit": settings.regime.fit_s_max}},
         # The database says what came of a task.
         task_ignore_result=True,
         result_backend=None,

@@ -18,7 +18,7 @@ FLOW: Final = {
     ("market.ingest", "stored"): "regime.detect",
     ("regime.detect", "ready"): "cohort.advance",
     ("regime.detect", "priced"): "take_profit.watch",
-    
+    ("regime.detect", "refit"): "regime.refit",
     ("cohort.supervise", "stale"): "cohort.supervise",
     ("take_profit.watch", "flattening"): "reconcile.cycle",
     ("reconcile.cycle", "cancelling"): "session.drain",
@@ -46,6 +46,7 @@ SILENT: Final = {
     "done",
     "drained",
     "duplicate",
+    "fitted",
     "logged_off",
     "nothing",
     "quarantined",

@@ -10,6 +10,7 @@ from kombu.entity import Queue
 QUEUE_OF: Final = {
     "market.ingest": "market",
     "regime.detect": "market",
+    "regime.refit": "regime",
     "cohort.advance": "cohort",
     "cohort.supervise": "cohort",
     "take_profit.watch": "reconcile",

@@ -38,7 +38,6 @@ else:
 __all__ = [
     "ALIVE",
     "COMPILED",
-    "Columns",
     "DIRECTION_MAX",
     "ENTRY_CHANNEL",
     "ENTRY_WEIGHT",
@@ -52,6 +51,7 @@ __all__ = [
     "STATE_DTYPE",
     "SYSTEM_BREAKOUT",
     "SYSTEM_SWING",
+    "Columns",
     "Market",
     "advance",
 ]

@@ -27,6 +27,7 @@ class Columns:
     def zeros(cls, layout: np.dtype[np.void], count: int) -> "Columns":
         """Return `count` records of zeros."""
         names = fields(layout, WHOLE), fields(layout, REAL)
+        assert len(names[0]) + len(names[1]) == len(layout.names or ()), f"only int64 and float64 fields: {layout}"
         return cls(layout, np.zeros((len(names[0]), count), np.int64), np.zeros((len(names[1]), count)))
 
     @classmethod

@@ -22,6 +22,8 @@ cdef enum:
     PARAMS_REAL = 13
     STATE_WHOLE = 9
     STATE_REAL = 11
+    STATE_RING_FIRST = 5
+    STATE_RING_COUNT = 6
     AHEAD = 4  # runs between the asking for a ring's memory and its use
     RING = 181
     DIRECTION_MAX = 1024
@@ -123,6 +125,7 @@ for _layout, _record, _sizes in (
 ):
     _whole, _real = fields(_layout, WHOLE), fields(_layout, REAL)
     assert ((*_whole, *_real), (len(_whole), len(_real))) == (tuple(_record), _sizes), "the twins disagree on the fields"
+assert (_whole[STATE_RING_FIRST], _whole[STATE_RING_COUNT]) == ("ring_first", "ring_count"), _whole
 
 
 cdef inline void mark(State* run, double price) noexcept nogil:
@@ -188,9 +191,9 @@ cdef inline int evaluate(
     const Params* p, State* run, int64_t[::1] ring_ns, double[::1] ring_apr, const Tick* tick
 ) except -1 nogil:
     cdef int64_t age_ns = tick.ns - run.born_ns
-    cdef double hours, rolling, apr_change, size, value
+    cdef double hours, size, value
     cdef int64_t side = tick.side
-    cdef bint reduces
+    cdef bint rises, reduces
     run.iterations += 1
     run.evaluated_ns = tick.ns
     mark(run, tick.price)
@@ -200,8 +203,8 @@ cdef inline int evaluate(
 
     hours = <double> age_ns / 3.6e12
     run.apr = run.live_pnl / hours * 24.0 * 365.24 / run.start if hours > 0 else 0.0
-    rolling = run.rolling_apr
-    apr_change = (run.apr - rolling) / fabs(rolling) if rolling != 0 else 0.0
+    # The sign of `apr_change` is all that is asked for: no quotient is needed.
+    rises = run.rolling_apr != 0 and run.apr > run.rolling_apr
     roll(p, run, ring_ns, ring_apr, tick.ns)
 
     if at_goal(p, run, tick):
@@ -216,7 +219,7 @@ cdef inline int evaluate(
         if <double> age_ns / 1e9 > p.max_direction_reversal_s:
             end(run, EXIT_REVERSAL, tick.ns)
             return 0
-    elif (apr_change > 0) == reduces:
+    elif rises == reduces:
         return 0
 
     if not reduces and fabs(run.entry_value) / p.leverage > p.max_cross_margin_ratio * run.balance:
@@ -270,6 +273,21 @@ cdef inline int save_state(const State* run, int64_t[:, ::1] whole, double[:, ::
     return 0
 
 
+cdef inline int fetch_ahead(
+    const int64_t[:, ::1] state_whole, const int64_t[:, ::1] ring_ns, const double[:, ::1] ring_apr, Py_ssize_t r
+) except -1 nogil:
+    """Ask for the memory of a ring that is used soon: its oldest sample, and where its next ones go."""
+    cdef Py_ssize_t oldest = state_whole[STATE_RING_FIRST, r]
+    cdef Py_ssize_t last = oldest + state_whole[STATE_RING_COUNT, r]
+    if last >= RING:
+        last -= RING
+    prefetch(&ring_ns[r, oldest])
+    prefetch(&ring_apr[r, oldest])
+    prefetch(&ring_ns[r, last])
+    prefetch(&ring_apr[r, last])
+    return 0
+
+
 def advance(params, state, ring_ns, ring_apr, symbol, market):
     """Evaluate k runs, each at the ticks of its symbol, in place; see the plain twin."""
     _reference.check(params, state, ring_ns, ring_apr, symbol, market)
@@ -298,6 +316,8 @@ def advance(params, state, ring_ns, ring_apr, symbol, market):
     cdef Tick tick
     with nogil:
         for r in range(k):
+            if r + AHEAD < k:
+                fetch_ahead(state_whole, rings_ns, rings_apr, r + AHEAD)
             load_params(&p, params_whole, params_real, r)
             load_state(&run, state_whole, state_real, r)
             window = p.entropy_window_min - 1

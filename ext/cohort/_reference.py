@@ -12,7 +12,7 @@ from typing import Final, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from ext.cohort._columns import Columns
+from ext.cohort._columns import REAL, WHOLE, Columns, fields
 
 SECOND_NS: Final = 1_000_000_000
 MINUTE_NS: Final = 60 * SECOND_NS
@@ -219,9 +219,11 @@ def check(
     if (params.layout, state.layout) != (PARAMS_DTYPE, STATE_DTYPE):
         raise ValueError(f"expected layouts {PARAMS_DTYPE}, {STATE_DTYPE}, found {params.layout}, {state.layout}")
     channel = (n, PERIODS_MAX - PERIODS_MIN + 1)
-    shapes = [(k,), (k, RING), (k, RING), (k,)]
+    blocks = [(len(fields(layout, kind)), k) for layout in (PARAMS_DTYPE, STATE_DTYPE) for kind in (WHOLE, REAL)]
+    shapes = [*blocks, (k, RING), (k, RING), (k,)]
     shapes += [(n,), (n,), (n,), (n,), (n, 15, 3, 3), (n, 15), channel, channel, channel]
-    found = [(len(state),), *(array.shape for array in (ring_ns, ring_apr, symbol, *market[1:]))]
+    arrays = (params.whole, params.real, state.whole, state.real, ring_ns, ring_apr, symbol, *market[1:])
+    found = [array.shape for array in arrays]
     if found != shapes:
         raise ValueError(f"expected shapes {shapes}, found {found}")
     if m < 0 or market.first[0] != 0 or market.first[-1] != n or (np.diff(market.first) < 0).any():

@@ -15,6 +15,8 @@ from trisagion.cohort.types import Epoch, ExitReason, Progress, RunEnd, RunRecor
 from trisagion.errors import DataError, StateError
 from trisagion.ids import RunId
 from trisagion.market.types import Bar, MarketState, MarketStep, Quote
+from trisagion.regime.classify import Reading
+from trisagion.regime.types import Fit
 from trisagion.units import Price
 
 MINUTE = 60_000_000_000
@@ -138,18 +140,64 @@ def test_a_market_state_comes_back_to_the_bit(database: SqlDatabase) -> None:
         back = tx.market.states("ESZ4", 0, empty.at_ns)
         assert all(same_state(a, b) for a, b in zip(back, (first, second, empty), strict=True))
         assert [state.at_ns for state in tx.market.states("ESZ4", first.at_ns, second.at_ns)] == [second.at_ns]
-        assert tx.market.last_state_ns("ESZ4") == empty.at_ns
-        assert tx.market.last_state_ns("AAPL") is None
+        assert tx.market.heads("ESZ4") == (0, empty.at_ns)
+        assert tx.market.heads("AAPL") == (0, 0)
     back[0].price[0] = 1.0
+
+
+def test_new_states_are_those_that_each_symbol_has_after_what_was_seen_of_it(database: SqlDatabase) -> None:
+    """Up to an instant, oldest first within a symbol; a symbol that was not asked for stays out."""
+    with database.transaction() as tx:
+        for minute in (3, 1, 2, 4):
+            for symbol in ("ESZ4", "NQZ4", "ZNZ4"):
+                tx.market.put_state(replace(a_state(minute), symbol=symbol))
+    at_ns = {minute: a_state(minute).at_ns for minute in (1, 2, 3, 4)}
+    with database.snapshot() as tx:
+        found = tx.market.new_states({"NQZ4": at_ns[2], "ESZ4": 0, "AAPL": 0}, at_ns[3])
+        assert [(state.symbol, state.at_ns) for state in found] == [
+            ("NQZ4", at_ns[3]),
+            ("ESZ4", at_ns[1]),
+            ("ESZ4", at_ns[2]),
+            ("ESZ4", at_ns[3]),
+        ]
+        assert list(tx.market.new_states({}, at_ns[4])) == []
+        assert list(tx.market.new_states({"ESZ4": at_ns[4]}, at_ns[4])) == []
+
+
+def test_a_fit_that_is_there_stays_and_each_model_of_each_symbol_has_its_own(database: SqlDatabase) -> None:
+    """Also the note that there is none; who asks for other bars is told that nobody has tried."""
+    with database.transaction() as tx:
+        tx.regime.put_fit("ESZ4", "hmm", 10, Fit('{"mean": 0.1}', ""))
+        tx.regime.put_fit("ESZ4", "hmm", 10, Fit("later", "x"))
+        tx.regime.put_fit("ESZ4", "garch", 10, Fit(None, "too few bars"))
+        tx.regime.put_fit("NQZ4", "hmm", 10, Fit("another", ""))
+    with database.snapshot() as tx:
+        assert tx.regime.fit("ESZ4", "hmm", 10) == Fit('{"mean": 0.1}', "")
+        assert tx.regime.fit("ESZ4", "garch", 10) == Fit(None, "too few bars")
+        assert tx.regime.fit("NQZ4", "hmm", 10) == Fit("another", "")
+        assert tx.regime.fit("ESZ4", "hmm", 11) is None
+
+
+def test_the_newest_reading_by_an_instant_is_given(database: SqlDatabase) -> None:
+    """To the bit, with its reasons; of its own symbol, and the first that was recorded of an instant."""
+    first = Reading(10, "trending", (0.1 + 0.2, 0.3, 0.4 - 0.3, 1 / 3), ("HURST 0.6: trending", "HMM …"))
+    second = Reading(20, "unknown", (0.25, 0.25, 0.25, 0.25), ())
+    with database.transaction() as tx:
+        for reading in (second, first, replace(first, state="crisis")):
+            tx.regime.put_reading("ESZ4", reading)
+    with database.snapshot() as tx:
+        asked = [tx.regime.reading("ESZ4", at_ns) for at_ns in (9, 10, 19, 20, 99)]
+        assert asked == [None, first, first, second, second]
+        assert tx.regime.reading("NQZ4", 99) is None
 
 
 def test_a_shard_is_replaced_by_the_first_writer_only(database: SqlDatabase, other: SqlDatabase) -> None:
     """Compare-and-set on the version; the state comes back byte by byte."""
-    row = ShardRow(3, "ESZ4", 1, START, 0, bytes(range(256)) * 40)
+    row = ShardRow(3, 1, START, 0, bytes(range(256)) * 40)
     with database.transaction() as tx:
         tx.cohort.add_shard(row)
         tx.cohort.add_shard(replace(row, state=b"again"))
-        tx.cohort.add_shard(ShardRow(1, "AAPL", 1, START, 0, b""))
+        tx.cohort.add_shard(ShardRow(1, 1, START, 0, b""))
     after = replace(row, at_ns=START + 1, version=1, state=b"\0after")
     with other.transaction() as tx:
         assert tx.cohort.shard_head(3) == (START, 0)
@@ -160,7 +208,7 @@ def test_a_shard_is_replaced_by_the_first_writer_only(database: SqlDatabase, oth
     with database.snapshot() as tx:
         assert tx.cohort.shard(3) == after
         assert [shard.number for shard in tx.cohort.shards()] == [1, 3]
-        assert tx.cohort.shard_numbers("ESZ4") == [3]
+        assert tx.cohort.shard_numbers() == [1, 3]
         assert tx.cohort.shard_head(9) is None
         with pytest.raises(StateError, match="shard 9 is not in the database"):
             tx.cohort.shard(9)
@@ -168,7 +216,7 @@ def test_a_shard_is_replaced_by_the_first_writer_only(database: SqlDatabase, oth
 
 def test_a_shard_that_is_held_is_written_by_nobody_else(database: SqlDatabase, other: SqlDatabase) -> None:
     """Until the holder's transaction ends another writer waits, and then finds the version gone."""
-    row = ShardRow(3, "ESZ4", 1, START, 0, b"before")
+    row = ShardRow(3, 1, START, 0, b"before")
     with database.transaction() as tx:
         tx.cohort.add_shard(row)
     waiting = threading.Event()

@@ -293,6 +293,28 @@ def test_equity_is_sampled_once_an_instant(database: SqlDatabase) -> None:
         assert tx.ledger.last_equity() == sample(40)
 
 
+def test_every_symbol_is_marked_at_an_instant_and_one_sample_stands_for_it(database: SqlDatabase) -> None:
+    """That of the first symbol that has one; instants are counted, not rows, and each symbol's is there once."""
+
+    def sample(at_ns: int, symbol: str, qty: int = 1) -> EquitySample:
+        worth = Money(Decimal(at_ns))
+        return EquitySample(at_ns, worth, worth, symbol, Quantity(Decimal(qty)), Price(Decimal("4500.25")))
+
+    with database.transaction() as tx:
+        for at_ns, symbols in ((10, "NQ ES"), (20, "NQ"), (30, "ES NQ ZN"), (40, "ZN NQ")):
+            for symbol in symbols.split():
+                tx.ledger.add_equity(sample(at_ns, symbol))
+        tx.ledger.add_equity(sample(30, "NQ", 9))
+        assert tx.ledger.first_equities(0, 9) == [
+            sample(10, "ES"),
+            sample(20, "NQ"),
+            sample(30, "ES"),
+            sample(40, "NQ"),
+        ]
+        assert tx.ledger.first_equities(10, 2) == [sample(20, "NQ"), sample(30, "ES")]
+        assert tx.ledger.last_equity() == sample(40, "NQ")
+
+
 def test_a_step_of_a_take_profit_is_taken_once(database: SqlDatabase) -> None:
     """Steps come in the order of their recording, though all have one instant."""
     names = ["Detected", "EpochClosed", "RunsExited", "Flattening"]

@@ -216,7 +216,7 @@ class World:
         entries = {row[0] for row in self.desk.rows(tables.posting.c.entry)}
         assert entries == {"opening", *(f"SIM/{fill['exec_id']}" for fill in fills)}
         executions: Any = venue["executions"]
-        assert unsettled(self.desk.database, ES, executions, cycle_ns=SECOND) is None
+        assert unsettled(self.desk.database, "SIM", executions, cycle_ns=SECOND) is None
         assert all(order.state in TERMINAL for order in ours.values())
         return [order.state for order in ours.values()]
 

@@ -255,7 +255,7 @@ def test_a_step_waits_for_each_thing_in_turn(fresh: Desk) -> None:
     at = {"cohort_ns": T0 + MINUTE_NS, "equity_ns": T0 + MINUTE_NS, "cycle_ns": T0 + MINUTE_NS}
 
     def waits() -> str | None:
-        return unsettled(fresh.database, ES, 1, **at)
+        return unsettled(fresh.database, "SIM", 1, **at)
 
     order = an_intended_order(T0, _S.NEW)
     fresh.put(order)

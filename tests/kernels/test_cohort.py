@@ -4,9 +4,8 @@ import importlib.util
 import math
 import statistics
 import sys
-from dataclasses import dataclass, field
+from collections.abc import Callable
 from types import ModuleType
-from typing import Any
 
 import numpy as np
 import pytest
@@ -14,40 +13,8 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 import ext.cohort
-from ext.cohort import PARAMS_DTYPE, RING, STATE_DTYPE, Market, _kernel, _reference
-
-SECOND_NS = 1_000_000_000
-BORN_NS = 1_000_000 * SECOND_NS
-BALANCE = 1_000_000.0
-FEE = 0.0004
-
-PARAMS: dict[str, float] = {
-    "max_duration_s": 100_000,
-    "max_direction_reversal_s": 50_000.0,
-    "balance_divisor": 5.0,
-    "pos_scaler": 0.002,
-    "pos_weight": 0.01,
-    "max_cross_margin_ratio": 0.01,
-    "apr_target": 1e9,
-    "min_goal": 0.5,
-    "max_goal": 4.0,
-    "min_goal_weight": 0.001,
-    "max_goal_weight": 0.01,
-    "entropy_window_min": 1,
-    "entropy_min_samples": 5,
-    "entropy_order": 3,
-    "entropy_delay": 1,
-    "entropy_max": 0.1,
-    "rolling_apr_min": 30,
-    "breakout_periods": 20,
-    "swing_periods": 30,
-    "swing_z": 1.5,
-    "leverage": 20.0,
-}
-"""One run without peculiarities; a row of a test changes what it is about."""
-
-SIZE = BALANCE * 0.01 / 100.0 * 0.002 / 5.0
-"""What that run trades at a price of 100."""
+from ext.cohort import PARAMS_DTYPE, RING, STATE_DTYPE, Columns, Market, _kernel, _reference
+from tests.kernels.populations import BALANCE, FEE, SIZE, World, drawn, one_run, rows, symbol_of_ticks, ticks
 
 
 @pytest.fixture(params=[_reference, _kernel], ids=["reference", "kernel"])
@@ -55,69 +22,6 @@ def twin(request: pytest.FixtureRequest) -> ModuleType:
     """Each twin in turn."""
     module: ModuleType = request.param
     return module
-
-
-@dataclass
-class World:
-    """The arrays of one or more runs, and the ticks that they have seen."""
-
-    params: np.ndarray
-    state: np.ndarray
-    ring_ns: np.ndarray = field(init=False)
-    ring_apr: np.ndarray = field(init=False)
-
-    def __post_init__(self) -> None:
-        self.ring_ns = np.zeros((len(self.params), RING), dtype=np.int64)
-        self.ring_apr = np.zeros((len(self.params), RING))
-
-    def advance(self, twin: ModuleType, market: Market) -> None:
-        """Run the twin over some ticks."""
-        twin.advance(self.params, self.state, self.ring_ns, self.ring_apr, market)
-
-    def copy(self) -> "World":
-        """Return an independent copy."""
-        other = World(self.params.copy(), self.state.copy())
-        other.ring_ns, other.ring_apr = self.ring_ns.copy(), self.ring_apr.copy()
-        return other
-
-    def arrays(self) -> tuple[np.ndarray, ...]:
-        """Return what the kernel changes."""
-        return self.state, self.ring_ns, self.ring_apr
-
-
-def one_run(params: dict[str, float] | None = None, state: dict[str, float] | None = None) -> World:
-    """Return a world of one run, with some parameters and some of its state as given."""
-    made_params = np.zeros(1, dtype=PARAMS_DTYPE)
-    for name, value in (PARAMS | (params or {})).items():
-        made_params[name] = value
-    made_state = np.zeros(1, dtype=STATE_DTYPE)
-    defaults = {"born_ns": BORN_NS, "evaluated_ns": BORN_NS, "start": BALANCE, "balance": BALANCE, "fee_rate": FEE}
-    for name, value in (defaults | (state or {})).items():
-        made_state[name] = value
-    return World(made_params, made_state)
-
-
-def ticks(*rows: tuple[float, float], **changes: Any) -> Market:
-    """Return ticks of (seconds since birth, price): a clear upward trend, unless changed."""
-    n = len(rows)
-    ts_ns = np.array([BORN_NS + round(seconds * SECOND_NS) for seconds, _ in rows], dtype=np.int64)
-    price = np.array([price for _, price in rows], dtype=np.float64)
-    return Market(
-        ts_ns,
-        price,
-        np.full(n, changes.get("weight", 1.0)),
-        np.full(n, changes.get("volatility", 0.1)),
-        np.full((n, 15, 3, 3), changes.get("entropy", 0.0)),
-        np.full((n, 15), changes.get("samples", 30), dtype=np.int64),
-        np.full((n, 51), changes.get("high", 100.5)),
-        np.full((n, 51), changes.get("low", 99.5)),
-        np.full((n, 51), changes.get("z", 0.0)),
-    )
-
-
-def rows(market: Market, part: slice) -> Market:
-    """Return some of the ticks."""
-    return Market._make(array[part] for array in market)
 
 
 def year_rate(pnl: float, seconds: float) -> float:
@@ -147,9 +51,9 @@ def test_the_account_keeps_its_arithmetic(twin: ModuleType) -> None:
     """Position, entry value, fees at entry and exit, balance, P&L and APR are those of the domain."""
     world = one_run()
     world.advance(twin, ticks((10, 100.0)))
-    run = world.state[0]
     value = SIZE * 100.0
     fees = value * 2 * FEE
+    run = world.state.record(0)
     assert run["position"] == pytest.approx(SIZE, rel=1e-15)
     assert run["entry_value"] == pytest.approx(value, rel=1e-15)
     assert run["fees"] == pytest.approx(fees, rel=1e-15)
@@ -159,6 +63,7 @@ def test_the_account_keeps_its_arithmetic(twin: ModuleType) -> None:
 
     world.advance(twin, ticks((20, 110.0), entropy=math.nan))
     pnl = SIZE * 10.0 - fees
+    run = world.state.record(0)
     assert run["balance"] == pytest.approx(BALANCE + pnl, rel=1e-15)
     assert run["live_pnl"] == pytest.approx(pnl, rel=1e-6)
     assert run["apr"] == pytest.approx(year_rate(pnl, 20), rel=1e-6)
@@ -350,10 +255,9 @@ def test_an_ended_run_no_longer_changes(twin: ModuleType) -> None:
     world = one_run({"max_duration_s": 300}, LONG)
     world.advance(twin, ticks((310, 105.0)))
     assert world.state["live_pnl"][0] == pytest.approx(5.0 * SIZE, rel=1e-6)
-    before = world.copy()
+    before = world.bytes()
     world.advance(twin, ticks((320, 200.0), (330, 1.0)))
-    for now, then in zip(world.arrays(), before.arrays(), strict=True):
-        assert now.tobytes() == then.tobytes()
+    assert world.bytes() == before
 
 
 def test_a_run_sees_later_ticks_than_its_birth_only(twin: ModuleType) -> None:
@@ -417,13 +321,68 @@ def test_a_run_that_points_outside_the_arrays_is_refused(
         one_run(params, state).advance(twin, ticks((10, 100.0)))
 
 
-@pytest.mark.parametrize("short", range(1, 9))
-def test_market_arrays_of_different_lengths_are_refused(twin: ModuleType, short: int) -> None:
+@pytest.mark.parametrize("short", Market._fields[1:])
+def test_market_arrays_of_different_lengths_are_refused(twin: ModuleType, short: str) -> None:
     """Each array is as long as there are ticks."""
-    market = list(ticks((10, 100.0), (20, 100.0)))
-    market[short] = market[short][:1]
-    with pytest.raises(ValueError, match="shapes"):
-        one_run().advance(twin, Market._make(market))
+    market = ticks((10, 100.0), (20, 100.0))
+    with pytest.raises(ValueError, match="expected"):
+        one_run().advance(twin, market._replace(**{short: getattr(market, short)[:1]}))
+
+
+@pytest.mark.parametrize(
+    "first",
+    [[], [0], [2], [0, 1], [0, 3], [1, 2], [-1, 2], [0, 2, 1, 2], [0, 3, 2], [0, -1, 2]],
+    ids=lambda first: f"first={first}",
+)
+def test_ticks_that_are_not_shared_out_in_order_are_refused(twin: ModuleType, first: list[int]) -> None:
+    """Each symbol's begin where those of the one before end, the first at 0, and the last end with the ticks."""
+    market = ticks((10, 100.0), (20, 100.0))._replace(first=np.array(first, dtype=np.int64))
+    with pytest.raises(ValueError, match="first: expected rising numbers from 0 to 2"):
+        one_run().advance(twin, market)
+
+
+@pytest.mark.parametrize(("symbol", "symbols"), [(-1, 1), (1, 1), (2, 2), (0, 0)])
+def test_a_run_on_a_symbol_that_is_not_there_is_refused(twin: ModuleType, symbol: int, symbols: int) -> None:
+    """The message says how many there are; also where there is none at all."""
+    world = one_run()
+    world.symbol[:] = symbol
+    market = ticks()._replace(first=np.zeros(symbols + 1, dtype=np.int64))
+    with pytest.raises(ValueError, match=f"symbol: expected 0 to {symbols - 1}, found {symbol} to {symbol}"):
+        world.advance(twin, market)
+
+
+def cut(columns: Columns, block: str, part: tuple[slice, ...]) -> Columns:
+    """Return records of which a block of values is smaller than the others."""
+    cropped = columns.copy()
+    setattr(cropped, block, getattr(cropped, block)[part].copy())
+    return cropped
+
+
+@pytest.mark.parametrize(
+    ("damage", "message"),
+    [
+        (lambda world: setattr(world, "params", world.state), "layouts"),
+        (lambda world: setattr(world, "state", world.params), "layouts"),
+        (lambda world: setattr(world, "state", Columns.of(np.zeros(2, [("born_ns", "<i8")]))), "layouts"),
+        (lambda world: setattr(world, "state", Columns.zeros(STATE_DTYPE, 1)), "shapes"),
+        (lambda world: setattr(world, "params", Columns.zeros(PARAMS_DTYPE, 3)), "shapes"),
+        (lambda world: setattr(world, "symbol", world.symbol[:1]), "shapes"),
+        (lambda world: setattr(world, "ring_ns", world.ring_ns[:, 1:].copy()), "shapes"),
+        (lambda world: setattr(world, "ring_apr", world.ring_apr[:1]), "shapes"),
+        (lambda world: setattr(world, "params", cut(world.params, "real", np.s_[:, :1])), "shapes"),
+        (lambda world: setattr(world, "params", cut(world.params, "whole", np.s_[:10, :])), "shapes"),
+        (lambda world: setattr(world, "state", cut(world.state, "real", np.s_[:, :1])), "shapes"),
+        (lambda world: setattr(world, "state", cut(world.state, "real", np.s_[:10, :])), "shapes"),
+    ],
+)
+def test_records_of_another_layout_or_number_are_refused(
+    twin: ModuleType, damage: Callable[[World], None], message: str
+) -> None:
+    """Before a value is read: also where a block of values is smaller than its layout and the other block say."""
+    world, market = drawn(seed=1, runs=2, n=3, jump=0.0)
+    damage(world)
+    with pytest.raises(ValueError, match=f"expected {message}"):
+        world.advance(twin, market)
 
 
 @pytest.mark.parametrize("name", ["channel_high", "channel_low", "z"])
@@ -432,58 +391,6 @@ def test_a_channel_without_a_column_for_each_length_is_refused(twin: ModuleType,
     market = ticks((10, 100.0))
     with pytest.raises(ValueError, match="shapes"):
         one_run().advance(twin, market._replace(**{name: getattr(market, name)[:, :50].copy()}))
-
-
-def drawn(seed: int, runs: int, n: int, jump: float) -> tuple[World, Market]:
-    """Return a population from a wider space than the domain's, and a path: every gate and every end is met."""
-    rng = np.random.default_rng(seed)
-    params = np.zeros(runs, dtype=PARAMS_DTYPE)
-    params["system_type"] = rng.integers(0, 2, runs)
-    params["entry"] = rng.integers(0, 2, runs)
-    params["max_duration_s"] = rng.integers(60, 9_000, runs)
-    params["max_direction_reversal_s"] = params["max_duration_s"] / rng.integers(1, 11, runs)
-    params["balance_divisor"] = 5.0
-    params["pos_scaler"] = rng.uniform(1.618, 3.236, runs) / 1000
-    params["pos_weight"] = 0.032732855 / 3
-    params["max_cross_margin_ratio"] = rng.choice([0.01, 1e-6], runs)
-    params["apr_target"] = rng.integers(20, 101, runs) / 8.09 * rng.choice([1.0, 1e-3, 1e-4], runs)
-    params["min_goal"] = rng.integers(1, 10, runs) / 10
-    params["max_goal"] = rng.choice([0.05, 0.5, 1.0, 9.0], runs)
-    params["min_goal_weight"] = rng.integers(1, 39, runs) / 1e4
-    params["max_goal_weight"] = np.where(rng.random(runs) < 0.1, params["min_goal_weight"], 0.01)
-    params["entropy_window_min"] = rng.integers(1, 16, runs)
-    params["entropy_min_samples"] = rng.integers(5, 21, runs)
-    params["entropy_order"] = rng.integers(3, 6, runs)
-    params["entropy_delay"] = rng.integers(1, 4, runs)
-    params["entropy_max"] = rng.uniform(0.05, 0.15, runs)
-    params["rolling_apr_min"] = rng.integers(1, 31, runs)
-    params["breakout_periods"] = rng.integers(10, 61, runs)
-    params["swing_periods"] = rng.integers(10, 61, runs)
-    params["swing_z"] = rng.choice([0.5, 1.0, 1.5, 2.5], runs)
-    params["decision_distance_s"] = rng.integers(0, 61, runs)
-    params["leverage"] = rng.choice([1.0, 20.0, 100.0], runs)
-    state = np.zeros(runs, dtype=STATE_DTYPE)
-    state["born_ns"] = state["evaluated_ns"] = BORN_NS + rng.integers(0, 100, runs) * SECOND_NS
-    state["start"] = state["balance"] = 10.0 ** rng.integers(0, 8, runs)
-    state["fee_rate"] = rng.choice([0.0, 0.00002, 0.0004], runs)
-    price = 1600.0 * np.exp(np.cumsum(rng.normal(0, jump, n)))
-    entropy = rng.uniform(0.0, 0.2, (n, 15, 3, 3))
-    entropy[rng.random(entropy.shape) < 0.1] = np.nan
-    weight = np.clip(np.cumsum(rng.normal(0, 0.2, n)), -1, 1) * (rng.random(n) > 0.1)
-    # Bounds at the price itself, z-scores at the threshold itself and unknown ones are met as well.
-    middle = price[:, None] + rng.integers(-2, 3, (n, 51)) * 0.5
-    high, low, z = middle + 0.5, middle - 0.5, rng.integers(-6, 7, (n, 51)) * 0.5
-    unknown = rng.random((n, 51)) < 0.1
-    market = Market(
-        BORN_NS + np.cumsum(rng.integers(1, 5, n)) * 10 * SECOND_NS,
-        price,
-        weight,
-        price * rng.uniform(0, 0.02, n),
-        entropy,
-        rng.integers(0, 90, (n, 15)),
-        *(np.where(unknown, np.nan, values) for values in (high, low, z)),
-    )
-    return World(params, state), market
 
 
 FLOATS = [name for name in STATE_DTYPE.names or () if STATE_DTYPE[name].kind == "f"]
@@ -496,19 +403,24 @@ WHOLE = [name for name in STATE_DTYPE.names or () if STATE_DTYPE[name].kind == "
     runs=st.integers(0, 20),
     n=st.integers(0, 120),
     jump=st.sampled_from([0.0, 1e-6, 3e-4, 0.01]),
-    cut=st.integers(0, 120),
+    early=st.integers(0, 120),
+    symbols=st.integers(1, 4),
 )
-@example(seed=0, runs=0, n=10, jump=1e-4, cut=0)
-@example(seed=0, runs=5, n=0, jump=1e-4, cut=0)
-@example(seed=1, runs=20, n=120, jump=0.0, cut=60)
-def test_the_twins_agree_on_any_population(seed: int, runs: int, n: int, jump: float, cut: int) -> None:
+@example(seed=0, runs=0, n=10, jump=1e-4, early=0, symbols=1)
+@example(seed=0, runs=5, n=0, jump=1e-4, early=0, symbols=1)
+@example(seed=0, runs=5, n=0, jump=1e-4, early=0, symbols=3)
+@example(seed=0, runs=20, n=2, jump=1e-4, early=1, symbols=4)
+@example(seed=1, runs=20, n=120, jump=0.0, early=60, symbols=1)
+@example(seed=1, runs=20, n=120, jump=3e-4, early=20, symbols=4)
+def test_the_twins_agree_on_any_population(seed: int, runs: int, n: int, jump: float, early: int, symbols: int) -> None:
     """Every decision is the same, every number within 1e-12; and one twin may continue what the other began."""
-    plain, market = drawn(seed, runs, n, jump)
+    plain, market = drawn(seed, runs, n, jump, symbols)
     fast, mixed = plain.copy(), plain.copy()
     plain.advance(_reference, market)
     fast.advance(_kernel, market)
-    mixed.advance(_kernel, rows(market, slice(cut)))
-    mixed.advance(_reference, rows(market, slice(cut, None)))
+    of_symbol = np.arange(n) - market.first[symbol_of_ticks(market)]
+    mixed.advance(_kernel, rows(market, of_symbol < early))
+    mixed.advance(_reference, rows(market, of_symbol >= early))
     for other in (fast, mixed):
         for name in WHOLE:
             np.testing.assert_array_equal(other.state[name], plain.state[name], err_msg=name)
@@ -524,19 +436,46 @@ def test_drawn_populations_meet_every_end_and_both_sides() -> None:
     world.advance(_kernel, market)
     for system_type in (_reference.SYSTEM_BREAKOUT, _reference.SYSTEM_SWING):
         for entry in (_reference.ENTRY_WEIGHT, _reference.ENTRY_CHANNEL):
-            state = world.state[(world.params["system_type"] == system_type) & (world.params["entry"] == entry)]
+            which = (world.params["system_type"] == system_type) & (world.params["entry"] == entry)
+            state = world.state.take(which)
             assert set(state["exit_code"]) == set(ENDS.values())
             assert state["direction"].min() < -1
             assert state["direction"].max() > 1
             assert (state["trades"] > abs(state["direction"])).any()
 
 
-def test_one_call_over_many_ticks_equals_many_calls(twin: ModuleType) -> None:
+@pytest.mark.parametrize("symbols", [1, 3])
+def test_one_call_over_many_ticks_equals_many_calls(twin: ModuleType, symbols: int) -> None:
     """How ticks are grouped into calls leaves no trace, to the bit."""
-    whole, market = drawn(seed=4, runs=10, n=60, jump=3e-4)
+    whole, market = drawn(seed=4, runs=10, n=60, jump=3e-4, symbols=symbols)
     parts = whole.copy()
     whole.advance(twin, market)
     for t in range(60):
-        parts.advance(twin, rows(market, slice(t, t + 1)))
-    for a, b in zip(whole.arrays(), parts.arrays(), strict=True):
-        assert a.tobytes() == b.tobytes()
+        parts.advance(twin, rows(market, np.arange(60) == t))
+    assert whole.bytes() == parts.bytes()
+
+
+def test_one_call_over_many_symbols_equals_a_call_for_each(twin: ModuleType) -> None:
+    """A run sees the ticks of its own symbol and no others, to the bit, whoever lies beside it."""
+    world, market = drawn(seed=11, runs=40, n=160, jump=3e-4, symbols=4)
+    alone = world.copy()
+    world.advance(twin, market)
+    assert world.state["trades"].any()
+    for symbol in range(4):
+        own = alone.part(alone.symbol == symbol)
+        assert len(own.params) > 1
+        own.symbol[:] = 0
+        ticks_of = rows(market, symbol_of_ticks(market) == symbol)
+        own.advance(twin, ticks_of._replace(first=np.array([0, len(ticks_of.ts_ns)])))
+        assert own.bytes() == world.part(world.symbol == symbol).bytes()
+
+
+def test_a_symbol_without_ticks_leaves_its_runs_as_they_were(twin: ModuleType) -> None:
+    """The first, one in the middle and the last symbol stand still while the others trade."""
+    world, market = drawn(seed=5, runs=50, n=80, jump=3e-4)
+    world.symbol[:] = np.arange(50) % 5
+    before = world.copy()
+    world.advance(twin, market._replace(first=np.array([0, 0, 40, 40, 80, 80])))
+    still = np.isin(world.symbol, [0, 2, 4])
+    assert world.part(still).bytes() == before.part(still).bytes()
+    assert (world.state["iterations"][~still] > 0).all()

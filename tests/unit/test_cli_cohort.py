@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from init import create
-from tests.builders import ES, TUESDAY_NS, states
+from tests.builders import ES, NQ, TUESDAY_NS, states
 from trisagion.adapters.db.census import census
 from trisagion.adapters.db.engine import SqlDatabase, open_database
 from trisagion.cli import cohort, preflight, rundir
@@ -37,7 +37,7 @@ def lived() -> tuple[Supervision, Supervision]:
     b.state["exit_code"][1], b.state["ended_ns"][1], b.state["live_pnl"][1] = 2, TUESDAY_NS + MINUTE_NS, 7.5
     b.state["trades"][1], b.state["iterations"][1] = 5, 9
     rules = replace(RULES, desired_runs=60)
-    return first, supervise(first.shards, rules, ES, epoch=1, seed=3, next_number=12, now_ns=NOW_NS)
+    return first, supervise(first.shards, rules, [ES], epoch=1, seed=3, next_number=12, now_ns=NOW_NS)
 
 
 @pytest.fixture
@@ -53,7 +53,8 @@ def database(tmp_path: Path) -> Iterator[SqlDatabase]:
         tx.cohort.add_runs([*first.born, *then.born])
         tx.cohort.end_runs(then.ended)
         for shard in then.shards:
-            tx.cohort.add_shard(ShardRow(shard.number, "ES", 1, NOW_NS, 0, to_bytes(replace(shard, at_ns=NOW_NS))))
+            seen = replace(shard, seen_ns={"ES": NOW_NS})
+            tx.cohort.add_shard(ShardRow(shard.number, 1, NOW_NS, 0, to_bytes(seen)))
         tx.control.put_replay(REPLAY)
     yield opened
     opened.close()
@@ -103,7 +104,7 @@ def test_top_for_machines_has_every_fact(state: Path, capsys: pytest.CaptureFixt
 
 def test_a_run_is_told_as_it_stands_and_not_as_its_checkpoint_is(database: SqlDatabase) -> None:
     """The market since the checkpoint is in its figures, up to the replay's last complete step and no further."""
-    shard = replace(lived()[1].shards[0], at_ns=NOW_NS)
+    shard = replace(lived()[1].shards[0], seen_ns={"ES": NOW_NS})
     since = states(MINUTES + 9, TUESDAY_NS)[MINUTES:]
     with database.transaction() as tx:
         tx.control.put_replay(replace(REPLAY, now_ns=NOW_NS + 5 * MINUTE_NS))
@@ -113,8 +114,8 @@ def test_a_run_is_told_as_it_stands_and_not_as_its_checkpoint_is(database: SqlDa
         found = {member.run_id: member for member in census(unit)}
     now = advance(shard, since[:5])
     assert (now.state["iterations"] > 0).all()
-    for run, row in zip(now.run_ids, now.state, strict=True):
-        member = found[run]
+    for number, run in enumerate(now.run_ids):
+        member, row = found[run], now.state.record(number)
         assert [member.iterations, member.trades, member.live_pnl, member.apr, member.alive] == [
             *(row["iterations"], row["trades"], row["live_pnl"], row["apr"]),
             row["exit_code"] == 0,
@@ -224,3 +225,22 @@ def test_a_run_keeps_its_own_copy_of_the_survivors(file: Path, tmp_path: Path) -
     (run / rundir.ASKED).write_text('[cohort]\nsurvivors = "/nowhere/survivors.json"\n', encoding="utf-8")
     assert rundir.asked_of(run, {"replay.speed": "7"}).cohort.survivors == str(run / rundir.SURVIVORS)
     assert rundir.with_own_survivors(Settings(), run) == Settings()
+
+
+def test_with_several_instruments_each_run_is_told_with_its_symbol(
+    database: SqlDatabase, state: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """An export takes those of one symbol alone, when asked; of one that nobody trades it is refused with the names."""
+    with database.transaction() as tx:
+        tx.market.add_instrument(NQ)
+    cohort.top(count=3, state=state, by=By.LIVE_PNL)
+    head, first, *_ = capsys.readouterr().out.splitlines()
+    assert (head.split()[:3], first.split()[:2]) == (["run", "symbol", "parent"], ["R1-0", "ES"])
+    cohort.export(tmp_path / "s.json", symbol="ES", state=state)
+    assert json.loads((tmp_path / "s.json").read_text(encoding="utf-8"))["origin"]["symbols"] == ["ES"]
+    cohort.export(tmp_path / "all.json", state=state)
+    assert json.loads((tmp_path / "all.json").read_text(encoding="utf-8"))["origin"]["symbols"] == ["ES", "NQ"]
+    with pytest.raises(StateError, match="no virtual run on NQ that lives has gained"):
+        cohort.export(tmp_path / "nq.json", symbol="NQ", state=state)
+    with pytest.raises(StateError, match="--symbol ZN: expected one of ES, NQ, which this run trades"):
+        cohort.export(tmp_path / "zn.json", symbol="ZN", state=state)

@@ -15,6 +15,7 @@ def member(number: int, parent: str | None = None, **facts: object) -> Member:
     given = {
         "run_id": RunId(f"R1-{number}"),
         "epoch": 1,
+        "symbol": "ES",
         "parent": None if parent is None else RunId(parent),
         "born_ns": number,
         "ended_ns": None,

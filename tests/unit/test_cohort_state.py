@@ -3,49 +3,58 @@
 import math
 import re
 import zlib
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 
 import numpy as np
 import pytest
+from hypothesis import example, given
+from hypothesis import strategies as st
 
 from ext.cohort import RING
-from tests.builders import ES
+from tests.builders import ES, NQ
 from tests.builders import states as states_after
 from trisagion.clock import MINUTE_NS, SECOND_NS
 from trisagion.cohort.advance import advance, progress
 from trisagion.cohort.state import BYTES_PER_RUN_MAX, Shard, from_bytes, to_bytes, votes
 from trisagion.cohort.supervise import CohortRules, first_shards
 from trisagion.errors import DataError, StateError
-from trisagion.market.types import TICK_NS, MarketState
+from trisagion.market.types import TICK_NS, Instrument, MarketState
 
 BORN_NS = 1000 * MINUTE_NS
 
 
-def market(minutes: int, seed: int = 1) -> list[MarketState]:
+def market(minutes: int, seed: int = 1, symbol: str = "ES") -> list[MarketState]:
     """Return the states of some minutes after the birth."""
-    return states_after(minutes, BORN_NS, seed)
+    return states_after(minutes, BORN_NS, seed, symbol)
 
 
-def shard_of(runs: int) -> Shard:
+def markets(minutes: int) -> list[MarketState]:
+    """Return the states of two symbols, minute by minute, now the one first and now the other."""
+    pairs = zip(market(minutes), market(minutes, 2, "NQ"), strict=True)
+    return [state for number, pair in enumerate(pairs) for state in (pair if number % 2 else reversed(pair))]
+
+
+def shard_of(runs: int, instruments: Sequence[Instrument] = (ES,)) -> Shard:
     """Return one shard of new runs without fees, so that some win."""
     rules = CohortRules(desired_runs=runs, shards=1, fee_rate=0.0)
-    return first_shards(rules, [ES], epoch=3, seed=7, next_number=0, now_ns=BORN_NS).shards[0]
+    return first_shards(rules, instruments, epoch=3, seed=7, next_number=0, now_ns=BORN_NS).shards[0]
 
 
 def rings(shard: Shard) -> list[tuple[list[int], list[bytes]]]:
     """Return what each run's ring holds, oldest first; what an unused slot holds is nobody's."""
     held = []
-    for row, state in enumerate(shard.state):
-        slots = [(state["ring_first"] + n) % RING for n in range(state["ring_count"])]
+    for row, (first, count) in enumerate(zip(shard.state["ring_first"], shard.state["ring_count"], strict=True)):
+        slots = [(first + n) % RING for n in range(count)]
         held.append((shard.ring_ns[row, slots].tolist(), [apr.tobytes() for apr in shard.ring_apr[row, slots]]))
     return held
 
 
 def assert_same(a: Shard, b: Shard) -> None:
     """Check that two shards are equal to the bit."""
-    assert (a.number, a.symbol, a.epoch, a.at_ns, a.run_ids) == (b.number, b.symbol, b.epoch, b.at_ns, b.run_ids)
-    for name in ("params", "state"):
+    assert (a.number, a.epoch, a.run_ids) == (b.number, b.epoch, b.run_ids)
+    assert list(a.seen_ns.items()) == list(b.seen_ns.items()), "symbols are known by their places"
+    for name in ("symbol", "params", "state"):
         assert getattr(a, name).tobytes() == getattr(b, name).tobytes(), name
     assert rings(a) == rings(b)
 
@@ -82,7 +91,7 @@ def test_what_was_seen_is_not_seen_again() -> None:
 
 def test_ticks_before_the_shards_instant_are_skipped_inside_a_state() -> None:
     """A shard that is true at the middle of a minute sees the minute's later ticks only."""
-    shard = replace(shard_of(5), at_ns=BORN_NS + 3 * TICK_NS)
+    shard = replace(shard_of(5), seen_ns={"ES": BORN_NS + 3 * TICK_NS})
     after = advance(shard, market(1))
     assert (after.state["iterations"] <= 3).all()
     assert (after.state["iterations"] >= 1).all()
@@ -91,7 +100,7 @@ def test_ticks_before_the_shards_instant_are_skipped_inside_a_state() -> None:
 @pytest.mark.parametrize(
     ("damage", "message"),
     [
-        (lambda state: replace(state, symbol="NQ"), "symbol"),
+        (lambda state: replace(state, symbol="NQ"), "expected states of ES, found NQ"),
         (lambda state: replace(state, ts_ns=state.ts_ns - np.arange(6) * SECOND_NS), "apart"),
         (lambda state: replace(state, ts_ns=state.ts_ns[::-1].copy()), "apart"),
         (lambda state: replace(state, price=state.price * math.nan), "prices above 0"),
@@ -106,15 +115,67 @@ def test_a_state_that_cannot_be_is_refused(damage: Callable[[MarketState], Marke
         advance(shard_of(5), [damage(market(1)[0])])
 
 
+def test_a_state_of_a_symbol_that_the_shard_does_not_know_is_refused() -> None:
+    """The message names those it knows and each that it does not; nothing was advanced, of the known ones either."""
+    shard = shard_of(6, (ES, NQ))
+    before = to_bytes(shard)
+    strange = [*markets(2), *market(1, 3, "ZN"), *market(1, 4, "AAPL")]
+    with pytest.raises(DataError, match=r"^shard 0: expected states of ES, NQ, found AAPL, ZN$"):
+        advance(shard, strange, consume=True)
+    assert to_bytes(shard) == before
+
+
+def test_the_runs_of_a_symbol_see_its_market_alone() -> None:
+    """Advanced over two symbols at once, the runs of each are those of a shard that never heard of the other."""
+    shard = shard_of(30, (ES, NQ))
+    both = advance(shard, markets(45))
+    assert both.seen_ns == dict.fromkeys(("ES", "NQ"), BORN_NS + 45 * MINUTE_NS)
+    for symbol in ("ES", "NQ"):
+        alone = advance(shard, [state for state in markets(45) if state.symbol == symbol])
+        which, others = shard.on(symbol), ~shard.on(symbol)
+        assert both.state.take(which).tobytes() == alone.state.take(which).tobytes()
+        assert both.ring_apr[which].tobytes() == alone.ring_apr[which].tobytes()
+        assert alone.state.take(others).tobytes() == shard.state.take(others).tobytes()
+        assert alone.state["trades"][which].any()
+
+
+@given(course=st.lists(st.tuples(st.integers(0, 30), st.integers(0, 30)), max_size=6))
+@example(course=[(30, 5)])
+@example(course=[(0, 30), (1, 30)])
+@example(course=[(20, 0), (20, 20), (10, 10)])
+def test_a_symbol_that_is_late_catches_up(course: list[tuple[int, int]]) -> None:
+    """Each minute of each symbol is seen once, however they come: late, in one lump, again, or the one long before."""
+    shard = shard_of(12, (ES, NQ))
+    es, nq = market(30), market(30, 2, "NQ")
+    seen = [0, 0]
+    late = shard
+    for upto in [*course, (30, 30)]:
+        late = from_bytes(to_bytes(advance(late, [*es[: upto[0]], *nq[: upto[1]]])))
+        seen = [max(pair) for pair in zip(seen, upto, strict=True)]
+        assert late.seen_ns == {
+            symbol: BORN_NS + minutes * MINUTE_NS for symbol, minutes in zip(("ES", "NQ"), seen, strict=True)
+        }
+        assert late.at_ns == BORN_NS + max(seen) * MINUTE_NS
+    assert_same(late, advance(shard, markets(30)))
+
+
+def test_runs_on_a_symbol_that_the_shard_does_not_know_are_none() -> None:
+    """Asking is no mistake: another shard may hold them."""
+    shard = shard_of(9, (ES, NQ))
+    assert shard.symbols == ("ES", "NQ")
+    assert (shard.on("ES").sum(), shard.on("NQ").sum(), shard.on("ZN").sum()) == (6, 3, 0)
+    assert (shard.on("ES") != shard.on("NQ")).all()
+
+
 def test_a_shard_that_is_consumed_ends_as_one_that_is_copied() -> None:
     """Its own arrays are moved on, minute by minute, without another copy of them."""
     states = market(45)
     moved = shard_of(20)
-    arrays = moved.params, moved.state, moved.ring_ns, moved.ring_apr
+    arrays = moved.symbol, moved.params, moved.state, moved.ring_ns, moved.ring_apr
     for state in states:
         moved = advance(moved, [state], consume=True)
     assert_same(moved, advance(shard_of(20), states))
-    after = (moved.params, moved.state, moved.ring_ns, moved.ring_apr)
+    after = (moved.symbol, moved.params, moved.state, moved.ring_ns, moved.ring_apr)
     assert all(one is other for one, other in zip(arrays, after, strict=True))
 
 
@@ -135,9 +196,11 @@ def test_rings_come_back_wherever_they_begin() -> None:
 
 
 @pytest.mark.parametrize("runs", [0, 1, 40])
-def test_a_checkpoint_reads_back_to_the_bit(runs: int) -> None:
-    """All of a shard is in it, within the bytes that a run may take."""
-    shard = advance(shard_of(runs), market(31))
+@pytest.mark.parametrize("instruments", [(ES,), (ES, NQ), (NQ, ES)], ids=lambda each: f"{len(each)} {each[0].symbol}")
+def test_a_checkpoint_reads_back_to_the_bit(runs: int, instruments: Sequence[Instrument]) -> None:
+    """All of a shard is in it, each run's symbol too, within the bytes that a run may take."""
+    shard = shard_of(runs, instruments)
+    shard = advance(shard, [state for state in markets(31)[:-1] if state.symbol in shard.symbols])
     data = to_bytes(shard)
     assert_same(from_bytes(data), shard)
     assert len(data) <= 512 + BYTES_PER_RUN_MAX * runs
@@ -182,16 +245,24 @@ def test_bytes_that_are_no_checkpoint_are_refused(damage: Callable[[bytes], byte
 
 
 def test_votes_are_the_runs_of_the_symbol() -> None:
-    """Direction, P&L, end and last tick of all runs of all its shards, in order; other symbols do not vote."""
-    first = advance(shard_of(10), market(60))
+    """Direction, P&L, end and last tick of all its runs on all shards, in order; other symbols do not vote."""
+    first = advance(shard_of(15, (ES, NQ)), markets(60))
     first.state["exit_code"][3] = 1
-    second = replace(first, number=1, symbol="NQ")
-    found = votes([first, second, first], "ES")
-    assert found.direction.tolist() == first.state["direction"].tolist() * 2
-    assert found.live_pnl.tolist() == (first.state["balance"] - first.state["start"]).tolist() * 2
-    assert found.exiting.tolist() == [row in {3, 13} or bool(first.state["exit_code"][row % 10]) for row in range(20)]
-    assert found.updated_ns.tolist() == first.state["evaluated_ns"].tolist() * 2
-    assert len(votes([second], "ES").direction) == 0
+    first.state["direction"] = np.arange(15) - 20
+    turned = replace(first, number=1, seen_ns={"NQ": first.at_ns, "ES": first.at_ns}, symbol=1 - first.symbol)
+    stranger = replace(first, number=2, seen_ns={"ZN": BORN_NS}, symbol=np.zeros_like(first.symbol))
+    for symbol, count in (("ES", 10), ("NQ", 5)):
+        found = votes([first, stranger, turned], symbol)
+        own = first.state.take(first.on(symbol))
+        assert len(own) == count
+        assert found.symbol == symbol
+        assert found.direction.tolist() == own["direction"].tolist() * 2
+        assert found.live_pnl.tolist() == (own["balance"] - own["start"]).tolist() * 2
+        assert found.exiting.tolist() == (own["exit_code"] != 0).tolist() * 2
+        assert found.updated_ns.tolist() == own["evaluated_ns"].tolist() * 2
+    for shards in ([stranger], []):
+        nobody = votes(shards, "ES")
+        assert [len(nobody.direction), len(nobody.live_pnl), len(nobody.exiting), len(nobody.updated_ns)] == [0] * 4
 
 
 def test_progress_looks_at_the_market_first() -> None:

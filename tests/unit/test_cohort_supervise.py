@@ -27,7 +27,7 @@ def founded(rules: CohortRules = RULES, seed: int = 7) -> Supervision:
 
 def again(shards: tuple[Shard, ...], rules: CohortRules = RULES, minutes: int = 10) -> Supervision:
     """Supervise some minutes later."""
-    return supervise(shards, rules, ES, epoch=2, seed=7, next_number=150, now_ns=NOW_NS + minutes * MINUTE_NS)
+    return supervise(shards, rules, [ES], epoch=2, seed=7, next_number=150, now_ns=NOW_NS + minutes * MINUTE_NS)
 
 
 def sizes(result: Supervision) -> list[int]:
@@ -43,7 +43,8 @@ def test_a_fresh_cohort_has_the_desired_runs_spread_evenly() -> None:
     assert [record.run_id for record in result.born] == [run_id(2, number) for number in range(100, 150)]
     assert not result.ended
     for shard in result.shards:
-        assert (shard.symbol, shard.epoch, shard.at_ns) == ("ES", 2, NOW_NS)
+        assert (shard.seen_ns, shard.epoch) == ({"ES": NOW_NS}, 2)
+        assert not shard.symbol.any()
         assert (shard.state["balance"] == 1000.0).all()
         assert (shard.state["born_ns"] == NOW_NS).all()
         assert not shard.state["direction"].any()
@@ -53,7 +54,7 @@ def test_the_record_of_a_birth_is_the_run_in_its_shard() -> None:
     """Shard, name and parameters of each record are those of a row; a random draw has no parent."""
     result = founded()
     rows = {
-        run: (shard.number, shard.params[row].tobytes())
+        run: (shard.number, shard.params.record(row).tobytes())
         for shard in result.shards
         for row, run in enumerate(shard.run_ids)
     }
@@ -213,7 +214,7 @@ def test_survivors_are_the_first_runs_of_a_first_cohort_and_the_others_the_draws
     assert [record.parent for record in result.born[:3]] == [survivor.parent for survivor in survivors]
     for record, survivor in zip(result.born, survivors, strict=False):
         shard = result.shards[record.shard]
-        assert shard.params[shard.run_ids.index(record.run_id)].tobytes() == survivor.params.tobytes()
+        assert shard.params.record(shard.run_ids.index(record.run_id)).tobytes() == survivor.params.tobytes()
         assert params_from_json(record.params).tobytes() == survivor.params.tobytes()
     assert result.born[3:] == founded().born[3:]
 
@@ -236,7 +237,7 @@ def test_better_winners_have_more_clones_that_differ_less() -> None:
     counts = Counter(ranks[record.parent] for record in result.born if record.parent)
     for rank, share in enumerate((3 / 6, 2 / 6, 1 / 6)):
         assert counts[rank] / 800 == pytest.approx(share, abs=0.05)
-    by_id = {run: shard.params[row] for shard in result.shards for row, run in enumerate(shard.run_ids)}
+    by_id = {run: shard.params.record(row) for shard in result.shards for row, run in enumerate(shard.run_ids)}
     steps: dict[int, list[float]] = {0: [], 1: [], 2: []}
     for record in result.born:
         assert record.parent is not None

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from tests.builders import ES
+from tests.builders import ES, NQ
 from trisagion.adapters.survivors import load_survivors, save_survivors
 from trisagion.cohort.space import draw, params_from_json, params_json
 from trisagion.cohort.survivors import PROBLEMS_TOLD, Exported, Origin, read, write
@@ -16,7 +16,7 @@ from trisagion.errors import DataError, StateError
 from trisagion.ids import RunId
 
 DIGEST = "ab" * 32
-ORIGIN = Origin("es", "cd" * 32, "ES", 1, "ef" * 32, 2, 1_378_234_320_000_000_000)
+ORIGIN = Origin("es", "cd" * 32, ("ES", "NQ"), 1, "ef" * 32, 2, 1_378_234_320_000_000_000)
 
 
 def exported(count: int) -> tuple[Exported, ...]:
@@ -44,10 +44,29 @@ def test_what_was_written_is_read_to_the_bit() -> None:
     assert [one.params.tobytes() for one in found] == [params_from_json(run.params).tobytes() for run in runs]
 
 
+def test_a_file_of_the_first_version_is_read_as_ever() -> None:
+    """It named one symbol where a later one lists them."""
+    old = damaged(
+        lambda tree: tree.update(version=1, origin=tree["origin"] | {"symbol": tree["origin"].pop("symbols")})
+    )
+    found, now = read(old, "f", DIGEST, 20.0), read(write(ORIGIN, exported(3)), "f", DIGEST, 20.0)
+    assert [one.params.tobytes() for one in found] == [one.params.tobytes() for one in now]
+
+
+def test_on_several_instruments_any_leverage_will_do(tmp_path: Path) -> None:
+    """A run lands on any of them and is given its leverage then; on one alone it must have come from its like."""
+    path = tmp_path / "s.json"
+    save_survivors(path, ORIGIN, exported(2))
+    assert len(load_survivors(path, [NQ, ES])) == len(load_survivors(path, [ES])) == 2
+    with pytest.raises(DataError, match="leverage: expected 10, the instrument's, found '20"):
+        load_survivors(path, [NQ])
+
+
 def test_the_file_says_where_its_runs_come_from() -> None:
     """Replay, epoch and instant once; parent, P&L and work of each run."""
     tree = json.loads(write(ORIGIN, exported(2)))
-    assert (tree["format"], tree["version"]) == ("trisagion survivors", 1)
+    assert (tree["format"], tree["version"]) == ("trisagion survivors", 2)
+    assert tree["origin"]["symbols"] == ["ES", "NQ"]
     assert tree["origin"]["at"] == "2013-09-03T18:52:00.000Z"
     assert (tree["origin"]["seed"], tree["origin"]["epoch"], tree["origin"]["settings_digest"]) == (1, 2, "ef" * 32)
     second = tree["survivors"][1]
@@ -69,7 +88,7 @@ REFUSED: list[tuple[str, str, str]] = [
     ("nested without end", "[" * 100_000, "f: expected a file of `trisagion cohort export`, found no JSON ("),
     ("a list", "[]", "with format 'trisagion survivors', found '[]'"),
     ("another format", '{"format": "x"}', "with format 'trisagion survivors', found 'x'"),
-    ("another version", damaged(lambda tree: tree.update(version=2)), "f: version: expected 1, found '2'"),
+    ("another version", damaged(lambda tree: tree.update(version=3)), "f: version: expected 1 or 2, found '3'"),
     ("no entries", damaged(lambda tree: tree.update(survivors=[])), "survivors: expected 1 to 100000 entries, found"),
     ("no list", damaged(lambda tree: tree.update(survivors={})), "survivors: expected 1 to 100000 entries, found"),
     ("no entry", damaged(lambda tree: tree["survivors"].append(7)), "f: entry 4: expected a run and its params, found"),
@@ -123,7 +142,7 @@ def test_a_file_is_never_written_over_and_read_back_from_the_disk(tmp_path: Path
     with pytest.raises(StateError, match=r"a.json: there is a file already"):
         save_survivors(first, ORIGIN, exported(1))
     save_survivors(second, ORIGIN, exported(1))
-    a, b = load_survivors(first, ES), load_survivors(second, ES)
+    a, b = load_survivors(first, [ES]), load_survivors(second, [ES])
     assert (len(a), len(b)) == (2, 1)
     assert a[0].params == b[0].params
     assert a[0].parent != b[0].parent
@@ -141,5 +160,5 @@ def test_a_file_that_cannot_be_read_is_refused(content: bytes | None, told: str,
     if content is not None:
         path.write_bytes(content)
     with pytest.raises(DataError, match=told) as refused:
-        load_survivors(path, ES)
+        load_survivors(path, [ES])
     assert str(refused.value).startswith(f"{path}: ")

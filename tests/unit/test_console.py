@@ -11,7 +11,7 @@ from decimal import Decimal
 import pytest
 from rich.console import Console as Screen
 
-from trisagion.cli.console import PLAIN_S, REDRAW_S, Console, Frame, frame_json, pace_of, picture, plain_line
+from trisagion.cli.console import PLAIN_S, REDRAW_S, Console, Frame, Holding, frame_json, pace_of, picture, plain_line
 from trisagion.clock import SECOND_NS
 from trisagion.ports import ProcessBeat
 from trisagion.safety.modes import Mode
@@ -21,7 +21,7 @@ START_NS = 1_378_072_800 * SECOND_NS
 FRAME = Frame(
     wall_s=0.0,
     dataset="es",
-    symbol="ES",
+    holdings=(Holding("ES", "trending", Decimal(3), Decimal(-2)),),
     currency="USD",
     start_ns=START_NS,
     end_ns=START_NS + 160_000 * SECOND_NS,
@@ -33,9 +33,6 @@ FRAME = Frame(
     best_apr=1.234,
     median_apr=-0.02,
     lag_s=0.0,
-    regime="trending",
-    desired=Decimal(3),
-    actual=Decimal(-2),
     working=1,
     fills=41,
     maker_share=0.99999,
@@ -50,12 +47,17 @@ FRAME = Frame(
 
 HUGE = replace(
     FRAME,
-    symbol="A.VERY.LONG.SYMBOL.OF.32.LETTERS",
+    holdings=(
+        Holding(
+            "A.VERY.LONG.SYMBOL.OF.32.LETTERS",
+            "trending",
+            Decimal("-123456789.123456789012"),
+            Decimal("123456789.123456789012"),
+        ),
+    ),
     dataset="a_file_with_a_very_long_name_that_somebody_downloaded",
     equity=Decimal("123456789012345.678"),
     profit=Decimal("-98765432109876.54"),
-    desired=Decimal("-123456789.123456789012"),
-    actual=Decimal("123456789.123456789012"),
     best_apr=9.87e17,
     median_apr=math.nan,
     lag_s=987_654.3,
@@ -157,7 +159,8 @@ def test_plain_lines_are_few_and_the_last_frame_is_always_among_them() -> None:
 def test_json_has_one_object_a_frame_and_nothing_that_json_does_not_know() -> None:
     """Each line parses by itself; what is unknown is null; decimals keep every digit as text."""
     out = io.StringIO()
-    unknown = replace(HUGE, actual=None, maker_share=None, best_apr=math.inf)
+    only = replace(HUGE.holdings[0], actual=None)
+    unknown = replace(HUGE, holdings=(only,), maker_share=None, best_apr=math.inf)
     with Console(out, json_lines=True) as console:
         console.note("✓ data")
         for frame in [*frames(5, 0.01), unknown]:
@@ -241,6 +244,23 @@ def test_an_output_that_nobody_takes_is_lost_and_ends_nothing() -> None:
 )
 def test_a_desired_quantity_is_rounded_for_the_eye_alone(desired: str, shown: str) -> None:
     """It is not yet in lots; JSON keeps every digit."""
-    frame = replace(FRAME, desired=Decimal(desired))
+    frame = replace(FRAME, holdings=(replace(FRAME.holdings[0], desired=Decimal(desired)),))
     assert f"→{shown} " in plain_line(frame, pace_of(frame, frame))
     assert frame_json(frame, pace_of(frame, frame))["desired"] == desired
+
+
+def test_several_instruments_are_shown_each_by_itself() -> None:
+    """In order of symbol; JSON has them by symbol, and null where only one could be meant."""
+    other = Holding("NQ", "noisy", None, Decimal(4))
+    frame = replace(FRAME, holdings=(*FRAME.holdings, other))
+    pace = pace_of(frame, frame)
+    assert "ES trending -2→+3  NQ noisy +4→" in plain_line(frame, pace)
+    told = frame_json(frame, pace)
+    assert [told[name] for name in ("symbol", "regime", "desired", "actual")] == [None] * 4
+    assert told["symbols"] == ["ES", "NQ"]
+    assert told["positions"] == {
+        "ES": {"regime": "trending", "desired": "3", "actual": "-2"},
+        "NQ": {"regime": "noisy", "desired": None, "actual": "4"},
+    }
+    assert frame_json(FRAME, pace)["symbol"] == "ES"
+    assert set(frame_json(FRAME, pace)) == set(told)

@@ -26,7 +26,9 @@ SERVICES: Final = ROOT / "trisagion" / "services"
 SPEAKS_FOR: Final = {
     "ingest_market.ingest": ("market.ingest",),
     "detect_regime.detect": ("regime.detect",),
-    "detect_regime._announce": ("regime.detect",),
+    "judge_regime.due": ("regime.detect",),
+    "judge_regime.refit": ("regime.refit",),
+    "judge_regime.give_up": ("regime.refit",),
     "advance_cohort.advance": ("cohort.advance",),
     "advance_cohort.supervise_cohort": ("cohort.supervise",),
     "take_profit.watch": ("take_profit.watch",),

@@ -144,7 +144,7 @@ def database(tmp_path: Path) -> Iterator[SqlDatabase]:
             state = shard.state.copy()
             state["live_pnl"], state["trades"] = 0.5, 4
             moved = replace(shard, state=state)
-            tx.cohort.add_shard(ShardRow(shard.number, "ES", 1, START_NS, 0, to_bytes(moved)))
+            tx.cohort.add_shard(ShardRow(shard.number, 1, START_NS, 0, to_bytes(moved)))
         tx.cohort.end_runs([RunEnd(founded.born[0].run_id, START_NS + MINUTE_NS, ExitReason.APR_TARGET, 7.5, 9, 2)])
         add_cycle(tx, cycle_id(START_NS), START_NS, "rest: weekend", None)
         for minute in range(1, MINUTES + 1):

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from trisagion import settings
 from trisagion.errors import ConfigError
-from trisagion.settings import Settings, digest, load, origins, resolve, to_environment
+from trisagion.settings import Settings, Terms, digest, load, origins, resolve, to_environment
 
 
 @pytest.fixture(autouse=True)
@@ -272,6 +272,7 @@ def test_the_digest_changes_with_every_setting_that_can_change_a_decision(tmp_pa
         "risk.quote_age_s": 61, "risk.reprices_max": 6, "fix.sender": "A", "fix.target": "B", "replay.data": "aapl",
         "replay.zone": "UTC", "replay.symbol": "X", "replay.tick_size": 1, "replay.multiplier": 50,
         "replay.fee_rate": 0, "replay.seed": 2, "replay.instruments": {"ES": {"leverage_max": 5}},
+        "regime.gate": "state", "regime.open_in": ["crisis"], "regime.refit_s": 1200, "regime.fit_s_max": 31,
     }  # fmt: skip
     place: dict[str, object] = {
         "platform.profile": "fleet", "platform.state": "x", "database.url": "sqlite:///x", "broker.url": "redis://h/0",
@@ -335,8 +336,8 @@ def test_the_terms_of_one_instrument_come_from_its_own_table_and_the_command_lin
         "replay.instruments.ES": "{tick_size = 1}",
     }
     found, sources = load(None, {}, given).replay.instruments, origins(None, {}, given)
-    assert (found["NQ"].tick_size, found["NQ"].multiplier, found["NQ"].fee_rate) == (Decimal("0.25"), 2, None)
-    assert (found["A.B"].fee_rate, found["A.B"].leverage_max) == (0, 5)
+    assert found["NQ"] == Terms(tick_size=Decimal("0.25"), multiplier=Decimal(2))
+    assert found["A.B"] == Terms(fee_rate=Decimal(0), leverage_max=Decimal(5))
     assert found["ES"].tick_size == 1
     assert (sources["replay.instruments"], origins(None, {}, {})["replay.instruments"]) == (
         "command line",

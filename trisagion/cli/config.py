@@ -2,6 +2,7 @@
 
 import json as json_text
 import os
+from inspect import cleandoc
 from pathlib import Path
 from typing import Annotated, Final
 
@@ -90,7 +91,8 @@ def to_toml(settings: Settings) -> str:
     texts = to_environment(settings)
     lines = [HEAD]
     for section, model in SECTIONS.items():
-        lines += ["", f"# {model.__doc__}", f"[{section}]"]
+        told = cleandoc(model.__doc__ or "").splitlines()
+        lines += ["", *(f"# {line}".rstrip() for line in told), f"[{section}]"]
         for name, field in model.model_fields.items():
             text = texts[variable(f"{section}.{name}")]
             # An empty table here would forbid the one that its explanation asks for.

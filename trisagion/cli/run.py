@@ -77,6 +77,8 @@ class Supervisor:
         for number in range(1, self.settings.fleet.cohort_workers + 1):
             self._child(f"cohort{number}", worker_argv("cohort", f"cohort{number}", fix.target), env)
         self._child("desk", worker_argv("desk", "desk", fix.target), env)
+        if self.settings.regime.gate == "state":
+            self._child("regime", worker_argv("regime", "regime", fix.target, "prefork"), env)
         if self.settings.replay.speed != "max":
             scheduler = "workers.schedule.SlotScheduler"
             schedule = str(self.run / "beat")

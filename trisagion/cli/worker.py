@@ -13,13 +13,19 @@ from trisagion.settings import load, resolve, to_environment
 QUEUES = {
     "cohort": "market,cohort",
     "desk": "reconcile,orders,control",
-    "all": "market,cohort,reconcile,orders,control",
+    "regime": "regime",
+    "all": "market,cohort,reconcile,orders,control,regime",
 }
-"""What a worker serves, by role; the session's owner serves the queue of its session."""
+"""What a worker serves, by role; the session's owner serves the queue of its session.
+
+A fit is stopped at its time limit by a pool of processes (`--pool prefork`) alone.
+"""
 
 
 def command(
-    role: Annotated[str, typer.Option(help="cohort, desk, all, or session (owns the venue connection).")] = "all",
+    role: Annotated[
+        str, typer.Option(help="cohort, desk, regime, all, or session (owns the venue connection).")
+    ] = "all",
     profile: Annotated[str, typer.Option(help="embedded or fleet.")] = "fleet",
     pool: Annotated[str, typer.Option(help="Celery's pool: solo, prefork, threads.")] = "solo",
     concurrency: Annotated[int, typer.Option(min=1, help="Slots of the pool.")] = 1,

@@ -2,9 +2,9 @@
 
 A checkpoint holds the arrays as they are, so that continuing from one equals the undisturbed course bit for bit.
 Layout, all little-endian: magic (4 bytes), CRC-32 of all that follows (u4), format (u4), length of the header (u4),
-header (JSON), then symbols, params, state, ring instants and ring APRs, field by field. Of the rings only the slots in use are written, run by
-run and in order of slot: most are not, and nothing ever reads what lies in those; they come back as zeros. Nothing in a
-checkpoint is code: no pickle.
+header (JSON), then symbols, params, state, ring instants and ring APRs, field by field. Of the rings only the slots in
+use are written, run by run and in order of slot: most are not, and nothing ever reads what lies in those; they come
+back as zeros. Nothing in a checkpoint is code: no pickle.
 """
 
 import json
@@ -55,11 +55,11 @@ _LAYOUT: Final = zlib.crc32(repr((PARAMS_DTYPE.descr, STATE_DTYPE.descr, RING)).
 class Shard:
     """The runs of one shard, on any symbols.
 
-    `seen_ns` says of each symbol up to which instant all its ticks have been seen; a symbol is known by its place there.
-    Row r of each array
-    belongs to `run_ids[r]`. Shapes: `symbol` int64 (k,), the place of the symbol that the run trades; `params` and
-    `state` structures of arrays of k records, PARAMS_DTYPE and STATE_DTYPE; `ring_ns` int64 and `ring_apr` float64
-    (k, 181). The arrays are never changed after the shard was made, except by an `advance` that consumes it.
+    `seen_ns` says of each symbol up to which instant all its ticks have been seen; its place there is its name.
+    Row r of each array belongs to `run_ids[r]`. Shapes: `symbol` int64 (k,), the place of the symbol that the run
+    trades; `params` and `state` structures of arrays of k records, PARAMS_DTYPE and STATE_DTYPE; `ring_ns` int64 and
+    `ring_apr` float64 (k, 181). The arrays are never changed after the shard was made, except by an `advance` that
+    consumes it.
     """
 
     number: int

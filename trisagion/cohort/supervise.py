@@ -200,9 +200,7 @@ def _births(
     epoch, seed, next_number = source
     winners = {instrument.symbol: _winners(shards, instrument.symbol) for instrument in instruments}
     wanted = runs_kept(rules, instruments)
-    missing = {
-        symbol: count - sum(int(shard.on(symbol).sum()) for shard in shards) for symbol, count in wanted.items()
-    }
+    missing = {symbol: count - sum(int(shard.on(symbol).sum()) for shard in shards) for symbol, count in wanted.items()}
     sizes = {shard.number: len(shard.run_ids) for shard in shards}
     births: list[_Birth] = []
     parent: RunId | None

@@ -6,6 +6,7 @@ itself.
 
 from bisect import bisect_right
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Final
 
 import numpy as np
@@ -26,6 +27,9 @@ REGIME_ENTROPY_MAX: Final = 0.15
 """The upper end of the range that a run's `entropy_max` is drawn from: above it no run would trade."""
 REGIME_SAMPLES_MIN: Final = 5
 """The lower end of the range of `entropy_min_samples`: with no more samples than this no run would trade."""
+
+GATE_SAMPLES: Final = 21
+"""More than the upper end of the range of `entropy_min_samples`."""
 
 _HEADLINE: Final = (ENTROPY_WINDOW_MAX_MIN - 1, 0, 0)
 """Index of window 15 minutes, order 3, delay 1 in the entropies of a tick."""
@@ -93,6 +97,20 @@ def market_state(step: MarketStep, bars: Sequence[Bar], past: Sequence[MarketSta
         channel_low=low,
         z=z_scores(price, mean, deviation),
         regime=_regime(float(entropy[-1][_HEADLINE]), int(samples[-1, _HEADLINE[0]])),
+    )
+
+
+def gated(state: MarketState, regime: str, *, is_open: bool) -> MarketState:
+    """Return the features of a step with another gate in place of the entropies (domain, section 3, step 4).
+
+    Where it is open every run finds an entropy of 0 over samples enough; where it is shut, an unknown one, which means
+    noisy.
+    """
+    return replace(
+        state,
+        entropy=np.full_like(state.entropy, 0.0 if is_open else np.nan),
+        samples=np.full_like(state.samples, GATE_SAMPLES if is_open else 0),
+        regime=regime,
     )
 
 

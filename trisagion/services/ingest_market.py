@@ -10,6 +10,7 @@ from dataclasses import asdict
 from itertools import pairwise
 from typing import Any, Final
 
+from trisagion.clock import iso
 from trisagion.errors import DataError
 from trisagion.market.types import Bar, MarketStep
 from trisagion.ports import Database
@@ -20,10 +21,22 @@ INSTANT_MAX: Final = 2**63 - 1
 
 
 def ingest(database: Database, steps: Sequence[MarketStep]) -> Outcome:
-    """Store a minute; one that is there already is announced again, for its first announcement may have been lost."""
+    """Store a minute; one that is there already is announced again, for its first announcement may have been lost.
+
+    Raises
+    ------
+    StateError
+        For a symbol that no instrument has.
+    DataError
+        For a minute before the symbol's newest one that is not known yet: what was decided since did not see it.
+    """
     with database.transaction() as tx:
         for step in steps:
-            tx.market.add_step(step)
+            newest_ns, _ = tx.market.heads(tx.market.instrument(step.symbol).symbol)
+            if tx.market.add_step(step) and step.at_ns < newest_ns:
+                raise DataError(
+                    f"market.ingest: {step.symbol}: expected a minute after {iso(newest_ns)}, found {iso(step.at_ns)}"
+                )
     return Outcome("stored", tuple(step.symbol for step in steps))
 
 

@@ -88,6 +88,20 @@ class Account(Section):
     currency: Annotated[Text, Field(pattern=r"^[A-Z]{3}$")] = "USD"
 
 
+class Regime(Section):
+    """What tells whether a market can be traded, for every run: `entropy` its own threshold, `state` the classifier.
+
+    The classifier's models are fitted again every `refit_s` of data time, one at a time and `fit_s_max` at most.
+    """
+
+    gate: Literal["entropy", "state"] = "entropy"
+    open_in: Annotated[tuple[Literal["trending", "mean_reverting", "noisy", "crisis"], ...], Field(min_length=1)] = (
+        "trending",
+    )
+    refit_s: Annotated[int, Field(strict=True, ge=60, le=604_800, multiple_of=60)] = 600
+    fit_s_max: Annotated[int, Field(strict=True, ge=1, le=3_600)] = 30
+
+
 class Cohort(Section):
     """The live population; `channel_share` of the draws, `fee_rate` of the notional; `start_balance` in runs' money."""
 
@@ -272,6 +286,7 @@ class Settings(Section):
     database: Database = Database()
     broker: Broker = Broker()
     account: Account = Account()
+    regime: Regime = Regime()
     cohort: Cohort = Cohort()
     selection: Selection = Selection()
     sizing: Sizing = Sizing()

@@ -26,6 +26,7 @@ from trisagion.adapters.db.faults import Conflict, translated
 from trisagion.adapters.db.ledger import Ledger
 from trisagion.adapters.db.market import Market
 from trisagion.adapters.db.orders import Orders
+from trisagion.adapters.db.regime import Regime
 from trisagion.adapters.db.session import Session
 from trisagion.errors import ConfigError, OurMistake, StateError, TrisagionError
 
@@ -54,6 +55,7 @@ class Unit:
     def __init__(self, session: Session) -> None:
         self.session = session
         self.market = Market(session)
+        self.regime = Regime(session)
         self.cohort = Cohort(session)
         self.cycles = Cycles(session)
         self.orders = Orders(session)

@@ -51,6 +51,12 @@ _QUOTE: Final = (
     .order_by(t.market_step.c.at_ns.desc())
     .limit(1)
 )
+
+
+def _newest(table: sa.Table) -> "sa.ScalarSelect[Any]":
+    return sa.select(sa.func.max(table.c.at_ns)).where(table.c.symbol == _symbol).scalar_subquery()
+
+
 _PUT_STATE: Final = insert_once(t.market_state)
 _STATES: Final = (
     sa.select(t.market_state)
@@ -61,12 +67,16 @@ _STATES: Final = (
     )
     .order_by(t.market_state.c.at_ns)
 )
-_HEADS: Final = sa.select(
-    *(
-        sa.func.coalesce(sa.select(sa.func.max(table.c.at_ns)).where(table.c.symbol == _symbol).scalar_subquery(), 0)
-        for table in (t.market_step, t.market_state)
+_UNKNOWN_STEPS: Final = (
+    sa.select(t.market_step.c.at_ns)
+    .where(
+        t.market_step.c.symbol == _symbol,
+        t.market_step.c.at_ns > sa.func.coalesce(_newest(t.market_state), 0),
+        t.market_step.c.at_ns <= _at,
     )
+    .order_by(t.market_step.c.at_ns)
 )
+_HEADS: Final = sa.select(*(sa.func.coalesce(_newest(table), 0) for table in (t.market_step, t.market_state)))
 
 _WINDOWS: Final = 15
 _ORDERS: Final = 3
@@ -180,6 +190,10 @@ class Market:
     def new_states(self, seen_ns: Mapping[str, int], until_ns: int) -> Sequence[MarketState]:
         """Return the states of each symbol after the instant that is seen of it, as `states` does."""
         return [state for symbol, after_ns in seen_ns.items() for state in self.states(symbol, after_ns, until_ns)]
+
+    def unknown_steps(self, symbol: str, until_ns: int) -> Sequence[int]:
+        """Return the instants of the steps up to `until_ns` that are newer than the newest state, in order."""
+        return [at_ns for (at_ns,) in self._session.rows(_UNKNOWN_STEPS, {"symbol": symbol, "at_ns": until_ns})]
 
     def heads(self, symbol: str) -> tuple[int, int]:
         """Return the instants of the newest step and of the newest state, 0 where there is none."""

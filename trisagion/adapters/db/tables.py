@@ -87,6 +87,27 @@ market_state: Final = _table(
     _must("z", BLOB),
 )
 
+regime_fit: Final = _table(
+    "regime_fit",
+    _key("symbol", Id(64)),
+    _key("model", Id(32)),
+    _key("last_ns", Whole()),
+    _may("fit", Note()),
+    _must("note", Note()),
+)
+
+regime_state: Final = _table(
+    "regime_state",
+    _key("symbol", Id(64)),
+    _key("at_ns", Whole()),
+    _must("state", Id(16)),
+    _must("trending", Real()),
+    _must("mean_reverting", Real()),
+    _must("noisy", Real()),
+    _must("crisis", Real()),
+    _must("reasons", Note()),
+)
+
 epoch: Final = _table(
     "epoch",
     _key("number", Whole()),

@@ -1,0 +1,3 @@
+from ext.changepoint._reference import PeltState
+
+def pelt_advance(state: PeltState, evaluations_max: int) -> bool: ...

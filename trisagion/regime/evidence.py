@@ -1,0 +1,216 @@
+"""What the bars of a symbol say about its state: evidence now, and the models that are fitted to the past for it.
+
+Everything here is a function of bars that have closed: what comes later cannot change it, and a worker that starts anew
+comes to the same numbers.
+"""
+
+import json
+import math
+import zlib
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from typing import Any, Final, TypeVar
+
+import numpy as np
+
+from ext.entropy import permutation_entropy
+from trisagion.errors import StateError, quoted
+from trisagion.features.momentum import WEIGHT_BARS, market_weight
+from trisagion.market.types import Float64Array
+from trisagion.regime.classify import Evidence
+from trisagion.regime.garch import GarchParams, conditional_variance
+from trisagion.regime.garch_fit import GarchSpec
+from trisagion.regime.garch_fit import fit as fit_garch
+from trisagion.regime.hmm import HmmModel, filter_states
+from trisagion.regime.hmm_preset import fit_six_states, name_states
+from trisagion.regime.hurst import dfa
+from trisagion.regime.types import Fit
+
+T = TypeVar("T")
+
+ENTROPY_BARS: Final = 15
+"""The longest `entropy_window_min` of a run (domain, section 3); the headline's order 3 and delay 1 go with it."""
+ENTROPY_ORDER: Final = 3
+
+HURST_BARS: Final = 256
+"""Returns that the Hurst exponent is taken over: four hours of minutes. Its error is about 0.06 then."""
+
+FILTER_BARS: Final = 512
+"""Returns over which the fitted models are run up to the present: what lies further back has been forgotten."""
+
+EVIDENCE_BARS: Final = FILTER_BARS + 1
+"""Closes that evidence is made of."""
+
+FIT_BARS: Final = 2_000
+FIT_BARS_MIN: Final = 500
+"""Returns that a model is fitted to; with fewer than the latter, six states would be fitted to noise."""
+
+RESTARTS: Final = 4
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Models:
+    """The models that evidence is read with; None where there is none."""
+
+    garch: GarchParams | None = None
+    six_states: HmmModel | None = None
+
+
+def evidence(closes: Float64Array, at_ns: int, models: Models) -> Evidence:
+    """Return what is known of a market.
+
+    Parameters
+    ----------
+    closes : float64, shape (n,)
+        Closes above 0, oldest first, up to now; at most the last `EVIDENCE_BARS` count.
+    at_ns : int
+        When the last of them closed.
+    models : Models
+        Fitted to closes up to then at the latest.
+
+    Returns
+    -------
+    Evidence
+        With None for what too few closes, a model that is missing, or a price that does not move leave unknown.
+
+    Raises
+    ------
+    ValueError
+        For closes that are not finite and above 0.
+    """
+    closes = _checked(closes)[-EVIDENCE_BARS:]
+    returns = np.diff(np.log(closes))
+    hurst = _or_none(lambda: dfa(returns[-HURST_BARS:])) if len(returns) >= HURST_BARS else None
+    return Evidence(
+        at_ns,
+        entropy=_entropy(closes),
+        hurst=None if hurst is None else hurst.estimate,
+        hurst_error=None if hurst is None else hurst.standard_error,
+        volatility_ratio=_volatility_ratio(returns, models.garch),
+        states=_hidden(returns, models.six_states),
+    )
+
+
+def fit(model: str, closes: Float64Array, symbol: str) -> Fit:
+    """Fit one of `MODELS` to the last closes.
+
+    Parameters
+    ----------
+    model : str
+        A name of `MODELS`.
+    closes : float64, shape (n,)
+        Closes above 0, oldest first; at most the last `FIT_BARS` + 1 count.
+    symbol : str
+        Seeds the starts of the search, with the closes themselves: the same bars give the same fit.
+
+    Raises
+    ------
+    ValueError
+        For closes that are not finite and above 0.
+    """
+    closes = _checked(closes)[-FIT_BARS - 1 :]
+    returns = np.diff(np.log(closes))
+    if len(returns) < FIT_BARS_MIN:
+        return Fit(None, f"expected {FIT_BARS_MIN} returns at least, found {len(returns)}")
+    rng = np.random.default_rng([zlib.crc32(symbol.encode()), zlib.crc32(closes.tobytes())])
+    try:
+        return MODELS[model](returns, rng)
+    except ValueError as error:
+        return Fit(None, str(error))
+
+
+def models(garch: str | None, six_states: str | None) -> Models:
+    """Return the models of what `fit` wrote; `StateError` for other text."""
+    try:
+        return Models(
+            None if garch is None else GarchParams(**_numbers(json.loads(garch))),
+            None
+            if six_states is None
+            else HmmModel(**{k: np.array(v) for k, v in _numbers(json.loads(six_states)).items()}),
+        )
+    except (ValueError, TypeError, KeyError) as error:
+        raise StateError(
+            f"fitted models: expected what `fit` wrote, found {quoted(garch)}, {quoted(six_states)} ({error})"
+        ) from None
+
+
+def _fit_garch(returns: Float64Array, _rng: np.random.Generator) -> Fit:
+    found = fit_garch(returns, GarchSpec("gjr", errors="student"))
+    if not found.converged:
+        return Fit(None, f"did not converge: {found.message}")
+    return Fit(json.dumps(_finite(asdict(found.params))), found.message)
+
+
+def _fit_six_states(returns: Float64Array, rng: np.random.Generator) -> Fit:
+    found = fit_six_states(returns, rng, restarts=RESTARTS)
+    if not found.fit.converged:
+        return Fit(None, f"did not converge: {found.fit.reason}")
+    model = found.fit.model
+    arrays = {name: getattr(model, name).tolist() for name in ("start", "transition", "mean", "scale", "dof")}
+    return Fit(json.dumps(_finite(arrays)), found.fit.reason)
+
+
+MODELS: Final[dict[str, Callable[[Float64Array, np.random.Generator], Fit]]] = {
+    "garch": _fit_garch,
+    "six_states": _fit_six_states,
+}
+"""What is fitted to the past: a GJR model with Student's t errors, and six hidden states."""
+
+
+def _finite(tree: Any) -> Any:
+    """Return the tree with infinities as None: JSON has none."""
+    if isinstance(tree, dict):
+        return {name: _finite(value) for name, value in tree.items()}
+    if isinstance(tree, list):
+        return [_finite(value) for value in tree]
+    return None if isinstance(tree, float) and math.isinf(tree) else tree
+
+
+def _numbers(tree: Any) -> Any:
+    """Undo `_finite`."""
+    if isinstance(tree, dict):
+        return {name: _numbers(value) for name, value in tree.items()}
+    if isinstance(tree, list):
+        return [_numbers(value) for value in tree]
+    return math.inf if tree is None else tree
+
+
+def _entropy(closes: Float64Array) -> float | None:
+    """Return the normalised permutation entropy of the signs of the last market weights; each needs two closes."""
+    count = min(ENTROPY_BARS, len(closes) - 1)
+    weights = [
+        market_weight(closes[max(0, end - WEIGHT_BARS) : end])
+        for end in range(len(closes) - count + 1, len(closes) + 1)
+    ]
+    value = permutation_entropy(np.sign(np.array(weights)), ENTROPY_ORDER, 1) if count > ENTROPY_ORDER else math.nan
+    return None if math.isnan(value) else value
+
+
+def _volatility_ratio(returns: Float64Array, params: GarchParams | None) -> float | None:
+    if params is None or len(returns) == 0:
+        return None
+    long_run = params.unconditional_variance
+    path = _or_none(lambda: conditional_variance(returns, params, start=long_run))
+    return None if path is None else math.sqrt(float(path[-1]) / long_run)
+
+
+def _hidden(returns: Float64Array, model: HmmModel | None) -> dict[str, float] | None:
+    """Return the filtered probabilities of the states that are what their name says."""
+    if model is None or len(returns) == 0:
+        return None
+    now = filter_states(model, returns).probability[-1]
+    return {named.regime: float(now[named.index]) for named in name_states(model) if named.typical}
+
+
+def _or_none(work: Callable[[], T]) -> T | None:
+    try:
+        return work()
+    except ValueError:
+        return None
+
+
+def _checked(closes: Float64Array) -> Float64Array:
+    values = np.asarray(closes, dtype=np.float64)
+    if values.ndim != 1 or not (np.isfinite(values) & (values > 0)).all():
+        raise ValueError(f"closes: expected finite prices above 0 in one row, found shape {values.shape}")
+    return values
