@@ -264,3 +264,18 @@ def test_several_instruments_are_shown_each_by_itself() -> None:
     }
     assert frame_json(FRAME, pace)["symbol"] == "ES"
     assert set(frame_json(FRAME, pace)) == set(told)
+
+
+@pytest.mark.parametrize("width", [80, 120])
+def test_a_picture_has_a_line_for_each_of_several_instruments(width: int) -> None:
+    """With what is held and desired of each, up to a bound that is told; the account's totals stand there once."""
+    pair = replace(FRAME, holdings=(*FRAME.holdings, Holding("NQ", "noisy", None, Decimal(4))))
+    lines = drawn(pair, width)
+    for symbol, told in (("ES", "-2 held, +3 desired, trending"), ("NQ", "+4 held, ? desired, noisy")):
+        assert any(line.split()[:1] == [symbol] and told in line for line in lines)
+    text = "\n".join(lines)
+    assert (text.count("P&L"), text.count("1 working")) == (1, 1)
+    crowd = drawn(replace(HUGE, holdings=HUGE.holdings * 64), width)
+    assert any("and 56 more" in line for line in crowd)
+    assert max(map(len, crowd)) <= width
+    assert len(crowd) <= 40
