@@ -2,19 +2,37 @@
 
 from typing import TYPE_CHECKING, Final
 
-from ext.entropy._reference import DELAYS, ORDER_MAX, ORDER_MIN, ORDERS, WINDOWS
+from ext.entropy._reference import DELAYS, ORDER_MAX, ORDER_MIN, ORDERS, WEIGHTED_MAX, WINDOW_MAX, WINDOWS
 
 if TYPE_CHECKING:
-    from ext.entropy._reference import entropy_grid, permutation_entropy
+    from ext.entropy._reference import (
+        RollingPermutationEntropy,
+        entropy_grid,
+        permutation_entropy,
+        permutation_entropy_batch,
+        rolling_permutation_entropy,
+    )
 
     COMPILED: Final[bool] = True
 else:
     try:
-        from ext.entropy._kernel import entropy_grid, permutation_entropy
+        from ext.entropy._kernel import (
+            RollingPermutationEntropy,
+            entropy_grid,
+            permutation_entropy,
+            permutation_entropy_batch,
+            rolling_permutation_entropy,
+        )
 
         COMPILED = True
     except ImportError:
-        from ext.entropy._reference import entropy_grid, permutation_entropy
+        from ext.entropy._reference import (
+            RollingPermutationEntropy,
+            entropy_grid,
+            permutation_entropy,
+            permutation_entropy_batch,
+            rolling_permutation_entropy,
+        )
 
         COMPILED = False
 
@@ -24,7 +42,12 @@ __all__ = [
     "ORDERS",
     "ORDER_MAX",
     "ORDER_MIN",
+    "WEIGHTED_MAX",
     "WINDOWS",
+    "WINDOW_MAX",
+    "RollingPermutationEntropy",
     "entropy_grid",
     "permutation_entropy",
+    "permutation_entropy_batch",
+    "rolling_permutation_entropy",
 ]

@@ -1,8 +1,11 @@
 """Permutation entropy: both twins against published and hand-made values, and against each other."""
 
+import functools
 import importlib.util
 import math
+import signal
 import sys
+import time
 from collections.abc import Callable, Sequence
 from types import ModuleType
 
@@ -31,6 +34,9 @@ def test_the_compiled_kernel_is_loaded() -> None:
     assert ext.entropy.COMPILED
     assert ext.entropy.permutation_entropy is _kernel.permutation_entropy
     assert ext.entropy.entropy_grid is _kernel.entropy_grid
+    assert ext.entropy.permutation_entropy_batch is _kernel.permutation_entropy_batch
+    assert ext.entropy.rolling_permutation_entropy is _kernel.rolling_permutation_entropy
+    assert ext.entropy.RollingPermutationEntropy.__module__ == _kernel.__name__
 
 
 def test_the_door_falls_back_to_the_plain_twin(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -88,14 +94,186 @@ def test_white_noise_is_near_one(twin: ModuleType) -> None:
 
 @pytest.mark.parametrize(
     ("order", "delay", "base", "message"),
-    [(1, 1, 2.0, "order"), (8, 1, 2.0, "order"), (3, 0, 2.0, "delay"), (3, 1, 1.0, "base"), (3, 1, math.nan, "base")],
+    [
+        (1, 1, 2.0, "order: expected 2 to 7, found 1"),
+        (8, 1, 2.0, "order: expected 2 to 7, found 8"),
+        (3, 0, 2.0, "delay: expected at least 1, found 0"),
+        (3, 1, 1.0, "base: expected above 1 and finite, found 1"),
+        (3, 1, math.nan, "base: .* found nan"),
+        (3, 1, math.inf, "base: .* found inf"),
+    ],
 )
 def test_arguments_out_of_range_are_refused(
     twin: ModuleType, order: int, delay: int, base: float, message: str
 ) -> None:
     """The message names the argument."""
-    with pytest.raises(ValueError, match=message):
-        twin.permutation_entropy(np.array(PUBLISHED), order, delay, base)
+    x = np.array(PUBLISHED)
+    calls: list[Callable[[], object]] = [
+        lambda: twin.permutation_entropy(x, order, delay, base),
+        lambda: twin.permutation_entropy_batch(x[None], order, delay, base),
+        lambda: twin.rolling_permutation_entropy(x, 7, order, delay, base),
+        lambda: twin.RollingPermutationEntropy(7, order, delay, base),
+    ]
+    for ask in calls:
+        with pytest.raises(ValueError, match=message):
+            ask()
+
+
+@pytest.mark.parametrize(
+    ("series", "message"),
+    [
+        ([[1.0, 2.0]], r"expected 1 dimension\(s\), found shape \(1, 2\)"),
+        ([1j, 2j], "expected real numbers, found complex128"),
+        (["4", "7"], "expected real numbers, found <U1"),
+        ([None, 1.0], "expected real numbers, found object"),
+    ],
+)
+def test_what_is_no_series_is_refused(twin: ModuleType, series: list[object], message: str) -> None:
+    """The message says the shape or type that was found."""
+    for ask in (twin.permutation_entropy, functools.partial(twin.rolling_permutation_entropy, window=5)):
+        with pytest.raises(ValueError, match=message):
+            ask(np.array(series), order=3, delay=1)
+
+
+@pytest.mark.parametrize(("window", "delay"), [(2, 1), (0, 1), (4, 2), (2**24 + 1, 1)])
+def test_a_window_without_a_pattern_or_beyond_the_limit_is_refused(twin: ModuleType, window: int, delay: int) -> None:
+    """The message gives the range."""
+    message = f"window: expected {2 * delay + 1} to 16777216 samples, found {window}"
+    for ask in (functools.partial(twin.rolling_permutation_entropy, np.zeros(9)), twin.RollingPermutationEntropy):
+        with pytest.raises(ValueError, match=message):
+            ask(window, 3, delay)
+
+
+@pytest.mark.parametrize(
+    ("series", "order", "expected"),
+    [
+        # Two rises of variance 1/4 and 9/4, a fall of 25/4: shares 10/35 and 25/35.
+        pytest.param([0, 1, 4, -1], 2, -(2 / 7) * math.log2(2 / 7) - (5 / 7) * math.log2(5 / 7), id="by hand, order 2"),
+        # The patterns 012 and 120 with variances 14/9 and 24/9.
+        pytest.param([0, 1, 3, -1], 3, -sum(w / 38 * math.log2(w / 38) for w in (14, 24)), id="by hand, order 3"),
+        pytest.param([1, 2, 3, 9, 30], 3, 0.0, id="one pattern, whatever its weights"),
+        pytest.param([0, 1, 0, 1, 0], 2, 1.0, id="equal weights are no weights"),
+        pytest.param([5, 5, 5, 6, 6, 6], 2, 0.0, id="what does not move weighs nothing"),
+        pytest.param([5, 5, 5, 5], 2, math.nan, id="nothing moves: unknown"),
+        pytest.param([0, 1, math.inf, 1], 2, math.nan, id="an infinity has no variance: unknown"),
+        pytest.param([0, 1, -1.1e150, 1], 2, math.nan, id="beyond the limit of magnitude: unknown"),
+        pytest.param([0, 1, math.nan, 1], 2, math.nan, id="NaN: unknown"),
+    ],
+)
+def test_weighted_entropy_has_the_known_value(
+    twin: ModuleType, series: list[float], order: int, expected: float
+) -> None:
+    """Values made by hand from the definition of Fadlallah et al. (2013)."""
+    found = twin.permutation_entropy(np.array(series, dtype=np.float64), order, 1, 2.0, False, True)
+    assert found == pytest.approx(expected, abs=1e-14, nan_ok=True)
+
+
+def test_weights_see_what_patterns_do_not(twin: ModuleType) -> None:
+    """A spike in noise lowers the weighted entropy much and the plain one hardly: the authors' first experiment."""
+    noise = np.random.default_rng(8).standard_normal(1000)
+    spiked = noise.copy()
+    spiked[500] = 100.0
+    plain = [twin.permutation_entropy(x, 3, 1) for x in (noise, spiked)]
+    weighted = [twin.permutation_entropy(x, 3, 1, weighted=True) for x in (noise, spiked)]
+    assert abs(plain[1] - plain[0]) < 0.01
+    assert weighted[1] < weighted[0] - 0.2
+
+
+@pytest.mark.parametrize("weighted", [False, True])
+def test_a_batch_is_each_of_its_series(twin: ModuleType, weighted: bool) -> None:
+    """Rows do not see each other, not even one that is unknown or longer than what came before."""
+    rows = np.random.default_rng(4).integers(0, 5, (5, 90)).astype(np.float64)
+    rows[1, 7] = math.nan
+    rows[3] = 2.0
+    for order, delay in ((2, 1), (3, 2), (4, 1), (7, 15)):
+        expected = [_reference.permutation_entropy(row, order, delay, 2.0, False, weighted) for row in rows]
+        found = twin.permutation_entropy_batch(rows, order, delay, 2.0, False, weighted)
+        np.testing.assert_allclose(found, expected, rtol=1e-12, atol=1e-15)
+    assert twin.permutation_entropy_batch(np.empty((0, 9)), 3, 1).shape == (0,)
+    with pytest.raises(ValueError, match="expected 2 dimension"):
+        twin.permutation_entropy_batch(rows[0], 3, 1)
+
+
+@pytest.mark.parametrize("weighted", [False, True])
+def test_a_rolling_entropy_is_that_of_each_window_known_with_its_last_sample(twin: ModuleType, weighted: bool) -> None:
+    """Element i belongs to the samples up to and including i; before a whole window it is unknown."""
+    x = np.random.default_rng(6).integers(-3, 4, 200).astype(np.float64)
+    x[60] = math.nan
+    x[120:150] = 1.0
+    for window, order, delay in ((3, 3, 1), (20, 3, 2), (25, 5, 6), (9, 2, 1)):
+        found = twin.rolling_permutation_entropy(x, window, order, delay, 2.0, False, weighted)
+        assert found.shape == x.shape
+        assert np.isnan(found[: window - 1]).all()
+        for end in range(window, len(x) + 1):
+            expected = _reference.permutation_entropy(x[end - window : end], order, delay, 2.0, False, weighted)
+            assert found[end - 1] == pytest.approx(expected, abs=1e-12, nan_ok=True)
+    assert np.isnan(twin.rolling_permutation_entropy(x[:5], 6, 3, 1)).all()
+
+
+@pytest.mark.parametrize("weighted", [False, True])
+@pytest.mark.parametrize(("window", "order"), [(100, 3), (5000, 5)])
+def test_the_rolling_entropy_does_not_drift(window: int, order: int, weighted: bool) -> None:
+    """After a hundred thousand updates it is the window's own entropy to 1e-12, through calm and storm.
+
+    The storms raise weights 10^12 times, so that the sums of a calm window would drown in what a storm leaves behind.
+    """
+    rng = np.random.default_rng(9)
+    x = rng.standard_normal(100_000) * 10.0 ** np.repeat(rng.choice([0, 0, 3, 6], 100), 1000)
+    found = _kernel.rolling_permutation_entropy(x, window, order, 1, weighted=weighted)
+    ends = [window, *range(2 * window, len(x), 997), *range(len(x) - 50, len(x) + 1)]
+    expected = [_kernel.permutation_entropy(x[end - window : end], order, 1, weighted=weighted) for end in ends]
+    np.testing.assert_allclose(found[np.array(ends) - 1], expected, rtol=0.0, atol=1e-12)
+
+
+@settings(max_examples=100, deadline=None)
+@given(
+    series=st.lists(st.sampled_from([0.0, -0.0, 1.0, 1e150, -1e-160, math.nan, math.inf]) | st.floats(), max_size=80),
+    order=st.integers(2, 7),
+    delay=st.integers(1, 3),
+    more=st.integers(0, 25),
+    weighted=st.booleans(),
+    cuts=st.lists(st.integers(0, 80), max_size=5),
+)
+@example(series=[1e150, *[0.0, 1.0, 5.0, 2.0] * 9], order=2, delay=1, more=4, weighted=True, cuts=[3])
+@example(series=[1.0] * 9 + [1e-150, 0.0] * 9 + [1.0] * 9, order=3, delay=1, more=2, weighted=True, cuts=[])
+@example(series=[0.0, 1.0, math.nan, *range(20)], order=2, delay=3, more=0, weighted=True, cuts=[4])
+def test_the_twins_agree_on_any_stream_however_it_is_cut(
+    series: list[float], order: int, delay: int, more: int, weighted: bool, cuts: list[int]
+) -> None:
+    """One by one, in pieces or at once, both give the same; the compiled one to the bit."""
+    x = np.array(series, dtype=np.float64)
+    window = (order - 1) * delay + 1 + more
+    arguments = (window, order, delay, 2.0, True, weighted)
+    at_once = _kernel.rolling_permutation_entropy(x, *arguments)
+    single = _kernel.RollingPermutationEntropy(*arguments)
+    np.testing.assert_array_equal([single.update(value) for value in series], at_once)
+    pieces = _kernel.RollingPermutationEntropy(*arguments)
+    np.testing.assert_array_equal(np.concatenate([pieces.extend(part) for part in np.split(x, sorted(cuts))]), at_once)
+    np.testing.assert_allclose(at_once, _reference.rolling_permutation_entropy(x, *arguments), rtol=0.0, atol=1e-12)
+
+
+def test_a_signal_ends_a_long_call() -> None:
+    """The kernel lets the process look at its signals many times a second: a task's soft time limit stops it."""
+
+    def stop(*_: object) -> None:
+        raise TimeoutError
+
+    x = np.tile(np.random.default_rng(1).standard_normal(1 << 20), 20)
+    for long_call in (
+        lambda: _kernel.permutation_entropy(x, 7, 1, weighted=True),
+        lambda: _kernel.rolling_permutation_entropy(x, 100, 7, 1, weighted=True),
+    ):
+        before = signal.signal(signal.SIGALRM, stop)
+        begun = time.perf_counter()
+        try:
+            signal.setitimer(signal.ITIMER_REAL, 0.02)
+            with pytest.raises(TimeoutError):
+                long_call()
+        finally:
+            signal.setitimer(signal.ITIMER_REAL, 0.0)
+            signal.signal(signal.SIGALRM, before)
+        # The whole call takes longer than this even unweighted; a loaded machine may be ten times slower.
+        assert time.perf_counter() - begun < 2.0
 
 
 @settings(max_examples=150, deadline=None)
@@ -113,6 +291,9 @@ def test_the_twins_agree_on_any_series(series: list[float], order: int, delay: i
     plain = _reference.permutation_entropy(x, order, delay, 2.0, normalised)
     fast = _kernel.permutation_entropy(x, order, delay, 2.0, normalised)
     assert fast == pytest.approx(plain, rel=1e-12, abs=0.0, nan_ok=True)
+    plain = _reference.permutation_entropy(x, order, delay, 2.0, normalised, True)
+    fast = _kernel.permutation_entropy(x, order, delay, 2.0, normalised, True)
+    assert fast == pytest.approx(plain, rel=1e-12, abs=1e-12, nan_ok=True)
 
 
 def test_the_twins_agree_across_the_kernels_blocks() -> None:
