@@ -21,6 +21,7 @@ from trisagion.adapters.dataspec import DataSpec
 from trisagion.adapters.tables import NOISE, BoolArray, Findings, Problem, RowArray, Series, read_series
 from trisagion.clock import MINUTE_NS, SECOND_NS, iso
 from trisagion.errors import DataError, quoted
+from trisagion.market.bars import columns as columns_of
 from trisagion.market.bars import market_steps, tape_from_bars
 from trisagion.market.calendar import rest_ends_ns, rest_reason
 from trisagion.market.instruments import AAPL, ES
@@ -111,7 +112,7 @@ def load_bars(spec: DataSpec) -> Bars:
     findings = Findings()
     series = read_series(source.path, source.zone, findings)
     if series is not None and series.kind == "ticks":
-        return _minute_bars(load(spec), spec.name)
+        return columns_of(spec.name, [step.bar for step in market_steps(load(spec))])
     interval_ns = None if series is None else _interval(series, findings)
     if series is None or interval_ns is None or findings.count:
         raise DataError(_refusal(str(source.path), findings.kept(), findings.count, spec))
@@ -317,16 +318,6 @@ def _in_steps(values: Float64Array, step: Decimal) -> Float64Array:
 def _on_grid(values: Float64Array, step: Decimal) -> BoolArray:
     steps = _in_steps(values, step)
     return np.asarray((steps <= UNITS_MAX) & (np.abs(steps - np.minimum(np.rint(steps), UNITS_MAX)) <= NOISE * steps))
-
-
-def _minute_bars(tape: Tape, symbol: str) -> Bars:
-    bars = [step.bar for step in market_steps(tape)]
-    close_ns = np.array([bar.close_ns for bar in bars], dtype=np.int64)
-    columns = {
-        name: np.array([getattr(bar, name) for bar in bars], dtype=np.float64)
-        for name in ("open", "high", "low", "close", "volume")
-    }
-    return Bars(symbol, MINUTE_NS, close_ns, **columns)
 
 
 def _tape(series: Series, instrument: Instrument, interval_ns: int | None) -> Tape:

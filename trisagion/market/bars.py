@@ -4,14 +4,14 @@ All intervals are half-open: a trade at exactly a boundary belongs to the interv
 holds what was not yet known at its close.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from decimal import Decimal
 from typing import Final
 
 import numpy as np
 
 from trisagion.clock import MINUTE_NS
-from trisagion.market.types import TICK_NS, Bar, Float64Array, Instrument, Int64Array, MarketStep, Tape
+from trisagion.market.types import TICK_NS, Bar, Bars, Float64Array, Instrument, Int64Array, MarketStep, Tape
 from trisagion.units import Price
 
 assert MINUTE_NS % TICK_NS == 0, "a ten-second slot must not straddle two minutes"
@@ -88,6 +88,24 @@ def market_steps(tape: Tape) -> Iterator[MarketStep]:
                 last=Price(Decimal(last_ticks) * tick_size),
                 last_ns=last_ns,
             )
+
+
+def columns(symbol: str, bars: Sequence[Bar]) -> Bars:
+    """Return bars of one instrument, oldest first, as columns; without any they are of a minute."""
+
+    def column(name: str) -> Float64Array:
+        return np.array([getattr(bar, name) for bar in bars], dtype=np.float64)
+
+    return Bars(
+        symbol=symbol,
+        interval_ns=bars[0].interval_ns if bars else MINUTE_NS,
+        close_ns=np.array([bar.close_ns for bar in bars], dtype=np.int64),
+        open=column("open"),
+        high=column("high"),
+        low=column("low"),
+        close=column("close"),
+        volume=column("volume"),
+    )
 
 
 def tape_from_bars(

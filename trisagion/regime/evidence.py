@@ -215,8 +215,8 @@ def _hurst(returns: Float64Array) -> float | None:
 def _volatility_ratio(returns: Float64Array, params: GarchParams | None) -> float | None:
     """Return the deviation expected of the next return over that of a usual block; None before there are enough.
 
-    Expected is the larger of the fitted model's forecast and the average that RiskMetrics takes: a model that was fitted
-    to calm bars knows no burst, and where it was fitted to bursts it is quicker.
+    Expected is the larger of the fitted model's forecast and the average that RiskMetrics takes: a model that was
+    fitted to calm bars knows no burst, and one that was fitted to bursts is quicker.
     """
     if len(returns) < FILTER_BARS:
         return None
