@@ -21,10 +21,11 @@ from trisagion.adapters.dataspec import DataSpec
 from trisagion.adapters.tables import NOISE, BoolArray, Findings, Problem, RowArray, Series, read_series
 from trisagion.clock import MINUTE_NS, SECOND_NS, iso
 from trisagion.errors import DataError, quoted
-from trisagion.market.bars import tape_from_bars
+from trisagion.market.bars import columns as columns_of
+from trisagion.market.bars import market_steps, tape_from_bars
 from trisagion.market.calendar import rest_ends_ns, rest_reason
 from trisagion.market.instruments import AAPL, ES
-from trisagion.market.types import Float64Array, Instrument, Int64Array, Tape
+from trisagion.market.types import Bars, Float64Array, Instrument, Int64Array, Tape
 from trisagion.units import plain
 
 PROBLEMS_TOLD: Final = 3
@@ -92,8 +93,36 @@ def read(spec: DataSpec) -> tuple[Tape, Check]:
     source = _source(spec)
     found, series = _survey(source)
     if series is None or found.tick_size is None or found.lot_size is None or not found.ok:
-        raise DataError(_refusal(found, spec))
+        raise DataError(_refusal(found.path, found.problems, found.problem_count, spec))
     return _tape(series, source.instrument(found.tick_size, found.lot_size), found.interval_ns), found
+
+
+def load_bars(spec: DataSpec) -> Bars:
+    """Return the bars of a data set for looking at: those of a file as they are, of trades one a minute.
+
+    Unlike `load`, it asks for no grid of prices and for no volume, for nothing is traded on them: adjusted prices will
+    do. The bundled sets have the prices that are replayed.
+
+    Raises
+    ------
+    DataError
+        For a file with any other problem.
+    """
+    source = _source(spec)
+    findings = Findings()
+    series = read_series(source.path, source.zone, findings)
+    if series is not None and series.kind == "ticks":
+        return columns_of(spec.name, [step.bar for step in market_steps(load(spec))])
+    interval_ns = None if series is None else _interval(series, findings)
+    if series is None or interval_ns is None or findings.count:
+        raise DataError(_refusal(str(source.path), findings.kept(), findings.count, spec))
+    columns = {name: np.concatenate(batches) for name, batches in series.numbers.items()}
+    if source.rounds and source.tick_size is not None:
+        # As `load` and `prices` have them: the float nearest to a whole number of ticks.
+        numerator, denominator = source.tick_size.as_integer_ratio()
+        for name in series.price_names:
+            columns[name] = np.rint(_in_steps(columns[name], source.tick_size)) * numerator / denominator
+    return Bars(spec.name, interval_ns, np.concatenate(series.ts_ns) + interval_ns, **columns)
 
 
 def check(path: str | Path, zone: str | None = None) -> Check:
@@ -196,11 +225,11 @@ def _user_source(spec: DataSpec) -> _Source:
     return _Source(path, zone, base, spec.tick_size, spec.lot_size, rounds=False, spec=spec)
 
 
-def _refusal(found: Check, spec: DataSpec) -> str:
-    told = "; ".join(str(problem) for problem in found.problems[:PROBLEMS_TOLD])
-    more = f" (and {found.problem_count - PROBLEMS_TOLD} more)" if found.problem_count > PROBLEMS_TOLD else ""
+def _refusal(path: str, problems: Sequence[Problem], count: int, spec: DataSpec) -> str:
+    told = "; ".join(str(problem) for problem in problems[:PROBLEMS_TOLD])
+    more = f" (and {count - PROBLEMS_TOLD} more)" if count > PROBLEMS_TOLD else ""
     zone = f" --zone {spec.zone}" if spec.zone else ""
-    return f"{found.path}: {told}{more}; for the list: trisagion data check {shlex.quote(found.path)}{zone}"
+    return f"{path}: {told}{more}; for the list: trisagion data check {shlex.quote(path)}{zone}"
 
 
 # From a series to a tape ---------------------------------------------------------------------------------------------

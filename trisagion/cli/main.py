@@ -22,6 +22,8 @@ COMMANDS: Final = {
     "cohort": ("trisagion.cli.cohort", "Show the best virtual runs and where they come from; export survivors."),
     "kill": ("trisagion.cli.kill", "Stop trading at once: cancel all working orders, and confirm it."),
     "data": ("trisagion.cli.data", "Check market data before it is used."),
+    "regime": ("trisagion.cli.regime", "Tell the state of a market over its bars, why, and draw it."),
+    "study": ("trisagion.cli.study", "Study a market or a run: does oscillation go with adverse excursions."),
     "config": ("trisagion.cli.config", "Show, check or write the configuration."),
     "doctor": ("trisagion.cli.doctor", "Tell whether this machine can run the platform."),
     "worker": ("trisagion.cli.worker", "Run one worker process of a fleet."),

@@ -14,7 +14,7 @@ from typing import Final
 import numpy as np
 
 from trisagion.clock import MINUTE_NS
-from trisagion.market.types import TICK_NS, Bar, Float64Array, Instrument, Int64Array, MarketStep, Tape
+from trisagion.market.types import TICK_NS, Bar, Bars, Float64Array, Instrument, Int64Array, MarketStep, Tape
 from trisagion.units import Price
 
 assert MINUTE_NS % TICK_NS == 0, "a ten-second slot must not straddle two minutes"
@@ -101,6 +101,24 @@ def minutes(tapes: Sequence[Tape]) -> Iterator[tuple[int, tuple[MarketStep, ...]
     instant = attrgetter("at_ns")
     for at_ns, steps in groupby(merge(*map(market_steps, tapes), key=instant), key=instant):
         yield at_ns, tuple(steps)
+
+
+def columns(symbol: str, bars: Sequence[Bar]) -> Bars:
+    """Return bars of one instrument, oldest first, as columns; without any they are of a minute."""
+
+    def column(name: str) -> Float64Array:
+        return np.array([getattr(bar, name) for bar in bars], dtype=np.float64)
+
+    return Bars(
+        symbol=symbol,
+        interval_ns=bars[0].interval_ns if bars else MINUTE_NS,
+        close_ns=np.array([bar.close_ns for bar in bars], dtype=np.int64),
+        open=column("open"),
+        high=column("high"),
+        low=column("low"),
+        close=column("close"),
+        volume=column("volume"),
+    )
 
 
 def tape_from_bars(

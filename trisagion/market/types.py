@@ -70,6 +70,27 @@ class Bar:
         return self.open_ns + self.interval_ns
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class Bars:
+    """Bars of one instrument as columns, oldest first: all arrays have shape (n,).
+
+    `close_ns` int64 rises by at least `interval_ns`, and is the first instant at which a bar may be used; `open`,
+    `high`, `low`, `close` float64 above 0, in points; `volume` float64, not negative.
+    """
+
+    symbol: str
+    interval_ns: int
+    close_ns: Int64Array
+    open: Float64Array
+    high: Float64Array
+    low: Float64Array
+    close: Float64Array
+    volume: Float64Array
+
+    def __len__(self) -> int:
+        return len(self.close_ns)
+
+
 @dataclass(frozen=True, slots=True)
 class Quote:
     """Best bid and offer as known at `learned_ns`; `happened_ns` is the trade they were derived from."""

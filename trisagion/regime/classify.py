@@ -50,7 +50,7 @@ class Evidence:
     hurst, hurst_error : float, optional
         Hurst exponent of the returns and its standard error; both or neither.
     volatility_ratio : float, optional
-        Deviation expected for the next bar over the long-run one, above 0.
+        Deviation expected for the next bar over the usual one, above 0.
     states : mapping, optional
         Filtered probabilities of the hidden states `StrongBull` … `Recovery`; those that are not what their name says
         are left out, so that the sum may be below 1.
@@ -78,8 +78,10 @@ class Rules:
         By how much the exponent of one kind of market differs between times, as a standard deviation.
     crisis_ratio : float
         Volatility ratio at which a crisis is as likely as not.
-    weight : float
-        0 … 1: the share of each likelihood that counts, for pieces of evidence read the same prices.
+    entropy_weight, hurst_weight, volatility_weight, hidden_weight : float
+        0 … 1: the share of each bar's likelihood that counts, because the evidence of neighbouring bars reads nearly
+        the same prices. A weight of 1/n says that n bars tell no more than one. Volatility has to be quick. The hidden
+        states hardly count: on series without any they were the largest source of wrong calls (docs/regime.md).
     staying : float
         Probability that a state lasts another bar.
     enter, leave : float
@@ -91,8 +93,11 @@ class Rules:
     hurst_reverting: float = 0.38
     hurst_spread: float = 0.06
     crisis_ratio: float = 2.0
-    weight: float = 0.5
-    staying: float = 0.95
+    entropy_weight: float = 1 / 30
+    hurst_weight: float = 1 / 60
+    volatility_weight: float = 1.0
+    hidden_weight: float = 1 / 250
+    staying: float = 0.99
     enter: float = 0.6
     leave: float = 0.4
 
@@ -100,8 +105,13 @@ class Rules:
         """Refuse rules that contradict themselves."""
         if not 0 < self.hurst_reverting < 0.5 < self.hurst_trending < 1 or not self.hurst_spread > 0:
             raise ValueError(f"hurst: expected 0 < reverting < 0.5 < trending < 1 and a spread above 0, found {self}")
-        if not (0 < self.weight <= 1 and 0.25 < self.staying < 1 and self.crisis_ratio > 1 and self.entropy_max > 0):
-            raise ValueError(f"expected weight in (0, 1], staying in (1/4, 1) and a crisis ratio above 1, found {self}")
+        weights = (self.entropy_weight, self.hurst_weight, self.volatility_weight, self.hidden_weight)
+        if not all(0 < weight <= 1 for weight in weights):
+            raise ValueError(f"expected weights in (0, 1], found {self}")
+        if not (0.25 < self.staying < 1 and self.crisis_ratio > 1 and self.entropy_max > 0):
+            raise ValueError(
+                f"expected staying in (1/4, 1), a crisis ratio above 1 and an entropy above 0, found {self}"
+            )
         if not 0.25 < self.leave < self.enter < 1:
             raise ValueError(f"expected 1/4 < leave < enter < 1, found {self.leave} and {self.enter}")
 
@@ -150,14 +160,22 @@ def classify(evidence: Evidence, before: Reading | None = None, rules: Rules | N
     leaving = (1 - rules.staying) / (len(_ORDER) - 1)
     prior = leaving + (rules.staying - leaving) * prior
     parts = _parts(evidence, rules)
-    log_likelihood = sum((rules.weight * np.log(likelihood) for _, likelihood in parts), np.zeros(len(_ORDER)))
+    log_likelihood = sum((part.weight * np.log(part.likelihood) for part in parts), np.zeros(len(_ORDER)))
     posterior = prior * np.exp(log_likelihood - log_likelihood.max())
     posterior /= posterior.sum()
     known = evidence.entropy is not None and len(parts) > 1
     state = _announced(posterior, None if before is None else before.state, rules) if known else UNKNOWN
-    told = tuple(f"{text}: speaks for {_ORDER[int(likelihood.argmax())]}" for text, likelihood in parts)
+    told = tuple(f"{part.text}: speaks {_speaks(part.likelihood)}" for part in parts)
     missing = tuple(f"{name}: unknown" for name in _missing(evidence))
     return Reading(evidence.at_ns, state, tuple(posterior.tolist()), told + missing)
+
+
+def _speaks(likelihood: Float64Array) -> str:
+    """Say in words what a piece of evidence makes likeliest, or what it makes less likely than all else."""
+    best = likelihood >= likelihood.max() * (1 - 1e-9)
+    if best.sum() == len(_ORDER) - 1:
+        return f"against {_ORDER[int(likelihood.argmin())]}"
+    return f"for {' or '.join(state for state, likely in zip(_ORDER, best, strict=True) if likely)}"
 
 
 def _announced(posterior: Float64Array, before: str | None, rules: Rules) -> str:
@@ -170,32 +188,44 @@ def _announced(posterior: Float64Array, before: str | None, rules: Rules) -> str
     return MarketRegime.NOISY
 
 
-def _parts(evidence: Evidence, rules: Rules) -> list[tuple[str, Float64Array]]:
-    """Return each piece of evidence in words, and its likelihood in each state; only their ratios mean anything."""
+@dataclass(frozen=True, slots=True, eq=False)
+class _Part:
+    """One piece of evidence: in words, its likelihood in each state, of which only ratios mean anything, its weight."""
+
+    text: str
+    likelihood: Float64Array
+    weight: float
+
+
+def _parts(evidence: Evidence, rules: Rules) -> list[_Part]:
     parts = []
     if evidence.entropy is not None:
         # Smooth, for an entropy of few samples is one of few values: the threshold itself says nothing.
-        trend = _logistic((rules.entropy_max - evidence.entropy) / (rules.entropy_max / 3))
-        parts.append((f"entropy {evidence.entropy:.3f}", np.array([trend, 0.5, 1 - trend, 0.5])))
+        low = _logistic((rules.entropy_max - evidence.entropy) / (rules.entropy_max / 3))
+        likelihood = _LOW_ENTROPY * low + (1 - _LOW_ENTROPY) * (1 - low)
+        parts.append(_Part(f"entropy {evidence.entropy:.3f}", likelihood, rules.entropy_weight))
     if evidence.hurst is not None and evidence.hurst_error is not None:
         spread = math.hypot(evidence.hurst_error, rules.hurst_spread)
         centres = np.array([rules.hurst_trending, rules.hurst_reverting, 0.5])
         three = np.exp(-0.5 * ((evidence.hurst - centres) / spread) ** 2) + _FLOOR
+        # A trend is persistence or drift; the latter leaves the exponent that of noise. A crisis may have any.
+        three[0] = (three[0] + three[2]) / 2
         text = f"hurst {evidence.hurst:.2f} ± {evidence.hurst_error:.2f}"
-        # A crisis may have any exponent.
-        parts.append((text, np.append(three, three.mean())))
+        parts.append(_Part(text, np.append(three, three.mean()), rules.hurst_weight))
     if evidence.volatility_ratio is not None:
         crisis = _logistic(math.log(evidence.volatility_ratio / rules.crisis_ratio) / 0.15)
         calm = 1 - crisis
-        text = f"volatility {evidence.volatility_ratio:.2f} of the long run"
-        parts.append((text, np.array([calm, calm, calm, crisis]) + _FLOOR))
+        text = f"volatility {evidence.volatility_ratio:.2f} times the usual"
+        parts.append(_Part(text, np.array([calm, calm, calm, crisis]) + _FLOOR, rules.volatility_weight))
     if evidence.states is not None:
         named = {name: evidence.states.get(name, 0.0) for name in ("StrongBull", "Bull", "Bear", "Sideways", "Crisis")}
         trend = named["StrongBull"] + named["Bull"] + named["Bear"]
         other = (1 - trend - named["Crisis"]) / 2
-        share = np.array([trend, other, other, named["Crisis"]])
+        # Three of the six states are trends: a model that knows nothing gives them half.
+        share = np.array([trend / 3, other, other, named["Crisis"]])
         top = max(named, key=lambda name: named[name])
-        parts.append((f"hidden state {top} {named[top]:.2f}", np.maximum(share, 0.0) + _HIDDEN_FLOOR))
+        text = f"hidden state {top} {named[top]:.2f}"
+        parts.append(_Part(text, np.maximum(share, 0.0) + _HIDDEN_FLOOR, rules.hidden_weight))
     return parts
 
 
@@ -203,6 +233,10 @@ _FLOOR: Final = 1e-3
 """No piece of evidence rules a state out by itself."""
 _HIDDEN_FLOOR: Final = 0.1
 """The hidden states are a model's opinion, and fitted to the past: they count less than what is measured."""
+
+_LOW_ENTROPY: Final = np.array([0.85, 0.37, 0.5, 0.5])
+"""How often the entropy is low in each state, as simulated (docs/regime.md): a weight of thirty bars keeps its sign
+through half of all noise. A crisis may have any entropy."""
 
 
 def _logistic(x: float) -> float:

@@ -9,6 +9,7 @@ import math
 import zlib
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
+from functools import lru_cache
 from typing import Any, Final, TypeVar
 
 import numpy as np
@@ -22,8 +23,9 @@ from trisagion.regime.garch import GarchParams, conditional_variance
 from trisagion.regime.garch_fit import GarchSpec
 from trisagion.regime.garch_fit import fit as fit_garch
 from trisagion.regime.hmm import HmmModel, filter_states
+from trisagion.regime.hmm_fit import Rules
 from trisagion.regime.hmm_preset import fit_six_states, name_states
-from trisagion.regime.hurst import dfa
+from trisagion.regime.hurst import detrended_fluctuation_batch
 from trisagion.regime.types import Fit
 
 T = TypeVar("T")
@@ -33,7 +35,9 @@ ENTROPY_BARS: Final = 15
 ENTROPY_ORDER: Final = 3
 
 HURST_BARS: Final = 256
-"""Returns that the Hurst exponent is taken over: four hours of minutes. Its error is about 0.06 then."""
+"""Returns that the Hurst exponent is taken over: four hours of minutes."""
+HURST_ERROR: Final = 0.09
+"""Standard deviation of the estimate on as many samples of white noise (`regime.hurst`, its table)."""
 
 FILTER_BARS: Final = 512
 """Returns over which the fitted models are run up to the present: what lies further back has been forgotten."""
@@ -41,11 +45,25 @@ FILTER_BARS: Final = 512
 EVIDENCE_BARS: Final = FILTER_BARS + 1
 """Closes that evidence is made of."""
 
+BLOCK_BARS: Final = 16
+"""A usual variance is the median of those of 32 blocks: it forgets a burst that fills less than half of them."""
+
+DECAY: Final = 0.94
+"""Of the weights of squared returns (J.P. Morgan, RiskMetrics technical document, 4th ed., 1996, section 5.3)."""
+_DECAY: Final = (1 - DECAY) * DECAY ** np.arange(FILTER_BARS - 1, -1, -1)
+
 FIT_BARS: Final = 2_000
 FIT_BARS_MIN: Final = 500
 """Returns that a model is fitted to; with fewer than the latter, six states would be fitted to noise."""
 
 RESTARTS: Final = 4
+
+_SIX_STATES: Final = Rules(tolerance=0.1)
+"""A tenth of a nat is far below what two starts differ by; a hundredth was not reached in a thousand iterations on two
+of six stretches of AAPL, for six states are more than most markets have."""
+
+MODELS_KEPT: Final = 64
+"""Models whose states' names are remembered."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -80,12 +98,12 @@ def evidence(closes: Float64Array, at_ns: int, models: Models) -> Evidence:
     """
     closes = _checked(closes)[-EVIDENCE_BARS:]
     returns = np.diff(np.log(closes))
-    hurst = _or_none(lambda: dfa(returns[-HURST_BARS:])) if len(returns) >= HURST_BARS else None
+    hurst = _hurst(returns)
     return Evidence(
         at_ns,
         entropy=_entropy(closes),
-        hurst=None if hurst is None else hurst.estimate,
-        hurst_error=None if hurst is None else hurst.standard_error,
+        hurst=hurst,
+        hurst_error=None if hurst is None else HURST_ERROR,
         volatility_ratio=_volatility_ratio(returns, models.garch),
         states=_hidden(returns, models.six_states),
     )
@@ -142,7 +160,7 @@ def _fit_garch(returns: Float64Array, _rng: np.random.Generator) -> Fit:
 
 
 def _fit_six_states(returns: Float64Array, rng: np.random.Generator) -> Fit:
-    found = fit_six_states(returns, rng, restarts=RESTARTS)
+    found = fit_six_states(returns, rng, rules=_SIX_STATES, restarts=RESTARTS)
     if not found.fit.converged:
         return Fit(None, f"did not converge: {found.fit.reason}")
     model = found.fit.model
@@ -186,12 +204,32 @@ def _entropy(closes: Float64Array) -> float | None:
     return None if math.isnan(value) else value
 
 
-def _volatility_ratio(returns: Float64Array, params: GarchParams | None) -> float | None:
-    if params is None or len(returns) == 0:
+def _hurst(returns: Float64Array) -> float | None:
+    """Return the exponent by detrended fluctuation analysis; None where nothing moves, or it is that of no noise."""
+    if len(returns) < HURST_BARS:
         return None
-    long_run = params.unconditional_variance
-    path = _or_none(lambda: conditional_variance(returns, params, start=long_run))
-    return None if path is None else math.sqrt(float(path[-1]) / long_run)
+    estimate = float(detrended_fluctuation_batch(returns[None, -HURST_BARS:])[0][0])
+    return None if math.isnan(estimate) else estimate
+
+
+def _volatility_ratio(returns: Float64Array, params: GarchParams | None) -> float | None:
+    """Return the deviation expected of the next return over that of a usual block; None before there are enough.
+
+    Expected is the larger of the fitted model's forecast and the average that RiskMetrics takes: a model that was
+    fitted to calm bars knows no burst, and one that was fitted to bursts is quicker.
+    """
+    if len(returns) < FILTER_BARS:
+        return None
+    blocks = returns[-FILTER_BARS:].reshape(-1, BLOCK_BARS)
+    # Not the model's long-run variance, which is anything where the model is next to integrated.
+    usual = float(np.median((blocks**2).mean(axis=1)))
+    if usual == 0:
+        return None
+    expected = float(_DECAY @ returns[-FILTER_BARS:] ** 2)
+    if params is not None:
+        path = _or_none(lambda: conditional_variance(returns, params, start=usual))
+        expected = max(expected, expected if path is None else float(path[-1]))
+    return math.sqrt(expected / usual)
 
 
 def _hidden(returns: Float64Array, model: HmmModel | None) -> dict[str, float] | None:
@@ -199,7 +237,13 @@ def _hidden(returns: Float64Array, model: HmmModel | None) -> dict[str, float] |
     if model is None or len(returns) == 0:
         return None
     now = filter_states(model, returns).probability[-1]
-    return {named.regime: float(now[named.index]) for named in name_states(model) if named.typical}
+    return {name: float(now[index]) for name, index in _typical(model)}
+
+
+@lru_cache(maxsize=MODELS_KEPT)
+def _typical(model: HmmModel) -> tuple[tuple[str, int], ...]:
+    """Return name and number of the states that are what their name says; naming costs more than a bar's filtering."""
+    return tuple((named.regime, named.index) for named in name_states(model) if named.typical)
 
 
 def _or_none(work: Callable[[], T]) -> T | None:
