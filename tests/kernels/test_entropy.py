@@ -236,6 +236,7 @@ def test_the_rolling_entropy_does_not_drift(window: int, order: int, weighted: b
 )
 @example(series=[1e150, *[0.0, 1.0, 5.0, 2.0] * 9], order=2, delay=1, more=4, weighted=True, cuts=[3])
 @example(series=[1.0] * 9 + [1e-150, 0.0] * 9 + [1.0] * 9, order=3, delay=1, more=2, weighted=True, cuts=[])
+@example(series=[0.0, -1e-160, 64.0], order=2, delay=1, more=1, weighted=True, cuts=[])
 @example(series=[0.0, 1.0, math.nan, *range(20)], order=2, delay=3, more=0, weighted=True, cuts=[4])
 def test_the_twins_agree_on_any_stream_however_it_is_cut(
     series: list[float], order: int, delay: int, more: int, weighted: bool, cuts: list[int]
