@@ -158,8 +158,9 @@ cdef double entropy_of(const weight_t *weights, int64_t patterns, double scale) 
     if total == 0:
         return NAN
     for i in range(patterns):
-        if weights[i] > 0:
-            share = <double> weights[i] / <double> total
+        share = <double> weights[i] / <double> total
+        # A weight may be so small that its share is 0; the limit of p log p is 0.
+        if share > 0.0:
             nats -= share * log(share)
     return nats / scale
 
@@ -473,7 +474,8 @@ cdef class RollingPermutationEntropy:
 
     cdef inline double term(self, uint16_t code) noexcept nogil:
         cdef double weight = self.old[code] + self.new[code]
-        return weight * log(weight / self.total_unit) if weight > 0.0 else 0.0
+        cdef double share = weight / self.total_unit if weight > 0.0 else 0.0
+        return weight * log(share) if share > 0.0 else 0.0
 
     cdef inline int accumulate(self, double term) noexcept nogil:
         """Add to a sum of two doubles: Knuth's error-free addition, its error into the low part."""

@@ -236,6 +236,7 @@ def test_the_rolling_entropy_does_not_drift(window: int, order: int, weighted: b
 )
 @example(series=[1e150, *[0.0, 1.0, 5.0, 2.0] * 9], order=2, delay=1, more=4, weighted=True, cuts=[3])
 @example(series=[1.0] * 9 + [1e-150, 0.0] * 9 + [1.0] * 9, order=3, delay=1, more=2, weighted=True, cuts=[])
+@example(series=[0.0, -1e-160, 64.0], order=2, delay=1, more=1, weighted=True, cuts=[])
 @example(series=[0.0, 1.0, math.nan, *range(20)], order=2, delay=3, more=0, weighted=True, cuts=[4])
 def test_the_twins_agree_on_any_stream_however_it_is_cut(
     series: list[float], order: int, delay: int, more: int, weighted: bool, cuts: list[int]
@@ -269,11 +270,11 @@ def test_a_signal_ends_a_long_call(rolling: bool) -> None:
     def stop(*_: object) -> None:
         raise TimeoutError
 
-    begun = time.process_time()
+    begun = time.thread_time()
     long_call()
-    whole = time.process_time() - begun
+    whole = time.thread_time() - begun
     before = signal.signal(signal.SIGPROF, stop)
-    begun = time.process_time()
+    begun = time.thread_time()
     try:
         signal.setitimer(signal.ITIMER_PROF, whole / 10.0)
         with pytest.raises(TimeoutError):
@@ -281,7 +282,7 @@ def test_a_signal_ends_a_long_call(rolling: bool) -> None:
     finally:
         signal.setitimer(signal.ITIMER_PROF, 0.0)
         signal.signal(signal.SIGPROF, before)
-    assert time.process_time() - begun < 0.7 * whole
+    assert time.thread_time() - begun < 0.7 * whole
 
 
 @settings(max_examples=150, deadline=None)
