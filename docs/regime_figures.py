@@ -41,12 +41,12 @@ BLOCK: Final = 120
 
 def gaussian(rng: np.random.Generator, count: int) -> Float64Array:
     """Draw independent normal returns: geometric Brownian motion."""
-    return DEVIATION * rng.standard_normal(count)
+    return np.asarray(rng.standard_normal(count) * DEVIATION)
 
 
 def student(rng: np.random.Generator, count: int) -> Float64Array:
     """Draw independent returns with the tails of Student's t with four degrees of freedom."""
-    return DEVIATION * rng.standard_t(4, count) / np.sqrt(2)
+    return np.asarray(rng.standard_t(4, count) * (DEVIATION / np.sqrt(2)))
 
 
 def drifting(rng: np.random.Generator, count: int) -> Float64Array:
@@ -56,7 +56,7 @@ def drifting(rng: np.random.Generator, count: int) -> Float64Array:
 
 def persistent(rng: np.random.Generator, count: int) -> Float64Array:
     """Draw fractional Gaussian noise with H = 0.75."""
-    return DEVIATION * fgn(rng, 0.75, count)[0]
+    return np.asarray(fgn(rng, 0.75, count)[0] * DEVIATION)
 
 
 def persistent_drifting(rng: np.random.Generator, count: int) -> Float64Array:
@@ -66,7 +66,7 @@ def persistent_drifting(rng: np.random.Generator, count: int) -> Float64Array:
 
 def antipersistent(rng: np.random.Generator, count: int) -> Float64Array:
     """Draw fractional Gaussian noise with H = 0.25."""
-    return DEVIATION * fgn(rng, 0.25, count)[0]
+    return np.asarray(fgn(rng, 0.25, count)[0] * DEVIATION)
 
 
 def reverting(speed: float) -> Draw:

@@ -173,7 +173,8 @@ def test_a_state_is_entered_when_likely_and_left_when_unlikely(evidence: list[Ev
         assert min(reading.probability) >= 0
         chance = dict(zip(MarketRegime, reading.probability, strict=True))
         if reading.state == UNKNOWN:
-            assert piece.entropy is None or piece.hurst is piece.volatility_ratio is piece.states is None
+            alone = (piece.hurst, piece.volatility_ratio, piece.states) == (None, None, None)
+            assert piece.entropy is None or alone
         elif max(chance.values()) >= rules.enter:
             assert chance[MarketRegime(reading.state)] == max(chance.values())
         elif reading.state != MarketRegime.NOISY:
