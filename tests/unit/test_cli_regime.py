@@ -21,6 +21,7 @@ from trisagion.adapters.dataspec import DataSpec
 from trisagion.adapters.db.engine import open_database
 from trisagion.adapters.files import load, load_bars
 from trisagion.cli import regime, study
+from trisagion.cli.main import main
 from trisagion.clock import HOUR_NS, MINUTE_NS, SECOND_NS
 from trisagion.errors import DataError, StateError
 from trisagion.ledger.types import EquitySample
@@ -193,6 +194,31 @@ def test_a_file_that_is_not_there_is_one_sentence() -> None:
     """As with every command."""
     with pytest.raises(DataError, match="no such file; the bundled data sets are es and aapl"):
         regime.command("absent.csv")
+
+
+def test_the_console_ends_with_a_sentence_and_exit_code_4(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    """Through the console's own door: no traceback, nothing on standard output."""
+    (tmp_path / "bad.csv").write_text("a,b\n1,2\n", encoding="ascii")
+    for words in (["regime", str(tmp_path / "bad.csv")], ["study", "oscillation", str(tmp_path / "bad.csv")]):
+        monkeypatch.setattr("sys.argv", ["trisagion", *words])
+        with pytest.raises(SystemExit) as ended:
+            main()
+        said = capsys.readouterr()
+        assert (ended.value.code, said.out, said.err.count("\n")) == (4, "", 1)
+        assert "missing for bars" in said.err
+
+
+def test_progress_is_told_to_a_terminal_alone(
+    file: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """On standard error, and wiped when it is done."""
+    regime.command(str(file))
+    assert not capsys.readouterr().err
+    monkeypatch.setattr("sys.stderr.isatty", lambda: True)
+    regime.command(str(file))
+    assert capsys.readouterr().err == "\r250 of 400 bars\r400 of 400 bars\r\033[K"
 
 
 def test_the_picture_shades_each_state_where_it_was(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
