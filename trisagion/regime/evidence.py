@@ -249,7 +249,10 @@ def _hidden(returns: Float64Array, model: HmmModel | None) -> dict[str, float] |
     """Return the filtered probabilities of the states that are what their name says."""
     if model is None or len(returns) == 0:
         return None
-    now = filter_states(model, returns).probability[-1]
+    filtered = _or_none(lambda: filter_states(model, returns))
+    if filtered is None:
+        return None
+    now = filtered.probability[-1]
     return {name: float(now[index]) for name, index in _typical(model)}
 
 
