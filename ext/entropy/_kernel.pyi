@@ -1,3 +1,5 @@
+from typing import Self
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -28,15 +30,15 @@ def rolling_permutation_entropy(
 ) -> NDArray[np.float64]: ...
 
 class RollingPermutationEntropy:
-    def __init__(
-        self,
+    def __new__(
+        cls,
         window: int,
         order: int,
         delay: int,
         base: float = ...,
         normalised: bool = ...,
         weighted: bool = ...,
-    ) -> None: ...
+    ) -> Self: ...
     def update(self, value: float) -> float: ...
     def extend(self, x: NDArray[np.float64]) -> NDArray[np.float64]: ...
 

@@ -148,7 +148,7 @@ cdef inline double variance(const double[::1] x, Py_ssize_t start, int order, Py
     return squares / order
 
 
-cdef double entropy_of(const weight_t[::1] weights, int64_t patterns, double scale) except? -1.0 nogil:
+cdef double entropy_of(const weight_t *weights, int64_t patterns, double scale) except? -1.0 nogil:
     cdef double nats = 0.0
     cdef double share
     cdef weight_t total = 0
@@ -158,23 +158,25 @@ cdef double entropy_of(const weight_t[::1] weights, int64_t patterns, double sca
     if total == 0:
         return NAN
     for i in range(patterns):
-        if weights[i] > 0:
-            share = <double> weights[i] / <double> total
+        share = <double> weights[i] / <double> total
+        # A weight may be so small that its share is 0; the limit of p log p is 0.
+        if share > 0.0:
             nats -= share * log(share)
     return nats / scale
 
 
 @cython.internal
+@cython.auto_pickle(False)
 cdef class Tally:
     """The weights of each pattern of one series at a time; its arrays serve one series after the other."""
 
     cdef int order
     cdef Py_ssize_t delay
     cdef bint weighted
+    cdef bint coded
     cdef double scale
     cdef int64_t patterns
-    cdef int64_t[::1] triples
-    cdef int64_t[::1] counts
+    cdef int64_t[TRIPLES] triples
     cdef int64_t[:, ::1] lanes
     cdef double[::1] weights
     cdef uint16_t[::1] codes
@@ -184,11 +186,14 @@ cdef class Tally:
         self.order, self.delay, self.weighted = order, delay, weighted
         self.patterns = factorial(order)
         self.scale = log(<double> self.patterns) if normalised else log(base)
-        self.triples = np.empty(TRIPLES, dtype=np.int64)
-        self.counts = np.empty(self.patterns, dtype=np.int64)
-        self.lanes = np.empty((LANES, self.patterns), dtype=np.int64)
-        self.weights = np.empty(self.patterns if weighted else 0)
-        self.codes = np.empty(BLOCK, dtype=np.uint16)
+        self.coded = weighted or order != 3
+        # Made only where they are used: on a short series they would cost more than the counting.
+        if self.coded:
+            self.codes = np.empty(BLOCK, dtype=np.uint16)
+        if weighted:
+            self.weights = np.empty(self.patterns)
+        elif self.coded:
+            self.lanes = np.empty((LANES, self.patterns), dtype=np.int64)
 
     cdef double of(self, const double[::1] x) except? -1.0:
         """Return the entropy of a series."""
@@ -199,9 +204,11 @@ cdef class Tally:
         cdef bint usable
         if n <= span:
             return NAN
-        self.triples[:] = 0
-        self.lanes[:, :] = 0
-        self.weights[:] = 0.0
+        memset(&self.triples[0], 0, TRIPLES * sizeof(int64_t))
+        if self.weighted:
+            self.weights[:] = 0.0
+        elif self.coded:
+            self.lanes[:, :] = 0
         for first in range(0, n - span, STRIDE):
             PyErr_CheckSignals()
             with nogil:
@@ -211,9 +218,11 @@ cdef class Tally:
         if count_unusable(&x[n - span], span, WEIGHTED_MAX if self.weighted else INFINITY) > 0:
             return NAN
         if self.weighted:
-            return entropy_of(self.weights, self.patterns, self.scale)
-        self.count()
-        return entropy_of(self.counts, self.patterns, self.scale)
+            return entropy_of(&self.weights[0], self.patterns, self.scale)
+        if self.coded:
+            self.merge()
+            return entropy_of(&self.lanes[0, 0], self.patterns, self.scale)
+        return self.entropy_of_triples(n - span)
 
     cdef bint add(self, const double[::1] x, Py_ssize_t first, Py_ssize_t end) except -1 nogil:
         """Add the patterns that start at first … end − 1; return whether all samples there may be used."""
@@ -224,9 +233,8 @@ cdef class Tally:
             count = min(BLOCK, end - start)
             if count_unusable(&x[start], count, largest) > 0:
                 return False
-            if self.order == 3 and not self.weighted:
+            if not self.coded:
                 add_triples(&x[start], self.delay, count, &self.triples[0])
-                self.lanes[0, 0] += count
                 continue
             code_block(x, start, count, self.order, self.delay, self.codes)
             if self.weighted:
@@ -237,24 +245,22 @@ cdef class Tally:
                     self.lanes[i % LANES, self.codes[i]] += 1
         return True
 
-    cdef int count(self) except -1:
-        """Make one count of each pattern from what was added."""
+    cdef int merge(self) except -1:
+        """Bring the interleaved histograms together in the first."""
         cdef int64_t i
+        for i in range(self.patterns):
+            self.lanes[0, i] += self.lanes[1, i] + self.lanes[2, i] + self.lanes[3, i]
+        return 0
+
+    cdef double entropy_of_triples(self, int64_t total) except? -1.0 nogil:
+        """Return the entropy of order 3 from the sums of comparisons."""
         cdef int64_t a = self.triples[0]
         cdef int64_t b = self.triples[1]
         cdef int64_t c = self.triples[2]
         cdef int64_t ab = self.triples[3]
         cdef int64_t ac = self.triples[4]
-        for i in range(self.patterns):
-            self.counts[i] = self.lanes[0, i] + self.lanes[1, i] + self.lanes[2, i] + self.lanes[3, i]
-        if self.order == 3:
-            self.counts[5] = ab
-            self.counts[4] = ac - ab
-            self.counts[3] = c - ac
-            self.counts[2] = a - ac
-            self.counts[1] = b - ab - (c - ac)
-            self.counts[0] -= a + b - ab
-        return 0
+        cdef int64_t[6] counts = [total - a - b + ab, b - ab - (c - ac), a - ac, c - ac, ac - ab, ab]
+        return entropy_of(&counts[0], 6, self.scale)
 
 
 def permutation_entropy(x, int order, Py_ssize_t delay, double base=math.e, bint normalised=True, bint weighted=False):
@@ -468,7 +474,8 @@ cdef class RollingPermutationEntropy:
 
     cdef inline double term(self, uint16_t code) noexcept nogil:
         cdef double weight = self.old[code] + self.new[code]
-        return weight * log(weight / self.total_unit) if weight > 0.0 else 0.0
+        cdef double share = weight / self.total_unit if weight > 0.0 else 0.0
+        return weight * log(share) if share > 0.0 else 0.0
 
     cdef inline int accumulate(self, double term) noexcept nogil:
         """Add to a sum of two doubles: Knuth's error-free addition, its error into the low part."""
@@ -531,5 +538,5 @@ def entropy_grid(ts_ns, x, tick_ns):
                         for i in range(ends[t] - samples_out[t, m], first):
                             counts[codes[i]] += 1
                         first = min(first, ends[t] - samples_out[t, m])
-                        entropy_out[t, m, o, d] = entropy_of(counts, patterns, scale)
+                        entropy_out[t, m, o, d] = entropy_of(&counts[0], patterns, scale)
     return entropy, samples

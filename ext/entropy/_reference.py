@@ -280,7 +280,8 @@ def _entropy(weights: Sequence[float], scale: float) -> float:
         return math.nan
     nats = 0.0
     for weight in weights:
-        if weight > 0:
-            share = weight / total
+        share = weight / total
+        # A weight may be so small that its share is 0; the limit of p log p is 0.
+        if share > 0.0:
             nats -= share * math.log(share)
     return nats / scale

@@ -17,15 +17,16 @@ samples: first the trend, then the squares of what is left.
 import numpy as np
 
 from cpython.exc cimport PyErr_CheckSignals
-from libc.math cimport sqrt
+from libc.math cimport NAN, fabs, sqrt
 from libc.stdint cimport int64_t
 
 from ext.hurst import _reference
 
 cdef enum:
     BLOCK = 128
-    SUMS = 4  # of v, kv, k²v and v², with v the profile and k the place in the block
+    SUMS = 3  # of v, kv and v², with v the profile and k the place in the block; for order 2 also of k²v
 
+cdef double MAGNITUDE_MAX = _reference.MAGNITUDE_MAX
 cdef double ROUNDINGS_MIN = 1e6
 cdef double ROUNDING = 2.0 ** -53
 
@@ -59,7 +60,23 @@ cdef Window window_of(Py_ssize_t length) noexcept nogil:
     return window
 
 
-cdef int run(const double[::1] x, double mean, double[:, ::1] sums, double[::1] climbs) except -1 nogil:
+cdef double mean_of(const double[::1] x) except? -1.0 nogil:
+    """Return the mean, or NaN for a series with a sample that may not be used."""
+    cdef Py_ssize_t n = x.shape[0]
+    cdef Py_ssize_t i, lane
+    cdef double[4] sums = [0.0, 0.0, 0.0, 0.0]
+    cdef bint usable = True
+    for i in range(n // 4):
+        for lane in range(4):
+            sums[lane] += x[4 * i + lane]
+            usable &= fabs(x[4 * i + lane]) <= MAGNITUDE_MAX
+    for i in range(n // 4 * 4, n):
+        sums[0] += x[i]
+        usable &= fabs(x[i]) <= MAGNITUDE_MAX
+    return (sums[0] + sums[1] + sums[2] + sums[3]) / <double> n if usable else NAN
+
+
+cdef int run(const double[::1] x, double mean, int order, double[:, ::1] sums, double[::1] climbs) except -1 nogil:
     """Write the running sums before each place of each block, after its last too, and how far the profile climbs."""
     cdef Py_ssize_t n = x.shape[0]
     cdef Py_ssize_t block, k, row
@@ -67,7 +84,8 @@ cdef int run(const double[::1] x, double mean, double[:, ::1] sums, double[::1] 
     for block in range(climbs.shape[0]):
         v = level = slope = bend = squares = 0.0
         row = block * (BLOCK + 1)
-        sums[row, 0] = sums[row, 1] = sums[row, 2] = sums[row, 3] = 0.0
+        for k in range(sums.shape[1]):
+            sums[row, k] = 0.0
         for k in range(min(<Py_ssize_t> BLOCK, n - block * BLOCK)):
             v += x[block * BLOCK + k] - mean
             level += v
@@ -77,28 +95,28 @@ cdef int run(const double[::1] x, double mean, double[:, ::1] sums, double[::1] 
             row += 1
             sums[row, 0] = level
             sums[row, 1] = slope
-            sums[row, 2] = bend
-            sums[row, 3] = squares
+            sums[row, 2] = squares
+            if order == 2:
+                sums[row, 3] = bend
         climbs[block] = v
     return 0
 
 
-cdef inline Moments within(const double *low, const double *high, double first) noexcept nogil:
+cdef inline Moments within(const double *low, const double *high, double first, int order) noexcept nogil:
     """Return the moments of samples of one block; `first` is the place in the window at which the block begins."""
     cdef double level = high[0] - low[0]
     cdef double slope = high[1] - low[1]
-    cdef double bend = high[2] - low[2]
     cdef Moments found
     found.level = level
     found.slope = slope + first * level
-    found.bend = bend + first * (2.0 * slope + first * level)
-    found.squares = high[3] - low[3]
-    found.size = high[3]
+    found.bend = high[3] - low[3] + first * (2.0 * slope + first * level) if order == 2 else 0.0
+    found.squares = high[2] - low[2]
+    found.size = high[2]
     return found
 
 
 cdef Moments across(
-    Py_ssize_t start, const Window *window, const double[:, ::1] sums, const double[::1] climbs
+    Py_ssize_t start, const Window *window, int order, const double[:, ::1] sums, const double[::1] climbs
 ) noexcept nogil:
     """Return the moments of a window that reaches over several blocks."""
     cdef Py_ssize_t end = start + window.length
@@ -113,7 +131,7 @@ cdef Moments across(
     while block * BLOCK < end:
         high = min(<Py_ssize_t> BLOCK, end - block * BLOCK)
         first = <double> (block * BLOCK - start) - window.middle
-        part = within(&sums[block * (BLOCK + 1) + low, 0], &sums[block * (BLOCK + 1) + high, 0], first)
+        part = within(&sums[block * (BLOCK + 1) + low, 0], &sums[block * (BLOCK + 1) + high, 0], first, order)
         count = <double> (high - low)
         place = first + (<double> (low + high) - 1.0) / 2.0
         places = count * (place * place + (count * count - 1.0) / 12.0)
@@ -178,9 +196,10 @@ cdef double fluctuation(
                 &sums[block * (BLOCK + 1) + low, 0],
                 &sums[block * (BLOCK + 1) + low + scale, 0],
                 -<double> low - window.middle,
+                order,
             )
         else:
-            found = across(start, &window, sums, climbs)
+            found = across(start, &window, order, sums, climbs)
         residual = found.squares - found.level * found.level * per_level - found.slope * found.slope * per_slope
         if order == 2:
             bend = found.bend - window.square_mean * found.level
@@ -196,16 +215,21 @@ def dfa_fluctuations(x, scales, int order=1):
     checked = _reference.check_dfa(x, scales, order)
     cdef const double[:, ::1] series = checked[0]
     cdef const int64_t[::1] lengths = checked[1]
-    cdef const double[::1] means = checked[0].mean(axis=1)
+    cdef double[::1] means = np.empty(series.shape[0])
     cdef Py_ssize_t blocks = (series.shape[1] + BLOCK - 1) // BLOCK
     fluctuations = np.empty((series.shape[0], lengths.shape[0]))
     cdef double[:, ::1] out = fluctuations
-    cdef double[:, ::1] sums = np.empty((blocks * (BLOCK + 1), SUMS))
+    cdef double[:, ::1] sums = np.empty((blocks * (BLOCK + 1), SUMS if order == 1 else SUMS + 1))
     cdef double[::1] climbs = np.empty(blocks)
     cdef Py_ssize_t row, column
+    # All rows before the first is worked on, as the plain twin does.
+    for row in range(series.shape[0]):
+        means[row] = mean_of(series[row])
+        if means[row] != means[row]:
+            _reference.check_values(checked[0][row])
     for row in range(series.shape[0]):
         with nogil:
-            run(series[row], means[row], sums, climbs)
+            run(series[row], means[row], order, sums, climbs)
         for column in range(lengths.shape[0]):
             PyErr_CheckSignals()
             with nogil:

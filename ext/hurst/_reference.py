@@ -50,6 +50,7 @@ def dfa_fluctuations(x: NDArray[np.float64], scales: NDArray[np.int64], order: i
     profile is summed in each window anew: polynomials of degree 1 and more take up where it starts.
     """
     series, lengths = check_dfa(x, scales, order)
+    check_values(series)
     steps = series - series.mean(axis=1, keepdims=True)
     fluctuations = np.empty((len(series), len(lengths)))
     for column, scale in enumerate(lengths.tolist()):
@@ -64,7 +65,7 @@ def dfa_fluctuations(x: NDArray[np.float64], scales: NDArray[np.int64], order: i
 def check_dfa(
     x: NDArray[np.float64], scales: NDArray[np.int64], order: int
 ) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
-    """Return the arrays in C order and 64 bits; `ValueError` unless they are what `dfa_fluctuations` asks for."""
+    """Return the arrays in C order and 64 bits; `ValueError` unless types and shapes are what is asked for."""
     series, lengths = np.asarray(x), np.asarray(scales)
     if order not in ORDERS:
         raise ValueError(f"order: expected 1 or 2, found {order}")
@@ -79,8 +80,11 @@ def check_dfa(
         raise ValueError(f"scales: expected {order + 2} to {series.shape[1]} samples, found {lengths[outside][0]}")
     if (np.diff(lengths.astype(np.int64)) <= 0).any():
         raise ValueError(f"scales: expected rising lengths, found {lengths.tolist()}")
-    series = np.ascontiguousarray(series, dtype=np.float64)
+    return np.ascontiguousarray(series, dtype=np.float64), np.ascontiguousarray(lengths, dtype=np.int64)
+
+
+def check_values(series: NDArray[np.float64]) -> None:
+    """Raise `ValueError` for a sample that is NaN, infinite or too large."""
     unusable = ~(np.abs(series) <= MAGNITUDE_MAX)
     if unusable.any():
         raise ValueError(f"x: expected numbers of a magnitude up to {MAGNITUDE_MAX:g}, found {series[unusable][0]}")
-    return series, np.ascontiguousarray(lengths, dtype=np.int64)

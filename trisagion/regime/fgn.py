@@ -82,7 +82,7 @@ def fgn(rng: np.random.Generator, hurst: float, samples: int, paths: int = 1) ->
     simulation of stationary Gaussian processes through circulant embedding of the covariance matrix", SIAM J. Sci.
     Comput. 18, 1088 (1997). The autocovariance up to lag N ≥ n, written there and back on a circle of 2N, is the
     covariance of a periodic process whose Fourier coefficients are independent, with the circle's eigenvalues for
-    variances; n neighbours on the circle are a path. Craigmile, J. Time Ser. Anal. 24, 505 (2003), proves that the
+    variances; n neighbours on the circle are a path. Craigmile, J. Time Series Anal. 24, 505 (2003), proves that the
     eigenvalues are not negative for H < ½, Perrin et al., IEEE Signal Process. Lett. 9, 382 (2002), for all H. We
     differ in N: the next length that transforms fast, not the next power of two.
     """
