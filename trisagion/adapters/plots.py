@@ -16,11 +16,12 @@ from trisagion.market.types import Bars, Int64Array
 from trisagion.regime.classify import UNKNOWN, MarketRegime
 from trisagion.regime.history import Judgement, stretches
 from trisagion.reports.format import duration
-from trisagion.reports.oscillation import ACCOUNT, BEFORE, MARKET, MEASURES, WITHIN, Pair, Study
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
+
+    from trisagion.reports.oscillation import Pair, Study
 
 SUFFIXES: Final = (".png", ".svg", ".pdf")
 
@@ -122,7 +123,7 @@ def draw_regimes(path: Path, bars: Bars, judged: Sequence[Judgement], crisis_rat
     _save(figure, path)
 
 
-def draw_oscillation(path: Path, studies: Sequence[Study]) -> None:
+def draw_oscillation(path: Path, studies: "Sequence[Study]") -> None:
     """Draw each correlation of each study as a scatter of its epochs, with the coefficient in words.
 
     Raises
@@ -132,7 +133,14 @@ def draw_oscillation(path: Path, studies: Sequence[Study]) -> None:
     """
     from matplotlib.figure import Figure  # noqa: PLC0415 - half a second that only a picture needs
 
-    rows = [(one, of, when) for one in studies for of in _outcomes(one) for when in (BEFORE, WITHIN)]
+    from trisagion.reports.oscillation import ACCOUNT, BEFORE, MARKET, MEASURES, WITHIN  # noqa: PLC0415 - statsmodels
+
+    rows = [
+        (one, of, when)
+        for one in studies
+        for of in ((MARKET,) if one.account_bp is None else (MARKET, ACCOUNT))
+        for when in (BEFORE, WITHIN)
+    ]
     figure = Figure(figsize=(3.1 * len(MEASURES), 2.7 * len(rows)), layout="constrained")
     for line, axes in zip(rows, figure.subplots(len(rows), len(MEASURES), squeeze=False), strict=True):
         one, of, when = line
@@ -199,11 +207,7 @@ def _legend(figure: "Figure") -> None:
     figure.legend(handles=patches, loc="outside lower center", ncols=len(patches), frameon=False)
 
 
-def _outcomes(one: Study) -> tuple[str, ...]:
-    return (MARKET,) if one.account_bp is None else (MARKET, ACCOUNT)
-
-
-def _correlation(pair: Pair) -> str:
+def _correlation(pair: "Pair") -> str:
     if pair.rho is None:
         return pair.verdict
     interval = "" if pair.low is None or pair.high is None else f" ({pair.low:+.2f} … {pair.high:+.2f})"

@@ -30,9 +30,9 @@ def command(
     ],
     zone: Annotated[str | None, typer.Option(help="Time zone of times without offset, e.g. America/New_York.")] = None,
     symbol: Annotated[str | None, typer.Option(help="What it is called; the file's name when left out.")] = None,
-    refit: Annotated[int, typer.Option(min=1, metavar="BARS", help="Bars from one fit of the models to the next.")] = (
-        1_000
-    ),
+    refit: Annotated[
+        int | None, typer.Option(min=1, metavar="BARS", help="Bars from one fit of the models to the next: 1,000.")
+    ] = None,
     image: Annotated[
         Path | None, typer.Option(metavar="OUT.png|.svg|.pdf", help="Draw prices, states and their probabilities.")
     ] = None,
@@ -66,13 +66,13 @@ def command(
             print(f"picture   {image.resolve()}")
 
 
-def _judged(bars: "Bars", refit: int) -> "list[Judgement]":
+def _judged(bars: "Bars", refit: int | None) -> "list[Judgement]":
     """Judge each bar, and tell a person how far it has come."""
-    from trisagion.regime.history import judgements
+    from trisagion.regime.history import REFIT_BARS, judgements
 
     judged: list[Judgement] = []
     watched = sys.stderr.isatty()
-    for one in judgements(bars, refit):
+    for one in judgements(bars, refit or REFIT_BARS):
         judged.append(one)
         if watched and (len(judged) % PROGRESS_BARS == 0 or len(judged) == len(bars)):
             print(f"\r{len(judged):,} of {len(bars):,} bars", end="", file=sys.stderr, flush=True)

@@ -106,7 +106,7 @@ def _lines(one: "Study") -> Iterator[str]:
     yield from _table([HEAD, *(_row(pair) for pair in one.pairs)])
     if not one.enough:
         yield ""
-        yield f"Too few epochs: with fewer than {EPOCHS_TOLD} these figures tell nothing. Take more bars or --epoch less."
+        yield f"Too few epochs: below {EPOCHS_TOLD} these figures tell nothing. Take more bars, or a smaller --epoch."
 
 
 def _row(pair: "Pair") -> tuple[str, ...]:

@@ -213,7 +213,7 @@ def _parts(evidence: Evidence, rules: Rules) -> list[_Part]:
         text = f"hurst {evidence.hurst:.2f} ± {evidence.hurst_error:.2f}"
         parts.append(_Part(text, np.append(three, three.mean()), rules.hurst_weight))
     if evidence.volatility_ratio is not None:
-        crisis = _logistic(math.log(evidence.volatility_ratio / rules.crisis_ratio) / 0.15)
+        crisis = _logistic((math.log(evidence.volatility_ratio) - math.log(rules.crisis_ratio)) / 0.15)
         calm = 1 - crisis
         text = f"volatility {evidence.volatility_ratio:.2f} times the usual"
         parts.append(_Part(text, np.array([calm, calm, calm, crisis]) + _FLOOR, rules.volatility_weight))

@@ -13,10 +13,11 @@ from functools import lru_cache
 from typing import Any, Final, TypeVar
 
 import numpy as np
+from numpy.lib.stride_tricks import sliding_window_view
 
 from ext.entropy import permutation_entropy
 from trisagion.errors import StateError, quoted
-from trisagion.features.momentum import WEIGHT_BARS, market_weight
+from trisagion.features.momentum import DEAD_BAND, WEIGHT_BARS, market_weight
 from trisagion.market.types import Float64Array
 from trisagion.regime.classify import Evidence
 from trisagion.regime.garch import GarchParams, conditional_variance
@@ -36,6 +37,8 @@ ENTROPY_ORDER: Final = 3
 
 HURST_BARS: Final = 256
 """Returns that the Hurst exponent is taken over: four hours of minutes."""
+_HURST_SCALES: Final = np.unique(np.rint(np.geomspace(10, HURST_BARS // 8, 20)).astype(np.int64))
+"""Those that `regime.hurst` takes by itself: to find them anew at each bar takes as long as the estimate."""
 HURST_ERROR: Final = 0.09
 """Standard deviation of the estimate on as many samples of white noise (`regime.hurst`, its table)."""
 
@@ -196,19 +199,29 @@ def _numbers(tree: Any) -> Any:
 def _entropy(closes: Float64Array) -> float | None:
     """Return the normalised permutation entropy of the signs of the last market weights; each needs two closes."""
     count = min(ENTROPY_BARS, len(closes) - 1)
-    weights = [
-        market_weight(closes[max(0, end - WEIGHT_BARS) : end])
-        for end in range(len(closes) - count + 1, len(closes) + 1)
-    ]
-    value = permutation_entropy(np.sign(np.array(weights)), ENTROPY_ORDER, 1) if count > ENTROPY_ORDER else math.nan
+    if count <= ENTROPY_ORDER:
+        return None
+    value = permutation_entropy(np.sign(_weights(closes, count)), ENTROPY_ORDER, 1)
     return None if math.isnan(value) else value
+
+
+def _weights(closes: Float64Array, count: int) -> Float64Array:
+    """Return `market_weight` at each of the last closes."""
+    if len(closes) < count + WEIGHT_BARS - 1:
+        ends = range(len(closes) - count + 1, len(closes) + 1)
+        return np.array([market_weight(closes[max(0, end - WEIGHT_BARS) : end]) for end in ends])
+    # All at once, for this is done at each bar; rows lie side by side so that each is summed in the same order.
+    windows = np.ascontiguousarray(sliding_window_view(closes[1 - count - WEIGHT_BARS :], WEIGHT_BARS))
+    change = np.diff(windows, axis=1)
+    moved = np.abs(change) > DEAD_BAND * windows.mean(axis=1, keepdims=True)
+    return np.asarray(np.where(moved, np.sign(change), 0.0).mean(axis=1))
 
 
 def _hurst(returns: Float64Array) -> float | None:
     """Return the exponent by detrended fluctuation analysis; None where nothing moves, or it is that of no noise."""
     if len(returns) < HURST_BARS:
         return None
-    estimate = float(detrended_fluctuation_batch(returns[None, -HURST_BARS:])[0][0])
+    estimate = float(detrended_fluctuation_batch(returns[None, -HURST_BARS:], scales=_HURST_SCALES)[0][0])
     return None if math.isnan(estimate) else estimate
 
 
@@ -236,7 +249,10 @@ def _hidden(returns: Float64Array, model: HmmModel | None) -> dict[str, float] |
     """Return the filtered probabilities of the states that are what their name says."""
     if model is None or len(returns) == 0:
         return None
-    now = filter_states(model, returns).probability[-1]
+    filtered = _or_none(lambda: filter_states(model, returns))
+    if filtered is None:
+        return None
+    now = filtered.probability[-1]
     return {name: float(now[index]) for name, index in _typical(model)}
 
 

@@ -289,7 +289,8 @@ def _spearman(x: Float64Array, y: Float64Array) -> Float64Array:
     ranks = [rankdata(values, axis=1) for values in (x, y)]
     first, second = (rank - rank.mean(axis=1, keepdims=True) for rank in ranks)
     scale = np.sqrt((first**2).sum(axis=1) * (second**2).sum(axis=1))
-    return np.divide((first * second).sum(axis=1), scale, out=np.full(len(x), np.nan), where=scale > 0)
+    none = np.full(len(x), np.nan)
+    return np.asarray(np.divide((first * second).sum(axis=1), scale, out=none, where=scale > 0), dtype=np.float64)
 
 
 def _adjusted(pairs: Sequence[Pair]) -> tuple[Pair, ...]:
