@@ -8,8 +8,7 @@ decision.
 from libc.math cimport fabs, pow
 from libc.stdint cimport int64_t
 
-from ext.cohort import _reference
-from ext.cohort._columns import REAL, WHOLE, fields
+from ext.cohort import _columns, _reference
 
 cdef extern from *:
     """
@@ -123,8 +122,9 @@ for _layout, _record, _sizes in (
     (_reference.PARAMS_DTYPE, _params, (PARAMS_WHOLE, PARAMS_REAL)),
     (_reference.STATE_DTYPE, _state, (STATE_WHOLE, STATE_REAL)),
 ):
-    _whole, _real = fields(_layout, WHOLE), fields(_layout, REAL)
-    assert ((*_whole, *_real), (len(_whole), len(_real))) == (tuple(_record), _sizes), "the twins disagree on the fields"
+    _whole, _real = (_columns.fields(_layout, kind) for kind in (_columns.WHOLE, _columns.REAL))
+    assert (*_whole, *_real) == tuple(_record), "the twins disagree on the fields"
+    assert (len(_whole), len(_real)) == _sizes, "the twins disagree on the fields"
 assert (_whole[STATE_RING_FIRST], _whole[STATE_RING_COUNT]) == ("ring_first", "ring_count"), _whole
 
 

@@ -204,7 +204,7 @@ def test_an_account_falls_from_its_value_at_the_start_of_the_epoch() -> None:
     epochs = epochs_of(bars_of(walk(30)), 5)
     minutes = np.array([8, 9, 10, 11, 12, 13, 16, 17, 26])
     worth = np.array([1000.0, 990, 980, 1000, 900, 2000, 100, 0, 500])
-    equity = EquityCurve(minutes * MINUTE_NS, worth, np.zeros(9))
+    equity = EquityCurve(minutes * MINUTE_NS, worth)
     # Epochs are the minutes 6-10, 11-15, 16-20, 21-25, 26-30.
     expected = [math.nan, 1000.0, 10_000.0, math.nan, math.nan]
     np.testing.assert_allclose(falls_bp(equity, epochs), expected)
