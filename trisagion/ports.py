@@ -236,6 +236,10 @@ class CohortStore(Protocol):
         """Return how many runs were ever born: the next draw's number."""
         ...
 
+    def births(self, epoch: int) -> tuple[int, int]:
+        """Return how many runs were born in an epoch, and how many of them were random draws."""
+        ...
+
     def past_pnls(self, symbol: str) -> Sequence[float]:
         """Return the positive P&Ls of all runs of the symbol's past take-profit epochs, in order of run."""
         ...

@@ -316,6 +316,8 @@ def test_runs_are_born_once_and_end_once(database: SqlDatabase) -> None:
         tx.cohort.put_epoch(Epoch(1, START, START + 9, "take_profit", "100000"))
     with database.snapshot() as tx:
         assert tx.cohort.run_count() == 4
+        assert tx.cohort.births(1) == (4, 3)
+        assert tx.cohort.births(2) == (0, 0)
         assert tx.cohort.past_pnls("ESZ4") == [1.5, 0.25]
 
 

@@ -11,7 +11,16 @@ from tests.builders import ES
 from trisagion.clock import MINUTE_NS
 from trisagion.cohort.space import draw, params_from_json
 from trisagion.cohort.state import Shard
-from trisagion.cohort.supervise import CohortRules, Supervision, end_all, first_shards, supervise, survivors_max
+from trisagion.cohort.supervise import (
+    FIRST,
+    Births,
+    CohortRules,
+    Supervision,
+    end_all,
+    first_shards,
+    supervise,
+    survivors_max,
+)
 from trisagion.cohort.survivors import Survivor
 from trisagion.cohort.types import ExitReason
 from trisagion.ids import RunId, run_id
@@ -25,9 +34,12 @@ def founded(rules: CohortRules = RULES, seed: int = 7) -> Supervision:
     return first_shards(rules, [ES], epoch=2, seed=seed, next_number=100, now_ns=NOW_NS)
 
 
-def again(shards: tuple[Shard, ...], rules: CohortRules = RULES, minutes: int = 10) -> Supervision:
+def again(
+    shards: tuple[Shard, ...], rules: CohortRules = RULES, minutes: int = 10, births: Births = FIRST
+) -> Supervision:
     """Supervise some minutes later."""
-    return supervise(shards, rules, [ES], epoch=2, seed=7, next_number=150, now_ns=NOW_NS + minutes * MINUTE_NS)
+    now_ns = NOW_NS + minutes * MINUTE_NS
+    return supervise(shards, rules, [ES], epoch=2, seed=7, next_number=150, now_ns=now_ns, births=births)
 
 
 def sizes(result: Supervision) -> list[int]:
@@ -198,6 +210,22 @@ def test_random_draws_keep_their_share_beside_as_many_clones_as_may_be(floor: fl
     assert len(drawn) / len(result.born) == pytest.approx(floor, abs=0.04)
     alone = {record.run_id: record.params for record in again(founded().shards, rules).born}
     assert drawn.items() <= alone.items()
+
+
+def test_at_no_birth_of_an_epoch_have_random_draws_less_than_their_share() -> None:
+    """Not by a run of luck either: what was born before counts, and a clone that would take their share is drawn."""
+    rules = replace(RULES, desired_runs=850, clone_share=0.5, random_share_min=0.5)
+    shards = founded().shards
+    shards[0].state["live_pnl"][0], shards[0].state["direction"][0] = 5.0, 3
+    for before in (Births(50, 50), Births(50, 25), Births(50, 10)):
+        born = again(shards, rules, births=before).born
+        drawn = before.drawn + np.cumsum([record.parent is None for record in born])
+        counts = before.count + np.arange(1, len(born) + 1)
+        kept = drawn / counts >= 0.5
+        caught_up = int(np.argmax(kept))
+        assert kept[caught_up:].all()
+        assert all(record.parent is None for record in born[:caught_up])
+        assert any(record.parent is not None for record in born)
 
 
 def foreign(count: int) -> tuple[Survivor, ...]:

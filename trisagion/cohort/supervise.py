@@ -41,8 +41,8 @@ class CohortRules:
     Its size gives the fixed threshold of selection its meaning: at 1e8 one trade is worth 350 to 680, so that a
     `live_pnl` of 0.2 is 3 to 6 basis points of a trade after fees; at 1e6 it would be 3 to 6 per cent.
 
-    Every birth is a random draw with a probability of at least `random_share_min`, and of a first cohort at least that
-    share is drawn, whatever survivors there are.
+    Of the births of an epoch at least the share `random_share_min` are random draws, at any time, whatever survivors
+    there are.
     """
 
     desired_runs: int = 500
@@ -67,6 +67,18 @@ class Supervision:
     shards: tuple[Shard, ...]
     born: tuple[RunRecord, ...]
     ended: tuple[RunEnd, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Births:
+    """How many runs were born, and how many of them were random draws."""
+
+    count: int
+    drawn: int
+
+
+FIRST: Final = Births(0, 0)
+"""Of an epoch that begins."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -148,6 +160,7 @@ def supervise(
     seed: int,
     next_number: int,
     now_ns: int,
+    births: Births = FIRST,
     survivors: Sequence[Survivor] = (),
 ) -> Supervision:
     """Remove runs that ended, purge those flat for too long, and fill up with new ones.
@@ -163,6 +176,8 @@ def supervise(
         The number of the next run to be born.
     now_ns : int
         The instant of births and purges: a new run sees later ticks only.
+    births : Births
+        Those of the epoch so far.
     survivors : sequence of Survivor
         Parameter sets with which the first of the new runs begin.
 
@@ -180,11 +195,11 @@ def supervise(
         ended += _ends(shard, ~shard.alive | purged, ExitReason.PURGED, now_ns)
         kept.append(_keep(shard, shard.alive & ~purged))
 
-    births = _births(kept, rules, instruments, (epoch, seed, next_number), survivors)
-    grown = (_grow(shard, [birth for birth in births if birth.shard == shard.number], rules, now_ns) for shard in kept)
+    new = _births(kept, rules, instruments, (epoch, seed, next_number), births, survivors)
+    grown = (_grow(shard, [birth for birth in new if birth.shard == shard.number], rules, now_ns) for shard in kept)
     born = (
         RunRecord(birth.run, epoch, birth.shard, birth.symbol, birth.parent, now_ns, params_json(birth.params))
-        for birth in births
+        for birth in new
     )
     return Supervision(tuple(grown), tuple(born), tuple(ended))
 
@@ -194,6 +209,7 @@ def _births(
     rules: CohortRules,
     instruments: Sequence[Instrument],
     source: tuple[int, int, int],
+    before: Births,
     survivors: Sequence[Survivor],
 ) -> list[_Birth]:
     """Return the new runs that shards, as they are kept, lack; `source` is (epoch, seed, number of the first)."""
@@ -203,6 +219,7 @@ def _births(
     missing = {symbol: count - sum(int(shard.on(symbol).sum()) for shard in shards) for symbol, count in wanted.items()}
     sizes = {shard.number: len(shard.run_ids) for shard in shards}
     births: list[_Birth] = []
+    drawn = before.drawn
     parent: RunId | None
     for number in count_from(next_number):
         instrument = max(instruments, key=lambda each: missing[each.symbol] / max(wanted[each.symbol], 1))
@@ -214,7 +231,10 @@ def _births(
         if len(births) < len(survivors):
             parent, params = survivors[len(births)].parent, fitted(survivors[len(births)].params, instrument)
         else:
-            parent, params = _draw_or_clone(rules, instrument, winners[instrument.symbol], (seed, epoch, number))
+            enough = drawn >= rules.random_share_min * (before.count + len(births) + 1)
+            parents = winners[instrument.symbol] if enough else []
+            parent, params = _draw_or_clone(rules, instrument, parents, (seed, epoch, number))
+        drawn += parent is None
         births.append(_Birth(run_id(epoch, number), shard_number, instrument.symbol, parent, params))
     raise AssertionError("a count ended")
 

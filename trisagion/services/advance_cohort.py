@@ -21,7 +21,7 @@ from dataclasses import dataclass, field, replace
 from trisagion.cohort.advance import advance as advance_shard
 from trisagion.cohort.advance import mark, progress
 from trisagion.cohort.state import Shard, from_bytes, to_bytes
-from trisagion.cohort.supervise import CohortRules, first_shards, supervise
+from trisagion.cohort.supervise import Births, CohortRules, first_shards, supervise
 from trisagion.cohort.survivors import Survivor
 from trisagion.cohort.types import Epoch, ShardRow
 from trisagion.errors import StaleOwner, StateError
@@ -103,6 +103,7 @@ def _supervise(tx: Transaction, rules: CohortRules, seed: int, due_ns: int) -> N
         seed=seed,
         next_number=tx.cohort.run_count(),
         now_ns=due_ns,
+        births=Births(*tx.cohort.births(epoch.number)),
     )
     tx.cohort.end_runs(result.ended)
     tx.cohort.add_runs(result.born)

@@ -49,6 +49,9 @@ _END_RUN: Final = (
     .values({name: sa.bindparam(name) for name in ("ended_ns", "reason", "pnl", "iterations", "trades")})
 )
 _RUN_COUNT: Final = sa.select(sa.func.count()).select_from(t.run)
+_BIRTHS: Final = sa.select(sa.func.count(), sa.func.count() - sa.func.count(t.run.c.parent)).where(
+    t.run.c.epoch == sa.bindparam("epoch")
+)
 _PAST_RUNS: Final = (
     sa.select(t.run.c.epoch, t.run.c.run_id, t.run.c.pnl)
     .join(t.epoch, t.epoch.c.number == t.run.c.epoch)
@@ -164,6 +167,12 @@ class Cohort:
             self._session.row(_OPEN_EPOCH_LOCKED)
         count: int = self._session.scalar(_RUN_COUNT)
         return count
+
+    def births(self, epoch: int) -> tuple[int, int]:
+        """Return how many runs were born in an epoch, and how many of them were random draws."""
+        row = self._session.row(_BIRTHS, {"epoch": epoch})
+        assert row is not None, "a count has a row"
+        return row[0], row[1]
 
     def past_pnls(self, symbol: str) -> Sequence[float]:
         """Return the P&L of the runs of the symbol's past take-profit epochs with a positive total, in order of run."""
