@@ -31,8 +31,8 @@ def match() -> Figure:
     columns = tape.ts_ns, tape.price_ticks, tape.size_lots
     messages = _messages(tape, SLOTS_LONG)
     few = messages[: 60 * SLOT_ROWS]
-    events, _ = _reference.Matcher([columns], QUEUE_WINDOW_NS).run(few, 600.0)
-    assert np.array_equal(Matcher([columns], QUEUE_WINDOW_NS).run(few, 600.0)[0], events)
+    events, _ = _reference.Matcher([columns], QUEUE_WINDOW_NS).run(few, 2**40)
+    assert np.array_equal(Matcher([columns], QUEUE_WINDOW_NS).run(few, 2**40)[0], events)
     counted = int((messages[:, Message.KIND] != Kind.PLAY).sum())
 
     def rate() -> float:

@@ -3,7 +3,7 @@
 from typing import TYPE_CHECKING, Final
 
 from ext.matching._columns import (
-    LIMIT_S,
+    STEPS_MAX,
     VALUE_MAX,
     Column,
     Happening,
@@ -30,7 +30,7 @@ else:
 
 __all__ = [
     "COMPILED",
-    "LIMIT_S",
+    "STEPS_MAX",
     "VALUE_MAX",
     "Column",
     "Happening",

@@ -9,8 +9,8 @@ VALUE_MAX: Final = 2**31 - 1
 NUMBER_STEP_MAX: Final = 2**20
 """By how much the number of a new order may be above the one before: orders lie in a table."""
 
-LIMIT_S: Final = 0.05
-"""A call of the kernel stops at the first message or print after this many seconds, to be called again."""
+STEPS_MAX: Final = 2**22
+"""After so many steps a call ends at the next message or print, to be made again: below a tenth of a second."""
 
 
 class Kind(IntEnum):

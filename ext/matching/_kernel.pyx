@@ -13,8 +13,8 @@ import numpy as np
 cimport cython
 from cpython.mem cimport PyMem_RawFree, PyMem_RawRealloc
 from libc.stdint cimport int64_t
+from libc.stdlib cimport llabs
 from libc.string cimport memcpy, memmove, memset
-from posix.time cimport CLOCK_MONOTONIC, clock_gettime, timespec
 
 from ext.matching import _reference
 from ext.matching._columns import Column, Happening, Kind, Manner, Message, Reason, State
@@ -36,7 +36,7 @@ cdef enum:
     UNHEARD_OF, IS_NEW, IS_PARTIALLY_FILLED, IS_FILLED, IS_CANCELED, IS_REJECTED, IS_EXPIRED
 cdef enum:
     EVENT_COLUMNS = 12
-    PRINTS_A_LOOK = 4096  # prints skipped between two looks at the clock: some microseconds
+    ENTRIES_A_STEP = 64  # that move in the time of one step
 
 cdef int64_t VALUE_MAX = 2147483647
 cdef int64_t NUMBER_STEP_MAX = _reference.NUMBER_STEP_MAX
@@ -80,12 +80,6 @@ cdef struct Book:
     Py_ssize_t taken_first, taken_count, taken_room
 
 
-cdef inline double monotonic() noexcept nogil:
-    cdef timespec now
-    clock_gettime(CLOCK_MONOTONIC, &now)
-    return now.tv_sec + 1e-9 * now.tv_nsec
-
-
 cdef inline Py_ssize_t lower_bound(const int64_t *values, Py_ssize_t count, int64_t value) noexcept nogil:
     """How many of rising values are below one."""
     cdef Py_ssize_t low = 0, middle
@@ -118,12 +112,6 @@ cdef inline Py_ssize_t place_of(Side *side, int64_t key, int64_t priority) noexc
         else:
             high = middle
     return low
-
-
-cdef void drop(Side *side, int64_t key, int64_t priority) noexcept nogil:
-    cdef Py_ssize_t place = place_of(side, key, priority)
-    side.count -= 1
-    memmove(&side.entries[place], &side.entries[place + 1], (side.count - place) * sizeof(Entry))
 
 
 cdef void move_window(Book *book, Py_ssize_t low, Py_ssize_t high) noexcept nogil:
@@ -161,7 +149,7 @@ cdef class Matcher:
     cdef Py_ssize_t book_count
     cdef Order *orders
     cdef Py_ssize_t order_room
-    cdef int64_t number_max, priority, reached_ns, window_ns
+    cdef int64_t number_max, priority, reached_ns, window_ns, steps_left
     cdef int64_t *events
     cdef Py_ssize_t event_count, event_room
     cdef bint out_of_memory
@@ -219,7 +207,7 @@ cdef class Matcher:
             raise IndexError("list index out of range")
         return self.last(&self.books[book], instant_ns)
 
-    def run(self, messages, double limit_s=_reference.LIMIT_S):
+    def run(self, messages, int64_t steps_max=_reference.STEPS_MAX):
         cdef const int64_t[:, ::1] rows
         cdef Py_ssize_t count, done
         cdef int64_t[:, ::1] told
@@ -234,8 +222,9 @@ cdef class Matcher:
             _reference.checked_messages(messages, self.number_max, self.book_count)
             raise AssertionError("the twins disagree on what a message means")
         self.make_room(&rows[0, 0], count)
+        self.steps_left = steps_max
         with nogil:
-            done = self.handle(&rows[0, 0], count, monotonic() + limit_s)
+            done = self.handle(&rows[0, 0], count)
         if self.out_of_memory:
             raise MemoryError("the books are no longer to be relied on")
         events = np.empty((self.event_count, EVENT_COLUMNS), dtype=np.int64)
@@ -283,18 +272,18 @@ cdef class Matcher:
         self.orders, self.order_room = grown, room
         return 0
 
-    cdef Py_ssize_t handle(self, const int64_t *row, Py_ssize_t count, double deadline) noexcept nogil:
+    cdef Py_ssize_t handle(self, const int64_t *row, Py_ssize_t count) noexcept nogil:
         cdef Py_ssize_t done = 0
         cdef int64_t at_ns, kind
         cdef Order *order
         self.event_count = 0
         while done < count and not self.out_of_memory:
-            # A look at the clock costs as much as a quarter of a small message.
-            if done & 7 == 0 and done and monotonic() >= deadline:
+            if done and self.steps_left <= 0:
                 break
+            self.steps_left -= 1
             kind = row[KIND]
             if kind == ASK_PLAY:
-                if not self.play(row[AT], deadline):
+                if not self.play(row[AT]):
                     break
             elif kind == ASK_NEW:
                 self.submit(row)
@@ -369,7 +358,7 @@ cdef class Matcher:
             self.tell(order, row[NUMBER], TOLD_REPLACE_REFUSED, at_ns, reason)
             return
         if not stays:
-            drop(side_of(&self.books[order.book], order.side), order.side * order.price, order.priority)
+            self.drop(order)
         order.price, order.lots, order.expire = fresh.price, fresh.lots, fresh.expire
         if order.expire:
             self.books[order.book].next_expiry = min(self.books[order.book].next_expiry, order.expire)
@@ -393,7 +382,7 @@ cdef class Matcher:
     cdef void remove(
         self, Order *order, int64_t number, int64_t state, int64_t happening, int64_t at_ns
     ) noexcept nogil:
-        drop(side_of(&self.books[order.book], order.side), order.side * order.price, order.priority)
+        self.drop(order)
         order.state = state
         self.tell(order, number, happening, at_ns, NONE)
 
@@ -407,13 +396,20 @@ cdef class Matcher:
 
     cdef void look(self, Book *book, int64_t instant_ns) noexcept nogil:
         """Move the window to where an order arrives."""
+        cdef Py_ssize_t low, high
         if instant_ns != book.seen_ns:
-            move_window(
-                book,
-                lower_bound(book.ts_ns, book.prints, instant_ns - self.window_ns),
-                lower_bound(book.ts_ns, book.prints, instant_ns),
-            )
+            low = lower_bound(book.ts_ns, book.prints, instant_ns - self.window_ns)
+            high = lower_bound(book.ts_ns, book.prints, instant_ns)
+            self.steps_left -= llabs(low - book.low) + llabs(high - book.high)
+            move_window(book, low, high)
             book.seen_ns = instant_ns
+
+    cdef void drop(self, Order *order) noexcept nogil:
+        cdef Side *side = side_of(&self.books[order.book], order.side)
+        cdef Py_ssize_t place = place_of(side, order.side * order.price, order.priority)
+        side.count -= 1
+        self.steps_left -= (side.count - place) // ENTRIES_A_STEP
+        memmove(&side.entries[place], &side.entries[place + 1], (side.count - place) * sizeof(Entry))
 
     cdef inline bint meets(self, Order *order, Order *other) noexcept nogil:
         return other.owner != order.owner and not 0 < other.expire <= order.arrived
@@ -427,6 +423,7 @@ cdef class Matcher:
         if last and reaches(order.side, order.price, last + order.side):
             return True
         for i in range(opposite.count - 1, -1, -1):
+            self.steps_left -= 1
             # The key of the other side has the opposite sign.
             if not reaches(order.side, order.price, -order.side * opposite.entries[i].key):
                 return False
@@ -443,6 +440,7 @@ cdef class Matcher:
         for i in range(opposite.count - 1, -1, -1):
             if not reaches(order.side, order.price, -order.side * opposite.entries[i].key):
                 break
+            self.steps_left -= 1
             other = &self.orders[opposite.entries[i].number]
             if self.meets(order, other):
                 lots += other.lots - other.cum_lots
@@ -471,6 +469,7 @@ cdef class Matcher:
             price, matched = -order.side * opposite.entries[i].key, opposite.entries[i].number
             if order.side * (limit_ticks - price) < 0:
                 return
+            self.steps_left -= 1
             other = &self.orders[matched]
             if self.meets(order, other):
                 lots = min(order.lots - order.cum_lots, other.lots - other.cum_lots)
@@ -498,6 +497,7 @@ cdef class Matcher:
         while i < side.count and side.entries[i].key == key:
             ahead = max(ahead, self.orders[side.entries[i].number].ahead)
             i += 1
+        self.steps_left -= i - place + (side.count - place) // ENTRIES_A_STEP
         order.ahead = ahead
         memmove(&side.entries[place + 1], &side.entries[place], (side.count - place) * sizeof(Entry))
         side.entries[place] = Entry(key, order.priority, number)
@@ -520,6 +520,7 @@ cdef class Matcher:
         cdef Py_ssize_t i
         self.look(book, order.arrived)
         lots = book.volume
+        self.steps_left -= book.taken_count - book.taken_first
         for i in range(book.taken_first, book.taken_count):
             taken = &book.taken[i]
             if since_ns <= taken.at_ns <= order.arrived:
@@ -543,24 +544,24 @@ cdef class Matcher:
         while book.taken[book.taken_first].at_ns < at_ns - 2 * self.window_ns:
             book.taken_first += 1
 
-    cdef bint play(self, int64_t until_ns, double deadline) noexcept nogil:
+    cdef bint play(self, int64_t until_ns) noexcept nogil:
         cdef Py_ssize_t b, stop
         cdef Book *book
         for b in range(self.book_count):
             book = &self.books[b]
             stop = max(book.index, lower_bound(book.ts_ns, book.prints, until_ns))
             while book.index < stop:
-                self.skip(book, min(stop, book.index + PRINTS_A_LOOK))
+                self.skip(book, min(stop, book.index + max(1, self.steps_left)))
                 if book.index < stop and book.ts_ns[book.index] >= book.next_expiry:
                     self.expire_one(book, book.ts_ns[book.index])
                 elif book.index < stop and self.touched(book):
                     self.meet_print(book)
                     book.index += 1
-                if monotonic() >= deadline:
+                if self.steps_left <= 0:
                     return False
             while book.next_expiry <= until_ns:
                 self.expire_one(book, until_ns)
-                if monotonic() >= deadline:
+                if self.steps_left <= 0:
                     return False
         self.reached_ns = max(self.reached_ns, until_ns)
         return True
@@ -578,10 +579,14 @@ cdef class Matcher:
 
     cdef void skip(self, Book *book, Py_ssize_t stop) noexcept nogil:
         """Pass the prints that mean nothing to any order."""
+        cdef Py_ssize_t first = book.index
         if not book.sides[0].count and not book.sides[1].count:
             book.index = stop
+            self.steps_left -= 1
+            return
         while book.index < stop and not self.touched(book):
             book.index += 1
+        self.steps_left -= book.index - first
 
     cdef void meet_print(self, Book *book) noexcept nogil:
         cdef int64_t at_ns = book.ts_ns[book.index], ticks = book.ticks[book.index], left = book.sizes[book.index]
@@ -600,6 +605,7 @@ cdef class Matcher:
                 number = side.entries[i].number
                 order = &self.orders[number]
                 i -= 1
+                self.steps_left -= 1
                 if order.arrived > at_ns:
                     continue
                 if through:
@@ -619,6 +625,7 @@ cdef class Matcher:
         cdef Py_ssize_t s, i
         cdef int64_t number, first = 0, end = NEVER
         cdef Order *order
+        self.steps_left -= book.sides[0].count + book.sides[1].count + 1
         for s in range(2):
             for i in range(book.sides[s].count):
                 number = book.sides[s].entries[i].number
@@ -637,7 +644,7 @@ cdef class Matcher:
         order.value += lots * ticks
         order.state = IS_PARTIALLY_FILLED if order.cum_lots < order.lots else IS_FILLED
         if maker and order.state == IS_FILLED:
-            drop(side_of(&self.books[order.book], order.side), order.side * order.price, order.priority)
+            self.drop(order)
         row = self.tell(order, number, TOLD_TRADE, at_ns, NONE)
         if row != NULL:
             row[7], row[8], row[9] = lots, ticks, maker

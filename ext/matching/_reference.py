@@ -24,7 +24,6 @@ if they were not there, and both stay; the same holds for what post-only and fil
 All is integers; the same messages give the same events, however they are cut into calls.
 """
 
-import time
 from bisect import insort
 from collections import deque
 from collections.abc import Iterator, Sequence
@@ -35,8 +34,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ext.matching._columns import (
-    LIMIT_S,
     NUMBER_STEP_MAX,
+    STEPS_MAX,
     VALUE_MAX,
     Column,
     Happening,
@@ -127,6 +126,7 @@ class Matcher:
         self._orders: dict[int, _Order] = {}
         self._events: list[tuple[int, ...]] = []
         self._priority = 0
+        self._steps_left = 0
         self._played_ns = 0
 
     @property
@@ -139,15 +139,16 @@ class Matcher:
         count = self._books[book].before(instant_ns)
         return int(self._books[book].price_ticks[count - 1]) if count else 0
 
-    def run(self, messages: Int64Array, limit_s: float = LIMIT_S) -> tuple[Int64Array, int]:
-        """Handle messages in order, for as long as the time allows.
+    def run(self, messages: Int64Array, steps_max: int = STEPS_MAX) -> tuple[Int64Array, int]:
+        """Handle messages in order, as many as one call may.
 
         Parameters
         ----------
         messages : int64 array, shape (n, 10)
             The columns are those of `Message`.
-        limit_s : float
-            After so many seconds the call returns at the next message or print. Some work is done in every call.
+        steps_max : int
+            After so many steps the call ends at the next message or print; at least one is handled. A step is a message
+            or a print; the fast twin also counts the orders that these meet.
 
         Returns
         -------
@@ -163,14 +164,15 @@ class Matcher:
             before it, an amendment out of range. Then none was handled.
         """
         checked_messages(messages, max(self._orders, default=0), len(self._books))
-        deadline = time.monotonic() + limit_s
         self._events = []
+        self._steps_left = steps_max
         done = 0
         for row in messages.tolist():
-            if done and time.monotonic() >= deadline:
+            if done and self._steps_left <= 0:
                 break
+            self._steps_left -= 1
             if row[Message.KIND] == Kind.PLAY:
-                if not self._play(row[Message.AT], deadline):
+                if not self._play(row[Message.AT]):
                     break
             elif row[Message.KIND] == Kind.NEW:
                 self._new(row)
@@ -326,14 +328,15 @@ class Matcher:
         while book.taken[0][0] < at_ns - 2 * self._window_ns:
             book.taken.popleft()
 
-    def _play(self, until_ns: int, deadline: float) -> bool:
+    def _play(self, until_ns: int) -> bool:
         """Play book after book; say whether all are done."""
         for book in self._books:
             stop = max(book.index, book.before(until_ns))
             while book.index < stop:
                 self._print(book)
                 book.index += 1
-                if time.monotonic() >= deadline:
+                self._steps_left -= 1
+                if self._steps_left <= 0:
                     return False
             self._expire(book, until_ns)
         self._played_ns = max(self._played_ns, until_ns)
