@@ -246,6 +246,8 @@ class SimulatedVenue:
             raise VenueMistake(f"expected an ExecID of ours, found {exec_id!r}")
         if kind == "repeat":
             return events[exec_id]
+        if events[exec_id].liquidity is None:
+            raise VenueMistake(f"expected a trade that stands, found {exec_id!r}")
         instrument = self._instruments[events[exec_id].order.symbol]
         price_ticks, lots = _steps(command, "px", instrument.tick_size), _steps(command, "qty", instrument.lot_size)
         return self._engine.correct(exec_id, price_ticks=price_ticks, lots=lots, now_ns=self._now_ns)
