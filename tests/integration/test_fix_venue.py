@@ -239,13 +239,21 @@ def test_market_data_follow_the_tape_one_tick_around_the_last_trade(market: Any)
         tap.quiet()
 
 
-def test_orders_stay_or_go_with_the_session_as_the_switch_says(market: Any) -> None:
-    """Cut without a word: the cancel is heard at the next logon."""
-    with talking(market, "--cancel-on-disconnect") as tap:
+def test_orders_go_with_the_session_where_the_switch_says_so(market: Any) -> None:
+    """Cut without a word, and the venue killed and started again: the cancel is heard at the next logon, once."""
+    switch = "--cancel-on-disconnect"
+    with talking(market, switch) as tap:
         tap.new("a")
         tap.next(ACCEPTED)
         market.control.fault("disconnect")
-        tap.next({150: "4", 11: "a", 39: "4"})
+        tap.next({150: "4", 11: "a", 39: "4", 17: "E2"})
+        tap.wait(tap.logged_on)
+        tap.new("b")
+        tap.next(ACCEPTED)
+        kill(market.processes[0])
+        market.run("-m", "trisagion.adapters.venues.fix.venue", *market.arguments(), switch)
+        # The venue repeats the reports of its last command, here the acceptance.
+        tap.next({**ACCEPTED, 11: "b", 17: "E3"}, {150: "4", 11: "b", 39: "4", 17: "E4"})
         assert market.control.status()["working"] == []
 
 
