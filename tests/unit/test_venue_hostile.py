@@ -19,8 +19,12 @@ T0 = 1_378_000_000 * SECOND_NS
 PRINTS = 300
 
 NAMES = st.integers(0, 20).map("n{}".format)
-QUANTITIES = st.sampled_from(["0.1", "0.3", "5", "0", "-1", "0.05", "1.5", "214748364.7", "99999999999999999"])
-PRICES = st.sampled_from(["24.75", "25", "25.25", "24.5", "0", "-5", "25.1", "536870911.75", "9999999999999999"])
+QUANTITIES = st.sampled_from(
+    ["0.1", "0.3", "5", "0", "-1", "0.05", "1.5", "214748364.7", "99999999999999999", "9" + "0" * 60]
+)
+PRICES = st.sampled_from(
+    ["24.75", "25", "25.25", "24.5", "0", "-5", "25.1", "536870911.75", "9" + "0" * 60, "0." + "0" * 60 + "1"]
+)
 INSTANTS = st.one_of(
     st.integers(0, 400).map(lambda second: timestamp(T0 + second * SECOND_NS)),
     st.sampled_from(["19600101-00:00:00", "99991231-00:00:00", "20990101-00:00:00"]),
@@ -50,7 +54,7 @@ MESSAGES = st.fixed_dictionaries(
 FAULTS = st.fixed_dictionaries(
     {
         "kind": st.sampled_from(
-            ["repeat", "bust", "correct", "fill", "fill", "rate_limit", "outage", "acknowledgements", "dance"]
+            ["repeat", "bust", "correct", "fill", "fill", "rate_limit", "outage", "acknowledgements", []]
         ),
         "exec_id": st.integers(0, 40).map("E{}".format),
         "px": PRICES,
@@ -58,7 +62,7 @@ FAULTS = st.fixed_dictionaries(
         "cl_ord_id": NAMES,
         "liquidity": st.sampled_from(["maker", "taker", "neither"]),
         "per_second": st.sampled_from([0, 0, 20, -1]),
-        "seconds": st.sampled_from([0, 1, 3, 1e12]),
+        "seconds": st.sampled_from([0, 1, 3, 1e12, 10**400, float("nan")]),
         "lost": st.sampled_from([0, 0.2]),
         "late": st.just(0.2),
         "late_s": st.sampled_from([0, 5]),

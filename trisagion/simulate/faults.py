@@ -4,7 +4,7 @@ Everything here follows from the commands, the messages and a seed: the same aga
 tape's: what is late comes with the first play that reaches its instant.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
 import numpy as np
@@ -93,7 +93,7 @@ class Faults:
         return (*(report for _, report in sorted(due, key=lambda held: held[0])), *reports)
 
 
-def value_of(command: dict[str, Any], name: str, kind: type[Any]) -> Any:
+def value_of(command: Mapping[str, Any], name: str, kind: type[Any]) -> Any:
     """Read an argument of a fault command: a number, a whole number or a text, and never a truth value.
 
     Raises
@@ -102,7 +102,7 @@ def value_of(command: dict[str, Any], name: str, kind: type[Any]) -> Any:
         It is not there, or of another type.
     """
     value = command.get(name)
-    if kind is float and isinstance(value, int) and not isinstance(value, bool):
+    if kind is float and isinstance(value, int) and not isinstance(value, bool) and abs(value) <= SECONDS_MAX:
         return float(value)
     if not isinstance(value, kind) or isinstance(value, bool):
         raise VenueMistake(f"fault {command.get('kind')!r}: expected {name} as {kind.__name__}, found {value!r}")

@@ -254,12 +254,14 @@ class MatchingEngine:
             return ()
         return self._ask(Kind.CANCEL, self._numbers[cl_ord_id], at_ns=now_ns)
 
-    def change_refusal(self, cl_ord_id: str) -> ChangeRefusal | None:
-        """Tell why an order cannot be changed by this name; None when it can."""
+    def change_refusal(self, cl_ord_id: str, fresh: str | None = None) -> ChangeRefusal | None:
+        """Tell why an order cannot be changed by this name, or get a fresh one; None when it can."""
         order = self.status(cl_ord_id)
         if order is None or order.cl_ord_id != cl_ord_id:
             return ChangeRefusal.UNKNOWN_ORDER
-        return ChangeRefusal.TOO_LATE if order.state in TERMINAL else None
+        if order.state in TERMINAL:
+            return ChangeRefusal.TOO_LATE
+        return ChangeRefusal.DUPLICATE if fresh in self._numbers else None
 
     def replace(
         self, *, cl_ord_id: str, orig_cl_ord_id: str, price_ticks: int, lots: int, now_ns: int, expire_ns: int = 0
@@ -269,10 +271,8 @@ class MatchingEngine:
         `lots` counts what is filled, too. At the same price with no more lots the order keeps its place, else it goes
         in as if new, REPLACED first. Refused, it is what it was, and the new name is free.
         """
-        if (refusal := self.change_refusal(orig_cl_ord_id)) is not None:
+        if (refusal := self.change_refusal(orig_cl_ord_id, cl_ord_id)) is not None:
             return refusal
-        if cl_ord_id in self._numbers:
-            return ChangeRefusal.DUPLICATE
         number = self._numbers[orig_cl_ord_id]
         before = self._orders[number]
         self._enrol(replace(before, cl_ord_id=cl_ord_id))

@@ -9,7 +9,7 @@ keeps, whatever the request repeats.
 """
 
 from collections.abc import Callable, Mapping, Sequence
-from decimal import Decimal
+from decimal import Decimal, localcontext
 from typing import Any, Final, TypeAlias
 
 from trisagion.errors import DataError, VenueMistake
@@ -63,7 +63,7 @@ from trisagion.simulate.reports import (
     status_report,
     unknown_report,
 )
-from trisagion.units import parse_decimal, plain
+from trisagion.units import PLACES_MAX, WIDE, parse_decimal, plain
 
 _CXL_REJ_REASONS: Final[Mapping[str, str]] = {
     ChangeRefusal.UNKNOWN_ORDER: CANCEL_UNKNOWN_ORDER,
@@ -162,7 +162,7 @@ class SimulatedVenue:
         self._now_ns = max(self._now_ns, now_ns)
         return self._faults.answered(reports, self._now_ns)
 
-    def fail(self, command: dict[str, Any]) -> Answers:
+    def fail(self, command: Mapping[str, Any]) -> Answers:
         """Make a mistake on command; return what is said about it.
 
         Parameters
@@ -183,7 +183,7 @@ class SimulatedVenue:
         VenueMistake
             The command has no meaning here. Then nothing has changed.
         """
-        kind = command.get("kind")
+        kind = value_of(command, "kind", str)
         if kind == "acknowledgements":
             shares = {name: value_of(command, name, float) for name in ("lost", "late", "late_s")}
             self._faults.acknowledgements(**shares, seed=value_of(command, "seed", int))
@@ -228,7 +228,7 @@ class SimulatedVenue:
             ],
         }
 
-    def _wrong(self, kind: str, command: dict[str, Any]) -> Event:
+    def _wrong(self, kind: str, command: Mapping[str, Any]) -> Event:
         if kind == "fill":
             order = self._engine.status(value_of(command, "cl_ord_id", str))
             if order is None or order.symbol not in self._instruments:
@@ -258,20 +258,20 @@ class SimulatedVenue:
         word(fields, Tag.ORD_TYPE, {LIMIT: None})
         qty, px, now_ns = number(fields, Tag.ORDER_QTY), number(fields, Tag.PRICE), _moment(fields, Tag.TRANSACT_TIME)
         time_in_force, expire_ns = _time_in_force(fields)
-        instrument = self._instruments.get(symbol)
-        if refusal := _no_form(instrument, qty, px):
+        form = _form(self._instruments.get(symbol), qty, px)
+        if isinstance(form, Refusal):
             events = self._engine.refuse(
-                cl_ord_id=cl_ord_id, owner=owner, symbol=symbol, side=side, reason=refusal, now_ns=now_ns
+                cl_ord_id=cl_ord_id, owner=owner, symbol=symbol, side=side, reason=form, now_ns=now_ns
             )
         else:
-            assert instrument is not None
+            price_ticks, lots = form
             events = self._engine.submit(
                 cl_ord_id=cl_ord_id,
                 owner=owner,
                 symbol=symbol,
                 side=side,
-                price_ticks=int(px / instrument.tick_size),
-                lots=int(qty / instrument.lot_size),
+                price_ticks=price_ticks,
+                lots=lots,
                 post_only=PARTICIPATE_DONT_INITIATE in fields.get(Tag.EXEC_INST, "").split(),
                 immediate_or_cancel=time_in_force == IMMEDIATE_OR_CANCEL,
                 fill_or_kill=time_in_force == FILL_OR_KILL,
@@ -294,25 +294,25 @@ class SimulatedVenue:
         symbol, side = text(fields, Tag.SYMBOL), word(fields, Tag.SIDE, SIDES)
         qty, px, now_ns = number(fields, Tag.ORDER_QTY), number(fields, Tag.PRICE), _moment(fields, Tag.TRANSACT_TIME)
         _, expire_ns = _time_in_force(fields)
+        result: tuple[Event, ...] | ChangeRefusal | Refusal | None = self._engine.change_refusal(target, request)
         order = self._engine.status(target)
-        result: tuple[Event, ...] | ChangeRefusal | Refusal
-        refusal = self._engine.change_refusal(target)
         if order is None or (order.symbol, order.side) != (symbol, side):
             result = ChangeRefusal.UNKNOWN_ORDER
-        elif refusal is None and (no_form := _no_form(self._instruments[symbol], qty, px)):
-            result = no_form
-        else:
-            # An order that was refused may be of no instrument of ours; it is told to be too late before that matters.
-            instrument = self._instruments.get(symbol)
-            result = self._engine.replace(
-                cl_ord_id=request,
-                orig_cl_ord_id=target,
-                price_ticks=int(px / instrument.tick_size) if instrument else 0,
-                lots=int(qty / instrument.lot_size) if instrument else 0,
-                expire_ns=expire_ns,
-                now_ns=now_ns,
+        elif result is None:
+            form = _form(self._instruments[symbol], qty, px)
+            result = (
+                form
+                if isinstance(form, Refusal)
+                else self._engine.replace(
+                    cl_ord_id=request,
+                    orig_cl_ord_id=target,
+                    price_ticks=form[0],
+                    lots=form[1],
+                    expire_ns=expire_ns,
+                    now_ns=now_ns,
+                )
             )
-        if isinstance(result, ChangeRefusal | Refusal):
+        if not isinstance(result, tuple):
             return (self._cancel_reject(fields, result, "2"),)
         return tuple(self._report(event) for event in result)
 
@@ -447,20 +447,32 @@ def _moment(fields: Fields, tag: Tag) -> int:
     return value
 
 
-def _no_form(instrument: Instrument | None, qty: Decimal, px: Decimal) -> Refusal | None:
+def _form(instrument: Instrument | None, qty: Decimal, px: Decimal) -> tuple[int, int] | Refusal:
+    """Return price and quantity in ticks and lots, or why they have no such form."""
     if instrument is None:
         return Refusal.UNKNOWN_SYMBOL
-    if qty % instrument.lot_size:
+    lots, price_ticks = _whole(qty, instrument.lot_size), _whole(px, instrument.tick_size)
+    if lots is None:
         return Refusal.BAD_QUANTITY
-    return Refusal.BAD_PRICE if px % instrument.tick_size else None
+    return Refusal.BAD_PRICE if price_ticks is None else (price_ticks, lots)
 
 
-def _steps(command: dict[str, Any], name: str, step: Decimal) -> int:
+def _whole(value: Decimal, step: Decimal) -> int | None:
+    """Return a value in whole steps; None if it is between two, or too large to be meant."""
+    if value.adjusted() >= PLACES_MAX:
+        return None
+    with localcontext(WIDE):
+        steps, rest = divmod(value, step)
+    return None if rest else int(steps)
+
+
+def _steps(command: Mapping[str, Any], name: str, step: Decimal) -> int:
     """Read a decimal of a fault command as whole steps."""
     try:
         value = parse_decimal(value_of(command, name, str), what=name)
     except DataError as error:
         raise VenueMistake(str(error)) from None
-    if value % step:
+    steps = _whole(value, step)
+    if steps is None:
         raise VenueMistake(f"{name}: expected whole steps of {step}, found {value}")
-    return int(value / step)
+    return steps

@@ -3,6 +3,7 @@
 import os
 import socket
 import stat
+from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
 from typing import Any, Final
@@ -32,7 +33,7 @@ class Line:
         """Send a message, now or after the next logon."""
         fix.Session.sendToTarget(encode(fields, self._store.dictionary), self._session_id)
 
-    def fail(self, fault: dict[str, Any]) -> None:
+    def fail(self, fault: Mapping[str, Any]) -> None:
         """Make one of `SESSION_FAULTS`.
 
         Raises

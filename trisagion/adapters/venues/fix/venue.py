@@ -44,6 +44,7 @@ from trisagion.adapters.venues.fix.journal import Journal
 from trisagion.adapters.venues.fix.line import SESSION_FAULTS, Line
 from trisagion.errors import ConfigError, StateError, TrisagionError, VenueMistake
 from trisagion.gateway.words import Fields, Tag
+from trisagion.simulate.faults import value_of
 from trisagion.simulate.venue import INSTANT_MAX_NS, SimulatedVenue, business_reject
 
 LINE_BYTES_MAX: Final = 4096
@@ -70,6 +71,7 @@ class Host:
         """Apply the journal, and send the reports of its last command again; then there is no session yet."""
         replies: Sequence[Fields] = ()
         for command in self._journal.commands:
+            replies = ()
             # What was refused then is refused now.
             with suppress(VenueMistake):
                 replies = self._apply(command)
@@ -119,8 +121,8 @@ class Host:
     def fail(self, fault: Mapping[str, Any]) -> Mapping[str, object]:
         """Make a mistake; the reports that belong to it have been sent when this returns."""
         with self._lock:
-            if fault.get("kind") in SESSION_FAULTS:
-                self._line.fail(dict(fault))
+            if value_of(fault, "kind", str) in SESSION_FAULTS:
+                self._line.fail(fault)
             else:
                 command = {"fault": fault}
                 self._journal.append(command)
