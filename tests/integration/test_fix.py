@@ -528,7 +528,7 @@ def test_the_venue_stops_clean(opened: Market, by: str) -> None:
 
 def test_the_control_socket_refuses_what_it_does_not_know(opened: Market) -> None:
     """With a reason; and it goes on."""
-    with pytest.raises(VenueMistake, match="expected play with until_ns, status or stop, found"):
+    with pytest.raises(VenueMistake, match="expected play with until_ns, fault, status or stop, found"):
         opened.control._ask({"op": "dance"})
     with socket.socket(socket.AF_UNIX) as connection:
         connection.settimeout(WAIT_S)

@@ -159,16 +159,22 @@ def test_an_order_that_lacks_a_field_gets_a_business_reject(missing: int) -> Non
     assert sim.executions == 0
 
 
-def test_only_orders_and_cancels_change_the_venue() -> None:
+def test_only_orders_changes_and_subscriptions_change_the_venue() -> None:
     """Questions need not be journaled."""
     sim = venue()
-    messages = [
-        new_order(order("a"), account="ACC", now_ns=T0),
-        cancel_request(order("a"), account="ACC", now_ns=T0),
-        status_request(order("a"), account="ACC"),
-        positions_request("R", account="ACC", now_ns=T0),
+    messages: list[tuple[Fields, bool]] = [
+        (new_order(order("a"), account="ACC", now_ns=T0), True),
+        (cancel_request(order("a"), account="ACC", now_ns=T0), True),
+        ({35: "G"}, True),
+        ({35: "q"}, True),
+        ({35: "V", 263: "1"}, True),
+        ({35: "V", 263: "2"}, True),
+        ({35: "V", 263: "0"}, False),
+        (status_request(order("a"), account="ACC"), False),
+        ({35: "AF"}, False),
+        (positions_request("R", account="ACC", now_ns=T0), False),
     ]
-    assert [sim.changes(message) for message in messages] == [True, True, False, False]
+    assert [sim.changes(message) for message, _ in messages] == [changes for _, changes in messages]
 
 
 def test_the_snapshot_is_json_and_agrees_with_the_reports() -> None:

@@ -1,34 +1,27 @@
-"""A matching engine with price-time priority that plays a tape of real trades against the orders resting with it.
+"""The venue's books and its memory: who sent which order, what became of it, and what everybody owns.
 
-Theory. The tape says what traded, not what was quoted. So the market is taken to stand one tick around the last trade,
-and the engine errs against us where the tape is silent:
+The rules are those of the kernel, `ext.matching`, whose plain twin tells them in words: price-time priority between the
+orders, queues and depth estimated from a tape of real trades, an owner never trades with itself. Here they get names:
+ClOrdIDs, accounts, symbols, money. All numbers are integers of ticks, lots and nanoseconds; money is exact. The same
+commands give the same events, identifiers included.
 
-* A post-only order that would execute at once is refused.
-* A resting order has a queue of strangers before it: the volume that traded at its price in the 60 s before it arrived;
-  if none did, the mean volume per price of those 60 s, rounded up; at least one lot; and never fewer than still stand
-  before an earlier order of ours at that price. Later prints at its price meet that queue first. No stranger cancels.
-* A print through its price (a buyer bidding 100 sees a trade at 99.75) fills it up to the size of the print: whoever
-  sold at 99.75 had to pass 100. The queue is then gone.
-* Each lot of a print fills one lot of ours at most, best price first, then first come first served.
-* A taker gets the opposite quote, up to the volume of the last 60 s less what our orders took of it already, but one
-  lot at least.
+A replaced order has the name of the replacement; by its old names it can be asked about, and nothing else.
 
-Orders of different owners that cross are matched with each other; an owner never trades with itself. All numbers are
-integers of ticks, lots and nanoseconds; money is exact. The same commands give the same events, identifiers included.
+Venues make mistakes, and this one makes them on command: a trade is busted or corrected, or happens where none may.
+A bust puts its lots back to work if the order still works; an order that is done stays as it is, whatever its sums say.
 """
 
-from bisect import insort
-from collections import deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from decimal import Decimal
 from enum import StrEnum
-from typing import Final
+from typing import Final, TypeAlias
 
 import numpy as np
 
+from ext.matching import VALUE_MAX, Column, Happening, Kind, Manner, Matcher, Message, Reason, State
 from trisagion.clock import MINUTE_NS
-from trisagion.errors import OurMistake
+from trisagion.errors import DataError, OurMistake, VenueMistake
 from trisagion.market.types import Instrument, Tape
 from trisagion.orders.state import TERMINAL, OrderState
 from trisagion.orders.types import ExecType, Liquidity, Side
@@ -49,9 +42,52 @@ class Refusal(StrEnum):
     POST_ONLY_WOULD_CROSS = "POST_ONLY_WOULD_CROSS"
 
 
+class ChangeRefusal(StrEnum):
+    """Why an order is not cancelled or replaced, in descending precedence; a replacement may have a `Refusal` too."""
+
+    UNKNOWN_ORDER = "UNKNOWN_ORDER"
+    TOO_LATE = "TOO_LATE"
+    DUPLICATE = "DUPLICATE"
+
+
+class Restatement(StrEnum):
+    """What an execution report may report beyond `ExecType`; a bust or correction names the trade it is about."""
+
+    REPLACED = "replaced"
+    TRADE_CANCEL = "trade_cancel"
+    TRADE_CORRECT = "trade_correct"
+
+
 IOC_REMAINDER: Final = "IOC_REMAINDER"
+FOK_UNFILLED: Final = "FOK_UNFILLED"
 
 _NO_MONEY: Final = Money(Decimal(0))
+_STATES: Final = {
+    State.NEW: OrderState.NEW,
+    State.PARTIALLY_FILLED: OrderState.PARTIALLY_FILLED,
+    State.FILLED: OrderState.FILLED,
+    State.CANCELED: OrderState.CANCELED,
+    State.REJECTED: OrderState.REJECTED,
+    State.EXPIRED: OrderState.EXPIRED,
+}
+_EXEC_TYPES: Final[dict[int, "ExecType | Restatement"]] = {
+    Happening.NEW: ExecType.NEW,
+    Happening.REJECTED: ExecType.REJECTED,
+    Happening.TRADE: ExecType.TRADE,
+    Happening.CANCELED: ExecType.CANCELED,
+    Happening.EXPIRED: ExecType.EXPIRED,
+    Happening.REPLACED: Restatement.REPLACED,
+}
+_REASONS: Final[dict[int, str]] = {
+    Reason.BAD_QUANTITY: Refusal.BAD_QUANTITY,
+    Reason.BAD_PRICE: Refusal.BAD_PRICE,
+    Reason.BAD_INSTRUCTIONS: Refusal.BAD_INSTRUCTIONS,
+    Reason.POST_ONLY_WOULD_CROSS: Refusal.POST_ONLY_WOULD_CROSS,
+    Reason.IOC_REMAINDER: IOC_REMAINDER,
+    Reason.FOK_UNFILLED: FOK_UNFILLED,
+}
+
+_Row: TypeAlias = Sequence[int]
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,18 +116,17 @@ class VenueOrder:
         """What may still be filled; nothing once the order is done."""
         return 0 if self.state in TERMINAL else self.lots - self.cum_lots
 
-    @property
-    def rank(self) -> tuple[int, int]:
-        """Price-time priority on its side: the smaller goes first."""
-        return -self.side.sign * self.price_ticks, self.number
-
 
 @dataclass(frozen=True, slots=True)
 class Event:
-    """What happened to an order: `order` is its state after it; `last_*`, `fee` and `liquidity` are a trade's."""
+    """What happened to an order: `order` is its state after it; `last_*`, `fee` and `liquidity` are a trade's.
+
+    `exec_ref` is the ExecID of the trade that a bust takes back or a correction replaces; `orig_cl_ord_id` is the name
+    that a replaced order had before.
+    """
 
     exec_id: str
-    exec_type: ExecType
+    exec_type: ExecType | Restatement
     order: VenueOrder
     happened_ns: int
     last_lots: int = 0
@@ -99,103 +134,50 @@ class Event:
     fee: Money = _NO_MONEY
     liquidity: Liquidity | None = None
     reason: str | None = None
-
-
-@dataclass(slots=True)
-class _Resting:
-    """A place in the book: the order, and how many lots of strangers stand before it at its price."""
-
-    order: VenueOrder
-    ahead_lots: int
-
-    @property
-    def rank(self) -> tuple[int, int]:
-        return self.order.rank
-
-
-class _Book:
-    """The resting orders of one instrument, best first, and how far its tape has been played."""
-
-    def __init__(self, tape: Tape) -> None:
-        self.tape = tape
-        self.index = 0
-        self.resting: dict[Side, list[_Resting]] = {Side.BUY: [], Side.SELL: []}
-        self.taken: deque[tuple[int, int]] = deque()
-
-    @property
-    def instrument(self) -> Instrument:
-        return self.tape.instrument
-
-    def before(self, instant_ns: int) -> int:
-        """Return how many prints happened before an instant."""
-        return int(np.searchsorted(self.tape.ts_ns, instant_ns, side="left"))
-
-    def quote(self, side: Side, instant_ns: int) -> int | None:
-        """Return the price in ticks at which the tape's market meets an order; None before the first print."""
-        count = self.before(instant_ns)
-        return int(self.tape.price_ticks[count - 1]) + side.sign if count else None
-
-    def queue_lots(self, price_ticks: int, instant_ns: int) -> int:
-        """Estimate the lots of strangers at a price (see the theory above)."""
-        window = slice(self.before(instant_ns - QUEUE_WINDOW_NS), self.before(instant_ns))
-        prices, sizes = self.tape.price_ticks[window], self.tape.size_lots[window]
-        if here := int(sizes[prices == price_ticks].sum()):
-            return here
-        return max(1, -(-int(sizes.sum()) // len(np.unique(prices)))) if len(prices) else 1
-
-    def depth_lots(self, instant_ns: int) -> int:
-        """Estimate the lots that a taker finds (see the theory above)."""
-        since_ns = instant_ns - QUEUE_WINDOW_NS
-        traded = int(self.tape.size_lots[self.before(since_ns) : self.before(instant_ns)].sum())
-        return max(1, traded - sum(lots for at_ns, lots in self.taken if since_ns <= at_ns <= instant_ns))
-
-    def take(self, instant_ns: int, lots: int) -> None:
-        """Remember that lots of the tape are ours, for as long as a taker could count them."""
-        self.taken.append((instant_ns, lots))
-        while self.taken[0][0] < instant_ns - 2 * QUEUE_WINDOW_NS:
-            self.taken.popleft()
-
-    def touching(self, stop: int) -> Iterator[tuple[int, int, int]]:
-        """Yield (instant, price, lots) of the prints up to `stop` that can reach the best resting orders."""
-        bids, asks = self.resting[Side.BUY], self.resting[Side.SELL]
-        prices = self.tape.price_ticks[self.index : stop]
-        reach = np.zeros(len(prices), dtype=np.bool_)
-        if bids:
-            reach |= prices <= bids[0].order.price_ticks
-        if asks:
-            reach |= prices >= asks[0].order.price_ticks
-        hits = self.index + np.flatnonzero(reach)
-        for hit in hits:
-            if not bids and not asks:
-                return
-            yield int(self.tape.ts_ns[hit]), int(self.tape.price_ticks[hit]), int(self.tape.size_lots[hit])
+    exec_ref: str | None = None
+    orig_cl_ord_id: str | None = None
 
 
 class MatchingEngine:
     """The venue's books. Orders arrive at their own instant, but never before the time that `play` has reached."""
 
     def __init__(self, tapes: Sequence[Tape]) -> None:
-        self._books = {tape.instrument.symbol: _Book(tape) for tape in sorted(tapes, key=lambda t: t.instrument.symbol)}
-        if len(self._books) != len(tapes):
+        tapes = sorted(tapes, key=lambda tape: tape.instrument.symbol)
+        self._instruments = {tape.instrument.symbol: tape.instrument for tape in tapes}
+        if len(self._instruments) != len(tapes):
             raise OurMistake("expected one tape for each symbol")
-        self._orders: dict[str, VenueOrder] = {}
+        self._book_of = {symbol: book for book, symbol in enumerate(self._instruments)}
+        columns = [(tape.ts_ns, tape.price_ticks, tape.size_lots) for tape in tapes]
+        try:
+            self._matcher = Matcher(columns, QUEUE_WINDOW_NS)
+        except ValueError as error:
+            raise DataError(f"tapes of {', '.join(self._instruments)}: {error}") from None
+        self._numbers: dict[str, int] = {}
+        self._orders: dict[int, VenueOrder] = {}
+        self._owners: dict[str, int] = {}
+        self._working: dict[int, None] = {}
         self._positions: dict[tuple[str, str], int] = {}
         self._events: list[Event] = []
-        self.played_ns = 0
+        self._trades: dict[str, Event] = {}
 
     @property
     def instruments(self) -> dict[str, Instrument]:
         """What is traded here, by symbol in order."""
-        return {symbol: book.instrument for symbol, book in self._books.items()}
+        return dict(self._instruments)
 
     @property
     def events(self) -> Sequence[Event]:
         """Everything that ever happened, in order; the n-th has the ExecID `E{n}`."""
         return self._events
 
+    @property
+    def played_ns(self) -> int:
+        """The instant up to which the tapes were played."""
+        return self._matcher.played_ns
+
     def status(self, cl_ord_id: str) -> VenueOrder | None:
-        """Return an order, None when it was never heard of."""
-        return self._orders.get(cl_ord_id)
+        """Return an order by any name it ever had, None when it was never heard of."""
+        return self._orders.get(self._numbers.get(cl_ord_id, 0))
 
     def orders(self) -> Sequence[VenueOrder]:
         """Return all orders ever heard of, in order of arrival."""
@@ -203,17 +185,15 @@ class MatchingEngine:
 
     def working(self) -> Sequence[VenueOrder]:
         """Return the resting orders, in order of arrival."""
-        places = (place for book in self._books.values() for side in book.resting.values() for place in side)
-        return sorted((place.order for place in places), key=lambda order: order.number)
+        return [self._orders[number] for number in sorted(self._working)]
 
     def positions(self, owner: str) -> dict[str, int]:
         """Return an owner's signed position in lots for each symbol, flat ones too."""
-        return {symbol: self._positions.get((owner, symbol), 0) for symbol in self._books}
+        return {symbol: self._positions.get((owner, symbol), 0) for symbol in self._instruments}
 
     def last_ticks(self, symbol: str) -> int | None:
         """Return the price of the last print played, None before the first."""
-        book = self._books[symbol]
-        return int(book.tape.price_ticks[book.index - 1]) if book.index else None
+        return self._matcher.last_before(self._book_of[symbol], self.played_ns) or None
 
     def submit(
         self,
@@ -227,29 +207,38 @@ class MatchingEngine:
         post_only: bool,
         immediate_or_cancel: bool,
         now_ns: int,
+        fill_or_kill: bool = False,
+        expire_ns: int = 0,
     ) -> tuple[Event, ...]:
         """Take an order in: refuse it, match what crosses, then rest what is left or cancel it.
+
+        It is good until `expire_ns`, 0 for ever: what the tape prints from then on does not meet it.
 
         Returns
         -------
         tuple of Event
             NEW or REJECTED first; for each match the resting order's trade before the taker's.
         """
-        first = len(self._events)
         arrived_ns = max(now_ns, self.played_ns)
-        order = VenueOrder(
-            len(self._orders) + 1, cl_ord_id, owner, symbol, side, price_ticks, lots, arrived_ns, OrderState.NEW
+        number = len(self._orders) + 1
+        order = VenueOrder(number, cl_ord_id, owner, symbol, side, price_ticks, lots, arrived_ns, OrderState.NEW)
+        if cl_ord_id in self._numbers or symbol not in self._book_of:
+            known = cl_ord_id in self._numbers
+            return (self._refuse(order, Refusal.DUPLICATE if known else Refusal.UNKNOWN_SYMBOL),)
+        self._enrol(order)
+        manner = post_only * Manner.POST_ONLY | immediate_or_cancel * Manner.IMMEDIATE_OR_CANCEL
+        return self._ask(
+            Kind.NEW,
+            number,
+            book=self._book_of[symbol],
+            owner=self._owners.setdefault(owner, len(self._owners)),
+            side=side.sign,
+            price=_within(price_ticks),
+            lots=_within(lots),
+            manner=manner | fill_or_kill * Manner.FILL_OR_KILL,
+            expire=expire_ns,
+            at_ns=now_ns,
         )
-        if refusal := self._refusal(order, post_only, immediate_or_cancel):
-            return (self._refuse(order, refusal),)
-        self._record(ExecType.NEW, order, arrived_ns)
-        book = self._books[symbol]
-        order = self._match(book, order)
-        if order.leaves_lots and immediate_or_cancel:
-            self._record(ExecType.CANCELED, replace(order, state=OrderState.CANCELED), arrived_ns, reason=IOC_REMAINDER)
-        elif order.leaves_lots:
-            self._rest(book, order)
-        return tuple(self._events[first:])
 
     def refuse(
         self, *, cl_ord_id: str, owner: str, symbol: str, side: Side, reason: Refusal, now_ns: int
@@ -257,163 +246,219 @@ class MatchingEngine:
         """Put on record an order whose price or quantity has no form in ticks and lots; DUPLICATE still goes first."""
         arrived_ns = max(now_ns, self.played_ns)
         order = VenueOrder(len(self._orders) + 1, cl_ord_id, owner, symbol, side, 0, 0, arrived_ns, OrderState.NEW)
-        return (self._refuse(order, Refusal.DUPLICATE if cl_ord_id in self._orders else reason),)
+        return (self._refuse(order, Refusal.DUPLICATE if cl_ord_id in self._numbers else reason),)
 
     def cancel(self, cl_ord_id: str, now_ns: int) -> tuple[Event, ...]:
-        """Cancel a working order; nothing happens to one that is unknown or done (`status` tells which)."""
-        order = self._orders.get(cl_ord_id)
-        if order is None or order.state in TERMINAL:
+        """Cancel a working order; nothing happens to one that is unknown or done (`change_refusal` tells which)."""
+        if self.change_refusal(cl_ord_id) is not None:
             return ()
-        side = self._books[order.symbol].resting[order.side]
-        side[:] = [place for place in side if place.order.number != order.number]
-        return (
-            self._record(ExecType.CANCELED, replace(order, state=OrderState.CANCELED), max(now_ns, self.played_ns)),
-        )
+        return self._ask(Kind.CANCEL, self._numbers[cl_ord_id], at_ns=now_ns)
+
+    def change_refusal(self, cl_ord_id: str, fresh: str | None = None) -> ChangeRefusal | None:
+        """Tell why an order cannot be changed by this name, or get a fresh one; None when it can."""
+        order = self.status(cl_ord_id)
+        if order is None or order.cl_ord_id != cl_ord_id:
+            return ChangeRefusal.UNKNOWN_ORDER
+        if order.state in TERMINAL:
+            return ChangeRefusal.TOO_LATE
+        return ChangeRefusal.DUPLICATE if fresh in self._numbers else None
+
+    def replace(
+        self, *, cl_ord_id: str, orig_cl_ord_id: str, price_ticks: int, lots: int, now_ns: int, expire_ns: int = 0
+    ) -> tuple[Event, ...] | ChangeRefusal | Refusal:
+        """Give a working order a new name, price, quantity and end; how it wants to trade stays.
+
+        `lots` counts what is filled, too. At the same price with no more lots the order keeps its place, else it goes
+        in as if new, REPLACED first. Refused, it is what it was, and the new name is free.
+        """
+        if (refusal := self.change_refusal(orig_cl_ord_id, cl_ord_id)) is not None:
+            return refusal
+        number = self._numbers[orig_cl_ord_id]
+        before = self._orders[number]
+        self._enrol(replace(before, cl_ord_id=cl_ord_id))
+        price, wanted = _within(price_ticks), _within(lots)
+        rows = self._run(Kind.REPLACE, number, price=price, lots=wanted, expire=expire_ns, at_ns=now_ns)
+        if rows[0][Column.HAPPENING] == Happening.REPLACE_REFUSED:
+            self._orders[number] = before
+            del self._numbers[cl_ord_id]
+            return Refusal(_REASONS[rows[0][Column.REASON]])
+        return tuple(self._tell(row, orig_cl_ord_id if row is rows[0] else None) for row in rows)
 
     def play(self, until_ns: int) -> tuple[Event, ...]:
         """Play the tapes up to, not including, an instant; playing to the past changes nothing.
 
-        Symbols are played one after the other in order of name, each in order of time. Where nothing rests, the tape is
-        skipped.
+        Symbols are played one after the other in order of name, each in order of time. Orders that are no longer good
+        at the instant have left when this returns.
         """
-        first = len(self._events)
-        for book in self._books.values():
-            stop = max(book.index, book.before(until_ns))
-            for at_ns, price_ticks, lots in book.touching(stop):
-                self._print(book, at_ns, price_ticks, lots)
-            book.index = stop
-        self.played_ns = max(self.played_ns, until_ns)
-        return tuple(self._events[first:])
+        return self._ask(Kind.PLAY, 0, at_ns=until_ns)
 
-    def _refusal(self, order: VenueOrder, post_only: bool, immediate_or_cancel: bool) -> Refusal | None:
-        if order.cl_ord_id in self._orders:
-            return Refusal.DUPLICATE
-        if order.symbol not in self._books:
-            return Refusal.UNKNOWN_SYMBOL
-        if order.lots <= 0:
-            return Refusal.BAD_QUANTITY
-        if order.price_ticks <= 0:
-            return Refusal.BAD_PRICE
-        if post_only and immediate_or_cancel:
-            return Refusal.BAD_INSTRUCTIONS
-        if post_only and self._would_cross(self._books[order.symbol], order):
-            return Refusal.POST_ONLY_WOULD_CROSS
-        return None
+    def bust(self, exec_id: str, now_ns: int) -> Event:
+        """Take a trade back.
 
-    def _would_cross(self, book: _Book, order: VenueOrder) -> bool:
-        quote = book.quote(order.side, order.arrived_ns)
-        if quote is not None and _reaches(order, quote):
-            return True
-        return any(_reaches(order, place.order.price_ticks) for place in self._opposite(book, order))
-
-    def _opposite(self, book: _Book, order: VenueOrder) -> list[_Resting]:
-        side = Side.SELL if order.side is Side.BUY else Side.BUY
-        return [place for place in book.resting[side] if place.order.owner != order.owner]
-
-    def _match(self, book: _Book, order: VenueOrder) -> VenueOrder:
-        """Let an order take what it reaches, best price first, at one price resting orders before the tape's market."""
-        quote = book.quote(order.side, order.arrived_ns)
-        if quote is None or not _reaches(order, quote):
-            return self._match_orders(book, order, order.price_ticks)
-        order = self._match_orders(book, order, quote)
-        if lots := min(order.leaves_lots, book.depth_lots(order.arrived_ns)):
-            book.take(order.arrived_ns, lots)
-            order = self._fill(order, lots, quote, order.arrived_ns, Liquidity.TAKER)
-        return self._match_orders(book, order, order.price_ticks)
-
-    def _match_orders(self, book: _Book, order: VenueOrder, limit_ticks: int) -> VenueOrder:
-        for place in self._opposite(book, order):
-            price_ticks = place.order.price_ticks
-            if not order.leaves_lots or order.side.sign * (limit_ticks - price_ticks) < 0:
-                break
-            lots = min(order.leaves_lots, place.order.leaves_lots)
-            self._fill_resting(book, place, lots, order.arrived_ns)
-            order = self._fill(order, lots, price_ticks, order.arrived_ns, Liquidity.TAKER)
-        return order
-
-    def _rest(self, book: _Book, order: VenueOrder) -> None:
-        side = book.resting[order.side]
-        ours = (place.ahead_lots for place in side if place.order.price_ticks == order.price_ticks)
-        ahead_lots = max(book.queue_lots(order.price_ticks, order.arrived_ns), *ours, 0)
-        insort(side, _Resting(order, ahead_lots), key=lambda place: place.rank)
-
-    def _print(self, book: _Book, at_ns: int, price_ticks: int, lots: int) -> None:
-        """Let one print of the tape meet the resting orders; `left` is what of it is not spoken for.
-
-        Each side is walked in order of rank: orders that the print goes through, then those at its price. `passed`
-        counts the strangers at that price who were filled: they stood before every later order of the level too.
+        Raises
+        ------
+        VenueMistake
+            There is no such trade, or it was busted or corrected before.
         """
-        left = lots
-        for side in book.resting.values():
-            passed = 0
-            for place in tuple(side):
-                through = place.order.side.sign * (place.order.price_ticks - price_ticks)
-                if through < 0:
-                    break
-                if place.order.arrived_ns > at_ns:
-                    continue
-                if through:
-                    place.ahead_lots = 0
-                strangers = max(0, min(left, place.ahead_lots - passed))
-                passed += strangers
-                left -= strangers
-                place.ahead_lots = max(0, place.ahead_lots - passed)
-                left -= self._fill_from_tape(book, place, left, at_ns)
+        trade = self._trade(exec_id)
+        return self._restate(Restatement.TRADE_CANCEL, trade, 0, 0, now_ns)
 
-    def _fill_from_tape(self, book: _Book, place: _Resting, left: int, at_ns: int) -> int:
-        lots = min(left, place.order.leaves_lots)
-        if lots:
-            book.take(at_ns, lots)
-            self._fill_resting(book, place, lots, at_ns)
-        return lots
+    def correct(self, exec_id: str, *, price_ticks: int, lots: int, now_ns: int) -> Event:
+        """Put a trade right; the correction has an ExecID of its own, by which it may be corrected again.
 
-    def _fill_resting(self, book: _Book, place: _Resting, lots: int, at_ns: int) -> None:
-        place.order = self._fill(place.order, lots, place.order.price_ticks, at_ns, Liquidity.MAKER)
-        if not place.order.leaves_lots:
-            book.resting[place.order.side].remove(place)
+        Raises
+        ------
+        VenueMistake
+            As for `bust`; or price or quantity are no trade's.
+        """
+        _check_trade(price_ticks, lots)
+        trade = self._trade(exec_id)
+        event = self._restate(Restatement.TRADE_CORRECT, trade, price_ticks, lots, now_ns)
+        self._trades[event.exec_id] = event
+        return event
 
-    def _fill(self, order: VenueOrder, lots: int, price_ticks: int, at_ns: int, liquidity: Liquidity) -> VenueOrder:
-        instrument = self._books[order.symbol].instrument
-        cum_lots = order.cum_lots + lots
-        assert 0 < lots <= order.leaves_lots, f"order {order.cl_ord_id}: {lots} of {order.leaves_lots} lots"
-        order = replace(
-            order,
-            state=OrderState.FILLED if cum_lots == order.lots else OrderState.PARTIALLY_FILLED,
-            cum_lots=cum_lots,
-            value=order.value + lots * price_ticks,
+    def fill_anyway(self, cl_ord_id: str, *, lots: int, liquidity: Liquidity, now_ns: int) -> Event:
+        """Trade at an order's price whatever the book says: too much, after its end, or as a taker.
+
+        Raises
+        ------
+        VenueMistake
+            The order is unknown or was refused, or the quantity is no trade's.
+        """
+        order = self.status(cl_ord_id)
+        if order is None or order.state is OrderState.REJECTED:
+            raise VenueMistake(f"expected an order that was accepted, found {cl_ord_id!r}")
+        _check_trade(order.price_ticks, lots)
+        event = self._amend(order, lots, order.price_ticks * lots, now_ns)
+        return self._record(
+            replace(event, exec_type=ExecType.TRADE, liquidity=liquidity), lots=lots, ticks=order.price_ticks
         )
-        px, qty = Price(price_ticks * instrument.tick_size), Quantity(lots * instrument.lot_size)
-        fee = round_money(notional(px, qty, instrument.multiplier) * instrument.fee_rate)
-        key = order.owner, order.symbol
-        self._positions[key] = self._positions.get(key, 0) + order.side.sign * lots
-        self._record(ExecType.TRADE, order, at_ns, last_lots=lots, last_ticks=price_ticks, fee=fee, liquidity=liquidity)
+
+    def _trade(self, exec_id: str) -> Event:
+        if exec_id not in self._trades:
+            raise VenueMistake(f"expected a trade that stands, found {exec_id!r}")
+        return self._trades[exec_id]
+
+    def _restate(self, kind: Restatement, trade: Event, ticks: int, lots: int, now_ns: int) -> Event:
+        order = self._orders[trade.order.number]
+        value = lots * ticks - trade.last_lots * trade.last_ticks
+        event = self._amend(order, lots - trade.last_lots, value, now_ns)
+        del self._trades[trade.exec_id]
+        event = replace(event, exec_type=kind, exec_ref=trade.exec_id, liquidity=trade.liquidity)
+        return self._record(event, lots=lots, ticks=ticks)
+
+    def _amend(self, order: VenueOrder, lots: int, value: int, now_ns: int) -> Event:
+        """Change an order's sums and its owner's position; the event is still to be given its words."""
+        rows = self._run(Kind.AMEND, order.number, lots=lots, price=value, at_ns=now_ns)
+        if not rows:
+            raise VenueMistake(f"expected at most {VALUE_MAX} lots of {order.cl_ord_id}, found {order.cum_lots + lots}")
+        self._move(order, lots)
+        return Event("", ExecType.TRADE, self._after(rows[0]), rows[0][Column.AT])
+
+    def _ask(self, kind: Kind, number: int, **columns: int) -> tuple[Event, ...]:
+        return tuple(self._tell(row) for row in self._run(kind, number, **columns))
+
+    def _run(
+        self,
+        kind: Kind,
+        number: int,
+        *,
+        at_ns: int,
+        book: int = 0,
+        owner: int = 0,
+        side: int = 0,
+        price: int = 0,
+        lots: int = 0,
+        manner: int = 0,
+        expire: int = 0,
+    ) -> list[_Row]:
+        """Hand one message to the kernel, as often as it takes."""
+        message = np.array([(kind, number, book, owner, side, price, lots, manner, expire, at_ns)], dtype=np.int64)
+        assert message.shape == (1, len(Message))
+        rows: list[_Row] = []
+        done = 0
+        while not done:
+            events, done = self._matcher.run(message)
+            rows += events.tolist()
+        return rows
+
+    def _tell(self, row: _Row, orig_cl_ord_id: str | None = None) -> Event:
+        """Put an event of the kernel on record."""
+        order = self._after(row)
+        lots, ticks = row[Column.LAST_LOTS], row[Column.LAST_TICKS]
+        liquidity = None
+        if lots:
+            liquidity = Liquidity.MAKER if row[Column.MAKER] else Liquidity.TAKER
+            self._move(order, lots)
+        event = Event(
+            "",
+            _EXEC_TYPES[row[Column.HAPPENING]],
+            order,
+            row[Column.AT],
+            liquidity=liquidity,
+            reason=_REASONS.get(row[Column.REASON]),
+            orig_cl_ord_id=orig_cl_ord_id,
+        )
+        return self._record(event, lots=lots, ticks=ticks)
+
+    def _after(self, row: _Row) -> VenueOrder:
+        """Return an order as an event leaves it, and remember it so."""
+        order = self._orders[row[Column.NUMBER]]
+        state = _STATES[State(row[Column.STATE])]
+        if state is OrderState.REJECTED:
+            order = replace(order, state=state)
+        else:
+            order = replace(
+                order,
+                state=state,
+                price_ticks=row[Column.PRICE],
+                lots=row[Column.LOTS],
+                cum_lots=row[Column.CUM_LOTS],
+                value=row[Column.VALUE],
+            )
+        self._orders[order.number] = order
+        if state in TERMINAL:
+            self._working.pop(order.number, None)
+        else:
+            self._working[order.number] = None
         return order
+
+    def _enrol(self, order: VenueOrder) -> None:
+        self._orders[order.number] = order
+        self._numbers[order.cl_ord_id] = order.number
 
     def _refuse(self, order: VenueOrder, refusal: Refusal) -> Event:
         """Reject an order; a duplicate is answered with the state of the first, which lives on."""
-        known = self._orders.get(order.cl_ord_id)
+        known = self.status(order.cl_ord_id)
         after = known if known is not None else replace(order, state=OrderState.REJECTED)
-        return self._record(ExecType.REJECTED, after, order.arrived_ns, reason=refusal)
+        if known is None:
+            self._enrol(after)
+        return self._record(Event("", ExecType.REJECTED, after, order.arrived_ns, reason=refusal))
 
-    def _record(
-        self,
-        exec_type: ExecType,
-        order: VenueOrder,
-        happened_ns: int,
-        *,
-        last_lots: int = 0,
-        last_ticks: int = 0,
-        fee: Money = _NO_MONEY,
-        liquidity: Liquidity | None = None,
-        reason: str | None = None,
-    ) -> Event:
-        self._orders[order.cl_ord_id] = order
+    def _move(self, order: VenueOrder, lots: int) -> None:
+        key = order.owner, order.symbol
+        self._positions[key] = self._positions.get(key, 0) + order.side.sign * lots
+
+    def _record(self, event: Event, *, lots: int = 0, ticks: int = 0) -> Event:
+        """Give an event its identifier, a trade its fee, and keep it."""
+        fee = _NO_MONEY
+        if lots:
+            instrument = self._instruments[event.order.symbol]
+            px, qty = Price(ticks * instrument.tick_size), Quantity(lots * instrument.lot_size)
+            fee = round_money(notional(px, qty, instrument.multiplier) * instrument.fee_rate)
         exec_id = f"E{len(self._events) + 1}"
-        event = Event(exec_id, exec_type, order, happened_ns, last_lots, last_ticks, fee, liquidity, reason)
+        event = replace(event, exec_id=exec_id, last_lots=lots, last_ticks=ticks, fee=fee)
         self._events.append(event)
+        if event.exec_type is ExecType.TRADE:
+            self._trades[exec_id] = event
         return event
 
 
-def _reaches(order: VenueOrder, price_ticks: int) -> bool:
-    """Tell whether an order's limit allows a trade at a price."""
-    return order.side.sign * (order.price_ticks - price_ticks) >= 0
+def _within(value: int) -> int:
+    """Bring what the kernel refuses anyway into its integers."""
+    return max(-1, min(value, VALUE_MAX + 1))
+
+
+def _check_trade(price_ticks: int, lots: int) -> None:
+    if not (0 < lots <= VALUE_MAX and 0 < price_ticks <= VALUE_MAX):
+        raise VenueMistake(f"expected a trade of 1 to {VALUE_MAX} ticks and lots, found {price_ticks}, {lots}")

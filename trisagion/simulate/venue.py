@@ -1,36 +1,43 @@
 """The bundled venue as a value: FIX messages in, FIX messages out; `play` moves time. No sockets, no clock, no files.
 
-The same messages and plays in the same order give the same answers to the last ExecID: whoever keeps a list of them can
-rebuild the venue. Only what `changes` it need be kept; questions change nothing.
+The same messages, plays and faults in the same order give the same answers to the last ExecID: whoever keeps a list of
+them can rebuild the venue. Only what `changes` it need be kept; questions change nothing.
+
+An order wants to trade as its ExecInst and TimeInForce say: post-only, day or good till cancel (both stay), good till
+date, immediate or cancel, fill or kill. A replacement changes price, quantity and end; how the order wants to trade it
+keeps, whatever the request repeats.
 """
 
-from collections.abc import Mapping, Sequence
-from decimal import ROUND_HALF_EVEN, Context, Decimal
-from typing import Final
+from collections.abc import Callable, Mapping, Sequence
+from decimal import Decimal, localcontext
+from typing import Any, Final, TypeAlias
 
-from trisagion.errors import VenueMistake
+from trisagion.errors import DataError, VenueMistake
 from trisagion.gateway.requests import party
 from trisagion.gateway.words import (
-    ABSOLUTE,
     BUSINESS_MESSAGE_REJECT,
+    CANCEL_DUPLICATE,
     CANCEL_TOO_LATE,
     CANCEL_UNKNOWN_ORDER,
-    DUPLICATE_ORDER,
-    EXEC_TYPES,
-    EXECUTION_REPORT,
+    DAY,
+    FILL_OR_KILL,
+    GOOD_TILL_DATE,
     IMMEDIATE_OR_CANCEL,
     LIMIT,
-    LIQUIDITIES,
+    MARKET_DATA_REQUEST,
     NEW_ORDER_SINGLE,
     ORD_STATUSES,
     ORDER_CANCEL_REJECT,
+    ORDER_CANCEL_REPLACE_REQUEST,
     ORDER_CANCEL_REQUEST,
+    ORDER_MASS_CANCEL_REPORT,
+    ORDER_MASS_CANCEL_REQUEST,
+    ORDER_MASS_STATUS_REQUEST,
     ORDER_STATUS_REQUEST,
     PARTICIPATE_DONT_INITIATE,
     POSITION_REPORT,
     REQUEST_FOR_POSITIONS,
     SIDES,
-    UNKNOWN_ORDER,
     Fields,
     Tag,
     business_date,
@@ -43,20 +50,48 @@ from trisagion.gateway.words import (
 )
 from trisagion.market.types import Instrument, Tape
 from trisagion.orders.state import OrderState
-from trisagion.orders.types import ExecType
-from trisagion.simulate.matching import Event, MatchingEngine, Refusal, VenueOrder
-from trisagion.units import plain
+from trisagion.orders.types import ExecType, Liquidity
+from trisagion.simulate.faults import Faults, value_of
+from trisagion.simulate.matching import ChangeRefusal, Event, MatchingEngine, Refusal, Restatement
+from trisagion.simulate.quotes import SNAPSHOT, Quotes
+from trisagion.simulate.reports import (
+    OTHER,
+    fill_row,
+    no_orders_report,
+    order_row,
+    report,
+    status_report,
+    unknown_report,
+)
+from trisagion.units import PLACES_MAX, WIDE, parse_decimal, plain
 
-_DIGITS_18: Final = Context(prec=18, rounding=ROUND_HALF_EVEN)
-"""AvgPx has no exact decimal; 18 significant digits are what our own side accepts."""
-
-_ORD_REJ_REASONS: Final[Mapping[str | None, str]] = {
-    Refusal.DUPLICATE: DUPLICATE_ORDER,
-    Refusal.UNKNOWN_SYMBOL: "1",
-    Refusal.BAD_QUANTITY: "13",
+_CXL_REJ_REASONS: Final[Mapping[str, str]] = {
+    ChangeRefusal.UNKNOWN_ORDER: CANCEL_UNKNOWN_ORDER,
+    ChangeRefusal.TOO_LATE: CANCEL_TOO_LATE,
+    ChangeRefusal.DUPLICATE: CANCEL_DUPLICATE,
 }
-_OTHER: Final = "99"
+_GOOD_TILL_CANCEL: Final = "1"
+_TIMES_IN_FORCE: Final = {
+    kind: kind for kind in (DAY, _GOOD_TILL_CANCEL, IMMEDIATE_OR_CANCEL, FILL_OR_KILL, GOOD_TILL_DATE)
+}
+_OF_ONE_SYMBOL: Final = "1"
+_ALL: Final = "7"
+"""MassCancelRequestType(530), MassStatusReqType(585)."""
+
+INSTANT_MAX_NS: Final = 2**62
+"""Some time in 2116."""
+
+_REASON_OTHER: Final = "0"
+"""BusinessRejectReason(380)."""
+_NOT_AVAILABLE: Final = "4"
 _CONDITIONALLY_REQUIRED_FIELD_MISSING: Final = "5"
+
+_ORDERS_AND_CHANGES: Final = frozenset(
+    {NEW_ORDER_SINGLE, ORDER_CANCEL_REQUEST, ORDER_CANCEL_REPLACE_REQUEST, ORDER_MASS_CANCEL_REQUEST}
+)
+_FILLS: Final = frozenset({ExecType.TRADE, Restatement.TRADE_CANCEL, Restatement.TRADE_CORRECT})
+
+Answers: TypeAlias = tuple[Fields, ...]
 
 
 class SimulatedVenue:
@@ -64,6 +99,9 @@ class SimulatedVenue:
 
     def __init__(self, tapes: Sequence[Tape]) -> None:
         self._engine = MatchingEngine(tapes)
+        self._instruments = self._engine.instruments
+        self._faults = Faults()
+        self._quotes = Quotes(self._instruments)
         self._now_ns = 0
 
     @property
@@ -83,121 +121,277 @@ class SimulatedVenue:
 
     def changes(self, fields: Fields) -> bool:
         """Tell whether a message may change the venue."""
-        return fields[Tag.MSG_TYPE] in {NEW_ORDER_SINGLE, ORDER_CANCEL_REQUEST}
+        kind = fields[Tag.MSG_TYPE]
+        if kind == MARKET_DATA_REQUEST:
+            return fields.get(Tag.SUBSCRIPTION_REQUEST_TYPE) != SNAPSHOT
+        return kind in _ORDERS_AND_CHANGES
 
-    def play(self, until_ns: int) -> tuple[Fields, ...]:
-        """Play the tapes up to, not including, an instant; return the reports of the fills."""
+    def play(self, until_ns: int) -> Answers:
+        """Play the tapes up to, not including, an instant; return the reports of what happened, then new prices."""
         reports = tuple(self._report(event) for event in self._engine.play(until_ns))
         self._now_ns = max(self._now_ns, until_ns)
-        return reports
+        reports = self._faults.played(reports, self.played_ns)
+        if self._faults.out(self.played_ns) or not len(self._quotes):
+            return reports
+        return (*reports, *self._quotes.moved(self._last()))
 
-    def answer(self, fields: Fields) -> tuple[Fields, ...]:
+    def answer(self, fields: Fields) -> Answers:
         """Answer a message; one that lacks what it needs gets a BusinessMessageReject."""
-        answers = {
+        answers: dict[str, Callable[[Fields], Answers]] = {
             NEW_ORDER_SINGLE: self._new_order,
             ORDER_CANCEL_REQUEST: self._cancel,
+            ORDER_CANCEL_REPLACE_REQUEST: self._replace,
+            ORDER_MASS_CANCEL_REQUEST: self._mass_cancel,
             ORDER_STATUS_REQUEST: self._status,
+            ORDER_MASS_STATUS_REQUEST: self._mass_status,
             REQUEST_FOR_POSITIONS: self._positions,
+            MARKET_DATA_REQUEST: lambda asked: self._quotes.answer(asked, self._last()),
         }
+        if self._faults.out(self.played_ns):
+            return (business_reject(fields, "OUTAGE", _NOT_AVAILABLE),)
         try:
-            return word(fields, Tag.MSG_TYPE, answers)(fields)
+            answer = word(fields, Tag.MSG_TYPE, answers)
+            if fields[Tag.MSG_TYPE] not in _ORDERS_AND_CHANGES:
+                return answer(fields)
+            now_ns = _moment(fields, Tag.TRANSACT_TIME)
+            if self._faults.too_fast(now_ns):
+                return (business_reject(fields, "RATE_LIMIT", _REASON_OTHER),)
+            reports = answer(fields)
         except VenueMistake as mistake:
-            return (_business_reject(fields, str(mistake)),)
+            return (business_reject(fields, str(mistake)),)
+        self._now_ns = max(self._now_ns, now_ns)
+        return self._faults.answered(reports, self._now_ns)
+
+    def fail(self, command: Mapping[str, Any]) -> Answers:
+        """Make a mistake on command; return what is said about it.
+
+        Parameters
+        ----------
+        command : dict
+            `kind` and its arguments, quantities and prices as text:
+
+            * `acknowledgements`: `lost`, `late` (shares), `late_s` (seconds of the tape), `seed`; trades are not lost.
+            * `rate_limit`: `per_second`, messages in a second of TransactTime; 0 for none.
+            * `outage`: `seconds` of the tape without answers or reports; what was to be told then is told after it.
+            * `repeat`: `exec_id`; the same report once more.
+            * `bust`: `exec_id`. `correct`: `exec_id`, `px`, `qty`.
+            * `fill`: `cl_ord_id`, `qty`, `liquidity` ("maker", "taker"); at the order's price, whatever its state and
+              quantity: an over-fill, a fill after the cancel, a post-only order that took.
+
+        Raises
+        ------
+        VenueMistake
+            The command has no meaning here. Then nothing has changed.
+        """
+        kind = value_of(command, "kind", str)
+        if kind == "acknowledgements":
+            shares = {name: value_of(command, name, float) for name in ("lost", "late", "late_s")}
+            self._faults.acknowledgements(**shares, seed=value_of(command, "seed", int))
+        elif kind == "rate_limit":
+            self._faults.rate_limit(value_of(command, "per_second", int))
+        elif kind == "outage":
+            self._faults.outage(value_of(command, "seconds", float), self.played_ns)
+        elif kind in {"repeat", "bust", "correct", "fill"}:
+            return (self._report(self._wrong(kind, command)),)
+        else:
+            raise VenueMistake(f"expected a kind of fault that there is, found {kind!r}")
+        return ()
+
+    def disconnected(self, *, cancel: bool) -> Answers:
+        """End the session's subscriptions and, if so wanted, cancel its orders."""
+        self._quotes.clear()
+        orders = self._engine.working() if cancel else ()
+        return tuple(self._report(event) for order in orders for event in self._cancelled(order.cl_ord_id))
+
+    def disconnection_changes(self, *, cancel: bool) -> bool:
+        """Tell whether the end of the session would change the venue."""
+        return bool(len(self._quotes) or (cancel and self.working))
 
     def snapshot(self) -> Mapping[str, object]:
         """Return the venue's own books as JSON values, decimals as text: what a test holds against the other side's."""
-        orders = [self._order_row(order) for order in self._engine.orders()]
-        owners = {order.owner for order in self._engine.orders()}
+        orders = self._engine.orders()
+        owners = {order.owner for order in orders}
         net = {
             symbol: sum(self._engine.positions(owner)[symbol] for owner in owners) * instrument.lot_size
-            for symbol, instrument in self._engine.instruments.items()
+            for symbol, instrument in self._instruments.items()
         }
         return {
             "played_ns": self.played_ns,
             "executions": self.executions,
             "positions": {symbol: plain(Decimal(qty)) for symbol, qty in net.items()},
-            "orders": orders,
-            "working": [self._order_row(order) for order in self._engine.working()],
-            "fills": [self._fill_row(event) for event in self._engine.events if event.exec_type is ExecType.TRADE],
+            "orders": [order_row(order, self._instruments.get(order.symbol)) for order in orders],
+            "working": [order_row(order, self._instruments[order.symbol]) for order in self._engine.working()],
+            "fills": [
+                fill_row(event, self._instruments[event.order.symbol])
+                for event in self._engine.events
+                if event.exec_type in _FILLS
+            ],
         }
 
-    def _new_order(self, fields: Fields) -> tuple[Fields, ...]:
+    def _wrong(self, kind: str, command: Mapping[str, Any]) -> Event:
+        if kind == "fill":
+            order = self._engine.status(value_of(command, "cl_ord_id", str))
+            if order is None or order.symbol not in self._instruments:
+                raise VenueMistake(f"expected an order that was accepted, found {command['cl_ord_id']!r}")
+            lots = _steps(command, "qty", self._instruments[order.symbol].lot_size)
+            liquidity = {str(kind): kind for kind in Liquidity}.get(value_of(command, "liquidity", str))
+            if liquidity is None:
+                raise VenueMistake(f"expected liquidity as maker or taker, found {command['liquidity']!r}")
+            return self._engine.fill_anyway(order.cl_ord_id, lots=lots, liquidity=liquidity, now_ns=self._now_ns)
+        exec_id = value_of(command, "exec_id", str)
+        if kind == "bust":
+            return self._engine.bust(exec_id, self._now_ns)
+        events = {event.exec_id: event for event in self._engine.events}
+        if exec_id not in events:
+            raise VenueMistake(f"expected an ExecID of ours, found {exec_id!r}")
+        if kind == "repeat":
+            return events[exec_id]
+        if events[exec_id].liquidity is None:
+            raise VenueMistake(f"expected a trade that stands, found {exec_id!r}")
+        instrument = self._instruments[events[exec_id].order.symbol]
+        price_ticks, lots = _steps(command, "px", instrument.tick_size), _steps(command, "qty", instrument.lot_size)
+        return self._engine.correct(exec_id, price_ticks=price_ticks, lots=lots, now_ns=self._now_ns)
+
+    def _new_order(self, fields: Fields) -> Answers:
         cl_ord_id, symbol = text(fields, Tag.CL_ORD_ID), text(fields, Tag.SYMBOL)
         owner, side = text(fields, Tag.ACCOUNT), word(fields, Tag.SIDE, SIDES)
         word(fields, Tag.ORD_TYPE, {LIMIT: None})
-        qty, px, now_ns = number(fields, Tag.ORDER_QTY), number(fields, Tag.PRICE), instant(fields, Tag.TRANSACT_TIME)
-        self._now_ns = max(self._now_ns, now_ns)
-        instrument = self._engine.instruments.get(symbol)
-        if refusal := _no_form(instrument, qty, px):
+        qty, px, now_ns = number(fields, Tag.ORDER_QTY), number(fields, Tag.PRICE), _moment(fields, Tag.TRANSACT_TIME)
+        time_in_force, expire_ns = _time_in_force(fields)
+        form = _form(self._instruments.get(symbol), qty, px)
+        if isinstance(form, Refusal):
             events = self._engine.refuse(
-                cl_ord_id=cl_ord_id, owner=owner, symbol=symbol, side=side, reason=refusal, now_ns=now_ns
+                cl_ord_id=cl_ord_id, owner=owner, symbol=symbol, side=side, reason=form, now_ns=now_ns
             )
         else:
-            assert instrument is not None
+            price_ticks, lots = form
             events = self._engine.submit(
                 cl_ord_id=cl_ord_id,
                 owner=owner,
                 symbol=symbol,
                 side=side,
-                price_ticks=int(px / instrument.tick_size),
-                lots=int(qty / instrument.lot_size),
+                price_ticks=price_ticks,
+                lots=lots,
                 post_only=PARTICIPATE_DONT_INITIATE in fields.get(Tag.EXEC_INST, "").split(),
-                immediate_or_cancel=fields.get(Tag.TIME_IN_FORCE) == IMMEDIATE_OR_CANCEL,
+                immediate_or_cancel=time_in_force == IMMEDIATE_OR_CANCEL,
+                fill_or_kill=time_in_force == FILL_OR_KILL,
+                expire_ns=expire_ns,
                 now_ns=now_ns,
             )
         return tuple(self._report(event) for event in events)
 
-    def _cancel(self, fields: Fields) -> tuple[Fields, ...]:
+    def _cancel(self, fields: Fields) -> Answers:
         request, target = text(fields, Tag.CL_ORD_ID), text(fields, Tag.ORIG_CL_ORD_ID)
-        now_ns = instant(fields, Tag.TRANSACT_TIME)
-        self._now_ns = max(self._now_ns, now_ns)
+        now_ns = _moment(fields, Tag.TRANSACT_TIME)
+        if (refusal := self._engine.change_refusal(target)) is not None:
+            return (self._cancel_reject(fields, refusal, "1"),)
         names: Fields = {Tag.CL_ORD_ID: request, Tag.ORIG_CL_ORD_ID: target}
-        if events := self._engine.cancel(target, now_ns):
-            return tuple({**self._report(event), **names} for event in events)
-        order = self._engine.status(target)
-        return (
-            {
-                Tag.MSG_TYPE: ORDER_CANCEL_REJECT,
-                **names,
-                Tag.ORDER_ID: order.order_id if order else "NONE",
-                Tag.ORD_STATUS: code(ORD_STATUSES, order.state if order else OrderState.REJECTED),
-                Tag.CXL_REJ_RESPONSE_TO: "1",
-                Tag.CXL_REJ_REASON: CANCEL_TOO_LATE if order else CANCEL_UNKNOWN_ORDER,
-                Tag.TEXT: "TOO_LATE" if order else "UNKNOWN_ORDER",
-                Tag.TRANSACT_TIME: timestamp(self._now_ns),
-            },
-        )
+        return tuple({**self._report(event), **names} for event in self._engine.cancel(target, now_ns))
 
-    def _status(self, fields: Fields) -> tuple[Fields, ...]:
+    def _replace(self, fields: Fields) -> Answers:
+        request, target = text(fields, Tag.CL_ORD_ID), text(fields, Tag.ORIG_CL_ORD_ID)
+        word(fields, Tag.ORD_TYPE, {LIMIT: None})
+        symbol, side = text(fields, Tag.SYMBOL), word(fields, Tag.SIDE, SIDES)
+        qty, px, now_ns = number(fields, Tag.ORDER_QTY), number(fields, Tag.PRICE), _moment(fields, Tag.TRANSACT_TIME)
+        _, expire_ns = _time_in_force(fields)
+        result: tuple[Event, ...] | ChangeRefusal | Refusal | None = self._engine.change_refusal(target, request)
+        order = self._engine.status(target)
+        if order is None or (order.symbol, order.side) != (symbol, side):
+            result = ChangeRefusal.UNKNOWN_ORDER
+        elif result is None:
+            form = _form(self._instruments[symbol], qty, px)
+            result = (
+                form
+                if isinstance(form, Refusal)
+                else self._engine.replace(
+                    cl_ord_id=request,
+                    orig_cl_ord_id=target,
+                    price_ticks=form[0],
+                    lots=form[1],
+                    expire_ns=expire_ns,
+                    now_ns=now_ns,
+                )
+            )
+        if not isinstance(result, tuple):
+            return (self._cancel_reject(fields, result, "2"),)
+        return tuple(self._report(event) for event in result)
+
+    def _cancel_reject(self, fields: Fields, refusal: ChangeRefusal | Refusal, response_to: str) -> Fields:
+        target = fields[Tag.ORIG_CL_ORD_ID]
+        order = None if refusal is ChangeRefusal.UNKNOWN_ORDER else self._engine.status(target)
+        return {
+            Tag.MSG_TYPE: ORDER_CANCEL_REJECT,
+            Tag.CL_ORD_ID: fields[Tag.CL_ORD_ID],
+            Tag.ORIG_CL_ORD_ID: target,
+            Tag.ORDER_ID: order.order_id if order else "NONE",
+            Tag.ORD_STATUS: code(ORD_STATUSES, order.state if order else OrderState.REJECTED),
+            Tag.CXL_REJ_RESPONSE_TO: response_to,
+            Tag.CXL_REJ_REASON: _CXL_REJ_REASONS.get(refusal, OTHER),
+            Tag.TEXT: refusal,
+            Tag.TRANSACT_TIME: timestamp(max(self._now_ns, _moment(fields, Tag.TRANSACT_TIME))),
+        }
+
+    def _mass_cancel(self, fields: Fields) -> Answers:
+        """Cancel all working orders of the session, or of one symbol; FIX 4.4 gives the request no account."""
+        request, now_ns = text(fields, Tag.CL_ORD_ID), _moment(fields, Tag.TRANSACT_TIME)
+        kind = word(fields, Tag.MASS_CANCEL_REQUEST_TYPE, {_OF_ONE_SYMBOL: _OF_ONE_SYMBOL, _ALL: _ALL})
+        symbols = {text(fields, Tag.SYMBOL)} if kind == _OF_ONE_SYMBOL else set(self._instruments)
+        self._now_ns = max(self._now_ns, now_ns)
+        orders = [order for order in self._engine.working() if order.symbol in symbols]
+        reports = [
+            {**self._report(event), Tag.CL_ORD_ID: request, Tag.ORIG_CL_ORD_ID: order.cl_ord_id}
+            for order in orders
+            for event in self._cancelled(order.cl_ord_id)
+        ]
         answer: Fields = {
-            Tag.MSG_TYPE: EXECUTION_REPORT,
-            Tag.EXEC_ID: "0",
-            Tag.EXEC_TYPE: code(EXEC_TYPES, ExecType.ORDER_STATUS),
+            Tag.MSG_TYPE: ORDER_MASS_CANCEL_REPORT,
+            Tag.CL_ORD_ID: request,
+            Tag.ORDER_ID: "NONE",
+            Tag.MASS_CANCEL_REQUEST_TYPE: kind,
+            Tag.MASS_CANCEL_RESPONSE: kind,
+            Tag.TOTAL_AFFECTED_ORDERS: str(len(reports)),
             Tag.TRANSACT_TIME: timestamp(self._now_ns),
         }
+        return (answer, *reports)
+
+    def _cancelled(self, cl_ord_id: str) -> tuple[Event, ...]:
+        return self._engine.cancel(cl_ord_id, self._now_ns)
+
+    def _status(self, fields: Fields) -> Answers:
         order = self._engine.status(text(fields, Tag.CL_ORD_ID))
         if order is not None:
-            return ({**answer, **self._order(order)},)
-        unknown: Fields = {
-            Tag.CL_ORD_ID: text(fields, Tag.CL_ORD_ID),
-            Tag.ORDER_ID: "NONE",
-            Tag.ORD_STATUS: code(ORD_STATUSES, OrderState.REJECTED),
-            Tag.ORD_REJ_REASON: UNKNOWN_ORDER,
-            Tag.SYMBOL: text(fields, Tag.SYMBOL),
-            Tag.SIDE: text(fields, Tag.SIDE),
-            Tag.CUM_QTY: "0",
-            Tag.LEAVES_QTY: "0",
-            Tag.AVG_PX: "0",
-            Tag.TEXT: "UNKNOWN_ORDER",
-        }
-        return ({**answer, **unknown},)
+            return (status_report(order, self._instruments.get(order.symbol), self._now_ns),)
+        asked, symbol, side = (text(fields, tag) for tag in (Tag.CL_ORD_ID, Tag.SYMBOL, Tag.SIDE))
+        return (unknown_report(asked, symbol, side, self._now_ns),)
 
-    def _positions(self, fields: Fields) -> tuple[Fields, ...]:
+    def _mass_status(self, fields: Fields) -> Answers:
+        """Report all working orders, of one symbol or account if the question says so."""
+        request = text(fields, Tag.MASS_STATUS_REQ_ID)
+        kind = word(fields, Tag.MASS_STATUS_REQ_TYPE, {_OF_ONE_SYMBOL: _OF_ONE_SYMBOL, _ALL: _ALL})
+        symbol = text(fields, Tag.SYMBOL) if kind == _OF_ONE_SYMBOL else None
+        account = fields.get(Tag.ACCOUNT)
+        orders = [
+            order
+            for order in self._engine.working()
+            if symbol in {None, order.symbol} and account in {None, order.owner}
+        ]
+        reports = [status_report(order, self._instruments[order.symbol], self._now_ns) for order in orders]
+        return tuple(
+            {
+                **one,
+                Tag.MASS_STATUS_REQ_ID: request,
+                Tag.TOT_NUM_REPORTS: str(len(orders)),
+                Tag.LAST_RPT_REQUESTED: "Y" if count >= len(orders) else "N",
+            }
+            for count, one in enumerate(reports or [no_orders_report(self._now_ns)], start=1)
+        )
+
+    def _positions(self, fields: Fields) -> Answers:
         request, account = text(fields, Tag.POS_REQ_ID), text(fields, Tag.ACCOUNT)
         positions = self._engine.positions(account)
         answers = []
         for count, (symbol, lots) in enumerate(positions.items(), start=1):
-            instrument = self._engine.instruments[symbol]
+            instrument = self._instruments[symbol]
             qty = lots * instrument.lot_size
             settlement = plain((self._engine.last_ticks(symbol) or 0) * instrument.tick_size)
             answers.append(
@@ -221,105 +415,64 @@ class SimulatedVenue:
             )
         return tuple(answers)
 
+    def _last(self) -> Mapping[str, int | None]:
+        return {symbol: self._engine.last_ticks(symbol) for symbol in self._instruments}
+
     def _report(self, event: Event) -> Fields:
-        trade: Fields = {}
-        if event.liquidity is not None:
-            instrument = self._engine.instruments[event.order.symbol]
-            trade = {
-                Tag.LAST_QTY: plain(event.last_lots * instrument.lot_size),
-                Tag.LAST_PX: plain(event.last_ticks * instrument.tick_size),
-                Tag.COMMISSION: plain(event.fee),
-                Tag.COMM_TYPE: ABSOLUTE,
-                Tag.LAST_LIQUIDITY_IND: code(LIQUIDITIES, event.liquidity),
-            }
-        why: Fields = {}
-        if event.reason is not None:
-            why = {Tag.TEXT: event.reason}
-        if event.exec_type is ExecType.REJECTED:
-            why = {**why, Tag.ORD_REJ_REASON: _ORD_REJ_REASONS.get(event.reason, _OTHER)}
-        return {
-            Tag.MSG_TYPE: EXECUTION_REPORT,
-            Tag.EXEC_ID: event.exec_id,
-            Tag.EXEC_TYPE: code(EXEC_TYPES, event.exec_type),
-            **self._order(event.order),
-            **trade,
-            **why,
-            Tag.TRANSACT_TIME: timestamp(event.happened_ns),
-        }
-
-    def _order(self, order: VenueOrder) -> Fields:
-        shared: Fields = {
-            Tag.ORDER_ID: order.order_id,
-            Tag.CL_ORD_ID: order.cl_ord_id,
-            Tag.ACCOUNT: order.owner,
-            Tag.SYMBOL: order.symbol,
-            Tag.SIDE: code(SIDES, order.side),
-            Tag.ORD_STATUS: code(ORD_STATUSES, order.state),
-        }
-        instrument = self._engine.instruments.get(order.symbol)
-        if instrument is None or not order.lots:
-            return {**shared, Tag.CUM_QTY: "0", Tag.LEAVES_QTY: "0", Tag.AVG_PX: "0"}
-        return {
-            **shared,
-            Tag.ORDER_QTY: plain(order.lots * instrument.lot_size),
-            Tag.ORD_TYPE: LIMIT,
-            Tag.PRICE: plain(order.price_ticks * instrument.tick_size),
-            Tag.CUM_QTY: plain(order.cum_lots * instrument.lot_size),
-            Tag.LEAVES_QTY: plain(order.leaves_lots * instrument.lot_size),
-            Tag.AVG_PX: plain(_average_price(order, instrument)),
-        }
-
-    def _order_row(self, order: VenueOrder) -> Mapping[str, str]:
-        fields = self._order(order)
-        return {
-            "order_id": order.order_id,
-            "cl_ord_id": order.cl_ord_id,
-            "account": order.owner,
-            "symbol": order.symbol,
-            "side": order.side,
-            "state": order.state,
-            "qty": fields.get(Tag.ORDER_QTY, "0"),
-            "price": fields.get(Tag.PRICE, "0"),
-            "cum_qty": fields[Tag.CUM_QTY],
-            "leaves_qty": fields[Tag.LEAVES_QTY],
-        }
-
-    def _fill_row(self, event: Event) -> Mapping[str, str | int]:
-        fields = self._report(event)
-        assert event.liquidity is not None
-        return {
-            "exec_id": event.exec_id,
-            "cl_ord_id": event.order.cl_ord_id,
-            "account": event.order.owner,
-            "symbol": event.order.symbol,
-            "side": event.order.side,
-            "qty": fields[Tag.LAST_QTY],
-            "price": fields[Tag.LAST_PX],
-            "fee": fields[Tag.COMMISSION],
-            "liquidity": event.liquidity,
-            "happened_ns": event.happened_ns,
-        }
+        return report(event, self._instruments.get(event.order.symbol))
 
 
-def _no_form(instrument: Instrument | None, qty: Decimal, px: Decimal) -> Refusal | None:
-    if instrument is None:
-        return Refusal.UNKNOWN_SYMBOL
-    if qty % instrument.lot_size:
-        return Refusal.BAD_QUANTITY
-    return Refusal.BAD_PRICE if px % instrument.tick_size else None
-
-
-def _average_price(order: VenueOrder, instrument: Instrument) -> Decimal:
-    if not order.cum_lots:
-        return Decimal(0)
-    return _DIGITS_18.divide(order.value * instrument.tick_size, Decimal(order.cum_lots))
-
-
-def _business_reject(fields: Fields, why: str) -> Fields:
+def business_reject(fields: Fields, why: str, reason: str = _CONDITIONALLY_REQUIRED_FIELD_MISSING) -> Fields:
+    """Write the BusinessMessageReject of a message."""
     return {
         Tag.MSG_TYPE: BUSINESS_MESSAGE_REJECT,
         Tag.REF_SEQ_NUM: fields.get(Tag.MSG_SEQ_NUM, "0"),
         Tag.REF_MSG_TYPE: fields[Tag.MSG_TYPE],
-        Tag.BUSINESS_REJECT_REASON: _CONDITIONALLY_REQUIRED_FIELD_MISSING,
+        Tag.BUSINESS_REJECT_REASON: reason,
         Tag.TEXT: why,
     }
+
+
+def _time_in_force(fields: Fields) -> tuple[str, int]:
+    """Return TimeInForce, a day if there is none, and the end of the order in ns, 0 for never."""
+    kind = word(fields, Tag.TIME_IN_FORCE, _TIMES_IN_FORCE) if Tag.TIME_IN_FORCE in fields else DAY
+    return kind, _moment(fields, Tag.EXPIRE_TIME) if kind == GOOD_TILL_DATE else 0
+
+
+def _moment(fields: Fields, tag: Tag) -> int:
+    """Read an instant that the venue's 64 bits can hold, with room for what is reckoned from it."""
+    value = instant(fields, tag)
+    if not 0 < value <= INSTANT_MAX_NS:
+        raise VenueMistake(f"tag {tag}: expected an instant from 1970 to {timestamp(INSTANT_MAX_NS)}, found {value} ns")
+    return value
+
+
+def _form(instrument: Instrument | None, qty: Decimal, px: Decimal) -> tuple[int, int] | Refusal:
+    """Return price and quantity in ticks and lots, or why they have no such form."""
+    if instrument is None:
+        return Refusal.UNKNOWN_SYMBOL
+    lots, price_ticks = _whole(qty, instrument.lot_size), _whole(px, instrument.tick_size)
+    if lots is None:
+        return Refusal.BAD_QUANTITY
+    return Refusal.BAD_PRICE if price_ticks is None else (price_ticks, lots)
+
+
+def _whole(value: Decimal, step: Decimal) -> int | None:
+    """Return a value in whole steps; None if it is between two, or too large to be meant."""
+    if value.adjusted() >= PLACES_MAX:
+        return None
+    with localcontext(WIDE):
+        steps, rest = divmod(value, step)
+    return None if rest else int(steps)
+
+
+def _steps(command: Mapping[str, Any], name: str, step: Decimal) -> int:
+    """Read a decimal of a fault command as whole steps."""
+    try:
+        value = parse_decimal(value_of(command, name, str), what=name)
+    except DataError as error:
+        raise VenueMistake(str(error)) from None
+    steps = _whole(value, step)
+    if steps is None:
+        raise VenueMistake(f"{name}: expected whole steps of {step}, found {value}")
+    return steps

@@ -1,7 +1,8 @@
-"""The other end of the venue's control socket: play, status, stop. One request, one connection, one line each way.
+"""The other end of the venue's control socket: play, fault, status, stop. One request, one connection, a line each way.
 
-Every request may be repeated: playing to the same instant again changes nothing. So a venue that is being started, or
-started again, is waited for.
+Every request but a fault may be repeated: playing to the same instant again changes nothing. So a venue that is being
+started, or started again, is waited for. A fault is sent once, to a venue that is there; if its answer does not come,
+the venue's books say whether it was made.
 """
 
 import json
@@ -43,6 +44,14 @@ class VenueControl:
                 f"venue at {self._path}: expected played_ns, executions, working, found {answer}"
             ) from None
 
+    def fault(self, kind: str, **arguments: str | float) -> int:
+        """Let the venue make a mistake; return how many reports with an ExecID it has made by then.
+
+        The kinds and their arguments are those of `SimulatedVenue.fail`, and for the session itself `disconnect`, `gap`
+        and `reset`, these with the number of `messages` that go missing.
+        """
+        return int(self._ask({"op": "fault", "fault": {"kind": kind, **arguments}}, once=True)["executions"])
+
     def status(self) -> Mapping[str, Any]:
         """Return the venue's own books: see `SimulatedVenue.snapshot`."""
         return self._ask({"op": "status"})
@@ -51,7 +60,7 @@ class VenueControl:
         """Ask the venue to stop; it answers first and goes then."""
         self._ask({"op": "stop"})
 
-    def _ask(self, request: Mapping[str, Any]) -> dict[str, Any]:
+    def _ask(self, request: Mapping[str, Any], *, once: bool = False) -> dict[str, Any]:
         """Send a line and read a line.
 
         Raises
@@ -72,7 +81,7 @@ class VenueControl:
                 line = None
             if line:
                 return self._read(line)
-            if line is None or time.monotonic() + RETRY_S > deadline:
+            if once or line is None or time.monotonic() + RETRY_S > deadline:
                 raise StepTimeout(f"venue at {self._path}: no answer to {request['op']} within {self._timeout_s:g} s")
             time.sleep(RETRY_S)
 

@@ -11,6 +11,14 @@ killed at any moment, it comes back with the same book and the same ExecIDs. The
 again at each start, for the end may have come between journal and socket; a counterparty knows an ExecID it has seen.
 Reports made while nobody is logged on wait in the FIX store and go out at the next logon.
 
+Faults come through the control socket, too (`fault`). Those of the books and of what is told of them are in the
+journal, so that a restart goes on as if nothing had happened; those of the session are not, for the FIX store keeps
+what became of it: `disconnect` cuts the line without a word, `gap` lets sequence numbers go missing, `reset` moves them
+on with a SequenceReset.
+
+With `--cancel-on-disconnect` the end of the session cancels its working orders, and so does a restart of the venue; the
+reports wait in the FIX store.
+
 QuickFIX acceptors listen on all interfaces and have no setting for it: firewall the port on a machine that others
 reach. One session is served; other CompIDs are turned away by the engine.
 """
@@ -23,6 +31,7 @@ import socketserver
 import sys
 import threading
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, Final, NoReturn
 
@@ -30,11 +39,13 @@ import quickfix as fix
 
 from trisagion.adapters.dataspec import DataSpec
 from trisagion.adapters.files import load
-from trisagion.adapters.venues.fix.engine import BEGIN_STRING, Connection, Store, decode, edge, encode, log_out
+from trisagion.adapters.venues.fix.engine import BEGIN_STRING, Connection, Store, decode, edge, log_out
 from trisagion.adapters.venues.fix.journal import Journal
-from trisagion.errors import ConfigError, StateError, TrisagionError
-from trisagion.gateway.words import Fields
-from trisagion.simulate.venue import SimulatedVenue
+from trisagion.adapters.venues.fix.line import SESSION_FAULTS, Line
+from trisagion.errors import ConfigError, StateError, TrisagionError, VenueMistake
+from trisagion.gateway.words import Fields, Tag
+from trisagion.simulate.faults import value_of
+from trisagion.simulate.venue import INSTANT_MAX_NS, SimulatedVenue, business_reject
 
 LINE_BYTES_MAX: Final = 4096
 """The longest request on the control socket."""
@@ -46,19 +57,41 @@ SOCKET_PATH_MAX: Final = 107
 class Host:
     """The venue, its journal and its FIX session; one command at a time."""
 
-    def __init__(self, venue: SimulatedVenue, journal: Journal, store: Store, session_id: Any) -> None:
+    def __init__(
+        self, venue: SimulatedVenue, journal: Journal, line: Line, store: Store, *, cancel_on_disconnect: bool
+    ) -> None:
         self._venue = venue
         self._journal = journal
         self._store = store
-        self._session_id = session_id
+        self._line = line
+        self._cancel_on_disconnect = cancel_on_disconnect
         self._lock = threading.Lock()
 
     def restore(self) -> None:
-        """Apply the journal, and send the reports of its last command again."""
+        """Apply the journal, and send the reports of its last command again; then there is no session yet."""
         replies: Sequence[Fields] = ()
         for command in self._journal.commands:
-            replies = self._apply(command)
+            replies = ()
+            # What was refused then is refused now.
+            with suppress(VenueMistake):
+                replies = self._apply(command)
         self._send(replies)
+        self.disconnected()
+
+    def disconnected(self) -> None:
+        """Do what the end of a session asks for."""
+        with self._lock:
+            if self._venue.disconnection_changes(cancel=self._cancel_on_disconnect):
+                command = {"disconnected": self._cancel_on_disconnect}
+                self._journal.append(command)
+                self._send(self._apply(command))
+
+    def refuse(self, message: Any, why: str) -> None:
+        """Answer a message that cannot be read."""
+        header = message.getHeader()
+        fields = {int(tag): str(header.getField(tag)) for tag in (Tag.MSG_TYPE, Tag.MSG_SEQ_NUM)}
+        with self._lock:
+            self._send((business_reject(fields, why, "0"),))
 
     def receive(self, fields: Fields) -> None:
         """Answer a message of the session."""
@@ -73,6 +106,8 @@ class Host:
     def play(self, until_ns: int) -> Mapping[str, object]:
         """Move time forward, and say how far it came."""
         with self._lock:
+            if not until_ns <= INSTANT_MAX_NS:
+                raise VenueMistake(f"expected until_ns of at most {INSTANT_MAX_NS}, found {until_ns}")
             if until_ns > self._venue.played_ns:
                 command = {"play": until_ns}
                 self._journal.append(command)
@@ -82,6 +117,17 @@ class Host:
                 "executions": self._venue.executions,
                 "working": self._venue.working,
             }
+
+    def fail(self, fault: Mapping[str, Any]) -> Mapping[str, object]:
+        """Make a mistake; the reports that belong to it have been sent when this returns."""
+        with self._lock:
+            if value_of(fault, "kind", str) in SESSION_FAULTS:
+                self._line.fail(fault)
+            else:
+                command = {"fault": fault}
+                self._journal.append(command)
+                self._send(self._apply(command))
+            return {"executions": self._venue.executions}
 
     def status(self) -> Mapping[str, object]:
         """Return the venue's books."""
@@ -95,11 +141,15 @@ class Host:
     def _apply(self, command: Mapping[str, Any]) -> Sequence[Fields]:
         if "play" in command:
             return self._venue.play(command["play"])
+        if "fault" in command:
+            return self._venue.fail(command["fault"])
+        if "disconnected" in command:
+            return self._venue.disconnected(cancel=command["disconnected"])
         return self._venue.answer({int(tag): value for tag, value in command["message"].items()})
 
     def _send(self, replies: Sequence[Fields]) -> None:
         for reply in replies:
-            fix.Session.sendToTarget(encode(reply, self._store.dictionary), self._session_id)
+            self._line.send(reply)
 
 
 class _Application(fix.Application):  # type: ignore[misc]
@@ -116,7 +166,15 @@ class _Application(fix.Application):  # type: ignore[misc]
         """Nothing to say first."""
 
     def onLogout(self, session_id: Any) -> None:  # noqa: N802
-        """Orders stay when the session goes."""
+        """Orders stay when the session goes, unless they shall not.
+
+        On a thread of its own: the engine calls with its session locked, which whoever has our lock may be waiting for.
+        """
+        threading.Thread(target=self._end_session, name="end of session", daemon=True).start()
+
+    def _end_session(self) -> None:
+        with edge():
+            self._host.disconnected()
 
     def toAdmin(self, message: Any, session_id: Any) -> None:  # noqa: N802
         """Runs at each heartbeat."""
@@ -132,7 +190,12 @@ class _Application(fix.Application):  # type: ignore[misc]
     def fromApp(self, message: Any, session_id: Any) -> None:  # noqa: N802
         """Answer; a failure ends the process with the message unprocessed."""
         with edge():
-            self._host.receive(decode(message))
+            try:
+                fields = decode(message)
+            except VenueMistake as mistake:
+                self._host.refuse(message, str(mistake))
+            else:
+                self._host.receive(fields)
 
 
 class _Control(socketserver.ThreadingUnixStreamServer):
@@ -165,13 +228,17 @@ class _ControlRequest(socketserver.StreamRequestHandler):
             match request:
                 case {"op": "play", "until_ns": int(until_ns)}:
                     return {"ok": True, **self.server.host.play(until_ns)}
+                case {"op": "fault", "fault": dict(fault)}:
+                    return {"ok": True, **self.server.host.fail(fault)}
                 case {"op": "status"}:
                     return {"ok": True, **self.server.host.status()}
                 case {"op": "stop"}:
                     return {"ok": True, "stopping": True}
+        except VenueMistake as mistake:
+            return {"ok": False, "error": str(mistake)}
         except ValueError as error:
             return {"ok": False, "error": f"expected a line of JSON: {error}"}
-        return {"ok": False, "error": f"expected play with until_ns, status or stop, found {request!r}"}
+        return {"ok": False, "error": f"expected play with until_ns, fault, status or stop, found {request!r}"}
 
 
 def run(arguments: argparse.Namespace, stop: threading.Event) -> NoReturn:
@@ -192,7 +259,8 @@ def run(arguments: argparse.Namespace, stop: threading.Event) -> NoReturn:
         {"ConnectionType": "acceptor", "SocketAcceptPort": str(arguments.port)},
     )
     session_id = fix.SessionID(BEGIN_STRING, arguments.sender, arguments.target)
-    host = Host(venue, journal, store, session_id)
+    line = Line(session_id, store, arguments.port)
+    host = Host(venue, journal, line, store, cancel_on_disconnect=arguments.cancel_on_disconnect)
     acceptor = Connection(fix.SocketAcceptor, _Application(host), settings)
     try:
         host.restore()
@@ -221,6 +289,9 @@ def main(argv: Sequence[str] | None = None) -> NoReturn:
     parser.add_argument("--port", type=int, required=True)
     parser.add_argument("--control", type=Path, required=True, help="path of the control socket to make")
     parser.add_argument("--store", type=Path, required=True, help="directory of journal and session")
+    parser.add_argument(
+        "--cancel-on-disconnect", action="store_true", help="cancel the working orders when the session ends"
+    )
     parser.add_argument("--sender", default="SIM", help="our CompID")
     parser.add_argument("--target", default="TRISAGION", help="the CompID that may log on")
     arguments = parser.parse_args(argv)
