@@ -23,6 +23,7 @@ CREATE TABLE IF NOT EXISTS orders (
     links         BIGINT         NOT NULL,
     wanted_qty    DECIMAL(38,12) NULL,
     wanted_price  DECIMAL(38,12) NULL,
+    replace_unknown BOOLEAN      NOT NULL,
     PRIMARY KEY (cl_ord_id),
     KEY orders_by_intent (intent, attempt),
     KEY orders_by_state (state, created_ns)

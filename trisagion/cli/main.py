@@ -21,6 +21,8 @@ COMMANDS: Final = {
     "report": ("trisagion.cli.report", "Write the report of a run."),
     "cohort": ("trisagion.cli.cohort", "Show the best virtual runs and where they come from; export survivors."),
     "kill": ("trisagion.cli.kill", "Stop trading at once: cancel all working orders, and confirm it."),
+    "gate": ("trisagion.cli.gate", "Show the gates of the venue sessions; open one that was shut."),
+    "prove": ("trisagion.cli.prove", "Prove from a run's database what it promises."),
     "data": ("trisagion.cli.data", "Check market data before it is used."),
     "config": ("trisagion.cli.config", "Show, check or write the configuration."),
     "doctor": ("trisagion.cli.doctor", "Tell whether this machine can run the platform."),

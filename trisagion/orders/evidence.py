@@ -8,8 +8,8 @@ itself is booked all the same, once, for it is money.
 The races of a replace are resolved by the ClOrdID that the venue names. Only one replace is asked for at a time. Until
 it is answered, the order may be filled under its old name, even completely; that is no end while more is wanted of it.
 A report under the new name proves that the replace was accepted, also when the word that said so was lost. After a
-restart both names are asked for, the new one first: "never heard of it" gives the replace up, and then the answer about
-the old name says where the order stands.
+restart both names are asked for, the new one first. "Never heard of it" and then a plain answer about the old name give
+the replace up; the old name alone does not, for its answer may be one to an earlier question.
 """
 
 from dataclasses import dataclass, replace
@@ -106,7 +106,7 @@ def _adopt(order: Order, link: OrderLink) -> Order:
 
 def _gives_up(order: Order) -> Order:
     """Return the order with nothing wanted of it any more."""
-    return replace(order, wanted_qty=None, wanted_price=None)
+    return replace(order, wanted_qty=None, wanted_price=None, replace_unknown=False)
 
 
 def _filled(order: Order, word: Word, alarms: list[str]) -> Order:
@@ -179,7 +179,8 @@ def _restated(order: Order, word: Word, alarms: list[str]) -> Order:
         if report.leaves_qty > 0:
             alarms.append(f"REINSTATED: the order is {order.state}, and {report.leaves_qty} of it work again")
         return after
-    if cum != report.cum_qty:
+    ended = order.state in WORKING and report.leaves_qty != order.qty - cum
+    if cum != report.cum_qty or ended:
         alarms.append(f"CUM_QTY_GAP: ours={cum} venue={report.cum_qty} leaves={report.leaves_qty}")
         return replace(after, state=OrderState.UNKNOWN)
     if order.state not in WORKING:
@@ -240,10 +241,14 @@ def _resolve(order: Order, word: Word, alarms: list[str]) -> Order:
     unknown = report.unknown_order or (report.exec_type is ExecType.ORDER_STATUS and not _accepted(report))
     about = next((link.link for link in word.links if link.cl_ord_id == report.cl_ord_id), 0)
     if about > order.link and unknown and report.symbol:
-        # The replace never was: what stands is what the answer about the other name says.
-        return replace(_gives_up(order), state=OrderState.UNKNOWN)
+        # It may only be pending there: the answer about the other name says whether it is.
+        return replace(order, state=OrderState.UNKNOWN, replace_unknown=order.asked_id is not None)
     if about < order.link and report.symbol and not any(link.link == order.link for link in word.links):
         return order
+    if order.replace_unknown and report.symbol:
+        # A venue that holds a replace would say "pending" now: this one never was, or was refused.
+        pending = report.ord_status in IN_DOUBT
+        order = replace(order, replace_unknown=False) if pending else _gives_up(order)
     if report.unknown_order:
         if order.cum_qty > 0 or order.link > 0:
             alarms.append("UNKNOWN_AT_VENUE: an order that worked there is not known at the venue")

@@ -71,7 +71,8 @@ class Order:
     `cl_ord_id` is its name with us for ever. At the venue it is the first of a chain, for a replace gives it the next:
     `link` is the number of the one in force, `links` that of the last one ever asked for. `wanted_qty` and
     `wanted_price` are what a replace is to make of it, from the wish until the venue's answer: asked while
-    ``links > link``. Quantities are the order's whole: a replace keeps what was filled.
+    ``links > link``, and `replace_unknown` when the venue has said that it knows no such ClOrdID. Quantities are the
+    order's whole: a replace keeps what was filled.
     """
 
     cl_ord_id: ClOrdId
@@ -97,6 +98,7 @@ class Order:
     links: int = 0
     wanted_qty: Quantity | None = None
     wanted_price: Price | None = None
+    replace_unknown: bool = False
 
     @property
     def leaves_qty(self) -> Quantity:

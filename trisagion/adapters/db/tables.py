@@ -213,6 +213,7 @@ orders: Final = _table(
     _must("links", Whole()),
     _may("wanted_qty", Exact()),
     _may("wanted_price", Exact()),
+    _must("replace_unknown", Boolean()),
     sa.Index("orders_by_intent", "intent", "attempt"),
     sa.Index("orders_by_state", "state", "created_ns"),
 )
