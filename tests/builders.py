@@ -128,6 +128,8 @@ def said(order: Order, exec_type: ExecType, exec_id: str | None = "E1", **change
         ExecType.NEW: resting,
         ExecType.TRADE: OrderState.PARTIALLY_FILLED if leaves else OrderState.FILLED,
         ExecType.ORDER_STATUS: resting,
+        ExecType.TRADE_CANCEL: resting,
+        ExecType.TRADE_CORRECT: resting,
         ExecType.REPLACED: resting,
         ExecType.CANCEL_REJECTED: resting,
         ExecType.REPLACE_REJECTED: resting,
