@@ -74,7 +74,7 @@ def test_a_replace_is_committed_with_its_name_before_it_is_sent_and_sent_once(de
     driver.drain(TUESDAY_NS)
     assert session.asked == [("replace", order.cl_ord_id)]
     after = desk.order(order.cl_ord_id)
-    assert (after.state, after.asked_id, after.venue_id, after.leaves_qty) == (
+    assert (after.state, str(after.asked_id), after.venue_id, int(after.leaves_qty)) == (
         _S.PENDING_REPLACE, name, order.cl_ord_id, 5,
     )  # fmt: skip
     fields = replace_request(after, account="A", now_ns=TUESDAY_NS)
@@ -156,7 +156,7 @@ def test_every_race_of_a_replace_ends_where_the_venue_is(
         named = {key: name if value == "NEW" else value for key, value in changes.items()}
         hear(desk, spoken(order, kind, number, **named))
     after = desk.order(order.cl_ord_id)
-    assert (after.state, after.qty, after.cum_qty) == (state, lots, filled)
+    assert (after.state, int(after.qty), int(after.cum_qty)) == (state, lots, filled)
     assert after.venue_id == (name if lots == 5 else order.cl_ord_id)
     assert -desk.position.qty == filled
     answered = "pending" not in str(told) and told != [(_X.ORDER_STATUS, {})] and "STRANGER" not in str(told)
@@ -240,13 +240,14 @@ def test_a_bust_takes_a_fill_back_to_the_last_digit_and_once(desk: Desk, lots: i
     assert cash(desk) != before
     bust = restated(order, _X.TRADE_CANCEL, "B1", "E1", ord_status=_S.NEW, leaves_qty=qty(3))
     assert hear(desk, bust) == ["booked"]
-    assert (cash(desk), desk.position.qty, desk.position.cost, desk.position.fees) == (before, 0, 0, 0)
+    assert cash(desk) == before
+    assert not any((desk.position.qty, desk.position.cost, desk.position.fees))
     after = desk.order(order.cl_ord_id)
-    assert (after.state, after.cum_qty, after.avg_px) == (_S.NEW, 0, 0)
+    assert (after.state, int(after.cum_qty), int(after.avg_px)) == (_S.NEW, 0, 0)
     assert "TRADE_BUSTED" in desk.events("order.alarm")[0]
     assert hear(desk, bust) == ["duplicate"]
     assert hear(desk, replace(bust, exec_id="B2")) == ["quarantined"]
-    assert (cash(desk), desk.position.qty) == (before, 0)
+    assert (cash(desk), int(desk.position.qty)) == (before, 0)
 
 
 def test_a_correction_books_what_is_right_in_place_of_what_was_not(desk: Desk) -> None:
@@ -257,8 +258,8 @@ def test_a_correction_books_what_is_right_in_place_of_what_was_not(desk: Desk) -
                      liquidity=Liquidity.MAKER, **told)  # fmt: skip
     assert hear(desk, right) == ["booked"]
     after = desk.order(order.cl_ord_id)
-    assert (after.state, after.cum_qty, after.avg_px) == (_S.PARTIALLY_FILLED, 1, 4001)
-    assert (desk.position.qty, desk.position.cost, desk.position.fees) == (-1, -4001 * 50, 2)
+    assert (after.state, str(after.cum_qty), str(after.avg_px)) == (_S.PARTIALLY_FILLED, "1", "4001")
+    assert list(map(int, (desk.position.qty, desk.position.cost, desk.position.fees))) == [-1, -4001 * 50, 2]
     assert hear(desk, replace(right, exec_id="G2")) == ["quarantined"]
     assert hear(desk, replace(right, exec_id="G3", ref_exec_id="G1", last_px=Price(Decimal(4002)))) == ["booked"]
     assert desk.position.cost == -4002 * 50
@@ -297,7 +298,7 @@ def test_an_average_that_no_fill_can_have_made_is_doubted_and_the_fill_booked(
     outcome = hear(desk, spoken(order, _X.TRADE, 1, avg_px=Decimal(avg_px)))
     after = desk.order(order.cl_ord_id)
     assert outcome == (["booked", "doubtful"] if doubt else ["booked"])
-    assert (after.state, after.cum_qty) == (_S.UNKNOWN if doubt else _S.PARTIALLY_FILLED, 1)
+    assert (after.state, int(after.cum_qty)) == (_S.UNKNOWN if doubt else _S.PARTIALLY_FILLED, 1)
     assert after.avg_px == (Decimal("4000.25") if doubt else Decimal(avg_px))
     assert desk.position.qty == -1
 

@@ -211,9 +211,9 @@ class HonestVenue(RuleBasedStateMachine):
     def teardown(self) -> None:
         """Let everything come to rest, and hold our books against the venue's."""
         for _ in range(12):
-            for entry in self.venue.book:
-                if entry.wanted is not None:
-                    self.venue.settle(entry, accept=True)
+            for open_still in self.venue.book:
+                if open_still.wanted is not None:
+                    self.venue.settle(open_still, accept=True)
             while self.venue.wire:
                 self.hear()
             if not any(order.state in IN_DOUBT for order in self.desk.orders()):
