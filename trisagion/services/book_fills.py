@@ -77,7 +77,9 @@ def _order_of(tx: Transaction, report: ExecutionReport) -> tuple[Order | None, t
     """Return the order that a report names by any of its ClOrdIDs, and the replaces that the report names."""
     order = tx.orders.order(report.cl_ord_id)
     names = (report.cl_ord_id,) if report.request_id is None else (report.cl_ord_id, report.request_id)
-    found = [link for link in map(tx.orders.link, names) if link is not None]
+    # Most reports name an order by its own first id, which is no link: they cost one read.
+    further = [name for name in names if order is None or name != order.cl_ord_id]
+    found = [link for link in map(tx.orders.link, further) if link is not None]
     if order is None and found:
         order = tx.orders.order(found[0].first_id)
     return order, tuple(link for link in found if order is not None and link.first_id == order.cl_ord_id)
