@@ -13,6 +13,13 @@ from bench.measure import missed, newest
 from trisagion.adapters.tables import BAR_NAMES, SYMBOL_NAMES, TICK_NAMES, TIME_NAMES
 from trisagion.cli.worker import QUEUES
 from trisagion.errors import TrisagionError
+from trisagion.gateway.words import (
+    BUSINESS_REJECT_REASONS,
+    CXL_REJ_REASONS,
+    ORD_REJ_REASONS,
+    SESSION_REJECT_REASONS,
+)
+from trisagion.orders.rejects import REMEDIES, Reject, Remedy
 from trisagion.orders.state import AT_VENUE, IN_DOUBT, LIVE, TERMINAL, TRANSITIONS
 from trisagion.settings import CONTENT, PLACE, SECRETS, SECTIONS, Settings, flatten, to_environment, variable
 from workers.flow import FLOW
@@ -64,6 +71,31 @@ def order_states() -> str:
     }
     named = [(name, ", ".join(sorted(states))) for name, states in sets.items()]
     return "\n".join([*lines, "```", "", table(("set", "states"), named)])
+
+
+def refusals() -> str:
+    """Write what is done about each refusal, and which codes of FIX say so."""
+    tags = {
+        103: {**ORD_REJ_REASONS, "`fix.post_only_code`": Reject.POST_ONLY_WOULD_CROSS, "any other": Reject.OTHER},
+        102: CXL_REJ_REASONS,
+        380: BUSINESS_REJECT_REASONS,
+        373: SESSION_REJECT_REASONS,
+    }
+    rows = []
+    for reject, remedy in REMEDIES.items():
+        codes = {tag: [fix for fix, ours in table.items() if ours is reject] for tag, table in tags.items()}
+        said = "; ".join(f"{tag}={', '.join(found)}" for tag, found in codes.items() if found)
+        rows.append((code(reject), said, code(remedy)))
+    does = {
+        Remedy.REPRICE: "a new attempt at once, at the price of the present quote",
+        Remedy.WAIT: "a new attempt when the sweeper comes by",
+        Remedy.NEVER: "no new attempt in this cycle; event `order.refused`",
+        Remedy.RESOLVE: "the refusal proves nothing: the order is `unknown`, and its status is asked for",
+        Remedy.HALT: "the next order would fare no better: the venue's gate is shut",
+    }
+    assert set(does) == set(Remedy)
+    meaning = table(("remedy", "what is done"), [(code(remedy), text) for remedy, text in does.items()])
+    return f"{table(('refusal', 'FIX', 'remedy'), rows)}\n\n{meaning}"
 
 
 def columns() -> str:
@@ -164,7 +196,8 @@ def figures() -> str:
 PARTS: Final[dict[str, tuple[str, Callable[[], str]]]] = {
     "flow": ("architecture.md", flow),
     "queues": ("architecture.md", queues),
-    "order states": ("architecture.md", order_states),
+    "order states": ("orders.md", order_states),
+    "refusals": ("orders.md", refusals),
     "exit codes": ("operations.md", exit_codes),
     "columns": ("data.md", columns),
     "settings": ("configuration.md", configuration),

@@ -19,6 +19,11 @@ CREATE TABLE IF NOT EXISTS orders (
     avg_px        DECIMAL(38,12) NOT NULL,
     cancel_reason TEXT           NULL,
     reason        TEXT           NULL,
+    link          BIGINT         NOT NULL,
+    links         BIGINT         NOT NULL,
+    wanted_qty    DECIMAL(38,12) NULL,
+    wanted_price  DECIMAL(38,12) NULL,
+    replace_unknown BOOLEAN      NOT NULL,
     PRIMARY KEY (cl_ord_id),
     KEY orders_by_intent (intent, attempt),
     KEY orders_by_state (state, created_ns)

@@ -1,6 +1,7 @@
--- The inbox: what a venue reported, once per (venue, exec_id). A report without an exec_id of its own is kept under
--- "~cl_ord_id@learned_ns".
+-- The inbox: what a venue reported, once per (venue, exec_id), in order of booking. A report without an exec_id of its
+-- own is kept under "~cl_ord_id@learned_ns".
 CREATE TABLE IF NOT EXISTS execution (
+    seq           BIGINT NOT NULL AUTO_INCREMENT PRIMARY KEY,
     venue         VARCHAR(64)    NOT NULL,
     exec_id       VARCHAR(128)   NOT NULL,
     cl_ord_id     VARCHAR(64)    NOT NULL,
@@ -19,7 +20,10 @@ CREATE TABLE IF NOT EXISTS execution (
     reason        TEXT           NULL,
     unknown_order BOOLEAN        NOT NULL,
     happened_ns   BIGINT         NOT NULL,
+    request_id    VARCHAR(64)    NULL,
+    ref_exec_id   VARCHAR(128)   NULL,
+    reject        VARCHAR(32)    NULL,
     learned_ns    BIGINT         NOT NULL,
-    PRIMARY KEY (venue, exec_id),
+    CONSTRAINT execution_once UNIQUE (venue, exec_id),
     KEY execution_by_order (cl_ord_id)
 ) ENGINE=InnoDB DEFAULT CHARSET=utf8mb4 COLLATE=utf8mb4_bin;

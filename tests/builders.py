@@ -128,13 +128,19 @@ def said(order: Order, exec_type: ExecType, exec_id: str | None = "E1", **change
         ExecType.NEW: resting,
         ExecType.TRADE: OrderState.PARTIALLY_FILLED if leaves else OrderState.FILLED,
         ExecType.ORDER_STATUS: resting,
+        ExecType.TRADE_CANCEL: resting,
+        ExecType.TRADE_CORRECT: resting,
+        ExecType.REPLACED: resting,
+        ExecType.CANCEL_REJECTED: resting,
+        ExecType.REPLACE_REJECTED: resting,
     }
-    ended = exec_type in {ExecType.CANCELED, ExecType.REJECTED, ExecType.EXPIRED}
+    ended = exec_type in {ExecType.CANCELED, ExecType.REJECTED, ExecType.EXPIRED, ExecType.DONE_FOR_DAY}
+    bare = exec_type in {ExecType.CANCEL_REJECTED, ExecType.REPLACE_REJECTED}
     plain = {
         "cl_ord_id": order.cl_ord_id,
         "exec_type": exec_type,
         "ord_status": status[exec_type] if exec_type in status else OrderState(exec_type.value),
-        "symbol": order.symbol,
+        "symbol": "" if bare else order.symbol,
         "side": order.side,
         "last_qty": qty(int(trade)),
         "last_px": Price(Decimal("4000.25")) if trade else None,
@@ -145,7 +151,8 @@ def said(order: Order, exec_type: ExecType, exec_id: str | None = "E1", **change
         "liquidity": Liquidity.MAKER if trade else None,
         "happened_ns": order.updated_ns,
     }
-    return a_report(None if exec_type is ExecType.ORDER_STATUS else exec_id, **{**plain, **changes})
+    answer = bare or exec_type is ExecType.ORDER_STATUS
+    return a_report(None if answer else exec_id, **{**plain, **changes})
 
 
 def a_step(at_ns: int, last: str = "4000", symbol: str = "ES") -> MarketStep:

@@ -4,7 +4,13 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 
 from trisagion.gateway.reports import read_positions, read_report
-from trisagion.gateway.requests import cancel_request, new_order, positions_request, status_request
+from trisagion.gateway.requests import (
+    cancel_request,
+    new_order,
+    positions_request,
+    replace_request,
+    status_requests,
+)
 from trisagion.gateway.words import Fields
 from trisagion.orders.types import ExecutionReport, Order, PositionReport
 from trisagion.simulate.venue import SimulatedVenue
@@ -38,9 +44,13 @@ class FakeSession:
         """Ask for the cancel of an order."""
         return self._ask("cancel", order, cancel_request(order, account=self.account, now_ns=now_ns))
 
+    def send_replace(self, order: Order, now_ns: int) -> bool:
+        """Ask for an order to become what is wanted of it."""
+        return self._ask("replace", order, replace_request(order, account=self.account, now_ns=now_ns))
+
     def ask_status(self, order: Order, now_ns: int) -> bool:
         """Ask what became of an order."""
-        return self._ask("status", order, status_request(order, account=self.account))
+        return self._ask("status", order, *status_requests(order, account=self.account))
 
     def ask_positions(self, request_id: str, now_ns: int) -> bool:
         """Ask for the venue's view of our positions."""
@@ -60,11 +70,12 @@ class FakeSession:
         """Tell whether the session is up."""
         return self.up
 
-    def _ask(self, what: str, order: Order, message: Fields) -> bool:
+    def _ask(self, what: str, order: Order, *messages: Fields) -> bool:
         self.look(what, order)
         if not self.up:
             return False
         self.asked.append((what, order.cl_ord_id))
         if self.venue is not None:
-            self.tell(self.venue.answer(message))
+            for message in messages:
+                self.tell(self.venue.answer(message))
         return True

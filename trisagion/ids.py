@@ -33,6 +33,12 @@ def cancel_cl_ord_id(order: ClOrdId) -> ClOrdId:
     return ClOrdId("X" + _digest(f"cancel|{order}"))
 
 
+def link_cl_ord_id(order: ClOrdId, link: int) -> ClOrdId:
+    """Make the client order id under which an order goes on after its `link`-th replace; 0 is the order's own."""
+    assert link >= 0, link
+    return order if link == 0 else ClOrdId("R" + _digest(f"replace|{order}|{link}"))
+
+
 def run_id(epoch: int, number: int) -> RunId:
     """Name a virtual run: the epoch of its birth and its number in the order of draws."""
     return RunId(f"R{epoch}-{number}")

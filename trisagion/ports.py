@@ -17,9 +17,10 @@ from trisagion.ids import ClOrdId, CycleId, IntentKey
 from trisagion.ledger.types import Account, EquitySample, Position, Posting
 from trisagion.market.types import Bar, Instrument, MarketState, MarketStep, Quote
 from trisagion.orders.state import OrderState
-from trisagion.orders.types import ExecutionReport, Order, PositionReport
+from trisagion.orders.types import ExecutionReport, Order, OrderLink, PositionReport
 from trisagion.regime.classify import Reading
 from trisagion.regime.types import Fit
+from trisagion.safety.gates import Gate
 from trisagion.safety.modes import Control
 from trisagion.units import Quantity
 
@@ -286,7 +287,7 @@ class CycleStore(Protocol):
 
 
 class OrderStore(Protocol):
-    """Tables orders (the outbox) and execution (the inbox)."""
+    """Tables orders (the outbox), order_link (its further ClOrdIDs) and execution (the inbox)."""
 
     def add(self, order: Order) -> bool:
         """Insert an order; False when its id is there already."""
@@ -315,6 +316,18 @@ class OrderStore(Protocol):
         """
         ...
 
+    def execution(self, venue: str, exec_id: str) -> ExecutionReport | None:
+        """Return a recorded execution report."""
+        ...
+
+    def add_link(self, link: OrderLink) -> None:
+        """Record a ClOrdID that a replace gives to an order; the same again changes nothing."""
+        ...
+
+    def link(self, cl_ord_id: ClOrdId) -> OrderLink | None:
+        """Return what a ClOrdID beyond an order's first one belongs to."""
+        ...
+
     def execution_count(self, venue: str) -> int:
         """Return how many execution reports of a venue were recorded."""
         ...
@@ -325,6 +338,10 @@ class LedgerStore(Protocol):
 
     def post(self, postings: Sequence[Posting]) -> None:
         """Append one entry; its amounts sum to zero."""
+        ...
+
+    def booked(self, entry: str) -> bool:
+        """Tell whether there is an entry of that name."""
         ...
 
     def position(self, symbol: str) -> Position:
@@ -373,7 +390,7 @@ class LedgerStore(Protocol):
 
 
 class ControlStore(Protocol):
-    """Tables control, event, lease, replay, process."""
+    """Tables control, gate, event, lease, replay, process."""
 
     def control(self) -> Control:
         """Return the mode in force; a store without a row answers PAUSE."""
@@ -381,6 +398,18 @@ class ControlStore(Protocol):
 
     def set_mode(self, control: Control) -> None:
         """Append a transition."""
+        ...
+
+    def gate(self, session: str) -> Gate:
+        """Return a session's gate; it is open when nothing was ever said of it."""
+        ...
+
+    def gates(self) -> Sequence[Gate]:
+        """Return every gate that was ever touched, in order of session."""
+        ...
+
+    def set_gate(self, gate: Gate) -> None:
+        """Append a shutting or an opening."""
         ...
 
     def add_event(self, kind: str, subject: str, detail: Mapping[str, str], now_ns: int) -> None:
@@ -488,8 +517,12 @@ class VenueSession(Protocol):
         """Ask for the cancel of an order."""
         ...
 
+    def send_replace(self, order: Order, now_ns: int) -> bool:
+        """Ask for an order to become what is wanted of it."""
+        ...
+
     def ask_status(self, order: Order, now_ns: int) -> bool:
-        """Ask what became of an order."""
+        """Ask what became of an order: one question for each ClOrdID under which the venue may hold it."""
         ...
 
     def ask_positions(self, request_id: str, now_ns: int) -> bool:

@@ -24,6 +24,7 @@ from trisagion.risk.check import Limits
 from trisagion.selection.votes import SelectionRules
 from trisagion.services import (
     advance_cohort,
+    amend_orders,
     book_fills,
     detect_regime,
     ingest_market,
@@ -34,6 +35,7 @@ from trisagion.services import (
 )
 from trisagion.services.outcome import Outcome
 from trisagion.settings import Settings, resolve
+from trisagion.units import Price, Quantity, parse_decimal
 
 T = TypeVar("T")
 
@@ -208,6 +210,18 @@ class House:
     def route(self, order: str, now_ns: int) -> Outcome:
         """Check, price and route an order."""
         return route_orders.route(self.database, self.limits, self.session_name, ClOrdId(order), now_ns)
+
+    def amend(self, subject: str, now_ns: int) -> Outcome:
+        """Ask for a working order to be replaced; `subject` names the order, its quantity in all and its price."""
+        order, qty, price = subject.split(" ")
+        return amend_orders.amend(
+            self.database,
+            self.limits,
+            ClOrdId(order),
+            qty=Quantity(parse_decimal(qty, what="quantity")),
+            price=Price(parse_decimal(price, what="price")),
+            now_ns=now_ns,
+        )
 
     def sweep(self) -> tuple[Outcome, ...]:
         """Find what was left undone."""

@@ -26,6 +26,7 @@ FLOW: Final = {
     ("reconcile.cycle", "decided"): "gateway.route",
     ("reconcile.cycle", "closing"): "cohort.supervise",
     ("gateway.route", "routed"): "session.drain",
+    ("gateway.amend", "amended"): "session.drain",
     ("session.report", "cycle"): "reconcile.cycle",
     ("session.report", "repriced"): "gateway.route",
     ("session.report", "doubtful"): "session.resolve",
@@ -49,8 +50,10 @@ SILENT: Final = {
     "fitted",
     "logged_off",
     "nothing",
+    "postponed",
     "quarantined",
     "supervised",
+    "throttled",
     "waiting",
     "watched",
 }

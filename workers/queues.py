@@ -16,6 +16,7 @@ QUEUE_OF: Final = {
     "take_profit.watch": "reconcile",
     "reconcile.cycle": "reconcile",
     "gateway.route": "orders",
+    "gateway.amend": "orders",
     "sweep.run": "control",
 }
 

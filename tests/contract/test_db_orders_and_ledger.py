@@ -14,9 +14,11 @@ from trisagion.adapters.db import SqlDatabase
 from trisagion.errors import DataError, OurMistake, StaleOwner
 from trisagion.ids import ClOrdId, CycleId, IntentKey
 from trisagion.ledger.types import Account, EquitySample, Position, Posting
+from trisagion.orders.rejects import Reject
 from trisagion.orders.state import OrderState
-from trisagion.orders.types import ExecType, Side
+from trisagion.orders.types import ExecType, OrderLink, Side
 from trisagion.ports import Cycle, Decision, Observation, ProcessBeat, Replay, TakeProfitStep
+from trisagion.safety.gates import Gate
 from trisagion.safety.modes import Control, Mode
 from trisagion.units import Money, Price, Quantity
 
@@ -429,3 +431,68 @@ def test_text_that_would_be_cut_is_refused(database: SqlDatabase, write: Callabl
     """Both servers refuse alike, with what was expected."""
     with pytest.raises(DataError, match="expected at most"), database.transaction() as tx:
         write(tx)
+
+
+def test_a_report_comes_back_as_it_was_told(database: SqlDatabase) -> None:
+    """With what it refers to and why it was refused; None for one that nobody told, or of another venue."""
+    bust = a_report(
+        "B1",
+        exec_type=ExecType.TRADE_CANCEL,
+        ref_exec_id="E1",
+        request_id=ClOrdId("R1"),
+        reject=Reject.CANCEL_TOO_LATE,
+        last_px=None,
+        liquidity=None,
+    )
+    with database.transaction() as tx:
+        for report in (a_report(), bust):
+            assert tx.orders.add_execution(report, NOW)
+        assert not tx.orders.add_execution(bust, NOW + 1)
+    with database.snapshot() as tx:
+        assert tx.orders.execution("SIM", "E1") == a_report()
+        assert tx.orders.execution("SIM", "B1") == bust
+        assert tx.orders.execution("SIM", "E9") is tx.orders.execution("NYSE", "E1") is None
+
+
+def test_a_further_id_names_its_order_and_what_it_asked_for(database: SqlDatabase) -> None:
+    """Recorded once; an order's own first id is no such link. The order keeps what is wanted of it."""
+    link = OrderLink(ClOrdId("R1"), ClOrdId("T1"), 1, Quantity(Decimal(5)), Price(Decimal("0.25")), NOW)
+    wanted = an_order(
+        link=1, links=2, wanted_qty=Quantity(Decimal(4)), wanted_price=Price(Decimal(1)), replace_unknown=True
+    )
+    with database.transaction() as tx:
+        tx.orders.add(wanted)
+        tx.orders.add_link(link)
+        tx.orders.add_link(replace(link, first_id=ClOrdId("T2")))
+    with database.snapshot() as tx:
+        assert tx.orders.link(ClOrdId("R1")) == link
+        assert tx.orders.link(ClOrdId("T1")) is None
+        assert tx.orders.order(ClOrdId("T1")) == wanted
+
+
+def test_a_gate_is_as_the_last_word_on_it_says(database: SqlDatabase) -> None:
+    """Open when nothing was ever said; each session has its own."""
+    shut = Gate("SIM", True, "platform", "TAKER_FILL", NOW)
+    with database.transaction() as tx:
+        assert tx.control.gate("SIM") == Gate.untouched("SIM")
+        assert tx.control.gates() == []
+        tx.control.set_gate(shut)
+        tx.control.set_gate(replace(shut, session="B"))
+        tx.control.set_gate(replace(shut, session="B", shut=False, operator="anna"))
+    with database.snapshot() as tx:
+        assert tx.control.gate("SIM") == shut
+        assert [(gate.session, gate.shut) for gate in tx.control.gates()] == [("B", False), ("SIM", True)]
+
+
+def test_an_entry_is_found_by_its_name(database: SqlDatabase) -> None:
+    """So that a fill is taken back once, and only if it was booked."""
+    zero = Quantity(Decimal(0))
+    with database.transaction() as tx:
+        tx.ledger.post(
+            [
+                Posting("SIM/E1", line, Account.CASH, "ES", Money(Decimal(amount)), zero, NOW)
+                for line, amount in enumerate((1, -1))
+            ]
+        )
+        assert tx.ledger.booked("SIM/E1")
+        assert not tx.ledger.booked("SIM/E1/undo")

@@ -28,9 +28,9 @@ from trisagion.cli import rundir
 from trisagion.cli.preflight import specs_of
 from trisagion.clock import MINUTE_NS
 from trisagion.cohort.state import Shard, from_bytes
+from trisagion.orders.evidence import NEVER_RECEIVED
 from trisagion.orders.state import TERMINAL, OrderState
 from trisagion.orders.types import ExecType, Liquidity
-from trisagion.services.book_fills import NEVER_RECEIVED
 from trisagion.settings import load as load_settings
 from trisagion.simulate.venue import SimulatedVenue
 

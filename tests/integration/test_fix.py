@@ -281,12 +281,12 @@ def test_orders_are_refused_cancelled_and_asked_about(opened: Market) -> None:
             (lambda: session.send_cancel(order("b"), at(1)), ("E4", ExecType.CANCELED, OrderState.CANCELED), None),
             (
                 lambda: session.send_cancel(order("b"), at(1)),
-                (None, ExecType.ORDER_STATUS, OrderState.CANCELED),
+                (None, ExecType.CANCEL_REJECTED, OrderState.CANCELED),
                 "TOO_LATE",
             ),
             (
                 lambda: session.send_cancel(order("c"), at(1)),
-                (None, ExecType.ORDER_STATUS, OrderState.UNKNOWN),
+                (None, ExecType.CANCEL_REJECTED, OrderState.UNKNOWN),
                 "UNKNOWN_ORDER",
             ),
             (

@@ -21,11 +21,12 @@ from tests.builders import (
 from trisagion.adapters.db import tables
 from trisagion.clock import MINUTE_NS
 from trisagion.ids import ClOrdId, CycleId, cl_ord_id
+from trisagion.orders.rejects import Reject
 from trisagion.orders.state import TERMINAL, OrderState
 from trisagion.orders.types import ExecType, ExecutionReport, Liquidity, Order, PositionReport, Side
 from trisagion.ports import Cycle
 from trisagion.safety.modes import Mode
-from trisagion.services.book_fills import BookRules, book, observe
+from trisagion.services.book_fills import RESTATING, BookRules, book, observe
 from trisagion.services.outcome import Outcome
 from trisagion.units import Money, Price
 
@@ -39,35 +40,60 @@ pending_new       new               partially_filled  canceled  rejected  expire
 new               new               partially_filled  canceled  rejected  expired  new               new
 partially_filled  partially_filled  partially_filled  canceled  unknown!  expired  partially_filled  partially_filled
 pending_cancel    pending_cancel    pending_cancel    canceled  unknown!  expired  pending_cancel    new
+pending_replace   pending_replace   pending_replace   canceled  unknown!  expired  pending_replace   unknown
 unknown           new               partially_filled  canceled  rejected  expired  unknown           new
 filled            filled!           filled!           filled!   filled!   filled!  filled!           filled
 canceled          canceled!         canceled!         canceled  canceled! canceled! canceled!        canceled
 rejected          rejected!         rejected!         rejected! rejected  rejected! rejected!        rejected
 expired           expired!          expired!          expired!  expired!  expired  expired!          expired
+done_for_day  done_for_day! done_for_day! done_for_day! done_for_day! done_for_day! done_for_day! done_for_day
 denied            denied!           denied!           denied!   denied!   denied!  denied!           denied
+"""
+REST_OF_MATRIX = """
+                  pending_new       pending_replace   replaced      done_for_day  cancel_rejected   replace_rejected
+risk_checked      unknown!          unknown!          unknown!      unknown!      unknown!          unknown!
+routed            unknown!          unknown!          unknown!      unknown!      unknown!          unknown!
+pending_new       pending_new       pending_new       unknown!      done_for_day  unknown           pending_new
+new               new               new               unknown!      done_for_day  new               new
+partially_filled  partially_filled  partially_filled  unknown!      done_for_day  partially_filled  partially_filled
+pending_cancel    pending_cancel    pending_cancel    unknown!      done_for_day  unknown           pending_cancel
+pending_replace   pending_replace   pending_replace   unknown!      done_for_day  unknown           pending_replace
+unknown           unknown           unknown           unknown!      done_for_day  unknown           unknown
+filled            filled!           filled!           filled!       filled!       filled            filled
+canceled          canceled!         canceled!         canceled!     canceled!     canceled          canceled
+rejected          rejected!         rejected!         rejected!     rejected!     rejected          rejected
+expired           expired!          expired!          expired!      expired!      expired           expired
+done_for_day      done_for_day!     done_for_day!     done_for_day! done_for_day  done_for_day      done_for_day
+denied            denied!           denied!           denied!       denied!       denied            denied
 """
 """The state after each kind of report on an order in each state; with "!" a person hears of it."""
 
 
 def _matrix() -> list[tuple[OrderState, ExecType, OrderState, bool]]:
-    head, *rows = (line.split() for line in MATRIX.strip().splitlines())
-    return [
-        (OrderState(state), ExecType(kind), OrderState(after.rstrip("!")), after.endswith("!"))
-        for state, *afters in rows
-        for kind, after in zip(head, afters, strict=True)
-    ]
+    found = []
+    for half in (MATRIX, REST_OF_MATRIX):
+        head, *rows = (line.split() for line in half.strip().splitlines())
+        found += [
+            (OrderState(state), ExecType(kind), OrderState(after.rstrip("!")), after.endswith("!"))
+            for state, *afters in rows
+            for kind, after in zip(head, afters, strict=True)
+        ]
+    return found
 
 
 def standing(state: OrderState, **changes: Any) -> Order:
     """Return an order of three in a state, one of them filled where the state says so, all of them when filled."""
     filled = {_S.PARTIALLY_FILLED: 1, _S.FILLED: 3}.get(state, 0)
     sent = {} if state is _S.RISK_CHECKED else {"session": "SIM", "price": Price(Decimal("4000.25"))}
-    return an_order(**{"state": state, "cum_qty": qty(filled), **sent, **changes})
+    asked = {"links": 1, "wanted_qty": qty(4), "wanted_price": Price(Decimal("4000.5"))}
+    replacing = asked if state is _S.PENDING_REPLACE else {}
+    return an_order(**{"state": state, "cum_qty": qty(filled), **sent, **replacing, **changes})
 
 
 def test_the_matrix_is_complete() -> None:
-    """Each order state meets each kind of report."""
-    assert {(state, kind) for state, kind, *_ in _matrix()} == {(state, kind) for state in _S for kind in _X}
+    """Each order state meets each kind of report but those that speak of a fill told before."""
+    kinds = set(_X) - RESTATING
+    assert {(state, kind) for state, kind, *_ in _matrix()} == {(state, kind) for state in _S for kind in kinds}
 
 
 @pytest.mark.parametrize(("state", "kind", "after", "heard"), _matrix())
@@ -94,7 +120,7 @@ def test_each_report_moves_each_order_as_the_matrix_says(
 N, PF, PC, PN, U = _S.NEW, _S.PARTIALLY_FILLED, _S.PENDING_CANCEL, _S.PENDING_NEW, _S.UNKNOWN
 DONE, GONE, REJ = _S.FILLED, _S.CANCELED, _S.REJECTED
 FILL, STATUS = _X.TRADE, _X.ORDER_STATUS
-CROSSED = "POST_ONLY_WOULD_CROSS"
+CROSSED = Reject.POST_ONLY_WOULD_CROSS
 
 # What is told, the order's state and what is filled of its three, the report and what is odd of it, the end, alarms.
 SPECIAL: list[tuple[str, OrderState, int, ExecType, dict[str, Any], OrderState, str]] = [
@@ -245,7 +271,7 @@ def test_a_taker_order_may_take(desk: Desk) -> None:
 
 def refused(desk: Desk, order: Order) -> list[str]:
     """Let the venue refuse an order that would have crossed; return what is rung."""
-    return words(book(desk.database, BOOK_RULES, said(order, _X.REJECTED, f"R{order.attempt}", reason=CROSSED)))
+    return words(book(desk.database, BOOK_RULES, said(order, _X.REJECTED, f"R{order.attempt}", reject=CROSSED)))
 
 
 def test_a_refused_maker_is_priced_anew_within_its_budget_and_not_beyond(desk: Desk) -> None:
@@ -265,25 +291,26 @@ def test_a_refused_maker_is_priced_anew_within_its_budget_and_not_beyond(desk: D
 
 
 @pytest.mark.parametrize(
-    ("mode", "now_ns", "changes", "reason"),
+    ("mode", "now_ns", "changes", "reject"),
     [
         (Mode.PAUSE, TUESDAY_NS, {}, CROSSED),
         (Mode.REDUCE, TUESDAY_NS, {}, CROSSED),
         (Mode.NORMAL, SATURDAY_NS, {}, CROSSED),
         (Mode.NORMAL, TUESDAY_NS + 2 * MINUTE_NS, {}, CROSSED),
         (Mode.NORMAL, TUESDAY_NS, {"cancel_reason": "superseded"}, CROSSED),
-        (Mode.NORMAL, TUESDAY_NS, {}, "NO_SUCH_ACCOUNT"),
+        (Mode.NORMAL, TUESDAY_NS, {}, Reject.UNKNOWN_ACCOUNT),
+        (Mode.NORMAL, TUESDAY_NS, {}, Reject.EXCEEDS_LIMIT),
         (Mode.NORMAL, TUESDAY_NS, {}, None),
     ],
 )
 def test_a_refused_order_is_not_priced_anew_where_nothing_may_be_sent(
-    desk: Desk, mode: Mode, now_ns: int, changes: dict[str, Any], reason: str | None
+    desk: Desk, mode: Mode, now_ns: int, changes: dict[str, Any], reject: Reject | None
 ) -> None:
     """Not in PAUSE, not to add in REDUCE, at rest, on an old quote, when withdrawn, or for other reasons."""
     desk.switch(mode)
     order = an_intended_order(TUESDAY_NS, PN, **changes)
     desk.put(order)
-    report = said(order, _X.REJECTED, reason=reason, happened_ns=now_ns)
+    report = said(order, _X.REJECTED, reject=reject, reason="POST_ONLY_WOULD_CROSS", happened_ns=now_ns)
     assert words(book(desk.database, BOOK_RULES, report)) == ["booked"]
     assert len(desk.orders()) == 1
 
@@ -293,7 +320,7 @@ def test_no_budget_means_no_second_attempt(desk: Desk) -> None:
     order = an_intended_order(TUESDAY_NS, PN)
     desk.put(order)
     rules = BookRules(BOOK_RULES.account, BOOK_RULES.limits, reprices_max=0)
-    assert words(book(desk.database, rules, said(order, _X.REJECTED, reason=CROSSED))) == ["booked"]
+    assert words(book(desk.database, rules, said(order, _X.REJECTED, reject=CROSSED))) == ["booked"]
     assert len(desk.orders()) == 1
 
 

@@ -21,10 +21,11 @@ from trisagion.adapters.db import SqlDatabase, Unit, open_database, tables
 from trisagion.clock import MINUTE_NS, SECOND_NS
 from trisagion.ids import ClOrdId
 from trisagion.market.types import Tape
+from trisagion.orders.evidence import NEVER_RECEIVED
 from trisagion.orders.state import TERMINAL, OrderState
 from trisagion.ports import Database
 from trisagion.services.advance_cohort import supervise_cohort
-from trisagion.services.book_fills import NEVER_RECEIVED, book, observe
+from trisagion.services.book_fills import book, observe
 from trisagion.services.drive_session import SessionDriver
 from trisagion.services.outcome import Outcome
 from trisagion.services.reconcile import cycle

@@ -129,6 +129,7 @@ SWEPT = {
     _S.ROUTED: "unsent",
     _S.PENDING_NEW: "doubtful",
     _S.PENDING_CANCEL: "doubtful",
+    _S.PENDING_REPLACE: "doubtful",
     _S.UNKNOWN: "doubtful",
 }
 

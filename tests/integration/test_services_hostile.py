@@ -14,14 +14,16 @@ from tests.builders import BOOK_RULES, LIMITS, TUESDAY_NS, Desk, a_report, an_in
 from tests.fakes import FakeSession
 from trisagion.adapters.db import open_database, tables
 from trisagion.clock import SECOND_NS
-from trisagion.gateway.words import EXEC_TYPES, ORD_STATUSES
-from trisagion.ids import ClOrdId
+from trisagion.gateway.words import ORD_STATUSES
+from trisagion.ids import ClOrdId, link_cl_ord_id
 from trisagion.ledger.postings import rebuild
 from trisagion.ledger.types import Account, Posting
+from trisagion.orders.rejects import Reject
 from trisagion.orders.state import LIVE, TERMINAL, TRANSITIONS, OrderState
 from trisagion.orders.types import ExecType, ExecutionReport, Liquidity, Order, Side
 from trisagion.safety.modes import Mode
-from trisagion.services.book_fills import book
+from trisagion.services.amend_orders import amend
+from trisagion.services.book_fills import RESTATING, book
 from trisagion.services.drive_session import SessionDriver
 from trisagion.services.reconcile import booked_cash
 from trisagion.services.route_orders import route
@@ -31,7 +33,7 @@ from trisagion.units import Money, Price, Quantity
 NUMBERS = st.decimals("0", "999999", places=2)
 SOME = st.sampled_from([Decimal(n) for n in (0, 1, 2, 3, 5)])
 STATUSES = st.sampled_from([*ORD_STATUSES.values(), OrderState.UNKNOWN])
-KINDS = st.sampled_from([*EXEC_TYPES.values(), ExecType.TRADE, ExecType.TRADE])
+KINDS = st.sampled_from([*ExecType, ExecType.TRADE, ExecType.TRADE])
 
 
 class HostileVenue(RuleBasedStateMachine):
@@ -57,7 +59,7 @@ class HostileVenue(RuleBasedStateMachine):
         self.desk.put(*orders)
         self.names = [order.cl_ord_id for order in orders]
         self.told: dict[str, ExecutionReport] = {}
-        self.filled = Decimal(0)
+        self.fills: dict[str, tuple[ClOrdId, Decimal]] = {}
         self.before = {order.cl_ord_id: order for order in orders}
 
     def teardown(self) -> None:
@@ -75,7 +77,9 @@ class HostileVenue(RuleBasedStateMachine):
         leaves=SOME,
         fee=st.decimals("-5", "5", places=3),
         liquidity=st.sampled_from(Liquidity),
-        reason=st.sampled_from([None, "POST_ONLY_WOULD_CROSS", "x"]),
+        reject=st.sampled_from([None, *Reject]),
+        asked=st.booleans(),
+        ref=st.integers(0, 9),
         symbol=st.sampled_from(["ES", "ES", "ES", "NQ"]),
         unknown=st.booleans(),
         late_s=st.integers(-90, 90),
@@ -92,7 +96,9 @@ class HostileVenue(RuleBasedStateMachine):
         leaves: Decimal,
         fee: Decimal,
         liquidity: Liquidity,
-        reason: str | None,
+        reject: Reject | None,
+        asked: bool,
+        ref: int,
         symbol: str,
         unknown: bool,
         late_s: int,
@@ -101,9 +107,11 @@ class HostileVenue(RuleBasedStateMachine):
         names = [order.cl_ord_id for order in self.desk.orders()]
         name = names[which] if which < len(names) else ClOrdId("stranger")
         order = self.before.get(name)
-        trade = kind is ExecType.TRADE
+        trade = kind in {ExecType.TRADE, ExecType.TRADE_CORRECT}
+        bare = kind in {ExecType.CANCEL_REJECTED, ExecType.REPLACE_REJECTED}
+        about = f"E{ref}" if kind in RESTATING else None
         report = a_report(
-            None if kind is ExecType.ORDER_STATUS else f"E{len(self.told)}",
+            None if kind is ExecType.ORDER_STATUS or bare else f"E{len(self.told)}",
             cl_ord_id=name,
             exec_type=kind,
             ord_status=status,
@@ -116,18 +124,25 @@ class HostileVenue(RuleBasedStateMachine):
             avg_px=px,
             fee=Money(fee if trade else Decimal(0)),
             liquidity=liquidity if trade else None,
-            reason=reason,
+            reject=reject,
+            request_id=link_cl_ord_id(name, 1) if asked else None,
+            ref_exec_id=about,
             unknown_order=unknown and kind is ExecType.ORDER_STATUS,
             happened_ns=TUESDAY_NS + late_s * SECOND_NS,
         )
-        if kind is ExecType.ORDER_STATUS and status is OrderState.UNKNOWN:
+        if bare or (kind is ExecType.ORDER_STATUS and status is OrderState.UNKNOWN):
             # As a cancel reject comes: without symbol and quantities.
             report = replace(report, symbol="", cum_qty=qty(0), leaves_qty=qty(0), unknown_order=False)
         if report.exec_id is not None:
             self.told[report.exec_id] = report
         book(self.desk.database, BOOK_RULES, report)
-        if trade and order is not None and symbol == order.symbol:
-            self.filled += order.side.sign * last
+        if order is None or symbol != order.symbol:
+            return
+        if kind in RESTATING and self.fills.get(str(about), ("", 0))[0] != name:
+            return
+        self.fills.pop(str(about), None)
+        if trade:
+            self.fills[str(report.exec_id)] = (name, order.side.sign * last)
 
     @precondition(lambda self: self.told)
     @rule(data=st.data())
@@ -160,6 +175,12 @@ class HostileVenue(RuleBasedStateMachine):
             for name in outcome.subjects if outcome.word == "unrouted" else ():
                 route(self.desk.database, LIMITS, "SIM", ClOrdId(name), TUESDAY_NS)
 
+    @rule(which=st.integers(0, 2), lots=st.integers(1, 6), ticks=st.integers(-3, 3))
+    def amend(self, which: int, lots: int, ticks: int) -> None:
+        """A working order is to become another one."""
+        price = Price(Decimal(4000) + ticks * Decimal("0.25"))
+        amend(self.desk.database, LIMITS, self.names[which], qty=qty(lots), price=price, now_ns=TUESDAY_NS)
+
     @rule(which=st.integers(0, 2))
     def withdraw(self, which: int) -> None:
         """A later cycle wants an order gone."""
@@ -176,7 +197,6 @@ class HostileVenue(RuleBasedStateMachine):
             now = after[name]
             assert now.version >= order.version
             assert now.updated_ns >= order.updated_ns
-            assert now.cum_qty >= order.cum_qty
             assert now.state is order.state or now.state in _reachable(order.state)
             assert order.state not in TERMINAL or now.state is order.state
         self.before = after
@@ -184,8 +204,9 @@ class HostileVenue(RuleBasedStateMachine):
     @invariant()
     def position_is_the_sum_of_the_fills_booked_once(self) -> None:
         """And the orders' counts are theirs."""
-        assert self.desk.position.qty == self.filled
-        assert sum(order.side.sign * order.cum_qty for order in self.before.values()) == self.filled
+        filled = sum(signed for _, signed in self.fills.values())
+        assert self.desk.position.qty == filled
+        assert sum(order.side.sign * order.cum_qty for order in self.before.values()) == filled
 
     @invariant()
     def the_ledger_balances(self) -> None:
@@ -206,6 +227,9 @@ class HostileVenue(RuleBasedStateMachine):
         """Whatever the venue says, an order goes out once, and never more than the intent of its cycle."""
         sent = [name for what, name in self.session.asked if what == "new"]
         assert len(sent) == len(set(sent))
+        with self.desk.database.snapshot() as unit:
+            links = unit.session.rows(tables.order_link.select())
+        assert len(links) == sum(what == "replace" for what, _ in self.session.asked)
         attempts: dict[str, list[Order]] = {}
         for order in self.before.values():
             attempts.setdefault(order.intent, []).append(order)

@@ -43,6 +43,8 @@ SPEAKS_FOR: Final = {
     "book_fills.book": ("session.report",),
     "book_fills._book": ("session.report",),
     "book_fills._follow": ("session.report",),
+    "book_fills._remedy": ("session.report",),
+    "amend_orders.amend": ("gateway.amend",),
     "book_fills.observe": ("session.report",),
     "sweep.sweep": ("sweep.run",),
 }

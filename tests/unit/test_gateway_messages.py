@@ -13,6 +13,7 @@ from trisagion.gateway.reports import doubt, positions_expected, read_positions,
 from trisagion.gateway.requests import cancel_request, new_order, positions_request, status_request
 from trisagion.gateway.words import EXEC_TYPES, ORD_STATUSES, Fields, Tag, code, instant, number, timestamp
 from trisagion.ids import ClOrdId, CycleId, IntentKey
+from trisagion.orders.rejects import Reject
 from trisagion.orders.state import OrderState
 from trisagion.orders.types import ExecType, ExecutionReport, Liquidity, Order, PositionReport, Side
 from trisagion.units import Money, Price, Quantity
@@ -178,7 +179,16 @@ def read_position(fields: Fields) -> tuple[int, PositionReport]:
 BROKEN = [
     (TRADE, 35, "D", "tag 35"),
     (TRADE, 150, "D", "tag 150"),
-    (TRADE, 39, "3", "tag 39"),
+    (TRADE, 39, "5", "tag 39"),
+    (TRADE, 39, "7", "tag 39"),
+    (TRADE, 39, "9", "tag 39"),
+    (TRADE, 39, "B", "tag 39"),
+    (TRADE, 150, "7", "tag 150"),
+    (TRADE, 150, "9", "tag 150"),
+    (TRADE, 150, "B", "tag 150"),
+    (TRADE, 150, "G", "tag 19"),
+    (TRADE, 150, "H", "tag 19"),
+    (CANCEL_REJECT, 434, "3", "tag 434"),
     (TRADE, 54, "5", "tag 54"),
     (TRADE, 13, "1", "tag 13"),
     (TRADE, 32, "0", "expected values above 0"),
@@ -215,7 +225,8 @@ def test_an_impossible_value_is_refused(fields: Fields, tag: int, value: str, sa
 def test_a_cancel_reject_tells_the_orders_state_and_invents_no_quantities() -> None:
     """The message has none."""
     report = read_report(CANCEL_REJECT, venue="SIM")
-    assert (report.cl_ord_id, report.exec_type, report.ord_status) == ("TABC", ExecType.ORDER_STATUS, OrderState.FILLED)
+    read = (report.cl_ord_id, report.request_id, report.exec_type, report.ord_status, report.reject)
+    assert read == ("TABC", "X1", ExecType.CANCEL_REJECTED, OrderState.FILLED, Reject.CANCEL_TOO_LATE)
     assert (report.exec_id, report.symbol, report.reason) == (None, "", "CXL_REJ_REASON=0")
     assert report.cum_qty == report.leaves_qty == Decimal(0)
 

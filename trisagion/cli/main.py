@@ -21,6 +21,8 @@ COMMANDS: Final = {
     "report": ("trisagion.cli.report", "Write the report of a run."),
     "cohort": ("trisagion.cli.cohort", "Show the best virtual runs and where they come from; export survivors."),
     "kill": ("trisagion.cli.kill", "Stop trading at once: cancel all working orders, and confirm it."),
+    "gate": ("trisagion.cli.gate", "Show the gates of the venue sessions; open one that was shut."),
+    "prove": ("trisagion.cli.prove", "Prove from a run's database what it promises."),
     "data": ("trisagion.cli.data", "Check market data before it is used."),
     "regime": ("trisagion.cli.regime", "Tell the state of a market over its bars, why, and draw it."),
     "study": ("trisagion.cli.study", "Study a market or a run: does oscillation go with adverse excursions."),

@@ -11,13 +11,19 @@ from typing import Final
 from trisagion.errors import VenueMistake
 from trisagion.gateway.words import (
     ABSOLUTE,
-    CANCEL_UNKNOWN_ORDER,
+    BUSINESS_MESSAGE_REJECT,
+    BUSINESS_REJECT_REASONS,
+    CXL_REJ_REASONS,
+    CXL_RESPONSES,
     EXEC_TYPES,
     EXECUTION_REPORT,
     LIQUIDITIES,
+    ORD_REJ_REASONS,
     ORD_STATUSES,
     ORDER_CANCEL_REJECT,
     POSITION_REPORT,
+    POST_ONLY_CODE,
+    SESSION_REJECT_REASONS,
     SIDES,
     UNKNOWN_ORDER,
     Fields,
@@ -29,22 +35,46 @@ from trisagion.gateway.words import (
     word,
 )
 from trisagion.ids import ClOrdId
+from trisagion.orders.rejects import Reject
 from trisagion.orders.state import OrderState
 from trisagion.orders.types import ExecType, ExecutionReport, Liquidity, PositionReport, Side
 from trisagion.units import Money, Price, Quantity
 
 _ZERO: Final = Decimal(0)
+_FILLS: Final = frozenset({ExecType.TRADE, ExecType.TRADE_CORRECT})
+_OF_TRADES: Final = frozenset({ExecType.TRADE_CORRECT, ExecType.TRADE_CANCEL})
 
 
-def read_report(fields: Fields, *, venue: str) -> ExecutionReport:
-    """Read an ExecutionReport (35=8) or an OrderCancelReject (35=9)."""
-    read = word(fields, Tag.MSG_TYPE, {EXECUTION_REPORT: _execution, ORDER_CANCEL_REJECT: _cancel_reject})
-    return read(fields, venue)
+def read_report(fields: Fields, *, venue: str, post_only_code: str = POST_ONLY_CODE) -> ExecutionReport:
+    """Read an ExecutionReport (35=8) or an OrderCancelReject (35=9).
+
+    `post_only_code` is the OrdRejReason by which this venue refuses a post-only order that would have crossed.
+    """
+    if word(fields, Tag.MSG_TYPE, {EXECUTION_REPORT: True, ORDER_CANCEL_REJECT: False}):
+        return _execution(fields, venue, post_only_code)
+    return _cancel_reject(fields, venue)
 
 
-def doubt(cl_ord_id: ClOrdId, *, venue: str, reason: str, happened_ns: int) -> ExecutionReport:
+def doubt(
+    cl_ord_id: ClOrdId, *, venue: str, reason: str, happened_ns: int, reject: Reject | None = None
+) -> ExecutionReport:
     """Say that nobody knows what became of an order; without symbol and quantities, as a cancel reject is."""
-    return _bare(cl_ord_id, OrderState.UNKNOWN, venue=venue, order_id="NONE", reason=reason, happened_ns=happened_ns)
+    return _bare(
+        cl_ord_id,
+        OrderState.UNKNOWN,
+        venue=venue,
+        order_id="NONE",
+        reason=reason,
+        reject=reject,
+        happened_ns=happened_ns,
+    )
+
+
+def read_reject(fields: Fields) -> Reject:
+    """Read why a message of ours was refused as a message (35=3 or 35=j)."""
+    if fields.get(Tag.MSG_TYPE) == BUSINESS_MESSAGE_REJECT:
+        return BUSINESS_REJECT_REASONS.get(fields.get(Tag.BUSINESS_REJECT_REASON, ""), Reject.MESSAGE_REFUSED)
+    return SESSION_REJECT_REASONS.get(fields.get(Tag.SESSION_REJECT_REASON, ""), Reject.MESSAGE_REFUSED)
 
 
 def read_positions(fields: Fields, *, venue: str, asked_ns: int) -> PositionReport:
@@ -73,11 +103,12 @@ def positions_expected(fields: Fields) -> int:
     return int(count)
 
 
-def _execution(fields: Fields, venue: str) -> ExecutionReport:
+def _execution(fields: Fields, venue: str, post_only_code: str) -> ExecutionReport:
     exec_type = word(fields, Tag.EXEC_TYPE, EXEC_TYPES)
     exec_id = text(fields, Tag.EXEC_ID)
     order = text(fields, Tag.ORIG_CL_ORD_ID if Tag.ORIG_CL_ORD_ID in fields else Tag.CL_ORD_ID)
-    last_qty, last_px, fee, liquidity = _trade(fields) if exec_type is ExecType.TRADE else (_ZERO, None, _ZERO, None)
+    request = text(fields, Tag.CL_ORD_ID) if Tag.ORIG_CL_ORD_ID in fields else None
+    last_qty, last_px, fee, liquidity = _trade(fields) if exec_type in _FILLS else (_ZERO, None, _ZERO, None)
     cum_qty = amount(fields, Tag.CUM_QTY)
     if cum_qty < last_qty:
         raise VenueMistake(f"FIX message 35=8 11={order}, tag 14: expected LastQty {last_qty} or more, found {cum_qty}")
@@ -100,7 +131,16 @@ def _execution(fields: Fields, venue: str) -> ExecutionReport:
         reason=_reason(fields, Tag.ORD_REJ_REASON),
         unknown_order=exec_type is ExecType.ORDER_STATUS and fields.get(Tag.ORD_REJ_REASON) == UNKNOWN_ORDER,
         happened_ns=instant(fields, Tag.TRANSACT_TIME),
+        request_id=None if request is None else ClOrdId(request),
+        ref_exec_id=text(fields, Tag.EXEC_REF_ID) if exec_type in _OF_TRADES else None,
+        reject=_order_reject(fields, post_only_code) if exec_type is ExecType.REJECTED else None,
     )
+
+
+def _order_reject(fields: Fields, post_only_code: str) -> Reject:
+    """Read why an order was refused; a code that nobody agreed on with us says no more than "other"."""
+    found = fields.get(Tag.ORD_REJ_REASON, "")
+    return Reject.POST_ONLY_WOULD_CROSS if found == post_only_code else ORD_REJ_REASONS.get(found, Reject.OTHER)
 
 
 def _trade(fields: Fields) -> tuple[Decimal, Price, Decimal, Liquidity]:
@@ -119,27 +159,39 @@ def _cancel_reject(fields: Fields, venue: str) -> ExecutionReport:
     venue write "rejected" for an order it does not know, which may be one long filled and forgotten: that comes as
     UNKNOWN, to be asked about.
     """
-    unknown = fields.get(Tag.CXL_REJ_REASON) == CANCEL_UNKNOWN_ORDER
+    reject = CXL_REJ_REASONS.get(fields.get(Tag.CXL_REJ_REASON, ""), Reject.CANCEL_REFUSED)
     status = word(fields, Tag.ORD_STATUS, ORD_STATUSES)
     return _bare(
         ClOrdId(text(fields, Tag.ORIG_CL_ORD_ID)),
-        OrderState.UNKNOWN if unknown else status,
+        OrderState.UNKNOWN if reject is Reject.UNKNOWN_ORDER else status,
         venue=venue,
         order_id=text(fields, Tag.ORDER_ID),
         reason=_reason(fields, Tag.CXL_REJ_REASON),
+        reject=reject,
         happened_ns=instant(fields, Tag.TRANSACT_TIME),
+        exec_type=word(fields, Tag.CXL_REJ_RESPONSE_TO, CXL_RESPONSES),
+        request_id=ClOrdId(text(fields, Tag.CL_ORD_ID)),
     )
 
 
 def _bare(
-    order: ClOrdId, status: OrderState, *, venue: str, order_id: str, reason: str | None, happened_ns: int
+    order: ClOrdId,
+    status: OrderState,
+    *,
+    venue: str,
+    order_id: str,
+    reason: str | None,
+    reject: Reject | None,
+    happened_ns: int,
+    exec_type: ExecType = ExecType.ORDER_STATUS,
+    request_id: ClOrdId | None = None,
 ) -> ExecutionReport:
     return ExecutionReport(
         venue=venue,
         exec_id=None,
         cl_ord_id=order,
         order_id=order_id,
-        exec_type=ExecType.ORDER_STATUS,
+        exec_type=exec_type,
         ord_status=status,
         symbol="",
         side=Side.BUY,
@@ -153,6 +205,8 @@ def _bare(
         reason=reason,
         unknown_order=False,
         happened_ns=happened_ns,
+        request_id=request_id,
+        reject=reject,
     )
 
 

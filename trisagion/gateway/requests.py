@@ -6,6 +6,7 @@ from trisagion.gateway.words import (
     IMMEDIATE_OR_CANCEL,
     LIMIT,
     NEW_ORDER_SINGLE,
+    ORDER_CANCEL_REPLACE_REQUEST,
     ORDER_CANCEL_REQUEST,
     ORDER_STATUS_REQUEST,
     PARTICIPATE_DONT_INITIATE,
@@ -17,7 +18,7 @@ from trisagion.gateway.words import (
     code,
     timestamp,
 )
-from trisagion.ids import cancel_cl_ord_id
+from trisagion.ids import ClOrdId, cancel_cl_ord_id
 from trisagion.orders.types import Order
 from trisagion.units import plain
 
@@ -48,8 +49,8 @@ def cancel_request(order: Order, *, account: str, now_ns: int) -> Fields:
     """Write an OrderCancelRequest; asked again it is the same request, with the same ClOrdID."""
     return {
         Tag.MSG_TYPE: ORDER_CANCEL_REQUEST,
-        Tag.CL_ORD_ID: cancel_cl_ord_id(order.cl_ord_id),
-        Tag.ORIG_CL_ORD_ID: order.cl_ord_id,
+        Tag.CL_ORD_ID: cancel_cl_ord_id(order.venue_id),
+        Tag.ORIG_CL_ORD_ID: order.venue_id,
         Tag.ACCOUNT: account,
         **_which(order),
         Tag.ORDER_QTY: plain(order.qty),
@@ -57,14 +58,47 @@ def cancel_request(order: Order, *, account: str, now_ns: int) -> Fields:
     }
 
 
-def status_request(order: Order, *, account: str) -> Fields:
-    """Write an OrderStatusRequest."""
+def replace_request(order: Order, *, account: str, now_ns: int) -> Fields:
+    """Write an OrderCancelReplaceRequest for what the order is to become; it stays a post-only day order."""
+    wanted_qty, wanted_price, asked = order.wanted_qty, order.wanted_price, order.asked_id
+    if asked is None or wanted_qty is None or wanted_price is None or wanted_qty <= order.cum_qty or order.taker:
+        raise OurMistake(
+            f"order {order.cl_ord_id}: expected a maker's replace above {order.cum_qty} filled, found {wanted_qty} at "
+            f"{wanted_price} as {asked}"
+        )
+    return {
+        Tag.MSG_TYPE: ORDER_CANCEL_REPLACE_REQUEST,
+        Tag.CL_ORD_ID: asked,
+        Tag.ORIG_CL_ORD_ID: order.venue_id,
+        Tag.ACCOUNT: account,
+        **_which(order),
+        Tag.ORDER_QTY: plain(wanted_qty),
+        Tag.ORD_TYPE: LIMIT,
+        Tag.PRICE: plain(wanted_price),
+        Tag.TIME_IN_FORCE: DAY,
+        Tag.EXEC_INST: PARTICIPATE_DONT_INITIATE,
+        Tag.TRANSACT_TIME: timestamp(now_ns),
+    }
+
+
+def status_request(order: Order, *, account: str, name: ClOrdId | None = None) -> Fields:
+    """Write an OrderStatusRequest, for the ClOrdID in force unless another is named."""
     return {
         Tag.MSG_TYPE: ORDER_STATUS_REQUEST,
-        Tag.CL_ORD_ID: order.cl_ord_id,
+        Tag.CL_ORD_ID: name or order.venue_id,
         Tag.ACCOUNT: account,
         **_which(order),
     }
+
+
+def status_requests(order: Order, *, account: str) -> tuple[Fields, ...]:
+    """Write an OrderStatusRequest for each ClOrdID under which the venue may hold the order.
+
+    That of an unanswered replace comes first: once it is known whether there is such an order, the answer about the
+    other one says where things stand.
+    """
+    names = (order.venue_id,) if order.asked_id is None else (order.asked_id, order.venue_id)
+    return tuple(status_request(order, account=account, name=name) for name in names)
 
 
 def positions_request(request_id: str, *, account: str, now_ns: int) -> Fields:

@@ -16,6 +16,7 @@ from typing import Final, TypeAlias, TypeVar
 
 from trisagion.clock import SECOND_NS
 from trisagion.errors import DataError, VenueMistake
+from trisagion.orders.rejects import Reject
 from trisagion.orders.state import OrderState
 from trisagion.orders.types import ExecType, Liquidity, Side
 from trisagion.units import parse_decimal
@@ -71,6 +72,7 @@ class Tag(IntEnum):
     MD_UPDATE_ACTION = 279
     MD_REQ_REJ_REASON = 281
     REF_MSG_TYPE = 372
+    SESSION_REJECT_REASON = 373
     BUSINESS_REJECT_REASON = 380
     CXL_REJ_RESPONSE_TO = 434
     PARTY_ID_SOURCE = 447
@@ -140,23 +142,78 @@ CANCEL_DUPLICATE: Final = "6"
 SIDES: Final = {"1": Side.BUY, "2": Side.SELL}
 EXEC_TYPES: Final = {
     "0": ExecType.NEW,
+    "3": ExecType.DONE_FOR_DAY,
     "4": ExecType.CANCELED,
+    "5": ExecType.REPLACED,
     "6": ExecType.PENDING_CANCEL,
     "8": ExecType.REJECTED,
+    "A": ExecType.PENDING_NEW,
     "C": ExecType.EXPIRED,
+    "E": ExecType.PENDING_REPLACE,
     "F": ExecType.TRADE,
+    "G": ExecType.TRADE_CORRECT,
+    "H": ExecType.TRADE_CANCEL,
     "I": ExecType.ORDER_STATUS,
 }
+CXL_RESPONSES: Final = {"1": ExecType.CANCEL_REJECTED, "2": ExecType.REPLACE_REJECTED}
 ORD_STATUSES: Final = {
     "0": OrderState.NEW,
     "1": OrderState.PARTIALLY_FILLED,
     "2": OrderState.FILLED,
+    "3": OrderState.DONE_FOR_DAY,
     "4": OrderState.CANCELED,
     "6": OrderState.PENDING_CANCEL,
     "8": OrderState.REJECTED,
     "A": OrderState.PENDING_NEW,
     "C": OrderState.EXPIRED,
+    "E": OrderState.PENDING_REPLACE,
 }
+ORD_REJ_REASONS: Final = {
+    "0": Reject.BROKER_OPTION,
+    "1": Reject.UNKNOWN_SYMBOL,
+    "2": Reject.EXCHANGE_CLOSED,
+    "3": Reject.EXCEEDS_LIMIT,
+    "4": Reject.TOO_LATE,
+    "5": Reject.UNKNOWN_ORDER,
+    "6": Reject.DUPLICATE_ORDER,
+    "7": Reject.DUPLICATE_ORDER,
+    "8": Reject.STALE_ORDER,
+    "9": Reject.TRADE_ALONG,
+    "10": Reject.INVALID_INVESTOR,
+    "11": Reject.UNSUPPORTED_CHARACTERISTIC,
+    "13": Reject.INCORRECT_QUANTITY,
+    "14": Reject.INCORRECT_QUANTITY,
+    "15": Reject.UNKNOWN_ACCOUNT,
+}
+CXL_REJ_REASONS: Final = {
+    "0": Reject.CANCEL_TOO_LATE,
+    "1": Reject.UNKNOWN_ORDER,
+    "2": Reject.CANCEL_REFUSED,
+    "3": Reject.CANCEL_PENDING,
+    "4": Reject.CANCEL_REFUSED,
+    "5": Reject.CANCEL_REFUSED,
+    "6": Reject.DUPLICATE_ORDER,
+    "99": Reject.CANCEL_REFUSED,
+}
+BUSINESS_REJECT_REASONS: Final = {
+    "0": Reject.MESSAGE_REFUSED,
+    "1": Reject.UNKNOWN_ORDER,
+    "2": Reject.UNKNOWN_SYMBOL,
+    "3": Reject.UNSUPPORTED_MESSAGE,
+    "4": Reject.APPLICATION_AWAY,
+    "5": Reject.FIELD_MISSING,
+    "6": Reject.NOT_AUTHORISED,
+    "7": Reject.APPLICATION_AWAY,
+}
+SESSION_REJECT_REASONS: Final = {
+    **dict.fromkeys(("0", "1", "2", "3", "4", "5", "6", "12", "13", "14", "15", "16", "17"), Reject.MALFORMED),
+    **dict.fromkeys(("7", "8", "9"), Reject.IDENTITY),
+    "10": Reject.CLOCK,
+    "11": Reject.UNSUPPORTED_MESSAGE,
+    "99": Reject.MESSAGE_REFUSED,
+}
+POST_ONLY_CODE: Final = "99"
+"""OrdRejReason of a post-only order that would have crossed. FIX 4.4 has no code of its own for it."""
 # "3", routed out, gives no proof that we were the maker; only proof counts.
 LIQUIDITIES: Final = {"1": Liquidity.MAKER, "2": Liquidity.TAKER, "3": Liquidity.TAKER}
 

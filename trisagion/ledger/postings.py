@@ -16,7 +16,7 @@ from typing import Final
 from trisagion.errors import DataError, VenueMistake
 from trisagion.ledger.types import Account, Position, Posting
 from trisagion.market.types import Instrument
-from trisagion.orders.types import ExecType, ExecutionReport
+from trisagion.orders.types import ExecutionReport, Side
 from trisagion.units import WIDE, Money, Price, Quantity, notional, round_money
 
 _ZERO: Final = Decimal(0)
@@ -41,7 +41,7 @@ def book_fill(
     position : Position
         Before the fill.
     report : ExecutionReport
-        Of type TRADE; `fee` is what we pay, negative when the venue pays us.
+        Of type TRADE or TRADE_CORRECT; `fee` is what we pay, negative when the venue pays us.
     instrument : Instrument
         Its `multiplier` is money per point and unit.
 
@@ -63,7 +63,7 @@ def book_fill(
     Cost removed on closing c of q: ``round_money(cost · c / q)``, all of it when c = q; realised is what the closing
     leg brought in less the cost removed.
     """
-    assert report.exec_type is ExecType.TRADE, f"{report.exec_id}: booked a {report.exec_type} as a trade"
+    assert report.fills, f"{report.exec_id}: booked a {report.exec_type} as a trade"
     assert report.symbol == position.symbol == instrument.symbol, f"{report.symbol} booked to {position.symbol}"
     if report.exec_id is None or report.last_px is None or report.last_qty <= 0:
         raise VenueMistake(
@@ -93,7 +93,34 @@ def book_fill(
             fees=Money(position.fees + report.fee),
         )
     assert after.qty != 0 or after.cost == 0, f"{symbol}: flat at a cost of {after.cost}"
-    return _entry(f"{report.venue}/{report.exec_id}", report.happened_ns, lines), after
+    return _entry(entry_of(report.venue, report.exec_id), report.happened_ns, lines), after
+
+
+def entry_of(venue: str, exec_id: str) -> str:
+    """Name the entry of a fill."""
+    return f"{venue}/{exec_id}"
+
+
+def undoing(venue: str, exec_id: str) -> str:
+    """Name the entry that takes a fill back: there can be but one."""
+    return f"{venue}/{exec_id}/undo"
+
+
+def reverse_fill(
+    position: Position, fill: ExecutionReport, instrument: Instrument, happened_ns: int
+) -> tuple[tuple[Posting, ...], Position]:
+    """Return the entry that takes a booked fill back, and the position after it.
+
+    The opposite fill at the same price, with the fee returned: cash and quantity are to the last digit what they would
+    be had the fill never been, and so is the equity at any price. At average cost the split of the profit into realised
+    and unrealised may differ from that of a ledger without the fill when others were booked since: they stand.
+    """
+    opposite = Side.SELL if fill.side is Side.BUY else Side.BUY
+    assert fill.exec_id is not None, f"order {fill.cl_ord_id}: a fill without exec_id was never booked"
+    mirrored = replace(fill, side=opposite, fee=Money(-fill.fee), happened_ns=happened_ns)
+    postings, after = book_fill(position, mirrored, instrument)
+    name = undoing(fill.venue, fill.exec_id)
+    return tuple(replace(posting, entry=name) for posting in postings), after
 
 
 def rebuild(symbol: str, postings: Iterable[Posting]) -> Position:

@@ -21,7 +21,7 @@ class Account(StrEnum):
 class Posting:
     """One line of an entry: money into (+) or out of (−) an account; `qty` moves with INVENTORY lines only.
 
-    `entry` names the cause: "venue/exec_id" of a fill, or "opening".
+    `entry` names the cause: "venue/exec_id" of a fill, "venue/exec_id/undo" of one that was taken back, or "opening".
     """
 
     entry: str

@@ -34,3 +34,10 @@ def taker_price(side: Side, quote: Quote, instrument: Instrument) -> Price:
     if px <= 0:
         raise DataError(f"{quote.symbol}: no price above 0 to sell at bid {plain(quote.bid)}")
     return px
+
+
+def is_maker(side: Side, price: Price, quote: Quote, instrument: Instrument) -> bool:
+    """Tell whether an order at this price would rest: it stays at least a tick away from the other side."""
+    if side is Side.BUY:
+        return price <= quote.ask - instrument.tick_size
+    return price >= quote.bid + instrument.tick_size

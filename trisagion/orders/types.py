@@ -4,7 +4,8 @@ from dataclasses import dataclass
 from decimal import Decimal
 from enum import StrEnum
 
-from trisagion.ids import ClOrdId, CycleId, IntentKey
+from trisagion.ids import ClOrdId, CycleId, IntentKey, link_cl_ord_id
+from trisagion.orders.rejects import Reject
 from trisagion.orders.state import OrderState
 from trisagion.units import Money, Price, Quantity
 
@@ -22,15 +23,26 @@ class Side(StrEnum):
 
 
 class ExecType(StrEnum):
-    """What an execution report reports, after FIX ExecType(150)."""
+    """What an execution report reports, after FIX ExecType(150).
 
+    CANCEL_REJECTED and REPLACE_REJECTED are the two an OrderCancelReject (35=9) answers, by CxlRejResponseTo(434).
+    """
+
+    PENDING_NEW = "pending_new"
     NEW = "new"
     TRADE = "trade"
+    TRADE_CORRECT = "trade_correct"
+    TRADE_CANCEL = "trade_cancel"
+    PENDING_REPLACE = "pending_replace"
+    REPLACED = "replaced"
+    PENDING_CANCEL = "pending_cancel"
     CANCELED = "canceled"
     REJECTED = "rejected"
     EXPIRED = "expired"
-    PENDING_CANCEL = "pending_cancel"
+    DONE_FOR_DAY = "done_for_day"
     ORDER_STATUS = "order_status"
+    CANCEL_REJECTED = "cancel_rejected"
+    REPLACE_REJECTED = "replace_rejected"
 
 
 class Liquidity(StrEnum):
@@ -54,7 +66,14 @@ class Intent:
 
 @dataclass(frozen=True, slots=True)
 class Order:
-    """One attempt at an intent, as the database holds it. `price` is unknown until the gateway has routed it."""
+    """One attempt at an intent, as the database holds it. `price` is unknown until the gateway has routed it.
+
+    `cl_ord_id` is its name with us for ever. At the venue it is the first of a chain, for a replace gives it the next:
+    `link` is the number of the one in force, `links` that of the last one ever asked for. `wanted_qty` and
+    `wanted_price` are what a replace is to make of it, from the wish until the venue's answer: asked while
+    ``links > link``, and `replace_unknown` when the venue has said that it knows no such ClOrdID. Quantities are the
+    order's whole: a replace keeps what was filled.
+    """
 
     cl_ord_id: ClOrdId
     intent: IntentKey
@@ -75,19 +94,51 @@ class Order:
     avg_px: Decimal = Decimal(0)
     cancel_reason: str | None = None
     reason: str | None = None
+    link: int = 0
+    links: int = 0
+    wanted_qty: Quantity | None = None
+    wanted_price: Price | None = None
+    replace_unknown: bool = False
 
     @property
     def leaves_qty(self) -> Quantity:
-        """What is still to be filled; nothing of an order that the venue has over-filled."""
-        return Quantity(max(self.qty - self.cum_qty, Decimal(0)))
+        """The most that may still be filled, by the greater of the present quantity and the one that is asked for.
+
+        Nothing of an order that the venue has over-filled.
+        """
+        return Quantity(max(max(self.qty, self.wanted_qty or self.qty) - self.cum_qty, Decimal(0)))
+
+    @property
+    def venue_id(self) -> ClOrdId:
+        """The ClOrdID in force at the venue, as far as it has told us."""
+        return link_cl_ord_id(self.cl_ord_id, self.link)
+
+    @property
+    def asked_id(self) -> ClOrdId | None:
+        """The ClOrdID of a replace that has no answer yet."""
+        return link_cl_ord_id(self.cl_ord_id, self.links) if self.links > self.link and self.wanted_qty else None
+
+
+@dataclass(frozen=True, slots=True)
+class OrderLink:
+    """A ClOrdID that a replace gave to the order `first_id`: the `link`-th after its own, and what it asked for."""
+
+    cl_ord_id: ClOrdId
+    first_id: ClOrdId
+    link: int
+    qty: Quantity
+    price: Price
+    asked_ns: int
 
 
 @dataclass(frozen=True, slots=True)
 class ExecutionReport:
     """FIX ExecutionReport (35=8) or OrderCancelReject (35=9) as a plain value; `happened_ns` is TransactTime(60).
 
-    `exec_id` is the venue's and unique there; an OrderCancelReject has none and comes as ORDER_STATUS with the order's
-    true `ord_status` (tag 39) and the text as `reason`. `cl_ord_id` is the order's own (tag 41 on cancels).
+    `exec_id` is the venue's and unique there; an OrderCancelReject has none, and of the quantities and the symbol only
+    the order's true `ord_status` (tag 39). `cl_ord_id` is one of the order's own (tag 41 where there is one), and
+    `request_id` that of the request that is answered (tag 11 beside a tag 41). `ref_exec_id` (tag 19) is the trade that
+    a TRADE_CANCEL or TRADE_CORRECT is about. `reject` is why something was refused; `reason` is text for people.
     `unknown_order` says that the venue answered a status request with "never heard of it".
     """
 
@@ -109,6 +160,14 @@ class ExecutionReport:
     reason: str | None
     unknown_order: bool
     happened_ns: int
+    request_id: ClOrdId | None = None
+    ref_exec_id: str | None = None
+    reject: Reject | None = None
+
+    @property
+    def fills(self) -> bool:
+        """Tell whether the report books a fill: a trade, or the corrected form of one."""
+        return self.exec_type in {ExecType.TRADE, ExecType.TRADE_CORRECT}
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,24 +1,27 @@
 """Apply what the venue says: one report, one transaction, once per (venue, exec_id)."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from decimal import Decimal
+from typing import Final
 
 from trisagion.errors import DataError, quoted
-from trisagion.ledger.postings import book_fill
-from trisagion.orders.state import AT_VENUE, IN_DOUBT, LIVE, TERMINAL, TRANSITIONS, OrderState, check_transition
-from trisagion.orders.types import ExecType, ExecutionReport, Liquidity, Order, PositionReport
+from trisagion.ledger.postings import book_fill, entry_of, reverse_fill, undoing
+from trisagion.market.types import Instrument
+from trisagion.orders.evidence import Word, weigh
+from trisagion.orders.rejects import REMEDIES, Reject, Remedy
+from trisagion.orders.state import AT_VENUE, IN_DOUBT, TERMINAL, WORKING, OrderState, check_transition
+from trisagion.orders.types import ExecType, ExecutionReport, Liquidity, Order, OrderLink, PositionReport
 from trisagion.ports import Database, Observation, Transaction
 from trisagion.risk.check import Approved, Limits, check
 from trisagion.safety.modes import Control, Mode, stricter
-from trisagion.services.drive_session import WORKING
+from trisagion.services.control import PLATFORM, shut_gate
 from trisagion.services.outcome import Outcome
 from trisagion.services.reconcile import VENUE, new_attempt
 from trisagion.services.route_orders import intent_of
-from trisagion.units import Quantity
 
-POST_ONLY_WOULD_CROSS = "POST_ONLY_WOULD_CROSS"
-NEVER_RECEIVED = "NEVER_RECEIVED"
-TEXT_MAX = 2000
+RESTATING: Final = frozenset({ExecType.TRADE_CORRECT, ExecType.TRADE_CANCEL})
+"""What speaks of a fill that was told before."""
+TEXT_MAX: Final = 2000
 """Characters kept of a report that was put aside."""
 
 
@@ -51,27 +54,46 @@ def _book(database: Database, rules: BookRules, report: ExecutionReport) -> tupl
     with database.transaction() as tx:
         if report.exec_id is not None and not tx.orders.add_execution(report, now_ns):
             return (Outcome("duplicate"),)
-        order = tx.orders.order(report.cl_ord_id)
-        if order is None or _of_another(order, report):
-            tx.control.add_event("execution.quarantined", report.cl_ord_id, {"text": repr(report)}, now_ns)
+        order, links = _order_of(tx, report)
+        undone = _undone(tx, order, report)
+        lost = report.exec_type in RESTATING and undone is None
+        if order is None or _of_another(order, report) or lost:
+            tx.control.add_event("execution.quarantined", report.cl_ord_id, {"text": repr(report)[:TEXT_MAX]}, now_ns)
             return (Outcome("quarantined"),)
-        after, alarms = _apply(order, report)
-        if report.exec_type is ExecType.TRADE:
-            instrument = tx.market.instrument(order.symbol)
-            postings, position = book_fill(tx.ledger.position(order.symbol), report, instrument)
-            tx.ledger.post(postings)
-            tx.ledger.save_position(position)
-            if report.liquidity is Liquidity.TAKER and not order.taker:
-                alarms.append("TAKER_FILL: a maker-only order removed liquidity")
-                if not stricter(tx.control.control().mode, Mode.PAUSE):
-                    tx.control.set_mode(Control(Mode.PAUSE, "platform", alarms[-1], now_ns))
+        instrument = tx.market.instrument(order.symbol)
+        after, alarms = weigh(order, Word(report, instrument.tick_size, links, undone))
+        _post(tx, report, undone, instrument)
         if after != order:
             if after.state is not order.state:
                 check_transition(order.state, after.state, cl_ord_id=order.cl_ord_id)
             tx.orders.save(replace(after, updated_ns=max(now_ns, order.updated_ns), version=order.version + 1))
+        alarms += _guard(tx, order, report, alarms)
         for alarm in alarms:
             tx.control.add_event("order.alarm", order.cl_ord_id, {"text": alarm}, now_ns)
-        return (*_follow(tx, rules, order, after, now_ns),)
+        return (*_follow(tx, rules, order, after, report),)
+
+
+def _order_of(tx: Transaction, report: ExecutionReport) -> tuple[Order | None, tuple[OrderLink, ...]]:
+    """Return the order that a report names by any of its ClOrdIDs, and the replaces that the report names."""
+    order = tx.orders.order(report.cl_ord_id)
+    names = (report.cl_ord_id,) if report.request_id is None else (report.cl_ord_id, report.request_id)
+    # Most reports name an order by its own first id, which is no link: they cost one read.
+    further = [name for name in names if order is None or name != order.cl_ord_id]
+    found = [link for link in map(tx.orders.link, further) if link is not None]
+    if order is None and found:
+        order = tx.orders.order(found[0].first_id)
+    return order, tuple(link for link in found if order is not None and link.first_id == order.cl_ord_id)
+
+
+def _undone(tx: Transaction, order: Order | None, report: ExecutionReport) -> ExecutionReport | None:
+    """Return the fill that a bust or correction is about: one that is booked to this order, and not undone yet."""
+    if order is None or report.ref_exec_id is None:
+        return None
+    fill = tx.orders.execution(report.venue, report.ref_exec_id)
+    if fill is None or not fill.fills or _order_of(tx, fill)[0] != order:
+        return None
+    booked = tx.ledger.booked(entry_of(fill.venue, report.ref_exec_id))
+    return fill if booked and not tx.ledger.booked(undoing(fill.venue, report.ref_exec_id)) else None
 
 
 def _of_another(order: Order, report: ExecutionReport) -> bool:
@@ -79,99 +101,40 @@ def _of_another(order: Order, report: ExecutionReport) -> bool:
     return bool(report.symbol) and (report.symbol, report.side) != (order.symbol, order.side)
 
 
-def _apply(order: Order, report: ExecutionReport) -> tuple[Order, list[str]]:
-    """Return the order after the report, and what a person must hear.
+def _post(tx: Transaction, report: ExecutionReport, undone: ExecutionReport | None, instrument: Instrument) -> None:
+    """Enter into the ledger what the report takes back, then what it fills."""
+    if undone is not None:
+        position = tx.ledger.position(instrument.symbol)
+        postings, position = reverse_fill(position, undone, instrument, report.happened_ns)
+        tx.ledger.post(postings)
+        tx.ledger.save_position(position)
+    if report.fills:
+        postings, position = book_fill(tx.ledger.position(instrument.symbol), report, instrument)
+        tx.ledger.post(postings)
+        tx.ledger.save_position(position)
 
-    What cannot follow from where the order stands, or speaks of an order that was not sent, is doubt: we ask.
+
+def _guard(tx: Transaction, order: Order, report: ExecutionReport, alarms: Sequence[str]) -> list[str]:
+    """Shut the venue's gate where the next order would fare no better; return what a person must hear beside it.
+
+    An order that took liquidity against our word also pauses the platform: what works elsewhere was made alike.
     """
-    after, alarms = _said(order, report)
-    impossible = after.state is not order.state and after.state not in TRANSITIONS[order.state]
-    if impossible or order.state in LIVE - AT_VENUE:
-        alarms.append(
-            f"IMPOSSIBLE: the order is {order.state}, the venue says {report.exec_type} and {report.ord_status}"
-        )
-        after = replace(after, state=OrderState.UNKNOWN, session=order.session or report.venue)
-    return after, alarms
+    session, now_ns = order.session or report.venue, report.happened_ns
+    if report.fills and report.liquidity is Liquidity.TAKER and not order.taker:
+        alarm = "TAKER_FILL: a maker-only order removed liquidity"
+        shut_gate(tx, session, f"{alarm}: {order.cl_ord_id}", now_ns)
+        if not stricter(tx.control.control().mode, Mode.PAUSE):
+            tx.control.set_mode(Control(Mode.PAUSE, PLATFORM, alarm, now_ns))
+        return [alarm]
+    for alarm in alarms:
+        if alarm.startswith("REINSTATED"):
+            shut_gate(tx, session, f"{alarm}: {order.cl_ord_id}", now_ns)
+    if report.reject is not None and REMEDIES[report.reject] is Remedy.HALT:
+        shut_gate(tx, session, f"{report.reject}: {report.reason}", now_ns)
+    return []
 
 
-def _said(order: Order, report: ExecutionReport) -> tuple[Order, list[str]]:
-    """Return the order as the report has it, and what a person must hear."""
-    alarms: list[str] = []
-    if order.state in TERMINAL and report.exec_type is not ExecType.TRADE:
-        if report.exec_id is not None and report.ord_status is not order.state:
-            alarms.append(f"REPORT_AFTER_END: the order is {order.state}, the venue says {report.ord_status}")
-        return order, alarms
-    match report.exec_type:
-        case ExecType.NEW:
-            waiting = order.state in {OrderState.PENDING_NEW, OrderState.UNKNOWN} and order.cum_qty == 0
-            state = OrderState.NEW if waiting else order.state
-            return replace(order, state=state, order_id=report.order_id), alarms
-        case ExecType.TRADE:
-            return _filled(order, report, alarms), alarms
-        case ExecType.ORDER_STATUS:
-            return _resolve(order, report, alarms), alarms
-        case ExecType.PENDING_CANCEL:
-            return order, alarms
-        case ExecType.REJECTED | ExecType.CANCELED | ExecType.EXPIRED:
-            return _ended(order, report, alarms), alarms
-
-
-def _filled(order: Order, report: ExecutionReport, alarms: list[str]) -> Order:
-    cum = Quantity(order.cum_qty + report.last_qty)
-    state = _filled_state(order, report)
-    if order.state in TERMINAL:
-        alarms.append(f"LATE_FILL: the order is {order.state}, filled {report.last_qty} more")
-    if cum > order.qty:
-        alarms.append(f"OVER_FILL: cum={cum} qty={order.qty}")
-    if cum != report.cum_qty or (report.leaves_qty == 0 and cum < order.qty):
-        alarms.append(f"CUM_QTY_GAP: ours={cum} venue={report.cum_qty} leaves={report.leaves_qty}")
-        state = order.state if order.state in TERMINAL else OrderState.UNKNOWN
-    return replace(order, cum_qty=cum, avg_px=report.avg_px, order_id=report.order_id, state=state)
-
-
-def _ended(order: Order, report: ExecutionReport, alarms: list[str]) -> Order:
-    """Take the venue's word that an order is over, unless it contradicts itself or counts fills unknown to us."""
-    if report.ord_status.value != report.exec_type.value:
-        # Above all a refused duplicate: the first order of this id lives on, and only a status request tells how.
-        code = "DUPLICATE_REJECTED" if report.exec_type is ExecType.REJECTED else "CONTRADICTION"
-        alarms.append(f"{code}: {report.exec_type}, and yet {report.ord_status}: {report.reason}")
-        return replace(order, state=OrderState.UNKNOWN)
-    if report.cum_qty != order.cum_qty:
-        alarms.append(f"CUM_QTY_GAP: ours={order.cum_qty} venue={report.cum_qty}")
-        return replace(order, state=OrderState.UNKNOWN)
-    return replace(order, state=report.ord_status, reason=report.reason or order.cancel_reason)
-
-
-def _filled_state(order: Order, report: ExecutionReport) -> OrderState:
-    if order.state in TERMINAL:
-        return order.state
-    if report.leaves_qty == Decimal(0):
-        return OrderState.FILLED
-    if order.state is OrderState.PENDING_CANCEL:
-        return order.state
-    return OrderState.PARTIALLY_FILLED
-
-
-def _resolve(order: Order, report: ExecutionReport, alarms: list[str]) -> Order:
-    """Take the venue's word on where an order stands, unless it knows of fills that we have not booked."""
-    if order.state not in IN_DOUBT:
-        return order
-    if report.unknown_order:
-        if order.cum_qty > 0:
-            alarms.append("UNKNOWN_AT_VENUE: an order with fills is not known at the venue")
-            return order
-        return replace(order, state=OrderState.REJECTED, reason=NEVER_RECEIVED)
-    if not report.symbol or report.ord_status in IN_DOUBT:
-        # A cancel reject has no quantities, and "pending" is no answer: only a status report settles it.
-        return replace(order, state=OrderState.UNKNOWN, reason=report.reason or order.reason)
-    filled = report.ord_status is OrderState.FILLED
-    if report.cum_qty != order.cum_qty or (filled and order.leaves_qty > 0):
-        alarms.append(f"CUM_QTY_GAP: ours={order.cum_qty} venue={report.cum_qty}")
-        return replace(order, state=OrderState.UNKNOWN)
-    return replace(order, state=report.ord_status, order_id=report.order_id, reason=report.reason or order.reason)
-
-
-def _follow(tx: Transaction, rules: BookRules, order: Order, after: Order, now_ns: int) -> list[Outcome]:
+def _follow(tx: Transaction, rules: BookRules, order: Order, after: Order, report: ExecutionReport) -> list[Outcome]:
     """Say what the change means for others: a price to be made anew, a cycle that waited for it, a state to ask for."""
     outcomes = [Outcome("booked")]
     if after.state is OrderState.UNKNOWN and order.state is not OrderState.UNKNOWN:
@@ -181,16 +144,28 @@ def _follow(tx: Transaction, rules: BookRules, order: Order, after: Order, now_n
     if after.state in TERMINAL and order.state not in TERMINAL:
         due = [cycle for cycle in tx.cycles.unfinished() if cycle.stage == "cancelling"]
         outcomes += [Outcome("cycle", (str(cycle.due_ns),)) for cycle in due]
-        repriced = _reprice(tx, rules, after, now_ns)
-        if repriced is not None:
-            outcomes.append(Outcome("repriced", (repriced,)))
+        if after.state is OrderState.REJECTED and report.exec_type is ExecType.REJECTED:
+            outcomes += _remedy(tx, rules, after, report)
     return outcomes
 
 
-def _reprice(tx: Transaction, rules: BookRules, order: Order, now_ns: int) -> str | None:
-    """Put a new attempt at a refused post-only intent into the outbox, within the budget of its cycle."""
-    if order.state is not OrderState.REJECTED or POST_ONLY_WOULD_CROSS not in (order.reason or ""):
-        return None
+def _remedy(tx: Transaction, rules: BookRules, order: Order, report: ExecutionReport) -> list[Outcome]:
+    """Do about a refusal what the table says; a new attempt stays within the budget of its cycle."""
+    reject, now_ns = report.reject or Reject.OTHER, report.happened_ns
+    remedy = REMEDIES[reject]
+    if remedy not in {Remedy.REPRICE, Remedy.WAIT} or order.taker:
+        told = {"reject": reject.value, "remedy": remedy.value, "reason": report.reason or ""}
+        tx.control.add_event("order.refused", order.cl_ord_id, told, now_ns)
+        return []
+    again = _again(tx, rules, order, now_ns)
+    if again is None:
+        return []
+    # Whoever is to wait is not rung: the sweeper finds it in the outbox.
+    return [Outcome("repriced", (again,)) if remedy is Remedy.REPRICE else Outcome("postponed")]
+
+
+def _again(tx: Transaction, rules: BookRules, order: Order, now_ns: int) -> str | None:
+    """Put a new attempt at a refused intent into the outbox; None where there must be none."""
     if order.cancel_reason is not None or order.leaves_qty == 0:
         return None
     if order.attempt >= rules.reprices_max:

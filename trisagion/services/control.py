@@ -1,15 +1,20 @@
-"""Change the control mode, and say whether the platform has come to rest in it."""
+"""Change the control mode or a venue's gate, and say whether the platform has come to rest."""
 
 from decimal import Decimal
 from typing import Final
 
-from trisagion.errors import TrisagionError
+from trisagion.errors import TrisagionError, quoted
 from trisagion.orders.state import LIVE
-from trisagion.ports import Database
+from trisagion.ports import Database, Transaction
+from trisagion.safety.gates import Gate
 from trisagion.safety.modes import Control, Mode, stricter
 
 REPLAY: Final = "replay"
 """The operator of what a replay does to itself; it neither takes back nor takes over another's word."""
+
+
+PLATFORM: Final = "platform"
+"""The operator of what the platform does by itself."""
 
 
 def engage(database: Database, mode: Mode, operator: str, reason: str, now_ns: int) -> None:
@@ -29,6 +34,27 @@ def release(database: Database, operator: str, reason: str, now_ns: int) -> None
     with database.transaction() as tx:
         tx.control.set_mode(Control(Mode.NORMAL, operator, reason, now_ns))
         tx.control.add_event("control.released", Mode.NORMAL.value, {"operator": operator, "reason": reason}, now_ns)
+
+
+def shut_gate(tx: Transaction, session: str, reason: str, now_ns: int) -> None:
+    """Let no new order pass to a session, until an operator opens it; the first reason stays."""
+    if not tx.control.gate(session).shut:
+        tx.control.set_gate(Gate(session, True, PLATFORM, reason, now_ns))
+        tx.control.add_event("gate.shut", session, {"reason": reason}, now_ns)
+
+
+def open_gate(database: Database, session: str, operator: str, reason: str, now_ns: int) -> None:
+    """Let new orders pass to a session again; only a named operator with a reason may, and only what is shut."""
+    if not operator.strip() or operator == PLATFORM or not reason.strip():
+        raise TrisagionError("opening a venue's gate needs a named operator and a reason")
+    with database.transaction() as tx:
+        gate = tx.control.gate(session)
+        if not gate.shut:
+            known = ", ".join(gate.session for gate in tx.control.gates() if gate.shut) or "none"
+            raise TrisagionError(f"the gate of {quoted(session)} is not shut; shut are: {known}")
+        tx.control.set_gate(Gate(session, False, operator, reason, now_ns))
+        said = {"operator": operator, "reason": reason, "was": gate.reason}
+        tx.control.add_event("gate.opened", session, said, now_ns)
 
 
 def working(database: Database) -> int:

@@ -4,24 +4,29 @@ An order is `PENDING_NEW` in the database before its message exists. If the proc
 owner asks the venue; it does not send.
 """
 
+import time
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
+from decimal import Decimal
 from threading import Lock
 from typing import Final
 
 from trisagion.clock import SECOND_NS
 from trisagion.errors import StaleOwner
+from trisagion.gateway.pace import TokenBucket
+from trisagion.ids import ClOrdId
 from trisagion.market.calendar import rest_reason
-from trisagion.orders.state import IN_DOUBT, LIVE, OrderState, check_transition
-from trisagion.orders.types import Order
+from trisagion.orders.state import IN_DOUBT, LIVE, WORKING, OrderState, check_transition
+from trisagion.orders.types import Intent, Order, OrderLink
 from trisagion.ports import Database, Transaction, VenueSession
 from trisagion.risk.check import only_reduces
 from trisagion.safety.modes import Mode, cancels_working
 from trisagion.services.outcome import Outcome
-from trisagion.services.route_orders import intent_of
 
 LEASE_S: Final = 6.0
 """Renewed every 2 s; the successor of an owner that died waits this long at most."""
-WORKING: Final = frozenset({OrderState.NEW, OrderState.PARTIALLY_FILLED})
+FULL: Final = TokenBucket(1000, Decimal("0.2"), tokens=1000.0, at_s=0.0)
+"""The share of a session that was given none of its own: a second's worth of a loopback venue."""
 
 
 @dataclass(slots=True)
@@ -30,6 +35,9 @@ class SessionDriver:
 
     It is called on several threads. Between the commit that says "asked" and the sending nobody may ask what became of
     the order: the venue would not know it, and it would be taken for lost.
+
+    `bucket` is the session's share of messages by `clock`, a count of seconds that never goes back. It is held here and
+    nowhere else, for whoever holds the lease is the only sender.
     """
 
     database: Database
@@ -37,7 +45,11 @@ class SessionDriver:
     name: str
     owner: str
     token: int | None = None
+    bucket: TokenBucket = FULL
+    clock: Callable[[], float] = time.monotonic
     _asking: Lock = field(default_factory=Lock, init=False)
+    _waiting: bool = field(default=False, init=False)
+    _unasked: list[ClOrdId] = field(default_factory=list, init=False)
 
     def lease(self) -> None:
         """Take or renew the session's lease; `StaleOwner` when somebody else holds it."""
@@ -48,27 +60,63 @@ class SessionDriver:
         self.token = token
 
     def drain(self, now_ns: int) -> Outcome:
-        """Send every cancel that is asked for, then every routed order."""
+        """Send every cancel that is asked for, then every replace, then every routed order, each in its order.
+
+        Where the session's share of messages is used up, the rest waits as it is; `pump` sends it later.
+        """
         if not self.session.logged_on():
             return Outcome("logged_off")
         with self.database.snapshot() as tx:
-            to_cancel = [order for order in self._mine(tx, WORKING) if order.cancel_reason is not None]
+            working = self._mine(tx, WORKING)
+            to_cancel = [order for order in working if order.cancel_reason is not None]
+            to_replace = [order for order in working if order.cancel_reason is None and order.wanted_qty is not None]
             to_send = self._mine(tx, frozenset({OrderState.ROUTED}))
-        for order in (*to_cancel, *to_send):
+        asked = [(order, OrderState.PENDING_CANCEL) for order in to_cancel]
+        asked += [(order, OrderState.PENDING_REPLACE) for order in to_replace]
+        asked += [(order, OrderState.PENDING_NEW) for order in to_send]
+        for number, (order, state) in enumerate(asked):
             # A message that comes late must not date what was decided since to its own instant.
-            self._send(order, max(now_ns, order.updated_ns))
+            if not self._send(order, state, max(now_ns, order.updated_ns)):
+                self._throttled(len(asked) - number, now_ns)
+                return Outcome("throttled")
+        self._waiting = False
         return Outcome("drained")
 
-    def _send(self, order: Order, now_ns: int) -> None:
-        asked = OrderState.PENDING_NEW if order.state is OrderState.ROUTED else OrderState.PENDING_CANCEL
+    def pump(self, now_ns: int) -> None:
+        """Send and ask what had to wait for its share of messages."""
+        if self._waiting:
+            self.drain(now_ns)
+        if self._unasked:
+            with self._asking, self.database.snapshot() as tx:
+                found = [tx.orders.order(name) for name in self._unasked]
+            with self._asking:
+                self._ask([order for order in found if order is not None and order.state in IN_DOUBT], now_ns)
+
+    def _throttled(self, count: int, now_ns: int) -> None:
+        if self._waiting:
+            return
+        self._waiting = True
+        with self.database.transaction() as tx:
+            told = {"waiting": str(count), "messages_per_s": str(self.bucket.per_s)}
+            tx.control.add_event("session.throttled", self.name, told, now_ns)
+
+    def _send(self, order: Order, asked: OrderState, now_ns: int) -> bool:
+        """Ask the venue for something, or find that it must not be asked; False when the share is used up."""
         with self._asking:
+            bucket = self.bucket.take(self.clock(), urgent=asked is OrderState.PENDING_CANCEL)
+            if bucket is None:
+                return False
             claimed = self._claim(order, asked, now_ns)
             if claimed is None:
-                return
+                return True
+            self.bucket = bucket
             if asked is OrderState.PENDING_NEW:
                 self.session.send_new(claimed, now_ns)
+            elif asked is OrderState.PENDING_REPLACE:
+                self.session.send_replace(claimed, now_ns)
             else:
                 self.session.send_cancel(claimed, now_ns)
+        return True
 
     def _claim(self, order: Order, state: OrderState, now_ns: int) -> Order | None:
         """Commit the state that says "asked" and return the order as it then is; None when it must not be asked."""
@@ -79,14 +127,35 @@ class SessionDriver:
             still = WORKING if order.state in WORKING else frozenset({order.state})
             if present is None or present.state not in still:
                 return None
+            if state is OrderState.PENDING_REPLACE:
+                return self._claim_replace(tx, present, now_ns)
             if state is OrderState.PENDING_NEW:
                 why = _forbidden(tx, present, now_ns)
                 if why is not None:
                     tx.orders.save(_to(present, OrderState.DENIED, now_ns, why))
                     tx.control.add_event("order.denied", present.cl_ord_id, {"reason": why}, now_ns)
                     return None
+            # What is withdrawn is not to become anything else.
+            present = replace(present, wanted_qty=None, wanted_price=None)
             claimed = _to(present, state, now_ns, present.reason)
             tx.orders.save(claimed)
+        return claimed
+
+    def _claim_replace(self, tx: Transaction, present: Order, now_ns: int) -> Order | None:
+        qty, price = present.wanted_qty, present.wanted_price
+        if qty is None or price is None or present.cancel_reason is not None:
+            return None
+        why = _forbidden(tx, present, now_ns) if qty > present.cum_qty else f"FILLED: cum_qty={present.cum_qty}"
+        if why is not None:
+            as_it_is = replace(present, wanted_qty=None, wanted_price=None, version=present.version + 1)
+            tx.orders.save(replace(as_it_is, updated_ns=max(now_ns, present.updated_ns)))
+            tx.control.add_event("order.amend_denied", present.cl_ord_id, {"reason": why}, now_ns)
+            return None
+        claimed = _to(replace(present, links=present.links + 1), OrderState.PENDING_REPLACE, now_ns, present.reason)
+        name = claimed.asked_id
+        assert name is not None, present.cl_ord_id
+        tx.orders.add_link(OrderLink(name, present.cl_ord_id, claimed.links, qty, price, now_ns))
+        tx.orders.save(claimed)
         return claimed
 
     def _mine(self, tx: Transaction, states: frozenset[OrderState]) -> list[Order]:
@@ -107,13 +176,30 @@ class SessionDriver:
                 for order in doubtful:
                     if order.state is not OrderState.UNKNOWN:
                         tx.orders.save(_to(order, OrderState.UNKNOWN, now_ns, order.reason))
-            for order in doubtful:
-                self.session.ask_status(order, now_ns)
+            self._ask(doubtful, now_ns)
         return Outcome("asked")
+
+    def _ask(self, orders: Sequence[Order], now_ns: int) -> None:
+        """Ask about each order, as far as the session's share of messages goes; the others are asked about later."""
+        self._unasked = []
+        for order in orders:
+            bucket = self.bucket.take(self.clock(), urgent=True)
+            if bucket is not None and order.asked_id is not None:
+                bucket = bucket.take(self.clock(), urgent=True)
+            if bucket is None:
+                self._unasked.append(order.cl_ord_id)
+                continue
+            self.bucket = bucket
+            self.session.ask_status(order, now_ns)
 
     def observe(self, now_ns: int) -> Outcome:
         """Ask for the venue's view of our positions; the request carries the instant it is asked for."""
-        return Outcome("asked" if self.session.ask_positions(f"P{now_ns}", now_ns) else "logged_off")
+        with self._asking:
+            bucket = self.bucket.take(self.clock(), urgent=True)
+            if bucket is None:
+                return Outcome("throttled")
+            self.bucket = bucket
+            return Outcome("asked" if self.session.ask_positions(f"P{now_ns}", now_ns) else "logged_off")
 
     def enforce(self, now_ns: int) -> bool:
         """Read the control mode and withdraw all working orders where it says so; tell whether any had to be.
@@ -146,19 +232,25 @@ def asked_ns(request_id: str) -> int:
 
 
 def _forbidden(tx: Transaction, order: Order, now_ns: int) -> str | None:
-    """Say why an order must not go out now: the last look, right before the socket."""
+    """Say why an order, or what is wanted of it, must not go out now: the last look, right before the socket."""
     mode = tx.control.control().mode
     resting = rest_reason(now_ns)
     if resting is not None:
         return f"REST: {resting}"
     if mode is Mode.PAUSE or order.taker is not (mode is Mode.EMERGENCY):
         return f"MODE_FORBIDS: mode={mode}"
+    shut = tx.control.gate(order.session or "").forbids(taker=order.taker)
+    if shut is not None:
+        return shut
     if mode is Mode.REDUCE:
         position = tx.ledger.position(order.symbol).qty
-        if not only_reduces(intent_of(order), position, tx.orders.in_states(LIVE)):
+        left = Intent(order.intent, order.cycle, order.symbol, order.side, order.leaves_qty, order.taker)
+        others = [other for other in tx.orders.in_states(LIVE) if other.cl_ord_id != order.cl_ord_id]
+        if not only_reduces(left, position, others):
             return f"MODE_FORBIDS: mode={mode} position={position}"
-    if now_ns - order.created_ns > 60 * SECOND_NS:
-        return f"TOO_LATE: created_ns={order.created_ns}"
+    since_ns = order.created_ns if order.state is OrderState.ROUTED else order.updated_ns
+    if now_ns - since_ns > 60 * SECOND_NS:
+        return f"TOO_LATE: since_ns={since_ns}"
     return None
 
 

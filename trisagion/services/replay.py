@@ -25,6 +25,7 @@ UNSETTLED = frozenset(
         OrderState.ROUTED,
         OrderState.PENDING_NEW,
         OrderState.PENDING_CANCEL,
+        OrderState.PENDING_REPLACE,
         OrderState.UNKNOWN,
     }
 )

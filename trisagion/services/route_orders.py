@@ -38,8 +38,9 @@ def route(database: Database, limits: Limits, session: str, order_id: ClOrdId, n
             limits=limits,
             now_ns=now_ns,
         )
-        if not isinstance(verdict, Approved) or quote is None:
-            text = "QUOTE_MISSING" if isinstance(verdict, Approved) else verdict.text
+        shut = tx.control.gate(session).forbids(taker=order.taker)
+        if not isinstance(verdict, Approved) or quote is None or shut is not None:
+            text = verdict.text if not isinstance(verdict, Approved) else shut or "QUOTE_MISSING"
             tx.orders.save(_moved(order, OrderState.DENIED, now_ns, reason=text))
             tx.control.add_event("order.denied", order_id, {"reason": text}, now_ns)
             return Outcome("denied")

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable
 
-from trisagion.orders.state import IN_DOUBT, OrderState
+from trisagion.orders.state import IN_DOUBT, WORKING, OrderState
 from trisagion.ports import Database
 from trisagion.services.outcome import Outcome
 
@@ -12,13 +12,13 @@ def sweep(database: Database) -> tuple[Outcome, ...]:
     with database.snapshot() as tx:
         checked = tx.orders.in_states(frozenset({OrderState.RISK_CHECKED}))
         routed = tx.orders.in_states(frozenset({OrderState.ROUTED}))
-        working = tx.orders.in_states(frozenset({OrderState.NEW, OrderState.PARTIALLY_FILLED}))
+        working = tx.orders.in_states(WORKING)
         doubtful = tx.orders.in_states(IN_DOUBT)
         cycles = tx.cycles.unfinished()
-    to_cancel = [order for order in working if order.cancel_reason is not None]
+    to_ask = [order for order in working if order.cancel_reason is not None or order.wanted_qty is not None]
     return (
         Outcome("unrouted", tuple(order.cl_ord_id for order in checked)),
-        Outcome("unsent", _sessions(order.session for order in (*routed, *to_cancel))),
+        Outcome("unsent", _sessions(order.session for order in (*routed, *to_ask))),
         Outcome("doubtful", _sessions(order.session for order in doubtful)),
         Outcome("unsupervised", tuple(str(c.due_ns) for c in cycles if c.stage == "decided")),
         Outcome("undecided", tuple(str(c.due_ns) for c in cycles if c.stage != "decided")),

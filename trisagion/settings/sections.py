@@ -215,13 +215,20 @@ class Risk(Section):
 
 
 class Fix(Section):
-    """The FIX session; port 0 takes a free one."""
+    """The FIX session; port 0 takes a free one.
+
+    At most `messages_per_s` orders, replaces, cancels and questions go out, of which `cancel_reserve` is kept from new
+    orders and replaces. `post_only_code` is the venue's OrdRejReason(103) for a post-only order that would cross.
+    """
 
     sender: Name = "TRISAGION"
     target: Name = "SIM"
     host: Annotated[Text, Field(pattern=r"^[A-Za-z0-9.:_-]{1,253}$")] = "127.0.0.1"
     port: Annotated[int, Field(strict=True, ge=0, le=65_535)] = 0
     heartbeat_s: Annotated[int, Field(strict=True, ge=1, le=300)] = 10
+    messages_per_s: Annotated[int, Field(strict=True, ge=1, le=100_000)] = 200
+    cancel_reserve: Annotated[Exact, Field(ge=0, lt=1)] = Decimal("0.2")
+    post_only_code: Annotated[int, Field(strict=True, ge=0, le=9_999)] = 99
     password: Annotated[Text, AfterValidator(fields.secret)] = ""
 
 

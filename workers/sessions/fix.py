@@ -21,6 +21,7 @@ from celery import bootsteps
 
 from trisagion.adapters.venues.fix.initiator import FixConfig, FixSession
 from trisagion.errors import StaleOwner, StateError
+from trisagion.gateway.pace import TokenBucket
 from trisagion.orders.types import ExecutionReport, PositionReport
 from trisagion.ports import ReportSink
 from trisagion.services.book_fills import observe
@@ -79,6 +80,7 @@ def fix_session(sink: ReportSink) -> FixSession:
         store_dir=Path(os.environ["TRISAGION_FIX_STORE"]),
         heartbeat_s=given.heartbeat_s,
         account=settings.platform.account,
+        post_only_code=str(given.post_only_code),
     )
     return FixSession(config, sink, venue=given.target)
 
@@ -96,7 +98,14 @@ class FixOwner(bootsteps.StartStopStep):
         sink = Sink()
         self.session = fix_session(sink)
         owner = f"{socket.gethostname()}:{os.getpid()}"
-        sink.driver = SessionDriver(house().database, self.session, house().session_name, owner)
+        given = house().settings.fix
+        sink.driver = SessionDriver(
+            house().database,
+            self.session,
+            house().session_name,
+            owner,
+            bucket=TokenBucket.empty(given.messages_per_s, given.cancel_reserve, time.monotonic()),
+        )
         _await_lease(sink.driver)
         install(sink.driver)
         self.guard = threading.Thread(target=self._guard, args=(sink.driver,), name="guard", daemon=True)
@@ -116,6 +125,7 @@ class FixOwner(bootsteps.StartStopStep):
                 if turn % RENEW_EVERY == 0:
                     driver.lease()
                 driver.enforce(house().now_ns())
+                driver.pump(house().now_ns())
             except StaleOwner as error:
                 log.critical("%s", error)
                 os._exit(EXIT_STALE)

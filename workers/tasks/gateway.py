@@ -10,3 +10,9 @@ from workers.app import house, stage
 def route(now_ns: int, subject: str) -> Iterable[Outcome]:
     """Check, price and route the order that `subject` names."""
     return (house().route(subject, now_ns),)
+
+
+@stage("gateway.amend")
+def amend(now_ns: int, subject: str) -> Iterable[Outcome]:
+    """Ask for a replace: `subject` names order, quantity in all and price."""
+    return (house().amend(subject, now_ns),)

@@ -1,4 +1,4 @@
-"""Tables control, event, lease, replay, process. Leases live by the database's clock, not by a process'."""
+"""Tables control, gate, event, lease, replay, process. Leases live by the database's clock, not by a process'."""
 
 import json
 from collections.abc import Mapping, Sequence
@@ -9,6 +9,7 @@ import sqlalchemy as sa
 from trisagion.adapters.db import tables as t
 from trisagion.adapters.db.session import Session, insert_once, params, upsert
 from trisagion.ports import ProcessBeat, Replay
+from trisagion.safety.gates import Gate
 from trisagion.safety.modes import Control, Mode, read_mode
 
 _REPLAY_ID: Final = 1
@@ -25,6 +26,14 @@ _CONTROL: Final = (
     .limit(1)
 )
 _SET_MODE: Final = sa.insert(t.control)
+_GATE: Final = (
+    sa.select(t.gate.c.session, t.gate.c.shut, t.gate.c.operator, t.gate.c.reason, t.gate.c.set_ns)
+    .where(t.gate.c.session == sa.bindparam("session"))
+    .order_by(t.gate.c.seq.desc())
+    .limit(1)
+)
+_GATED: Final = sa.select(t.gate.c.session).distinct().order_by(t.gate.c.session)
+_SET_GATE: Final = sa.insert(t.gate)
 _ADD_EVENT: Final = sa.insert(t.event)
 _ADD_LEASE: Final = insert_once(t.lease)
 _LEASE: Final = {
@@ -72,6 +81,19 @@ class ControlRoom:
     def set_mode(self, control: Control) -> None:
         """Append a transition."""
         self._session.write(_SET_MODE, params(control))
+
+    def gate(self, session: str) -> Gate:
+        """Return a session's gate; it is open when nothing was ever said of it."""
+        row = self._session.row(_GATE, {"session": session})
+        return Gate.untouched(session) if row is None else Gate(*row)
+
+    def gates(self) -> Sequence[Gate]:
+        """Return every gate that was ever touched, in order of session."""
+        return [self.gate(session) for (session,) in self._session.rows(_GATED)]
+
+    def set_gate(self, gate: Gate) -> None:
+        """Append a shutting or an opening."""
+        self._session.write(_SET_GATE, params(gate))
 
     def add_event(self, kind: str, subject: str, detail: Mapping[str, str], now_ns: int) -> None:
         """Append to the event log."""

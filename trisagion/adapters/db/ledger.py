@@ -15,6 +15,7 @@ from trisagion.ports import Observation, TakeProfitStep
 _symbol: Final[sa.BindParameter[Any]] = sa.bindparam("symbol")
 
 _POST: Final = insert_once(t.posting)
+_ENTRY: Final = sa.select(t.posting).where(t.posting.c.entry == sa.bindparam("entry")).order_by(t.posting.c.line)
 _POSITION: Final = sa.select(t.ledger_position).where(t.ledger_position.c.symbol == _symbol)
 _LOCK_INSTRUMENT: Final = sa.select(t.instrument.c.symbol).where(t.instrument.c.symbol == _symbol).with_for_update()
 _POSITION_LOCKED: Final = _POSITION.with_for_update()
@@ -73,6 +74,10 @@ class Ledger:
         if total != 0:
             raise OurMistake(f"entry {postings[0].entry}: expected amounts that sum to 0, found {total}")
         self._session.write(_POST, [params(posting) for posting in postings])
+
+    def booked(self, entry: str) -> bool:
+        """Tell whether there is an entry of that name."""
+        return self._session.row(_ENTRY, {"entry": entry}) is not None
 
     def position(self, symbol: str) -> Position:
         """Return a position, flat when there was no fill; in a transaction it is locked against other writers.

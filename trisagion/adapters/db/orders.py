@@ -1,4 +1,4 @@
-"""Tables orders (the outbox) and execution (the inbox)."""
+"""Tables orders (the outbox), order_link (its further ClOrdIDs) and execution (the inbox)."""
 
 from collections.abc import Sequence
 from typing import Any, Final
@@ -9,8 +9,9 @@ from trisagion.adapters.db import tables as t
 from trisagion.adapters.db.session import Session, insert_once, params
 from trisagion.errors import StaleOwner
 from trisagion.ids import ClOrdId, IntentKey
+from trisagion.orders.rejects import Reject
 from trisagion.orders.state import OrderState
-from trisagion.orders.types import ExecutionReport, Order, Side
+from trisagion.orders.types import ExecType, ExecutionReport, Liquidity, Order, OrderLink, Side
 from trisagion.units import round_money
 
 _ADD: Final = insert_once(t.orders)
@@ -28,6 +29,12 @@ _IN_STATES: Final = (
 )
 _ATTEMPTS: Final = sa.select(t.orders).where(t.orders.c.intent == sa.bindparam("intent")).order_by(t.orders.c.attempt)
 _ADD_EXECUTION: Final = insert_once(t.execution)
+_ADD_LINK: Final = insert_once(t.order_link)
+_LINK: Final = sa.select(t.order_link).where(t.order_link.c.cl_ord_id == sa.bindparam("cl_ord_id"))
+_REPORTED: Final = tuple(column.name for column in t.execution.c if column.name not in {"seq", "learned_ns"})
+_EXECUTION: Final = sa.select(*(t.execution.c[name] for name in _REPORTED)).where(
+    t.execution.c.venue == sa.bindparam("venue"), t.execution.c.exec_id == sa.bindparam("exec_id")
+)
 _EXECUTION_COUNT: Final = (
     sa.select(sa.func.count()).select_from(t.execution).where(t.execution.c.venue == sa.bindparam("venue"))
 )
@@ -74,6 +81,20 @@ class Orders:
             values["exec_id"] = f"~{report.cl_ord_id}@{learned_ns}"
         return self._session.write(_ADD_EXECUTION, values) == 1 or report.exec_id is None
 
+    def execution(self, venue: str, exec_id: str) -> ExecutionReport | None:
+        """Return a recorded execution report."""
+        row = self._session.row(_EXECUTION, {"venue": venue, "exec_id": exec_id})
+        return None if row is None else read_execution(row)
+
+    def add_link(self, link: OrderLink) -> None:
+        """Record a ClOrdID that a replace gives to an order; the same again changes nothing."""
+        self._session.write(_ADD_LINK, params(link))
+
+    def link(self, cl_ord_id: ClOrdId) -> OrderLink | None:
+        """Return what a ClOrdID beyond an order's first one belongs to."""
+        row = self._session.row(_LINK, {"cl_ord_id": cl_ord_id})
+        return None if row is None else OrderLink(*row)
+
     def execution_count(self, venue: str) -> int:
         """Return how many execution reports of a venue were recorded."""
         count: int = self._session.scalar(_EXECUTION_COUNT, {"venue": venue})
@@ -89,3 +110,17 @@ def read_order(row: Sequence[Any]) -> Order:
     """Read the columns of table orders."""
     cl_ord_id, intent, cycle, attempt, symbol, side, qty, taker, state, *rest = row
     return Order(cl_ord_id, intent, cycle, attempt, symbol, Side(side), qty, taker, OrderState(state), *rest)
+
+
+def read_execution(row: Sequence[Any]) -> ExecutionReport:
+    """Read the columns of table execution but its first and its last."""
+    values = dict(zip(_REPORTED, row, strict=True))
+    liquidity, reject = values["liquidity"], values["reject"]
+    values |= {
+        "exec_type": ExecType(values["exec_type"]),
+        "ord_status": OrderState(values["ord_status"]),
+        "side": Side(values["side"]),
+        "liquidity": None if liquidity is None else Liquidity(liquidity),
+        "reject": None if reject is None else Reject(reject),
+    }
+    return ExecutionReport(**values)

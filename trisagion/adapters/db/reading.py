@@ -229,7 +229,7 @@ def tasks_done(unit: Unit) -> int:
 _HISTORY: Final[dict[str, tuple[sa.Table, frozenset[str], tuple[str, ...]]]] = {
     "decisions": (t.decision, frozenset(), ("cycle_id", "symbol")),
     "orders": (t.orders, frozenset({"updated_ns", "version"}), ("created_ns", "cl_ord_id")),
-    "executions": (t.execution, frozenset({"learned_ns"}), ("happened_ns", "venue", "exec_id")),
+    "executions": (t.execution, frozenset({"seq", "learned_ns"}), ("happened_ns", "venue", "exec_id")),
     "postings": (t.posting, frozenset(), ("happened_ns", "entry", "line")),
     "positions": (t.ledger_position, frozenset({"confirmed_ns"}), ("symbol",)),
 }

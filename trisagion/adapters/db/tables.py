@@ -209,14 +209,30 @@ orders: Final = _table(
     _must("avg_px", Exact()),
     _may("cancel_reason", Note()),
     _may("reason", Note()),
+    _must("link", Whole()),
+    _must("links", Whole()),
+    _may("wanted_qty", Exact()),
+    _may("wanted_price", Exact()),
+    _must("replace_unknown", Boolean()),
     sa.Index("orders_by_intent", "intent", "attempt"),
     sa.Index("orders_by_state", "state", "created_ns"),
 )
 
+order_link: Final = _table(
+    "order_link",
+    _key("cl_ord_id", Id(64)),
+    _must("first_id", Id(64)),
+    _must("link", Whole()),
+    _must("qty", Exact()),
+    _must("price", Exact()),
+    _must("asked_ns", Whole()),
+)
+
 execution: Final = _table(
     "execution",
-    _key("venue", Id(64)),
-    _key("exec_id", Id(128)),
+    _seq(),
+    _must("venue", Id(64)),
+    _must("exec_id", Id(128)),
     _must("cl_ord_id", Id(64)),
     _must("order_id", Id(128)),
     _must("exec_type", Id(32)),
@@ -233,7 +249,11 @@ execution: Final = _table(
     _may("reason", Note()),
     _must("unknown_order", Boolean()),
     _must("happened_ns", Whole()),
+    _may("request_id", Id(64)),
+    _may("ref_exec_id", Id(128)),
+    _may("reject", Id(32)),
     _must("learned_ns", Whole()),
+    sa.UniqueConstraint("venue", "exec_id", name="execution_once"),
     sa.Index("execution_by_order", "cl_ord_id"),
 )
 
@@ -294,6 +314,17 @@ control: Final = _table(
     _must("operator", Id(128)),
     _must("reason", Note()),
     _must("set_ns", Whole()),
+)
+
+gate: Final = _table(
+    "gate",
+    _seq(),
+    _must("session", Id(128)),
+    _must("shut", Boolean()),
+    _must("operator", Id(128)),
+    _must("reason", Note()),
+    _must("set_ns", Whole()),
+    sa.Index("gate_by_session", "session", "seq"),
 )
 
 event: Final = _table(

@@ -24,8 +24,14 @@ import quickfix as fix
 
 from trisagion.adapters.venues.fix.engine import BEGIN_STRING, Connection, Store, decode, edge, encode, log_out
 from trisagion.errors import OurMistake, VenueMistake
-from trisagion.gateway.reports import doubt, positions_expected, read_positions, read_report
-from trisagion.gateway.requests import cancel_request, new_order, positions_request, status_request
+from trisagion.gateway.reports import doubt, positions_expected, read_positions, read_reject, read_report
+from trisagion.gateway.requests import (
+    cancel_request,
+    new_order,
+    positions_request,
+    replace_request,
+    status_requests,
+)
 from trisagion.gateway.words import (
     BUSINESS_MESSAGE_REJECT,
     EXECUTION_REPORT,
@@ -34,6 +40,7 @@ from trisagion.gateway.words import (
     ORDER_CANCEL_REPLACE_REQUEST,
     ORDER_CANCEL_REQUEST,
     POSITION_REPORT,
+    POST_ONLY_CODE,
     REJECT,
     Fields,
     Tag,
@@ -53,7 +60,10 @@ REMEMBERED_MAX: Final = 1024
 
 @dataclass(frozen=True, slots=True)
 class FixConfig:
-    """Where a session goes, who we are there, and where it keeps its numbers. `account` goes into Account(1)."""
+    """Where a session goes, who we are there, and where it keeps its numbers. `account` goes into Account(1).
+
+    `post_only_code` is the OrdRejReason(103) by which the venue refuses a post-only order that would have crossed.
+    """
 
     host: str
     port: int
@@ -63,6 +73,7 @@ class FixConfig:
     store_dir: Path
     heartbeat_s: int = 10
     reconnect_s: int = 1
+    post_only_code: str = POST_ONLY_CODE
 
 
 class FixSession:
@@ -123,9 +134,14 @@ class FixSession:
         """Send an OrderCancelRequest."""
         return self._send(cancel_request(order, account=self._config.account, now_ns=now_ns))
 
+    def send_replace(self, order: Order, now_ns: int) -> bool:
+        """Send an OrderCancelReplaceRequest."""
+        return self._send(replace_request(order, account=self._config.account, now_ns=now_ns))
+
     def ask_status(self, order: Order, now_ns: int) -> bool:
-        """Send an OrderStatusRequest."""
-        return self._send(status_request(order, account=self._config.account))
+        """Send an OrderStatusRequest for each ClOrdID that may be in force."""
+        sent = [self._send(fields) for fields in status_requests(order, account=self._config.account)]
+        return all(sent)
 
     def ask_positions(self, request_id: str, now_ns: int) -> bool:
         """Send a RequestForPositions; only answers to questions of this process are handed up."""
@@ -192,7 +208,7 @@ class FixSession:
             self._store.bound_log()
 
     def _on_report(self, fields: Fields) -> None:
-        self._sink.on_report(read_report(fields, venue=self._venue))
+        self._sink.on_report(read_report(fields, venue=self._venue, post_only_code=self._config.post_only_code))
 
     def _on_position(self, fields: Fields) -> None:
         request_id = text(fields, Tag.POS_REQ_ID)
@@ -221,7 +237,9 @@ class FixSession:
         if sent is not None:
             order, happened_ns = sent
             reason = f"REJECTED_MESSAGE: 35={fields[Tag.MSG_TYPE]} {fields.get(Tag.TEXT, '')}".rstrip()
-            self._sink.on_report(doubt(order, venue=self._venue, reason=reason, happened_ns=happened_ns))
+            self._sink.on_report(
+                doubt(order, venue=self._venue, reason=reason, reject=read_reject(fields), happened_ns=happened_ns)
+            )
 
 
 class _Application(fix.Application):  # type: ignore[misc]

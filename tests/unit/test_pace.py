@@ -1,0 +1,70 @@
+"""The share of messages of a session."""
+
+from decimal import Decimal
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from trisagion.errors import ConfigError
+from trisagion.gateway.pace import TokenBucket
+
+RESERVE = Decimal("0.2")
+
+
+def sent(bucket: TokenBucket, now_s: float, count: int, *, urgent: bool) -> tuple[TokenBucket, int]:
+    """Return the bucket after trying to send some messages at one instant, and how many went out."""
+    done = 0
+    for _ in range(count):
+        after = bucket.take(now_s, urgent=urgent)
+        if after is not None:
+            bucket, done = after, done + 1
+    return bucket, done
+
+
+def test_new_orders_leave_the_reserve_to_cancels() -> None:
+    """Of ten a second, two are kept: eight new orders, then two cancels, then nothing."""
+    bucket, new = sent(TokenBucket(10, RESERVE, 10.0, 5.0), 5.0, 20, urgent=False)
+    bucket, cancels = sent(bucket, 5.0, 20, urgent=True)
+    assert (new, cancels) == (8, 2)
+    assert sent(bucket, 5.1, 5, urgent=True)[1] == 1
+
+
+def test_an_owner_begins_with_nothing() -> None:
+    """Its predecessor may have used up the second that it comes up in."""
+    bucket = TokenBucket.empty(10, RESERVE, 100.0)
+    assert bucket.take(100.0, urgent=True) is None
+    assert sent(bucket, 101.0, 20, urgent=True)[1] == 10
+
+
+def test_a_single_message_a_second_is_not_eaten_by_its_reserve() -> None:
+    """Or nothing new could ever be sent."""
+    assert sent(TokenBucket.empty(1, Decimal("0.9"), 0.0), 1.0, 3, urgent=False)[1] == 1
+
+
+@pytest.mark.parametrize(("per_s", "reserve"), [(0, "0"), (-1, "0"), (1, "1"), (1, "-0.1")])
+def test_a_share_that_lets_nothing_pass_is_refused(per_s: int, reserve: str) -> None:
+    """With what was expected."""
+    with pytest.raises(ConfigError, match="at least 1 message a second"):
+        TokenBucket.empty(per_s, Decimal(reserve), 0.0)
+
+
+@given(
+    st.integers(1, 50),
+    st.decimals("0", "0.9", places=1),
+    st.lists(st.tuples(st.floats(0.0, 0.7), st.booleans(), st.integers(1, 30)), max_size=20),
+)
+def test_no_span_of_time_sees_more_than_a_burst_and_the_rate(
+    per_s: int, reserve: Decimal, tries: list[tuple[float, bool, int]]
+) -> None:
+    """Between any two instants at most a second's worth and the rate times the time, whatever is asked for."""
+    bucket, now_s, log = TokenBucket.empty(per_s, reserve, 0.0), 0.0, [(0.0, 0)]
+    for wait_s, urgent, count in tries:
+        now_s += wait_s
+        bucket, done = sent(bucket, now_s, count, urgent=urgent)
+        log.append((now_s, done))
+    for first, (begin_s, _) in enumerate(log):
+        total = 0
+        for end_s, done in log[first:]:
+            total += done
+            assert total <= per_s * min(end_s, 1.0 + end_s - begin_s) + 1e-6

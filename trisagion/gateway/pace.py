@@ -1,0 +1,49 @@
+"""How fast a session may speak. Venues count messages, and cut off whoever says too much.
+
+The owner of a session alone holds this, and in memory: it is the only process that sends there, by its lease, so there
+is nobody to share a count with, and a row in the database would cost a write for each message. An owner begins with an
+empty bucket; so no second sees more than the rate, whoever owned the session in it, at the price of a first message
+that waits for its share.
+"""
+
+from dataclasses import dataclass, replace
+from decimal import Decimal
+
+from trisagion.errors import ConfigError
+
+
+@dataclass(frozen=True, slots=True)
+class TokenBucket:
+    """A second's worth of messages: filled at `per_s`, emptied by one a message.
+
+    What adds risk (a new order, a replace) leaves `reserve` of the bucket, a share of it, to what takes risk away: a
+    cancel or a question may have the last token. Instants are seconds of a clock that never goes back.
+
+    Raises `ConfigError` unless ``per_s >= 1`` and ``0 <= reserve < 1``.
+    """
+
+    per_s: int
+    reserve: Decimal
+    tokens: float
+    at_s: float
+
+    def __post_init__(self) -> None:
+        if self.per_s < 1 or not 0 <= self.reserve < 1:
+            raise ConfigError(
+                f"message limit: expected at least 1 message a second and a reserve of 0 to below 1, found "
+                f"{self.per_s} and {self.reserve}"
+            )
+
+    def take(self, now_s: float, *, urgent: bool) -> "TokenBucket | None":
+        """Return the bucket less one token, None when there is none for this kind of message."""
+        level = min(self.tokens + max(now_s - self.at_s, 0.0) * self.per_s, float(self.per_s))
+        # The last whole token of a bucket too small for a reserve is everybody's, or nothing new could ever be sent.
+        kept = 0.0 if urgent else min(float(self.reserve) * self.per_s, self.per_s - 1.0)
+        if level - 1.0 < kept - 1e-9:
+            return None
+        return replace(self, tokens=level - 1.0, at_s=max(now_s, self.at_s))
+
+    @staticmethod
+    def empty(per_s: int, reserve: Decimal, now_s: float) -> "TokenBucket":
+        """Return the bucket of an owner that takes over: empty, and filling from now on."""
+        return TokenBucket(per_s, reserve, 0.0, now_s)
