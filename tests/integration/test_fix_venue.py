@@ -1,8 +1,6 @@
 """What the bundled venue can do and get wrong, over a FIX session on loopback: its messages as they come."""
 
-import importlib.util
 import subprocess
-import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -13,6 +11,7 @@ import numpy as np
 import pytest
 import quickfix as fix
 
+from tests.integration.fix_market import WAIT_S, Market, Sink, at, kill, order
 from trisagion.adapters.venues.fix import initiator
 from trisagion.adapters.venues.fix.initiator import FixSession
 from trisagion.errors import VenueMistake
@@ -20,21 +19,6 @@ from trisagion.gateway.requests import cancel_request, new_order, status_request
 from trisagion.gateway.words import Fields, timestamp
 from trisagion.orders.types import Side
 
-HERE = Path(__file__).parent
-
-
-def _market_of_the_session_tests() -> Any:
-    spec = importlib.util.spec_from_file_location("fix_session_tests", HERE / "test_fix.py")
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    sys.modules["fix_session_tests"] = module
-    spec.loader.exec_module(module)
-    return module
-
-
-S = _market_of_the_session_tests()
-at, order, kill, WAIT_S = S.at, S.order, S.kill, S.WAIT_S
 ACCEPTED = {35: "8", 150: "0"}
 
 
@@ -92,13 +76,13 @@ class Tap(FixSession):
 @pytest.fixture
 def market(tmp_path: Path) -> Iterator[Any]:
     """A venue not yet started."""
-    made = S.Market(tmp_path)
+    made = Market(tmp_path)
     yield made
     made.close()
 
 
 @contextmanager
-def talking(market: Any, *extra: str) -> Iterator[Tap]:
+def talking(market: Market, *extra: str) -> Iterator[Tap]:
     """A started venue that has played one second, and a session with it."""
     market.run("-m", "trisagion.adapters.venues.fix.venue", *market.arguments(), *extra)
     market.control.play(at(1))
@@ -107,9 +91,9 @@ def talking(market: Any, *extra: str) -> Iterator[Tap]:
 
 
 @contextmanager
-def tapped(market: Any) -> Iterator[Tap]:
+def tapped(market: Market) -> Iterator[Tap]:
     """A session that has logged on. The venue is ended before it: a goodbye would take a second."""
-    sink = S.Sink()
+    sink = Sink()
     tap = Tap(market.config(), sink, "SIM")
     tap.start()
     try:
@@ -127,7 +111,7 @@ def replacement(old: str, new: str, px: str = "99.75", qty: int = 5, now_s: floa
     return {**new_order(order(new, px=px), account="ACC", now_ns=at(now_s)), 35: "G", 41: old, 38: str(qty)}
 
 
-def test_an_order_is_replaced_and_goes_by_its_new_name(market: Any) -> None:
+def test_an_order_is_replaced_and_goes_by_its_new_name(market: Market) -> None:
     """35=G: replaced, refused for each reason with the order as it was, filled under the new name."""
     with talking(market) as tap:
         tap.new("a")
@@ -152,7 +136,7 @@ def test_an_order_is_replaced_and_goes_by_its_new_name(market: Any) -> None:
         tap.next({150: "I", 11: "b", 37: "O1", 39: "2"})
 
 
-def test_orders_end_as_their_time_in_force_says(market: Any) -> None:
+def test_orders_end_as_their_time_in_force_says(market: Market) -> None:
     """IOC, FOK and GTD; an end that is missing, over or beyond reckoning."""
     with talking(market) as tap:
         sell: dict[str, Any] = {"px": "99", "side": Side.SELL, "taker": True}
@@ -175,7 +159,7 @@ def test_orders_end_as_their_time_in_force_says(market: Any) -> None:
         tap.next({150: "F", 11: "gtd", 32: "2"}, {150: "C", 11: "gtd", 39: "C", 151: "0", 60: timestamp(at(11))})
 
 
-def test_all_orders_are_asked_about_and_cancelled_at_once(market: Any) -> None:
+def test_all_orders_are_asked_about_and_cancelled_at_once(market: Market) -> None:
     """35=AF counts its answers; 35=q is answered by 35=r and a report each; both know one symbol from all."""
     with talking(market) as tap:
         everything = {35: "AF", 584: "M1", 585: "7"}
@@ -210,7 +194,7 @@ def quote_request(name: str, entry: str, kind: str = "1", **changes: str) -> dic
             55: changes.get("symbol", "ES")}  # fmt: skip
 
 
-def test_market_data_follow_the_tape_one_tick_around_the_last_trade(market: Any) -> None:
+def test_market_data_follow_the_tape_one_tick_around_the_last_trade(market: Market) -> None:
     """Snapshots, then increments where the price moved; refusals; the end of a subscription."""
     with talking(market) as tap:
         for entry, px in (("0", "99.75"), ("1", "100.25"), ("2", "100")):
@@ -239,7 +223,7 @@ def test_market_data_follow_the_tape_one_tick_around_the_last_trade(market: Any)
         tap.quiet()
 
 
-def test_orders_go_with_the_session_where_the_switch_says_so(market: Any) -> None:
+def test_orders_go_with_the_session_where_the_switch_says_so(market: Market) -> None:
     """Cut without a word, and the venue killed and started again: the cancel is heard at the next logon, once."""
     switch = "--cancel-on-disconnect"
     with talking(market, switch) as tap:
@@ -258,7 +242,7 @@ def test_orders_go_with_the_session_where_the_switch_says_so(market: Any) -> Non
 
 
 def test_a_message_with_a_tag_twice_is_refused_and_the_venue_goes_on(
-    market: Any, monkeypatch: pytest.MonkeyPatch
+    market: Market, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Two kinds of entries in one request: a group of two."""
     with talking(market) as tap:
@@ -278,7 +262,7 @@ def last_of_each_tag(message: Any) -> dict[int, str]:
     return {int(tag): value for tag, _, value in pairs}
 
 
-def test_lost_and_late_acknowledgements_follow_from_the_seed_across_a_restart(market: Any) -> None:
+def test_lost_and_late_acknowledgements_follow_from_the_seed_across_a_restart(market: Market) -> None:
     """What is lost never comes, what is late comes with the tape; killed in between, the rest is as without."""
     names = [f"n{number}" for number in range(24)]
 
@@ -311,7 +295,7 @@ def test_lost_and_late_acknowledgements_follow_from_the_seed_across_a_restart(ma
     assert late == [name for name, drawn in zip(names, luck, strict=True) if 0.3 <= drawn < 0.6]
 
 
-def test_the_line_is_cut_and_numbers_go_missing_and_nothing_is_lost(market: Any) -> None:
+def test_the_line_is_cut_and_numbers_go_missing_and_nothing_is_lost(market: Market) -> None:
     """A disconnect in the middle, a gap, a sequence reset: after each the session goes on, fills once each."""
     with talking(market) as tap:
         tap.new("a")
@@ -332,7 +316,7 @@ def test_the_line_is_cut_and_numbers_go_missing_and_nothing_is_lost(market: Any)
             market.control.fault("gap", messages=0)
 
 
-def test_reports_are_repeated_busted_and_corrected(market: Any) -> None:
+def test_reports_are_repeated_busted_and_corrected(market: Market) -> None:
     """The same ExecID under a new number; ExecType H and G name the trade; sums and positions follow."""
     with talking(market) as tap:
         tap.new("a")
@@ -360,7 +344,7 @@ def test_reports_are_repeated_busted_and_corrected(market: Any) -> None:
     assert market.control.status() == before
 
 
-def test_orders_trade_where_none_may(market: Any) -> None:
+def test_orders_trade_where_none_may(market: Market) -> None:
     """An over-fill, a fill after the cancel, a post-only order that took: all are told and in the position."""
     with talking(market) as tap:
         for name in "abc":
@@ -380,7 +364,7 @@ def test_orders_trade_where_none_may(market: Any) -> None:
     assert [row["cl_ord_id"] for row in books["working"]] == ["c"]
 
 
-def test_too_many_messages_in_a_second_are_refused(market: Any) -> None:
+def test_too_many_messages_in_a_second_are_refused(market: Market) -> None:
     """Two a second by TransactTime; questions are free; the refused leave no trace; then the limit is lifted."""
     with talking(market) as tap:
         market.control.fault("rate_limit", per_second=2)
@@ -399,7 +383,7 @@ def test_too_many_messages_in_a_second_are_refused(market: Any) -> None:
         tap.next(*[ACCEPTED] * 3)
 
 
-def test_an_outage_refuses_everything_and_tells_afterwards_what_happened_in_it(market: Any) -> None:
+def test_an_outage_refuses_everything_and_tells_afterwards_what_happened_in_it(market: Market) -> None:
     """Ten seconds of the tape: the fill in them is heard at their end."""
     with talking(market) as tap:
         tap.new("a")
@@ -428,7 +412,7 @@ BAD_FAULTS: list[tuple[str, dict[str, Any], str]] = [
 ]
 
 
-def test_a_fault_without_meaning_is_refused_with_a_reason_and_changes_nothing(market: Any) -> None:
+def test_a_fault_without_meaning_is_refused_with_a_reason_and_changes_nothing(market: Market) -> None:
     """And a restart still reads the journal."""
     market.start()
     market.control.play(at(1))

@@ -1,0 +1,150 @@
+"""An order's whole life: outbox, our session, the wire, the bundled venue, and back into the ledger."""
+
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from decimal import Decimal
+from pathlib import Path
+
+import pytest
+
+from tests.builders import BOOK_RULES, ES, LIMITS, SESSION, TUESDAY_NS, Desk, an_order, qty
+from tests.integration.fix_market import WAIT_S, Market, Sink
+from trisagion.clock import SECOND_NS
+from trisagion.ids import link_cl_ord_id
+from trisagion.orders.state import OrderState
+from trisagion.orders.types import ExecutionReport, Order, Side
+from trisagion.services.amend_orders import amend
+from trisagion.services.book_fills import book
+from trisagion.services.drive_session import SessionDriver
+from trisagion.services.outcome import Outcome
+from trisagion.units import Price
+
+PRINTS = [(0, "4000", 1), (30, "3999.50", 2), (31, "3999.25", 1), (40, "3999.25", 9)]
+"""Seconds after the noon, price, lots: a bid at 3999.75 is passed by the second, one at 3999.50 by the third."""
+
+
+def at(seconds: float) -> int:
+    """An instant."""
+    return TUESDAY_NS + int(seconds * SECOND_NS)
+
+
+class Booking(Sink):
+    """Books what it hears, as the session's owner does."""
+
+    def __init__(self, desk: Desk) -> None:
+        super().__init__()
+        self.desk = desk
+        self.outcomes: list[str] = []
+
+    def on_report(self, report: ExecutionReport) -> None:
+        """Book."""
+        self.outcomes += [outcome.word for outcome in book(self.desk.database, BOOK_RULES, report)]
+        super().on_report(report)
+
+
+class Life:
+    """One order between the desk and the venue."""
+
+    def __init__(self, desk: Desk, market: Market, sink: Booking, driver: SessionDriver) -> None:
+        self.desk, self.market, self.sink, self.driver = desk, market, sink, driver
+
+    def order(self) -> Order:
+        """Return the order as the desk knows it."""
+        with self.desk.database.snapshot() as tx:
+            found = tx.orders.in_states(frozenset(OrderState))
+        assert len(found) == 1
+        return found[0]
+
+    def until(self, true: Callable[[Order], bool]) -> Order:
+        """Wait until something is true of the order."""
+        deadline = time.monotonic() + WAIT_S
+        while not true(order := self.order()):
+            assert time.monotonic() < deadline, (order, self.sink.told(), self.sink.outcomes)
+            time.sleep(0.01)
+        return order
+
+    def held(self) -> Decimal:
+        """Return our position, and check that it is the venue's."""
+        with self.desk.database.snapshot() as tx:
+            ours = tx.ledger.position("ES").qty
+        theirs = Decimal(self.market.control.status()["positions"]["ES"])
+        assert ours == theirs, (ours, theirs, self.sink.told(), self.sink.outcomes)
+        return ours
+
+    def amend(self, number: int, price: str, seconds: float) -> None:
+        """Ask for another quantity and price, and send it."""
+        order_id, px = self.order().cl_ord_id, Price(Decimal(price))
+        asked = amend(self.desk.database, LIMITS, order_id, qty=qty(number), price=px, now_ns=at(seconds))
+        assert asked == Outcome("amended", (SESSION,))
+        assert self.driver.drain(at(seconds)).word == "drained"
+
+
+@contextmanager
+def living(desk: Desk, directory: Path) -> Iterator[Life]:
+    """Start venue and session, and put an order of five at 3999.75 to work."""
+    market = Market(directory)
+    rows = [f"{at(seconds)},{px},{lots}" for seconds, px, lots in PRINTS]
+    (directory / "tape.csv").write_text("\n".join(["ts_event,price,size", *rows, ""]))
+    try:
+        market.start()
+        market.control.play(at(1))
+        sink = Booking(desk)
+        with market.session(sink) as session:
+            driver = SessionDriver(desk.database, session, SESSION, "one")
+            driver.lease()
+            px = Price(Decimal("3999.75"))
+            desk.put(an_order(side=Side.BUY, qty=qty(5), state=OrderState.ROUTED, price=px, session=SESSION))
+            driver.drain(at(2))
+            life = Life(desk, market, sink, driver)
+            life.until(lambda order: order.state is OrderState.NEW)
+            yield life
+    finally:
+        market.close()
+
+
+@pytest.mark.timeout(60)
+def test_a_replaced_order_is_filled_under_its_new_name_and_its_fills_are_taken_back_and_put_right(
+    desk: Desk, tmp_path: Path
+) -> None:
+    """Our books are the venue's after the replace, the fills, a bust and a correction."""
+    assert ES.tick_size == Decimal("0.25")
+    with living(desk, tmp_path) as life:
+        life.amend(4, "3999.50", 3)
+        replaced = life.until(lambda order: order.price == Decimal("3999.50"))
+        assert (replaced.state, replaced.qty, replaced.link) == (OrderState.NEW, qty(4), 1)
+        assert replaced.venue_id == link_cl_ord_id(replaced.cl_ord_id, 1)
+
+        life.market.control.play(at(35))
+        partly = life.until(lambda order: order.cum_qty > 0)
+        assert partly.state is OrderState.PARTIALLY_FILLED
+        assert life.held() == partly.cum_qty
+
+        fill = next(report for report in reversed(life.sink.reports) if report.last_qty > 0)
+        assert fill.exec_id is not None
+        life.market.control.fault("bust", exec_id=fill.exec_id)
+        life.until(lambda order: order.cum_qty < partly.cum_qty)
+        assert life.held() == partly.cum_qty - fill.last_qty
+
+        life.market.control.play(at(50))
+        done = life.until(lambda order: order.state is OrderState.FILLED)
+        assert done.cum_qty == life.held() == 4
+
+
+@pytest.mark.timeout(60)
+def test_a_replace_that_would_cross_is_refused_and_the_order_works_on_as_it_was(desk: Desk, tmp_path: Path) -> None:
+    """The desk's own look at the quote is older than the venue's; nothing is lost, and the fill is booked once."""
+    with living(desk, tmp_path) as life:
+        life.market.control.play(at(30.5))
+        life.until(lambda order: order.cum_qty > 0)
+        # The venue's market stands at 3999.50 now; the desk still believes in 4000.
+        life.amend(5, "4000.00", 31)
+        refused = life.until(lambda order: order.wanted_qty is None)
+        assert (refused.state, refused.reason) == (OrderState.UNKNOWN, "POST_ONLY_WOULD_CROSS")
+        assert "doubtful" in life.sink.outcomes
+        # A cancel reject has no quantities, so where the order stands is asked for.
+        life.driver.resolve(at(31))
+        kept = life.until(lambda order: order.state is OrderState.PARTIALLY_FILLED)
+        assert kept.price == Decimal("3999.75")
+        life.market.control.play(at(50))
+        assert life.until(lambda order: order.state is OrderState.FILLED).cum_qty == life.held() == 5
