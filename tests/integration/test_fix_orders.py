@@ -65,12 +65,14 @@ class Life:
         return order
 
     def held(self) -> Decimal:
-        """Return our position, and check that it is the venue's."""
-        with self.desk.database.snapshot() as tx:
-            ours = tx.ledger.position("ES").qty
+        """Wait until our position is the venue's, whose reports may still be on their way, and return it."""
         theirs = Decimal(self.market.control.status()["positions"]["ES"])
-        assert ours == theirs, (ours, theirs, self.sink.told(), self.sink.outcomes)
-        return ours
+        self.until(lambda _: self._position() == theirs)
+        return theirs
+
+    def _position(self) -> Decimal:
+        with self.desk.database.snapshot() as tx:
+            return tx.ledger.position("ES").qty
 
     def amend(self, number: int, price: str, seconds: float) -> None:
         """Ask for another quantity and price, and send it."""
@@ -116,15 +118,16 @@ def test_a_replaced_order_is_filled_under_its_new_name_and_its_fills_are_taken_b
         assert replaced.venue_id == link_cl_ord_id(replaced.cl_ord_id, 1)
 
         life.market.control.play(at(35))
-        partly = life.until(lambda order: order.cum_qty > 0)
-        assert partly.state is OrderState.PARTIALLY_FILLED
-        assert life.held() == partly.cum_qty
+        held = life.held()
+        assert held > 0
+        partly = life.order()
+        assert (partly.state, partly.cum_qty) == (OrderState.PARTIALLY_FILLED, held)
 
         fill = next(report for report in reversed(life.sink.reports) if report.last_qty > 0)
         assert fill.exec_id is not None
         life.market.control.fault("bust", exec_id=fill.exec_id)
-        life.until(lambda order: order.cum_qty < partly.cum_qty)
-        assert life.held() == partly.cum_qty - fill.last_qty
+        life.until(lambda order: order.cum_qty < held)
+        assert life.held() == held - fill.last_qty
 
         life.market.control.play(at(50))
         done = life.until(lambda order: order.state is OrderState.FILLED)
@@ -136,7 +139,7 @@ def test_a_replace_that_would_cross_is_refused_and_the_order_works_on_as_it_was(
     """The desk's own look at the quote is older than the venue's; nothing is lost, and the fill is booked once."""
     with living(desk, tmp_path) as life:
         life.market.control.play(at(30.5))
-        life.until(lambda order: order.cum_qty > 0)
+        assert life.held() > 0
         # The venue's market stands at 3999.50 now; the desk still believes in 4000.
         life.amend(5, "4000.00", 31)
         refused = life.until(lambda order: order.wanted_qty is None)
