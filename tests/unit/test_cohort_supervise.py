@@ -1,5 +1,6 @@
 """The supervisor: numbers, shares, parents, purges and ends."""
 
+import json
 from collections import Counter
 from dataclasses import replace
 from decimal import Decimal
@@ -9,7 +10,7 @@ import pytest
 
 from tests.builders import ES
 from trisagion.clock import MINUTE_NS
-from trisagion.cohort.space import draw, params_from_json
+from trisagion.cohort.space import draw, params_of
 from trisagion.cohort.state import Shard
 from trisagion.cohort.supervise import (
     FIRST,
@@ -72,7 +73,7 @@ def test_the_record_of_a_birth_is_the_run_in_its_shard() -> None:
     }
     assert len(rows) == len(result.born)
     for record in result.born:
-        assert rows[record.run_id] == (record.shard, params_from_json(record.params).tobytes())
+        assert rows[record.run_id] == (record.shard, params_of(json.loads(record.params)).tobytes())
         assert (record.parent, record.epoch, record.symbol, record.born_ns) == (None, 2, "ES", NOW_NS)
 
 
@@ -243,7 +244,7 @@ def test_survivors_are_the_first_runs_of_a_first_cohort_and_the_others_the_draws
     for record, survivor in zip(result.born, survivors, strict=False):
         shard = result.shards[record.shard]
         assert shard.params.record(shard.run_ids.index(record.run_id)).tobytes() == survivor.params.tobytes()
-        assert params_from_json(record.params).tobytes() == survivor.params.tobytes()
+        assert params_of(json.loads(record.params)).tobytes() == survivor.params.tobytes()
     assert result.born[3:] == founded().born[3:]
 
 

@@ -10,7 +10,7 @@ import pytest
 
 from tests.builders import ES, NQ
 from trisagion.adapters.survivors import load_survivors, save_survivors
-from trisagion.cohort.space import draw, params_from_json, params_json
+from trisagion.cohort.space import draw, params_json, params_of
 from trisagion.cohort.survivors import PROBLEMS_TOLD, Exported, Origin, read, write
 from trisagion.errors import DataError, StateError
 from trisagion.ids import RunId
@@ -41,7 +41,7 @@ def test_what_was_written_is_read_to_the_bit() -> None:
     runs = exported(3)
     found = read(write(ORIGIN, runs), "f", DIGEST, 20.0)
     assert [one.parent for one in found] == [f"abababababab/{run.run_id}" for run in runs]
-    assert [one.params.tobytes() for one in found] == [params_from_json(run.params).tobytes() for run in runs]
+    assert [one.params.tobytes() for one in found] == [params_of(json.loads(run.params)).tobytes() for run in runs]
 
 
 def test_a_file_of_the_first_version_is_read_as_ever() -> None:

@@ -1,5 +1,6 @@
 """The supervisor with several instruments: how runs are spread, who is cloned where, and what comes later."""
 
+import json
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import replace
@@ -13,7 +14,7 @@ from hypothesis import strategies as st
 from tests.builders import ES, NQ, states
 from trisagion.clock import MINUTE_NS
 from trisagion.cohort.advance import advance
-from trisagion.cohort.space import draw, fitted, params_from_json
+from trisagion.cohort.space import draw, fitted, params_of
 from trisagion.cohort.state import Shard, to_bytes
 from trisagion.cohort.supervise import (
     CohortRules,
@@ -145,7 +146,7 @@ def test_the_record_of_a_birth_is_the_run_on_its_symbol() -> None:
         shard = result.shards[record.shard]
         row = shard.run_ids.index(record.run_id)
         assert shard.symbols[shard.symbol[row]] == record.symbol
-        assert params_from_json(record.params).tobytes() == shard.params.record(row).tobytes()
+        assert params_of(json.loads(record.params)).tobytes() == shard.params.record(row).tobytes()
         assert shard.params["leverage"][row] == leverage[record.symbol]
     assert sum(len(shard.run_ids) for shard in result.shards) == len(result.born) == 60
 
@@ -192,7 +193,7 @@ def test_a_clone_has_the_leverage_of_its_symbol() -> None:
     for symbol in ("ES", "NQ"):
         winning(result, symbol)
     born = again(result.shards, replace(RULES, desired_runs=300, clone_share=1.0, random_share_min=0.0)).born
-    found = {(record.symbol, float(params_from_json(record.params)["leverage"])) for record in born}
+    found = {(record.symbol, float(params_of(json.loads(record.params))["leverage"])) for record in born}
     assert found == {("ES", 20.0), ("NQ", 10.0)}
 
 
@@ -252,7 +253,7 @@ def test_survivors_come_to_any_symbol_with_its_leverage() -> None:
     for record, survivor in zip(taken, survivors, strict=False):
         instrument = ES if record.symbol == "ES" else NQ
         assert record.parent == survivor.parent
-        assert params_from_json(record.params).tobytes() == fitted(survivor.params, instrument).tobytes()
+        assert params_of(json.loads(record.params)).tobytes() == fitted(survivor.params, instrument).tobytes()
         assert float(fitted(survivor.params, instrument)["leverage"]) == instrument.leverage_max
     assert {float(survivor.params["leverage"]) for survivor in survivors} == {20.0}
 

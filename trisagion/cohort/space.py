@@ -21,7 +21,7 @@ from ext.cohort import (
     SYSTEM_BREAKOUT,
     SYSTEM_SWING,
 )
-from trisagion.errors import StateError, quoted
+from trisagion.errors import quoted
 from trisagion.market.types import Float64Array, Instrument
 
 Params: TypeAlias = np.void
@@ -151,25 +151,6 @@ def params_json(record: Params) -> str:
     for name, codes in WORDS.items():
         values[name] = next(word for word, code in codes.items() if code == values[name])
     return json.dumps(values)
-
-
-def params_from_json(text: str) -> Params:
-    """Read a parameter set that `params_json` wrote.
-
-    Raises
-    ------
-    StateError
-        Naming each parameter that is unknown, missing or outside its range, with its value and the range.
-    """
-    try:
-        values = json.loads(text)
-    except (ValueError, RecursionError) as error:
-        raise StateError(f"parameter set: expected JSON, found {quoted(text)} ({error})") from None
-    if not isinstance(values, dict):
-        raise StateError(f"parameter set: expected a table of parameters, found {quoted(text)}")
-    if found := problems(values):
-        raise StateError(f"parameter set: {'; '.join(found)}")
-    return params_of(values)
 
 
 def params_of(values: Mapping[str, Any]) -> Params:
