@@ -9,11 +9,13 @@ from setuptools import Extension, setup
 
 # Fused multiply-adds would make the kernels decide differently from their twins on machines that have them.
 FLAGS = ["-O3", "-ffp-contract=off"]
+CORES = os.cpu_count() or 1
 KERNELS = sorted(source.parent.name for source in Path("ext").glob("*/_kernel.pyx"))
 CHECKED = "TRISAGION_CHECKED" in os.environ
 """Build with bounds checks, to run the kernel tests once more."""
 
 setup(
+    options={"build_ext": {"parallel": CORES}},
     ext_modules=cythonize(
         [
             Extension(
@@ -26,6 +28,7 @@ setup(
             for name in KERNELS
         ],
         language_level=3,
+        nthreads=CORES,
         # Each build has its own C files, or the one would compile what the other has written.
         build_dir="build/c-checked" if CHECKED else "build/c",
         compiler_directives={
@@ -34,5 +37,5 @@ setup(
             "wraparound": False,
             "cdivision": True,
         },
-    )
+    ),
 )
