@@ -83,6 +83,7 @@ class Sink:
     def __init__(self) -> None:
         self.reports: list[ExecutionReport] = []
         self.positions: list[Sequence[PositionReport]] = []
+        self.complete: list[str] = []
         self.logons = 0
         self.logouts = 0
         self._heard = threading.Condition()
@@ -109,6 +110,12 @@ class Sink:
         """Keep."""
         with self._heard:
             self.positions.append(reports)
+            self._heard.notify_all()
+
+    def on_all_statuses(self, request_id: str) -> None:
+        """Keep."""
+        with self._heard:
+            self.complete.append(request_id)
             self._heard.notify_all()
 
     def wait(self, until: Callable[[], bool]) -> None:

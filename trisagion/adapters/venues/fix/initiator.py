@@ -27,6 +27,7 @@ from trisagion.errors import OurMistake, VenueMistake
 from trisagion.gateway.reports import doubt, positions_expected, read_positions, read_reject, read_report
 from trisagion.gateway.requests import (
     cancel_request,
+    mass_status_request,
     new_order,
     positions_request,
     replace_request,
@@ -42,9 +43,11 @@ from trisagion.gateway.words import (
     POSITION_REPORT,
     POST_ONLY_CODE,
     REJECT,
+    REJECTED,
     Fields,
     Tag,
     instant,
+    number,
     text,
 )
 from trisagion.ids import ClOrdId
@@ -62,7 +65,8 @@ REMEMBERED_MAX: Final = 1024
 class FixConfig:
     """Where a session goes, who we are there, and where it keeps its numbers. `account` goes into Account(1).
 
-    `post_only_code` is the OrdRejReason(103) by which the venue refuses a post-only order that would have crossed.
+    `post_only_code` is the OrdRejReason(103) by which the venue refuses a post-only order that would have crossed;
+    `mass_status` says whether it knows OrderMassStatusRequest (35=AF).
     """
 
     host: str
@@ -74,6 +78,7 @@ class FixConfig:
     heartbeat_s: int = 10
     reconnect_s: int = 1
     post_only_code: str = POST_ONLY_CODE
+    mass_status: bool = True
 
 
 class FixSession:
@@ -88,6 +93,7 @@ class FixSession:
         self._gap_question = self._gap_number = ""
         self._sent: dict[str, tuple[ClOrdId, int]] = {}
         self._asked: dict[str, tuple[int, list[PositionReport]]] = {}
+        self._mass_request, self._mass_told = "", 0
         self._store: Store | None = None
         self._connection: Connection | None = None
 
@@ -142,6 +148,13 @@ class FixSession:
         """Send an OrderStatusRequest for each ClOrdID that may be in force."""
         sent = [self._send(fields) for fields in status_requests(order, account=self._config.account)]
         return all(sent)
+
+    def ask_all_statuses(self, request_id: str) -> bool:
+        """Send an OrderMassStatusRequest, if the venue knows it; only the answer to the last one is waited for."""
+        if not self._config.mass_status:
+            return False
+        self._mass_request, self._mass_told = request_id, 0
+        return self._send(mass_status_request(request_id, account=self._config.account))
 
     def ask_positions(self, request_id: str, now_ns: int) -> bool:
         """Send a RequestForPositions; only answers to questions of this process are handed up."""
@@ -208,6 +221,25 @@ class FixSession:
             self._store.bound_log()
 
     def _on_report(self, fields: Fields) -> None:
+        if Tag.MASS_STATUS_REQ_ID in fields:
+            self._on_mass_status(fields)
+        else:
+            self._hand_up(fields)
+
+    def _on_mass_status(self, fields: Fields) -> None:
+        """Hand up one order of the answer, and say when it was the last; "rejected" of no order says: none at all."""
+        if Tag.CL_ORD_ID in fields or fields.get(Tag.ORD_STATUS) != REJECTED:
+            # An order that was not sent by a FIX session has no ClOrdID; that it is there is what matters.
+            self._hand_up({Tag.CL_ORD_ID: f"?{text(fields, Tag.ORDER_ID)}", **fields})
+        if fields[Tag.MASS_STATUS_REQ_ID] != self._mass_request:
+            return
+        self._mass_told += 1
+        total = number(fields, Tag.TOT_NUM_REPORTS) if Tag.TOT_NUM_REPORTS in fields else None
+        if fields.get(Tag.LAST_RPT_REQUESTED) == "Y" or (total is not None and self._mass_told >= total):
+            self._mass_request = ""
+            self._sink.on_all_statuses(fields[Tag.MASS_STATUS_REQ_ID])
+
+    def _hand_up(self, fields: Fields) -> None:
         self._sink.on_report(read_report(fields, venue=self._venue, post_only_code=self._config.post_only_code))
 
     def _on_position(self, fields: Fields) -> None:
