@@ -20,6 +20,7 @@ from trisagion.orders.state import OrderState
 from trisagion.orders.types import ExecutionReport, Order, OrderLink, PositionReport
 from trisagion.regime.classify import Reading
 from trisagion.regime.types import Fit
+from trisagion.risk.check import Load
 from trisagion.safety.gates import Gate
 from trisagion.safety.modes import Control
 from trisagion.units import Quantity
@@ -303,6 +304,28 @@ class OrderStore(Protocol):
 
     def in_states(self, states: frozenset[OrderState]) -> Sequence[Order]:
         """Return the orders in any of the states, in order of creation, then id."""
+        ...
+
+    def load(self, intent: IntentKey) -> Load:
+        """Return what all live orders amount to, without those of the intent that were not sent yet."""
+        ...
+
+    def outbox(self, session: str, count: int) -> Sequence[Order]:
+        """Return what a session has to send: working orders to be cancelled or replaced, then routed ones.
+
+        Each in order of creation, then id, `count` at most.
+        """
+        ...
+
+    def locked(self, names: Sequence[ClOrdId]) -> Sequence[Order]:
+        """Return the orders of some ids in order of creation, locked against other writers as `order` does."""
+        ...
+
+    def ask(self, names: Sequence[ClOrdId], state: OrderState, now_ns: int) -> None:
+        """Move orders that this transaction has locked to a state, in one write.
+
+        With the next version, an instant of at least `now_ns`, and nothing wanted of them any more.
+        """
         ...
 
     def attempts(self, intent: IntentKey) -> Sequence[Order]:
