@@ -443,6 +443,10 @@ class ControlStore(Protocol):
         """Take or renew a lease by the database's time; return its fencing token, None while another owner holds it."""
         ...
 
+    def wall_ns(self) -> int:
+        """Return the instant by the database's own clock, to the microsecond (SQLite: to the millisecond, of ours)."""
+        ...
+
     def holds(self, lease: str, token: int) -> bool:
         """Tell whether the token is still the newest of its lease and not expired."""
         ...
@@ -557,6 +561,13 @@ class VenueSession(Protocol):
 
     def ask_positions(self, request_id: str, now_ns: int) -> bool:
         """Ask for the venue's own view of our positions."""
+        ...
+
+    def offset_ns(self) -> int | None:
+        """Return our wall clock less the venue's, as its messages of the last while tell; None when there was none.
+
+        The least of them: the skew, and the least time that one took.
+        """
         ...
 
     def logged_on(self) -> bool:

@@ -500,6 +500,16 @@ def test_an_entry_is_found_by_its_name(database: SqlDatabase) -> None:
         assert not tx.ledger.booked("SIM/E1/undo")
 
 
+def test_the_database_tells_its_time(database: SqlDatabase) -> None:
+    """Servers of this machine have its clock: the answer lies between two looks at it, but for what is rounded."""
+    with database.transaction() as tx:
+        before_ns = time.time_ns()
+        theirs_ns = tx.control.wall_ns()
+        after_ns = time.time_ns()
+    assert before_ns - 2_000_000 <= theirs_ns <= after_ns + 2_000_000
+    assert theirs_ns % 1000 == 0
+
+
 def test_the_outbox_holds_what_a_session_has_to_send(database: SqlDatabase) -> None:
     """Withdrawn and amended orders that work, then routed ones, each in order of creation; no other session's."""
     here = {"session": "SIM", "price": Price(Decimal(4000))}

@@ -4,7 +4,7 @@ An order is `PENDING_NEW` in the database before its message exists. If the proc
 owner asks the venue; it does not send.
 
 After each logon the venue is asked about every order that it may hold, and until it has spoken of all of them nothing
-new leaves, and no replace; cancels do.
+new leaves, and no replace; cancels do. Nor does anything new while our clock is far off.
 """
 
 import time
@@ -27,6 +27,8 @@ from trisagion.ports import Database, Transaction, VenueSession
 from trisagion.risk.check import only_reduces
 from trisagion.safety.gates import Gate
 from trisagion.safety.modes import Mode, cancels_working
+from trisagion.safety.skew import Skew, judge, offset_between
+from trisagion.services.control import shut_gate
 from trisagion.services.outcome import Outcome
 
 LEASE_S: Final = 6.0
@@ -36,6 +38,8 @@ CLAIM_MAX: Final = 64
 claim's commit is below a tenth of what its orders cost to send."""
 OUTBOX_MAX: Final = 1000
 """Orders that one drain sends; the next one follows within a guard's turn."""
+LOGON_S_MAX: Final = 60.0
+"""Sixty attempts at a logon, one a second: beyond that a person has to look."""
 ROUTED_NS_MAX: Final = 60 * SECOND_NS
 """An order that waited longer was decided on another market."""
 _KINDS: Final = (OrderState.PENDING_CANCEL, OrderState.PENDING_REPLACE, OrderState.PENDING_NEW)
@@ -51,9 +55,11 @@ class SessionDriver:
     It is called on several threads. Between the commit that says "asked" and the sending nobody may ask what became of
     the order: the venue would not know it, and it would be taken for lost.
 
+    `wall` is the machine's clock, which is watched; what is dated is so by the platform's.
+
     `bucket` is the session's share of messages by `clock`, a count of seconds that never goes back. It is held here and
     nowhere else, for whoever holds the lease is the only sender. `settling` is what the present logon waits for, None
-    before the first one and whenever the session is down.
+    before the first one and whenever the session is down; `skewed` says that our clock is too far off to send by.
     """
 
     database: Database
@@ -64,17 +70,26 @@ class SessionDriver:
     bucket: TokenBucket = FULL
     clock: Callable[[], float] = time.monotonic
     settling: Settling | None = None
+    wall: Callable[[], int] = time.time_ns
     _asking: Lock = field(default_factory=Lock, init=False)
     # Held for a moment only, never while something is sent: the engine calls with its session locked.
     _counting: Lock = field(default_factory=Lock, init=False)
     _logons: int = field(default=0, init=False)
     _waiting: bool = field(default=False, init=False)
     _unasked: dict[ClOrdId, None] = field(default_factory=dict, init=False)
+    skewed: bool = field(default=False, init=False)
+    _offset_ns: int = field(default=0, init=False)
+    _skews: dict[str, Skew] = field(default_factory=dict, init=False)
+    _down_s: float | None = field(default=None, init=False)
+    _told_down: bool = field(default=False, init=False)
 
     def lease(self) -> None:
-        """Take or renew the session's lease; `StaleOwner` when somebody else holds it."""
+        """Take or renew the session's lease, and look at the database's clock; `StaleOwner` when another has it."""
         with self.database.transaction() as tx:
             token = tx.control.acquire(f"session:{self.name}", self.owner, LEASE_S)
+            before_ns = self.wall()
+            theirs_ns = tx.control.wall_ns()
+            self._offset_ns = offset_between(before_ns, theirs_ns, self.wall())
         if token is None or (self.token is not None and token != self.token):
             raise StaleOwner(f"session {self.name}: the lease is held by another process; this one must stop")
         self.token = token
@@ -89,7 +104,7 @@ class SessionDriver:
             return Outcome("logged_off")
         with self.database.snapshot() as tx:
             found = tx.orders.outbox(self.name, OUTBOX_MAX)
-        settled = self.settled
+        settled = self.settled and not self.skewed
         asked = {kind: [order for order in found if _wish(order) is kind] for kind in _KINDS}
         left = sum(len(orders) for kind, orders in asked.items() if settled or kind is OrderState.PENDING_CANCEL)
         for kind, orders in asked.items():
@@ -118,6 +133,44 @@ class SessionDriver:
         if self._unasked:
             with self._asking:
                 self._ask_next(now_ns)
+
+    def watch(self, now_ns: int) -> None:
+        """Look at the clocks and at the line; what a person must hear of is said once for each time."""
+        found = dict(self._skews)
+        offsets = {"venue": self.session.offset_ns(), "database": self._offset_ns}
+        for whose, offset_ns in offsets.items():
+            # Where nothing is heard any more, what was heard last holds.
+            if offset_ns is not None:
+                found[whose] = judge(offset_ns, known=self._skews.get(whose, Skew.NONE))
+        # Nothing new leaves from now on, whatever becomes of the transactions.
+        self.skewed = Skew.SHUT in found.values()
+        for whose, skew in found.items():
+            if skew > self._skews.get(whose, Skew.NONE):
+                off_s = (offsets[whose] or 0) / SECOND_NS
+                self._tell_skew(f"CLOCK: ours less the {whose}'s is {off_s:.3f} s", skew, now_ns)
+            self._skews[whose] = skew
+        self._watch_line(now_ns)
+
+    def _tell_skew(self, text: str, skew: Skew, now_ns: int) -> None:
+        with self.database.transaction() as tx:
+            tx.control.add_event("clock.alarm", self.name, {"text": text}, now_ns)
+            if skew is Skew.SHUT:
+                shut_gate(tx, self.name, text, now_ns)
+
+    def _watch_line(self, now_ns: int) -> None:
+        if self.session.logged_on():
+            self._down_s, self._told_down = None, False
+            return
+        if self._down_s is None:
+            self._down_s = self.clock()
+        if not self._told_down and self.clock() - self._down_s >= LOGON_S_MAX:
+            text = (
+                f"LOGGED_OFF: no session with the venue for {LOGON_S_MAX:g} s; should it refuse each logon without a "
+                "word, look at the clocks: one that is off by more than 120 s looks exactly so"
+            )
+            with self.database.transaction() as tx:
+                tx.control.add_event("session.alarm", self.name, {"text": text}, now_ns)
+            self._told_down = True
 
     @property
     def settled(self) -> bool:
@@ -199,7 +252,7 @@ class SessionDriver:
         settling = self.settling
         for order in self._claim(orders, kind, now_ns):
             urgent = kind is OrderState.PENDING_CANCEL
-            if not urgent and (settling is not self.settling or not self.settled):
+            if not urgent and (settling is not self.settling or not self.settled or self.skewed):
                 # The line was down in between: after the logon these are asked about, like all others.
                 return
             self.bucket = self.bucket.take(self.clock(), urgent=urgent) or self.bucket

@@ -53,6 +53,7 @@ from trisagion.gateway.words import (
 from trisagion.ids import ClOrdId
 from trisagion.orders.types import Order, PositionReport
 from trisagion.ports import ReportSink
+from trisagion.safety.skew import Window
 
 NEVER_REPEATED: Final = frozenset({NEW_ORDER_SINGLE, ORDER_CANCEL_REQUEST, ORDER_CANCEL_REPLACE_REQUEST})
 """Messages that do something. Questions may be repeated."""
@@ -94,6 +95,7 @@ class FixSession:
         self._sent: dict[str, tuple[ClOrdId, int]] = {}
         self._asked: dict[str, tuple[int, list[PositionReport]]] = {}
         self._mass_request, self._mass_told = "", 0
+        self._heard_at = Window()
         self._store: Store | None = None
         self._connection: Connection | None = None
 
@@ -126,6 +128,15 @@ class FixSession:
         if self._store is not None:
             self._store.close()
             self._store = None
+
+    def offset_ns(self) -> int | None:
+        """Return our wall clock less the SendingTime of the venue's messages, the least of the last while."""
+        return self._heard_at.offset_ns(time.monotonic())
+
+    def on_time(self, fields: Fields) -> None:
+        """Compare a message's SendingTime with our clock. It is wall time, also in a replay."""
+        offset_ns = time.time_ns() - instant(fields, Tag.SENDING_TIME)
+        self._heard_at = self._heard_at.seen(time.monotonic(), offset_ns)
 
     def logged_on(self) -> bool:
         """Tell whether a message would be sent now: logged on, and in sequence on both sides."""
@@ -303,6 +314,7 @@ class _Application(fix.Application):  # type: ignore[misc]
         """Hand up a session reject."""
         with edge():
             fields = decode(message)
+            self._session.on_time(fields)
             if fields[Tag.MSG_TYPE] == REJECT:
                 self._session.on_message(fields)
 
@@ -316,7 +328,9 @@ class _Application(fix.Application):  # type: ignore[misc]
     def fromApp(self, message: Any, _: Any) -> None:  # noqa: N802
         """Hand up a message; the engine tells the peer about one that we do not know."""
         with edge():
-            known = self._session.on_message(decode(message))
+            fields = decode(message)
+            self._session.on_time(fields)
+            known = self._session.on_message(fields)
         if not known:
             raise fix.UnsupportedMessageType
 
