@@ -17,7 +17,7 @@ from trisagion.ids import ClOrdId, CycleId, IntentKey
 from trisagion.ledger.types import Account, EquitySample, Position, Posting
 from trisagion.market.types import Bar, Instrument, MarketState, MarketStep, Quote
 from trisagion.orders.state import OrderState
-from trisagion.orders.types import ExecutionReport, Order, OrderLink, PositionReport
+from trisagion.orders.types import ExecutionReport, Order, OrderLink, PositionReport, Unreadable
 from trisagion.regime.classify import Reading
 from trisagion.regime.types import Fit
 from trisagion.safety.gates import Gate
@@ -554,4 +554,8 @@ class ReportSink(Protocol):
 
     def on_positions(self, reports: Sequence[PositionReport]) -> None:
         """Run for each complete answer to a request for positions."""
+        ...
+
+    def on_unreadable(self, word: Unreadable) -> None:
+        """Run for each message that says something which cannot be read."""
         ...

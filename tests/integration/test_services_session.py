@@ -17,7 +17,7 @@ from trisagion.clock import SECOND_NS
 from trisagion.errors import StaleOwner
 from trisagion.ids import ClOrdId
 from trisagion.orders.state import IN_DOUBT, OrderState
-from trisagion.orders.types import ExecutionReport, Order, PositionReport
+from trisagion.orders.types import ExecutionReport, Order, PositionReport, Unreadable
 from trisagion.ports import VenueSession
 from trisagion.safety.modes import Mode
 from trisagion.services import drive_session
@@ -55,6 +55,9 @@ class Deaf:
         """Not expected."""
 
     def on_positions(self, reports: Sequence[PositionReport]) -> None:
+        """Not expected."""
+
+    def on_unreadable(self, word: Unreadable) -> None:
         """Not expected."""
 
 

@@ -22,9 +22,9 @@ from celery import bootsteps
 from trisagion.adapters.venues.fix.initiator import FixConfig, FixSession
 from trisagion.errors import StaleOwner, StateError
 from trisagion.gateway.pace import TokenBucket
-from trisagion.orders.types import ExecutionReport, PositionReport
+from trisagion.orders.types import ExecutionReport, PositionReport, Unreadable
 from trisagion.ports import ReportSink
-from trisagion.services.book_fills import observe
+from trisagion.services.book_fills import observe, put_aside
 from trisagion.services.drive_session import LEASE_S, SessionDriver, asked_ns
 from workers import pulse, tasks
 from workers.app import app, house
@@ -66,6 +66,13 @@ class Sink:
         at_ns = asked_ns(reports[0].request_id)
         outcomes = house().retrying(lambda: observe(house().database, tuple(reports), at_ns))
         follow(app, "session.report", outcomes, at_ns)
+
+    def on_unreadable(self, word: Unreadable) -> None:
+        """Put aside what cannot be read, and ask about the orders concerned."""
+        log.error("session %s: a message cannot be read: %s", self.driver.name, word.why)
+        now_ns = house().now_ns()
+        outcomes = house().retrying(lambda: put_aside(house().database, word, now_ns))
+        follow(app, "session.report", outcomes, now_ns)
 
 
 def fix_session(sink: ReportSink) -> FixSession:

@@ -11,7 +11,10 @@ The engine's promises are not ours, and are taken back where they differ:
   that does not know the question says so, which serves as well; one that is silent leaves the session shut.
 * A report counts as heard only when the sink is done with it. If the sink raises, the process ends at once, the
   sequence number stays, and the venue sends the report again to the next process.
-* A session reject (35=3) or business reject (35=j) of an order or cancel comes up as doubt about that order.
+* A session reject (35=3) or business reject (35=j) of an order or cancel comes up as doubt about that order, and so
+  does the wish to have it again on the connection that has carried it.
+* What cannot be read counts as heard all the same, and comes up as unreadable: otherwise the venue would say it again
+  to every process to come. So does what the engine refuses by its dictionary, which it hands to nobody.
 """
 
 import time
@@ -22,9 +25,28 @@ from typing import Any, Final
 
 import quickfix as fix
 
-from trisagion.adapters.venues.fix.engine import BEGIN_STRING, Connection, Store, decode, edge, encode, log_out
+from trisagion.adapters.venues.fix.engine import (
+    BEGIN_STRING,
+    SOH,
+    Connection,
+    Store,
+    decode,
+    edge,
+    encode,
+    kind_of,
+    log_out,
+    raw_text,
+)
 from trisagion.errors import OurMistake, VenueMistake
-from trisagion.gateway.reports import doubt, positions_expected, read_positions, read_reject, read_report
+from trisagion.gateway.reports import (
+    doubt,
+    positions_expected,
+    read_positions,
+    read_reject,
+    read_report,
+    refused,
+    unreadable,
+)
 from trisagion.gateway.requests import (
     cancel_request,
     new_order,
@@ -48,6 +70,7 @@ from trisagion.gateway.words import (
     text,
 )
 from trisagion.ids import ClOrdId
+from trisagion.orders.rejects import Reject
 from trisagion.orders.types import Order, PositionReport
 from trisagion.ports import ReportSink
 
@@ -165,7 +188,8 @@ class FixSession:
             return True
         if fields.get(Tag.POSS_DUP_FLAG) == "Y":
             if number in self._sent:
-                raise VenueMistake(f"message {number} was asked for again by the connection that it was sent on")
+                # It was lost on a line that loses nothing.
+                self._doubt(number, "ASKED_FOR_AGAIN: the connection has carried it", Reject.MESSAGE_REFUSED)()
             return False
         order = fields.get(Tag.ORIG_CL_ORD_ID, fields[Tag.CL_ORD_ID])
         _remember(self._sent, number, (ClOrdId(order), instant(fields, Tag.TRANSACT_TIME)))
@@ -173,17 +197,26 @@ class FixSession:
 
     def on_message(self, fields: Fields) -> bool:
         """Hand a message up; False when it is of no kind that we know."""
-        handlers: dict[str, Callable[[Fields], None]] = {
-            EXECUTION_REPORT: self._on_report,
-            ORDER_CANCEL_REJECT: self._on_report,
-            POSITION_REPORT: self._on_position,
-            BUSINESS_MESSAGE_REJECT: self._on_reject,
-            REJECT: self._on_reject,
+        readers: dict[str, Callable[[Fields], Callable[[], None]]] = {
+            EXECUTION_REPORT: self._report,
+            ORDER_CANCEL_REJECT: self._report,
+            POSITION_REPORT: self._position,
+            BUSINESS_MESSAGE_REJECT: self._rejected,
+            REJECT: self._rejected,
         }
-        handler = handlers.get(text(fields, Tag.MSG_TYPE))
-        if handler is not None:
-            handler(fields)
-        return handler is not None
+        kind = text(fields, Tag.MSG_TYPE)
+        reader = readers.get(kind)
+        if reader is None:
+            return False
+        # Reading comes first: a mistake in it is the venue's, one in what the sink does is not.
+        try:
+            hand_up = reader(fields)
+        except VenueMistake as mistake:
+            said = SOH.join(f"{tag}={value}" for tag, value in fields.items())
+            self.on_unreadable(kind, said, str(mistake), fields)
+        else:
+            hand_up()
+        return True
 
     def on_logon(self) -> None:
         """Ask the question whose answer means that all gaps are filled.
@@ -207,39 +240,52 @@ class FixSession:
         if self._store is not None:
             self._store.bound_log()
 
-    def _on_report(self, fields: Fields) -> None:
-        self._sink.on_report(read_report(fields, venue=self._venue, post_only_code=self._config.post_only_code))
+    def on_unreadable(self, kind: str, said: str, why: str, fields: Fields | None = None) -> None:
+        """Hand up that a message cannot be read."""
+        self._sink.on_unreadable(unreadable(kind, said, venue=self._venue, why=why, fields=fields))
 
-    def _on_position(self, fields: Fields) -> None:
+    def on_refusing(self, fields: Fields) -> None:
+        """Hand up that the engine refuses a message, by its Reject; the message itself it gives to nobody."""
+        self._sink.on_unreadable(refused(fields, venue=self._venue))
+
+    def _report(self, fields: Fields) -> Callable[[], None]:
+        report = read_report(fields, venue=self._venue, post_only_code=self._config.post_only_code)
+        return lambda: self._sink.on_report(report)
+
+    def _position(self, fields: Fields) -> Callable[[], None]:
         request_id = text(fields, Tag.POS_REQ_ID)
         if request_id == self._gap_question:
             self._open()
         if request_id not in self._asked:
-            return
+            return _nothing
         asked_ns, reports = self._asked[request_id]
-        reports.append(read_positions(fields, venue=self._venue, asked_ns=asked_ns))
-        if len(reports) < positions_expected(fields):
-            return
-        if len({report.symbol for report in reports}) != len(reports):
-            raise VenueMistake(f"positions {request_id}: expected each symbol once, found {reports}")
+        report, expected = read_positions(fields, venue=self._venue, asked_ns=asked_ns), positions_expected(fields)
+        if report.symbol in {other.symbol for other in reports}:
+            raise VenueMistake(f"positions {request_id}: expected each symbol once, found {report.symbol!r} again")
+        reports.append(report)
+        if len(reports) < expected:
+            return _nothing
         del self._asked[request_id]
-        self._sink.on_positions(tuple(reports))
+        return lambda: self._sink.on_positions(tuple(reports))
 
     def _open(self) -> None:
         if not self._in_sequence:
             self._in_sequence = True
             self._sink.on_logon()
 
-    def _on_reject(self, fields: Fields) -> None:
-        if fields.get(Tag.REF_SEQ_NUM) == self._gap_number:
+    def _rejected(self, fields: Fields) -> Callable[[], None]:
+        number = fields.get(Tag.REF_SEQ_NUM, "")
+        if number == self._gap_number:
             self._open()
-        sent = self._sent.get(fields.get(Tag.REF_SEQ_NUM, ""))
-        if sent is not None:
-            order, happened_ns = sent
-            reason = f"REJECTED_MESSAGE: 35={fields[Tag.MSG_TYPE]} {fields.get(Tag.TEXT, '')}".rstrip()
-            self._sink.on_report(
-                doubt(order, venue=self._venue, reason=reason, reject=read_reject(fields), happened_ns=happened_ns)
-            )
+        reason = f"REJECTED_MESSAGE: 35={fields[Tag.MSG_TYPE]} {fields.get(Tag.TEXT, '')}".rstrip()
+        return self._doubt(number, reason, read_reject(fields))
+
+    def _doubt(self, number: str, reason: str, reject: Reject) -> Callable[[], None]:
+        if number not in self._sent:
+            return _nothing
+        order, happened_ns = self._sent[number]
+        report = doubt(order, venue=self._venue, reason=reason, reject=reject, happened_ns=happened_ns)
+        return lambda: self._sink.on_report(report)
 
 
 class _Application(fix.Application):  # type: ignore[misc]
@@ -263,16 +309,17 @@ class _Application(fix.Application):  # type: ignore[misc]
             self._session.on_logout()
 
     def toAdmin(self, message: Any, _: Any) -> None:  # noqa: N802
-        """Runs at each heartbeat."""
+        """Runs at each heartbeat; hand up what the engine refuses."""
         with edge():
             self._session.on_admin()
+            if kind_of(message) == REJECT:
+                self._session.on_refusing(decode(message, groups=True))
 
     def fromAdmin(self, message: Any, _: Any) -> None:  # noqa: N802
         """Hand up a session reject."""
         with edge():
-            fields = decode(message)
-            if fields[Tag.MSG_TYPE] == REJECT:
-                self._session.on_message(fields)
+            if kind_of(message) == REJECT:
+                self._heard(message)
 
     def toApp(self, message: Any, _: Any) -> None:  # noqa: N802
         """Stop an order that would go out a second time; the engine fills the gap."""
@@ -284,9 +331,21 @@ class _Application(fix.Application):  # type: ignore[misc]
     def fromApp(self, message: Any, _: Any) -> None:  # noqa: N802
         """Hand up a message; the engine tells the peer about one that we do not know."""
         with edge():
-            known = self._session.on_message(decode(message))
+            known = self._heard(message)
         if not known:
             raise fix.UnsupportedMessageType
+
+    def _heard(self, message: Any) -> bool:
+        try:
+            fields = decode(message, groups=True)
+        except VenueMistake as mistake:
+            self._session.on_unreadable(kind_of(message), raw_text(message), str(mistake))
+            return True
+        return self._session.on_message(fields)
+
+
+def _nothing() -> None:
+    """Hand nothing up."""
 
 
 def _remember(memory: dict[str, Any], key: str, value: object) -> None:
