@@ -10,7 +10,7 @@ from typing import TypeVar
 
 from trisagion.adapters.db.engine import SqlDatabase, open_database, retrying
 from trisagion.adapters.survivors import load_survivors
-from trisagion.clock import SECOND_NS, Clock, ReplayClock, SystemClock
+from trisagion.clock import MILLISECOND_NS, SECOND_NS, Clock, ReplayClock, SystemClock
 from trisagion.cohort.supervise import CohortRules
 from trisagion.cohort.survivors import Survivor
 from trisagion.errors import ConfigError
@@ -98,7 +98,7 @@ class House:
             order_notional_max=given.order_notional_max,
             position_notional_max=given.position_notional_max,
             orders_max=given.orders_max,
-            quote_age_ns_max=given.quote_age_s * SECOND_NS,
+            quote_age_ns_max=given.quote_age_ms * MILLISECOND_NS,
         )
 
     @cached_property
