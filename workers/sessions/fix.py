@@ -48,18 +48,26 @@ class Sink:
     driver: SessionDriver
 
     def on_logon(self) -> None:
-        """Ask about what is in doubt, then have everything rung that waited for the session."""
+        """Ask about all that the venue may hold; what waited for the session is rung now, for cancels need not wait."""
         now_ns = house().now_ns()
-        self.driver.resolve(now_ns)
+        outcome = house().retrying(lambda: self.driver.settle(now_ns))
+        follow(app, "session.report", (outcome,), now_ns)
         ring(app, "sweep.run", now_ns)
 
     def on_logout(self) -> None:
-        """Say so; nothing is sent while logged off."""
+        """Say so; nothing is sent while logged off, nor after the next logon before it is settled."""
+        self.driver.unsettle()
         log.warning("session %s is logged off", self.driver.name)
 
     def on_report(self, report: ExecutionReport) -> None:
         """Book one report."""
         follow(app, "session.report", house().retrying(lambda: house().book(report)), report.happened_ns)
+        follow(app, "session.report", (self.driver.heard(report, report.happened_ns),), report.happened_ns)
+
+    def on_all_statuses(self, request_id: str) -> None:
+        """Ask about the orders that the venue did not name."""
+        now_ns = house().now_ns()
+        follow(app, "session.report", (self.driver.heard_all(request_id, now_ns),), now_ns)
 
     def on_positions(self, reports: Sequence[PositionReport]) -> None:
         """Record the venue's view of our positions."""

@@ -49,6 +49,7 @@ from trisagion.gateway.reports import (
 )
 from trisagion.gateway.requests import (
     cancel_request,
+    mass_status_request,
     new_order,
     positions_request,
     replace_request,
@@ -64,9 +65,11 @@ from trisagion.gateway.words import (
     POSITION_REPORT,
     POST_ONLY_CODE,
     REJECT,
+    REJECTED,
     Fields,
     Tag,
     instant,
+    number,
     text,
 )
 from trisagion.ids import ClOrdId
@@ -85,7 +88,8 @@ REMEMBERED_MAX: Final = 1024
 class FixConfig:
     """Where a session goes, who we are there, and where it keeps its numbers. `account` goes into Account(1).
 
-    `post_only_code` is the OrdRejReason(103) by which the venue refuses a post-only order that would have crossed.
+    `post_only_code` is the OrdRejReason(103) by which the venue refuses a post-only order that would have crossed;
+    `mass_status` says whether it knows OrderMassStatusRequest (35=AF).
     """
 
     host: str
@@ -97,6 +101,7 @@ class FixConfig:
     heartbeat_s: int = 10
     reconnect_s: int = 1
     post_only_code: str = POST_ONLY_CODE
+    mass_status: bool = True
 
 
 class FixSession:
@@ -111,6 +116,7 @@ class FixSession:
         self._gap_question = self._gap_number = ""
         self._sent: dict[str, tuple[ClOrdId, int]] = {}
         self._asked: dict[str, tuple[int, list[PositionReport]]] = {}
+        self._mass_request, self._mass_told = "", 0
         self._store: Store | None = None
         self._connection: Connection | None = None
 
@@ -165,6 +171,13 @@ class FixSession:
         """Send an OrderStatusRequest for each ClOrdID that may be in force."""
         sent = [self._send(fields) for fields in status_requests(order, account=self._config.account)]
         return all(sent)
+
+    def ask_all_statuses(self, request_id: str) -> bool:
+        """Send an OrderMassStatusRequest, if the venue knows it; only the answer to the last one is waited for."""
+        if not self._config.mass_status:
+            return False
+        self._mass_request, self._mass_told = request_id, 0
+        return self._send(mass_status_request(request_id, account=self._config.account))
 
     def ask_positions(self, request_id: str, now_ns: int) -> bool:
         """Send a RequestForPositions; only answers to questions of this process are handed up."""
@@ -249,6 +262,33 @@ class FixSession:
         self._sink.on_unreadable(refused(fields, venue=self._venue))
 
     def _report(self, fields: Fields) -> Callable[[], None]:
+        """Read a report; one that belongs to an answer about all orders may complete it."""
+        if Tag.MASS_STATUS_REQ_ID not in fields:
+            return self._of_one(fields)
+        # "Rejected" of no order says: none at all. An order that was not sent by a FIX session has no ClOrdID; that it
+        # is there is what matters.
+        none = Tag.CL_ORD_ID not in fields and fields.get(Tag.ORD_STATUS) == REJECTED
+        hand_up = _nothing if none else self._of_one({Tag.CL_ORD_ID: f"?{text(fields, Tag.ORDER_ID)}", **fields})
+        complete = self._completes(fields)
+
+        def hand_up_all() -> None:
+            hand_up()
+            if complete:
+                self._sink.on_all_statuses(fields[Tag.MASS_STATUS_REQ_ID])
+
+        return hand_up_all
+
+    def _completes(self, fields: Fields) -> bool:
+        if fields[Tag.MASS_STATUS_REQ_ID] != self._mass_request:
+            return False
+        self._mass_told += 1
+        total = number(fields, Tag.TOT_NUM_REPORTS) if Tag.TOT_NUM_REPORTS in fields else None
+        if fields.get(Tag.LAST_RPT_REQUESTED) != "Y" and (total is None or self._mass_told < total):
+            return False
+        self._mass_request = ""
+        return True
+
+    def _of_one(self, fields: Fields) -> Callable[[], None]:
         report = read_report(fields, venue=self._venue, post_only_code=self._config.post_only_code)
         return lambda: self._sink.on_report(report)
 
