@@ -23,6 +23,7 @@ from typing import Any, Final
 import quickfix as fix
 
 from trisagion.adapters.venues.fix.engine import BEGIN_STRING, Connection, Store, decode, edge, encode, log_out
+from trisagion.adapters.venues.fix.messages import MessageFiles
 from trisagion.errors import OurMistake, VenueMistake
 from trisagion.gateway.reports import doubt, positions_expected, read_positions, read_reject, read_report
 from trisagion.gateway.requests import (
@@ -91,12 +92,15 @@ class FixSession:
         self._store: Store | None = None
         self._connection: Connection | None = None
 
-    def start(self) -> None:
-        """Open the store and connect, again and again until `stop`; returns at once."""
+    def start(self, messages_after: int = 0) -> None:
+        """Open the store and connect, again and again until `stop`; returns at once.
+
+        `messages_after` is the number of the last of the session's messages that is kept elsewhere.
+        """
         if self._store is not None:
             raise OurMistake("the session was started twice")
         config = self._config
-        self._store = Store(config.store_dir)
+        self._store = Store(config.store_dir, after=messages_after)
         settings = self._store.settings(
             config.sender,
             config.target,
@@ -108,7 +112,7 @@ class FixSession:
                 "ReconnectInterval": str(config.reconnect_s),
             },
         )
-        self._connection = Connection(fix.SocketInitiator, _Application(self), settings)
+        self._connection = Connection(fix.SocketInitiator, _Application(self), settings, self._store)
         self._connection.start()
 
     def stop(self) -> None:
@@ -120,6 +124,13 @@ class FixSession:
         if self._store is not None:
             self._store.close()
             self._store = None
+
+    @property
+    def messages(self) -> MessageFiles:
+        """All that was said on the session; there from `start` to `stop`."""
+        if self._store is None:
+            raise OurMistake("the messages of a session are asked for before its start")
+        return self._store.messages
 
     def logged_on(self) -> bool:
         """Tell whether a message would be sent now: logged on, and in sequence on both sides."""
@@ -202,11 +213,6 @@ class FixSession:
             self._in_sequence = False
             self._sink.on_logout()
 
-    def on_admin(self) -> None:
-        """Use the engine's own pulse to look after the log."""
-        if self._store is not None:
-            self._store.bound_log()
-
     def _on_report(self, fields: Fields) -> None:
         self._sink.on_report(read_report(fields, venue=self._venue, post_only_code=self._config.post_only_code))
 
@@ -263,9 +269,7 @@ class _Application(fix.Application):  # type: ignore[misc]
             self._session.on_logout()
 
     def toAdmin(self, message: Any, _: Any) -> None:  # noqa: N802
-        """Runs at each heartbeat."""
-        with edge():
-            self._session.on_admin()
+        """The engine keeps the session."""
 
     def fromAdmin(self, message: Any, _: Any) -> None:  # noqa: N802
         """Hand up a session reject."""
