@@ -20,6 +20,7 @@ from trisagion.market.types import Instrument
 from trisagion.orders.intents import ReconcileRules
 from trisagion.orders.types import ExecutionReport
 from trisagion.portfolio.sizing import SizingRules
+from trisagion.ports import MessageOutbox
 from trisagion.risk.check import Limits
 from trisagion.selection.votes import SelectionRules
 from trisagion.services import (
@@ -28,6 +29,7 @@ from trisagion.services import (
     book_fills,
     detect_regime,
     ingest_market,
+    keep_messages,
     reconcile,
     route_orders,
     sweep,
@@ -230,3 +232,11 @@ class House:
     def book(self, report: ExecutionReport) -> tuple[Outcome, ...]:
         """Apply an execution report."""
         return book_fills.book(self.database, self.book_rules, report)
+
+    def last_kept(self, session: str) -> int:
+        """Return the number of the last message of a session that the database has."""
+        return keep_messages.last_kept(self.database, session)
+
+    def keep_messages(self, outbox: MessageOutbox, session: str, kept: int) -> int:
+        """Copy messages of a session that the database lacks."""
+        return keep_messages.keep(self.database, outbox, session, kept)

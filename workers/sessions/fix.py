@@ -5,7 +5,7 @@ do not survive a fork. A lease row with a fencing token says whose it is; the to
 that marks an order as asked. Reports come on the engine's thread and are booked there, one transaction each; the
 engine counts a message as received only when its callback returned, so a crash in between means that the venue sends
 it again. A guard thread renews the lease and reads the control mode ten times a second, from the database itself: a
-kill does not need the broker.
+kill does not need the broker. Another thread copies every message from the session's files to the database.
 """
 
 import logging
@@ -29,6 +29,7 @@ from trisagion.services.drive_session import LEASE_S, SessionDriver, asked_ns
 from workers import pulse, tasks
 from workers.app import app, house
 from workers.flow import follow, ring
+from workers.sessions.keeper import Keeper
 from workers.sessions.owner import install
 
 log = logging.getLogger(__name__)
@@ -111,13 +112,14 @@ class FixOwner(bootsteps.StartStopStep):
     def start(self, worker: Any) -> None:
         """Take the lease and start the session."""
         sink = Sink()
+        name = house().session_name
         self.session = fix_session(sink)
         owner = f"{socket.gethostname()}:{os.getpid()}"
         given = house().settings.fix
         sink.driver = SessionDriver(
             house().database,
             self.session,
-            house().session_name,
+            name,
             owner,
             bucket=TokenBucket.empty(given.messages_per_s, given.cancel_reserve, time.monotonic()),
         )
@@ -125,12 +127,16 @@ class FixOwner(bootsteps.StartStopStep):
         install(sink.driver)
         self.guard = threading.Thread(target=self._guard, args=(sink.driver,), name="guard", daemon=True)
         self.guard.start()
-        self.session.start()
+        kept = house().last_kept(name)
+        self.session.start(kept)
+        self.keeper = Keeper(self.session.messages, name, kept)
+        self.keeper.start()
 
     def stop(self, worker: Any) -> None:
         """Log out."""
         self.stopping.set()
         self.session.stop()
+        self.keeper.stop()
 
     def _guard(self, driver: SessionDriver) -> None:
         turn = 0

@@ -37,6 +37,7 @@ from trisagion.adapters.venues.fix.engine import (
     log_out,
     raw_text,
 )
+from trisagion.adapters.venues.fix.messages import MessageFiles
 from trisagion.errors import OurMistake, VenueMistake
 from trisagion.gateway.reports import (
     doubt,
@@ -120,12 +121,15 @@ class FixSession:
         self._store: Store | None = None
         self._connection: Connection | None = None
 
-    def start(self) -> None:
-        """Open the store and connect, again and again until `stop`; returns at once."""
+    def start(self, messages_after: int = 0) -> None:
+        """Open the store and connect, again and again until `stop`; returns at once.
+
+        `messages_after` is the number of the last of the session's messages that is kept elsewhere.
+        """
         if self._store is not None:
             raise OurMistake("the session was started twice")
         config = self._config
-        self._store = Store(config.store_dir)
+        self._store = Store(config.store_dir, after=messages_after)
         settings = self._store.settings(
             config.sender,
             config.target,
@@ -137,7 +141,7 @@ class FixSession:
                 "ReconnectInterval": str(config.reconnect_s),
             },
         )
-        self._connection = Connection(fix.SocketInitiator, _Application(self), settings)
+        self._connection = Connection(fix.SocketInitiator, _Application(self), settings, self._store)
         self._connection.start()
 
     def stop(self) -> None:
@@ -149,6 +153,13 @@ class FixSession:
         if self._store is not None:
             self._store.close()
             self._store = None
+
+    @property
+    def messages(self) -> MessageFiles:
+        """All that was said on the session; there from `start` to `stop`."""
+        if self._store is None:
+            raise OurMistake("the messages of a session are asked for before its start")
+        return self._store.messages
 
     def logged_on(self) -> bool:
         """Tell whether a message would be sent now: logged on, and in sequence on both sides."""
@@ -248,11 +259,6 @@ class FixSession:
             self._in_sequence = False
             self._sink.on_logout()
 
-    def on_admin(self) -> None:
-        """Use the engine's own pulse to look after the log."""
-        if self._store is not None:
-            self._store.bound_log()
-
     def on_unreadable(self, kind: str, said: str, why: str, fields: Fields | None = None) -> None:
         """Hand up that a message cannot be read."""
         self._sink.on_unreadable(unreadable(kind, said, venue=self._venue, why=why, fields=fields))
@@ -349,9 +355,8 @@ class _Application(fix.Application):  # type: ignore[misc]
             self._session.on_logout()
 
     def toAdmin(self, message: Any, _: Any) -> None:  # noqa: N802
-        """Runs at each heartbeat; hand up what the engine refuses."""
+        """Hand up what the engine refuses."""
         with edge():
-            self._session.on_admin()
             if kind_of(message) == REJECT:
                 self._session.on_refusing(decode(message, groups=True))
 
