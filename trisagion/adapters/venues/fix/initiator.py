@@ -16,7 +16,7 @@ The engine's promises are not ours, and are taken back where they differ:
 
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
 
@@ -24,6 +24,7 @@ import quickfix as fix
 
 from trisagion.adapters.venues.fix.engine import BEGIN_STRING, Connection, Store, decode, edge, encode, log_out
 from trisagion.errors import OurMistake, VenueMistake
+from trisagion.gateway.dialect import Profile
 from trisagion.gateway.reports import doubt, positions_expected, read_positions, read_reject, read_report
 from trisagion.gateway.requests import (
     cancel_request,
@@ -40,7 +41,6 @@ from trisagion.gateway.words import (
     ORDER_CANCEL_REPLACE_REQUEST,
     ORDER_CANCEL_REQUEST,
     POSITION_REPORT,
-    POST_ONLY_CODE,
     REJECT,
     Fields,
     Tag,
@@ -60,9 +60,9 @@ REMEMBERED_MAX: Final = 1024
 
 @dataclass(frozen=True, slots=True)
 class FixConfig:
-    """Where a session goes, who we are there, and where it keeps its numbers. `account` goes into Account(1).
+    """Where a session goes, who we are there, how the venue speaks, and where the session keeps its numbers.
 
-    `post_only_code` is the OrdRejReason(103) by which the venue refuses a post-only order that would have crossed.
+    `account` goes into Account(1), `username` and `password`, where there are any, into the Logon (553, 554).
     """
 
     host: str
@@ -73,7 +73,9 @@ class FixConfig:
     store_dir: Path
     heartbeat_s: int = 10
     reconnect_s: int = 1
-    post_only_code: str = POST_ONLY_CODE
+    profile: Profile = field(default_factory=Profile)
+    username: str = ""
+    password: str = field(default="", repr=False)
 
 
 class FixSession:
@@ -208,7 +210,7 @@ class FixSession:
             self._store.bound_log()
 
     def _on_report(self, fields: Fields) -> None:
-        self._sink.on_report(read_report(fields, venue=self._venue, post_only_code=self._config.post_only_code))
+        self._sink.on_report(read_report(fields, venue=self._venue, post_only_code=self._config.profile.post_only_code))
 
     def _on_position(self, fields: Fields) -> None:
         request_id = text(fields, Tag.POS_REQ_ID)
