@@ -26,6 +26,7 @@ from trisagion.orders.types import ExecutionReport, PositionReport, Unreadable
 from trisagion.ports import ReportSink
 from trisagion.services.book_fills import observe, put_aside
 from trisagion.services.drive_session import LEASE_S, SessionDriver, asked_ns
+from trisagion.settings import resolve
 from workers import pulse, tasks
 from workers.app import app, house
 from workers.flow import follow, ring
@@ -96,7 +97,9 @@ def fix_session(sink: ReportSink) -> FixSession:
         store_dir=Path(os.environ["TRISAGION_FIX_STORE"]),
         heartbeat_s=given.heartbeat_s,
         account=settings.platform.account,
-        post_only_code=str(given.post_only_code),
+        profile=house().profile,
+        username=given.username,
+        password=resolve(given.password, os.environ),
     )
     return FixSession(config, sink, venue=given.target)
 

@@ -19,7 +19,7 @@ The engine's promises are not ours, and are taken back where they differ:
 
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
 
@@ -39,6 +39,7 @@ from trisagion.adapters.venues.fix.engine import (
 )
 from trisagion.adapters.venues.fix.messages import MessageFiles
 from trisagion.errors import OurMistake, VenueMistake
+from trisagion.gateway.dialect import Profile
 from trisagion.gateway.reports import (
     doubt,
     positions_expected,
@@ -64,7 +65,6 @@ from trisagion.gateway.words import (
     ORDER_CANCEL_REPLACE_REQUEST,
     ORDER_CANCEL_REQUEST,
     POSITION_REPORT,
-    POST_ONLY_CODE,
     REJECT,
     REJECTED,
     Fields,
@@ -87,10 +87,9 @@ REMEMBERED_MAX: Final = 1024
 
 @dataclass(frozen=True, slots=True)
 class FixConfig:
-    """Where a session goes, who we are there, and where it keeps its numbers. `account` goes into Account(1).
+    """Where a session goes, who we are there, how the venue speaks, and where the session keeps its numbers.
 
-    `post_only_code` is the OrdRejReason(103) by which the venue refuses a post-only order that would have crossed;
-    `mass_status` says whether it knows OrderMassStatusRequest (35=AF).
+    `account` goes into Account(1), `username` and `password`, where there are any, into the Logon (553, 554).
     """
 
     host: str
@@ -101,8 +100,9 @@ class FixConfig:
     store_dir: Path
     heartbeat_s: int = 10
     reconnect_s: int = 1
-    post_only_code: str = POST_ONLY_CODE
-    mass_status: bool = True
+    profile: Profile = field(default_factory=Profile)
+    username: str = ""
+    password: str = field(default="", repr=False)
 
 
 class FixSession:
@@ -185,7 +185,7 @@ class FixSession:
 
     def ask_all_statuses(self, request_id: str) -> bool:
         """Send an OrderMassStatusRequest, if the venue knows it; only the answer to the last one is waited for."""
-        if not self._config.mass_status:
+        if not self._config.profile.mass_status:
             return False
         self._mass_request, self._mass_told = request_id, 0
         return self._send(mass_status_request(request_id, account=self._config.account))
@@ -295,7 +295,7 @@ class FixSession:
         return True
 
     def _of_one(self, fields: Fields) -> Callable[[], None]:
-        report = read_report(fields, venue=self._venue, post_only_code=self._config.post_only_code)
+        report = read_report(fields, venue=self._venue, post_only_code=self._config.profile.post_only_code)
         return lambda: self._sink.on_report(report)
 
     def _position(self, fields: Fields) -> Callable[[], None]:
