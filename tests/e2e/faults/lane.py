@@ -74,7 +74,7 @@ LAST: Final = Decimal(100)
 
 CAPITAL: Final = Money(Decimal(100_000_000))
 SYMBOL: Final = "ES"
-SWEEP_S: Final = 10.0
+SWEEP_S: Final = 15.0
 """The period of `sweep.run` in workers/schedule.py; its import would configure a worker in this process."""
 CLOCK_S: Final = 0.1
 POLL_S: Final = 0.02

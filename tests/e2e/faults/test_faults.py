@@ -11,12 +11,13 @@ import pytest
 import sqlalchemy as sa
 
 from tests.e2e.faults.judge import books, read_books, sent, tracebacks, violations
-from tests.e2e.faults.lane import Lane, opened
+from tests.e2e.faults.lane import SWEEP_S, Lane, opened
 from tests.e2e.faults.rows import play
 from tests.e2e.faults.table import ROWS
 from trisagion.adapters.db import tables
 from trisagion.adapters.db.engine import Unit
 from trisagion.orders.types import ExecType
+from workers.schedule import SCHEDULE
 
 pytestmark = [pytest.mark.e2e, pytest.mark.mariadb, pytest.mark.redis, pytest.mark.timeout(240)]
 
@@ -45,6 +46,11 @@ def traded(lane: Lane) -> Lane:
         assert play(lane, ROWS[2], "K11", seed=0).violations == ()
     assert violations(books(lane.database), lane.venue.status()) == []
     return lane
+
+
+def test_a_lane_is_swept_as_often_as_beat_sweeps() -> None:
+    """What a lane recovers by is what the platform recovers by."""
+    assert [entry.every_s for entry in SCHEDULE if entry.task == "sweep.run"] == [SWEEP_S]
 
 
 class Undone(Exception):
