@@ -35,7 +35,7 @@ from trisagion.adapters.servers import mariadb, redis
 from trisagion.adapters.venues.fix.control import VenueControl
 from trisagion.cli.run import free_port
 from trisagion.cli.worker import worker_argv
-from trisagion.clock import MINUTE_NS, SECOND_NS
+from trisagion.clock import MILLISECOND_NS, MINUTE_NS, SECOND_NS
 from trisagion.errors import StateError, StepTimeout
 from trisagion.ids import ClOrdId, cycle_id, intent_key
 from trisagion.ledger.postings import opening
@@ -363,7 +363,11 @@ def opened(directory: Path, sets: Mapping[str, object], *, standby: bool = False
         secret = directory / "database.url"
         secret.touch(mode=0o600)
         secret.write_text(url, encoding="utf-8")
-        placed = {"database.url": f"file:{secret}", "broker.url": broker, "fix.port": proxy.port}
+        placed = {
+            **{"database.url": f"file:{secret}", "broker.url": broker, "fix.port": proxy.port},
+            # A round has one price, which stands for all of it.
+            "risk.quote_age_ms": ROUND_NS // MILLISECOND_NS,
+        }
         settings = load(None, {}, {**placed, **sets})
         control = sockets / "venue"
         log = directory / "log"
