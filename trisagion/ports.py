@@ -20,6 +20,7 @@ from trisagion.orders.state import OrderState
 from trisagion.orders.types import ExecutionReport, Order, OrderLink, PositionReport, Unreadable
 from trisagion.regime.classify import Reading
 from trisagion.regime.types import Fit
+from trisagion.risk.check import Load
 from trisagion.safety.gates import Gate
 from trisagion.safety.modes import Control
 from trisagion.units import Quantity
@@ -331,6 +332,28 @@ class OrderStore(Protocol):
         """Return the orders in any of the states, in order of creation, then id."""
         ...
 
+    def load(self, intent: IntentKey) -> Load:
+        """Return what all live orders amount to, without those of the intent that were not sent yet."""
+        ...
+
+    def outbox(self, session: str, count: int) -> Sequence[Order]:
+        """Return what a session has to send: working orders to be cancelled or replaced, then routed ones.
+
+        Each in order of creation, then id, `count` at most.
+        """
+        ...
+
+    def locked(self, names: Sequence[ClOrdId]) -> Sequence[Order]:
+        """Return the orders of some ids in order of creation, locked against other writers as `order` does."""
+        ...
+
+    def ask(self, names: Sequence[ClOrdId], state: OrderState, now_ns: int) -> None:
+        """Move orders that this transaction has locked to a state, in one write.
+
+        With the next version, an instant of at least `now_ns`, and nothing wanted of them any more.
+        """
+        ...
+
     def attempts(self, intent: IntentKey) -> Sequence[Order]:
         """Return the orders of an intent in order of attempt."""
         ...
@@ -468,6 +491,10 @@ class ControlStore(Protocol):
         """Take or renew a lease by the database's time; return its fencing token, None while another owner holds it."""
         ...
 
+    def wall_ns(self) -> int:
+        """Return the instant by the database's own clock, to the microsecond (SQLite: to the millisecond, of ours)."""
+        ...
+
     def holds(self, lease: str, token: int) -> bool:
         """Tell whether the token is still the newest of its lease and not expired."""
         ...
@@ -587,6 +614,13 @@ class VenueSession(Protocol):
 
     def ask_positions(self, request_id: str, now_ns: int) -> bool:
         """Ask for the venue's own view of our positions."""
+        ...
+
+    def offset_ns(self) -> int | None:
+        """Return our wall clock less the venue's, as its messages of the last while tell; None when there was none.
+
+        The least of them: the skew, and the least time that one took.
+        """
         ...
 
     def logged_on(self) -> bool:

@@ -52,6 +52,7 @@ class Tag(IntEnum):
     POSS_DUP_FLAG = 43
     PRICE = 44
     REF_SEQ_NUM = 45
+    SENDING_TIME = 52
     SIDE = 54
     SYMBOL = 55
     TEXT = 58

@@ -148,8 +148,10 @@ class FixOwner(bootsteps.StartStopStep):
             try:
                 if turn % RENEW_EVERY == 0:
                     driver.lease()
-                driver.enforce(house().now_ns())
-                driver.pump(house().now_ns())
+                now_ns = house().now_ns()
+                driver.watch(now_ns)
+                driver.enforce(now_ns)
+                driver.pump(now_ns)
             except StaleOwner as error:
                 log.critical("%s", error)
                 os._exit(EXIT_STALE)
