@@ -23,10 +23,19 @@ from trisagion.clock import MINUTE_NS
 from trisagion.ids import ClOrdId, CycleId, cl_ord_id
 from trisagion.orders.rejects import Reject
 from trisagion.orders.state import TERMINAL, OrderState
-from trisagion.orders.types import ExecType, ExecutionReport, Liquidity, Order, PositionReport, Side
+from trisagion.orders.types import (
+    ExecType,
+    ExecutionReport,
+    Liquidity,
+    Order,
+    OrderLink,
+    PositionReport,
+    Side,
+    Unreadable,
+)
 from trisagion.ports import Cycle
 from trisagion.safety.modes import Mode
-from trisagion.services.book_fills import RESTATING, BookRules, book, observe
+from trisagion.services.book_fills import RESTATING, BookRules, book, observe, put_aside
 from trisagion.services.outcome import Outcome
 from trisagion.units import Money, Price
 
@@ -260,12 +269,48 @@ def test_a_report_that_is_none_of_our_orders_is_quarantined(desk: Desk, report: 
     ],
 )
 def test_a_report_that_the_database_cannot_hold_is_put_aside(desk: Desk, changes: dict[str, Any]) -> None:
-    """Once and in words, so that the session lives on; nothing but the event log moves."""
+    """Once and in words, so that the session lives on; the ledger does not move, and the order is asked about."""
     desk.put(standing(N))
     before = desk.everything()
-    assert words(book(desk.database, BOOK_RULES, a_report(**{"exec_id": "E1", **changes}))) == ["quarantined"]
+    report = a_report(**{"exec_id": "E1", **changes})
+    assert book(desk.database, BOOK_RULES, report) == (Outcome("quarantined"), Outcome("doubtful", ("SIM",)))
     after = desk.everything()
-    assert {name for name in after if after[name] != before[name]} == {"event"}
+    assert {name for name in after if after[name] != before[name]} == {"event", "orders"}
+    assert desk.order().state is OrderState.UNKNOWN
+
+
+@pytest.mark.parametrize(
+    ("of_orders", "names", "doubted"),
+    [
+        (True, ["T1"], ["T1"]),
+        (True, ["X1", "T1", "T1"], ["T1"]),
+        (True, ["R1"], ["T1"]),
+        (True, ["T3"], []),
+        (True, ["stranger"], ["T1", "T2"]),
+        (True, ["nul\0" + "x" * 500], ["T1", "T2"]),
+        (True, [], ["T1", "T2"]),
+        (False, [], []),
+    ],
+)
+def test_a_message_that_cannot_be_read_puts_in_doubt_what_it_may_be_about(
+    shared: Desk, of_orders: bool, names: list[str], doubted: list[str]
+) -> None:
+    """The order that it names by any name, or all that its venue may hold; an ended one gets an alarm alone."""
+    desk = shared
+    one, two = standing(N), standing(OrderState.PARTIALLY_FILLED)
+    desk.put(one, replace(two, cl_ord_id=ClOrdId("T2")))
+    desk.put(replace(two, cl_ord_id=ClOrdId("T3"), state=OrderState.FILLED))
+    desk.put(replace(one, cl_ord_id=ClOrdId("T4"), session="ELSEWHERE"))
+    with desk.database.transaction() as tx:
+        tx.orders.add_link(OrderLink(ClOrdId("R1"), one.cl_ord_id, 1, one.qty, Price(Decimal(4000)), TUESDAY_NS))
+    word = Unreadable("SIM", of_orders, tuple(map(ClOrdId, names)), "35=8|…", "tag 150: expected another value")
+    for again in (False, True):
+        rung = [Outcome("doubtful", ("SIM",))] if doubted and not again else []
+        assert put_aside(desk.database, word, TUESDAY_NS) == (Outcome("quarantined"), *rung)
+        assert [order.cl_ord_id for order in desk.orders() if order.state is OrderState.UNKNOWN] == doubted
+    assert len(desk.events("message.quarantined")) == 2
+    alarmed = {event.split()[1] for event in desk.events("order.alarm")}
+    assert alarmed == ({"T3"} if names == ["T3"] else set(doubted))
 
 
 @pytest.mark.parametrize(

@@ -44,6 +44,8 @@ SPEAKS_FOR: Final = {
     "drive_session._advance": ("session.report",),
     "book_fills.book": ("session.report",),
     "book_fills._book": ("session.report",),
+    "book_fills.put_aside": ("session.report",),
+    "book_fills._doubt": ("session.report",),
     "book_fills._follow": ("session.report",),
     "book_fills._remedy": ("session.report",),
     "amend_orders.amend": ("gateway.amend",),

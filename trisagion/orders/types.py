@@ -181,6 +181,21 @@ class ExecutionReport:
 
 
 @dataclass(frozen=True, slots=True)
+class Unreadable:
+    """A message of a venue that was received and cannot be read; so it is put aside, and never asked for again.
+
+    `of_orders` says that it may have told something of an order of ours: of one that bears a name of `names`, or of any
+    if there is none. `text` is the message without its secrets, `why` what is wrong with it.
+    """
+
+    venue: str
+    of_orders: bool
+    names: tuple[ClOrdId, ...]
+    text: str
+    why: str
+
+
+@dataclass(frozen=True, slots=True)
 class PositionReport:
     """The venue's own word on a position (FIX 35=AP), in answer to the request `request_id`; `qty` is signed."""
 
