@@ -33,7 +33,7 @@ from trisagion.ledger.postings import opening
 from trisagion.market.instruments import ES
 from trisagion.market.types import Bar, MarketStep
 from trisagion.orders.state import OrderState
-from trisagion.orders.types import ExecutionReport, Order, PositionReport, Side
+from trisagion.orders.types import ExecutionReport, Order, PositionReport, Side, Unreadable
 from trisagion.risk.check import Limits
 from trisagion.safety.modes import Control, Mode
 from trisagion.services.book_fills import BookRules, book
@@ -96,6 +96,10 @@ class Owner:
     def on_all_statuses(self, request_id: str) -> None:
         """Ask about what was not named."""
         self.driver.heard_all(request_id, TUESDAY_NS)
+
+    def on_unreadable(self, word: Unreadable) -> None:
+        """The bundled venue can be read."""
+        raise AssertionError(word)
 
     def on_positions(self, reports: Sequence[PositionReport]) -> None:
         """Not asked here."""

@@ -130,7 +130,7 @@ def _bare(rig: Floor) -> Iterator[float]:
         "ReconnectInterval": "1",
     }
     session_id = fix.SessionID(BEGIN_STRING, "TRISAGION", VENUE)
-    connection = Connection(fix.SocketInitiator, _Silent(), store.settings("TRISAGION", VENUE, own))
+    connection = Connection(fix.SocketInitiator, _Silent(), store.settings("TRISAGION", VENUE, own), store)
     connection.start()
     session = fix.Session.lookupSession(session_id)
     wait(session.isLoggedOn, "the bare session to log on")
