@@ -12,9 +12,10 @@ from functools import partial
 from pathlib import Path
 from typing import Final
 
+from bench.faults import RESULTS, Line
 from bench.measure import commit, machine
 from tests.e2e.faults.lane import opened
-from tests.e2e.faults.report import RESULTS, Line, line
+from tests.e2e.faults.report import line
 from tests.e2e.faults.rows import Row, Run, play
 from tests.e2e.faults.table import ROWS
 from trisagion.adapters import processes
