@@ -168,7 +168,12 @@ class Driver:
         )
 
     def _sweep(self, now_ns: int) -> Callable[[], None]:
-        return lambda: ring(app, "sweep.run", now_ns)
+        def again() -> None:
+            ring(app, "sweep.run", now_ns)
+            if house().settings.fix.drop_copy:
+                ring(app, "copies.compare", now_ns)
+
+        return again
 
     def _play(self, until_ns: int) -> None:
         """Have the venue play the tape; it may be restarting, so ask until it answers."""

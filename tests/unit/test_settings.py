@@ -271,6 +271,7 @@ def test_the_digest_changes_with_every_setting_that_can_change_a_decision(tmp_pa
         "risk.position_notional_max": 20000001, "risk.order_notional_max": 5000001, "risk.orders_max": 51,
         "risk.quote_age_s": 61, "risk.reprices_max": 6, "fix.sender": "A", "fix.target": "B",
         "fix.messages_per_s": 50, "fix.cancel_reserve": "0.3", "fix.post_only_code": 0,
+        "fix.drop_copy": "TRISAGION-DC",
         "replay.data": "aapl",
         "replay.zone": "UTC", "replay.symbol": "X", "replay.tick_size": 1, "replay.multiplier": 50,
         "replay.fee_rate": 0, "replay.seed": 2, "replay.instruments": {"ES": {"leverage_max": 5}},

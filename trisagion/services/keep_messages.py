@@ -7,7 +7,8 @@ comes to it again, in order of number, so the table has no hole below its last n
 import re
 from typing import Final
 
-from trisagion.ports import Database, MessageLine, MessageOutbox, SessionMessage
+from trisagion.ports import Database
+from trisagion.session_ports import MessageLine, MessageOutbox, SessionMessage
 
 BATCH_MAX: Final = 500
 """Lines in one transaction: on SQLite nobody else writes meanwhile; 500 took 6 ms."""

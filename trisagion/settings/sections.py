@@ -219,6 +219,7 @@ class Fix(Section):
 
     At most `messages_per_s` orders, replaces, cancels and questions go out, of which `cancel_reserve` is kept from new
     orders and replaces. `post_only_code` is the venue's OrdRejReason(103) for a post-only order that would cross.
+    `drop_copy` is our CompID on a second session, on which the venue repeats all executions; empty: there is none.
     """
 
     sender: Name = "TRISAGION"
@@ -230,6 +231,14 @@ class Fix(Section):
     cancel_reserve: Annotated[Exact, Field(ge=0, lt=1)] = Decimal("0.2")
     post_only_code: Annotated[int, Field(strict=True, ge=0, le=9_999)] = 99
     password: Annotated[Text, AfterValidator(fields.secret)] = ""
+    drop_copy: Annotated[Text, Field(pattern=r"^[A-Za-z0-9._-]{0,32}$")] = ""
+
+    @field_validator("drop_copy")
+    @classmethod
+    def _another_name(cls, name: str, info: ValidationInfo) -> str:
+        if name and name in {info.data.get("sender"), info.data.get("target")}:
+            raise ValueError(f"expected a CompID of its own beside sender and target, found {name!r}")
+        return name
 
 
 class Fleet(Section):

@@ -26,7 +26,7 @@ from typing import Any, Final
 import quickfix as fix
 
 from trisagion.errors import StateError
-from trisagion.ports import MessageLine
+from trisagion.session_ports import MessageLine
 
 FILE_BYTES: Final = 4 * 2**20
 """A file that has reached this size is followed by another."""
