@@ -103,7 +103,7 @@ def test_a_fill_that_only_the_copy_told_is_booked_after_the_grace_and_its_order_
     assert shared.position.qty == -1
     outcomes = compare(shared.database, BOOK_RULES, SESSION, LATE_NS, TUESDAY_NS)
     assert Outcome("doubtful", (SESSION,)) in outcomes
-    assert (shared.position.qty, shared.order().cum_qty) == (-2, 2)
+    assert (shared.position.qty, shared.order().cum_qty) == (qty(-2), qty(2))
     assert verdicts(shared) == [("E1", "recovered"), ("E2", "agreed")]
     assert [event.split(" ", 2)[:2] for event in shared.events("execution")] == [["execution.recovered", "E1"]]
     status = said(shared.order(), ExecType.ORDER_STATUS, ord_status=OrderState.PARTIALLY_FILLED)
@@ -136,7 +136,7 @@ def test_a_bust_that_only_the_copy_told_takes_the_fill_back(shared: Desk) -> Non
     bust = said(replace(shared.order(), cum_qty=qty(0)), ExecType.TRADE_CANCEL, "E9", ref_exec_id="E1")
     hear(shared, one, bust)
     compared(shared, LATE_NS)
-    assert (shared.position.qty, shared.order().cum_qty) == (0, 0)
+    assert (shared.position.qty, shared.order().cum_qty) == (qty(0), qty(0))
     book(shared.database, BOOK_RULES, bust)
     compared(shared, LATE_NS)
     assert shared.position.qty == 0

@@ -306,6 +306,8 @@ def run(arguments: argparse.Namespace, stop: threading.Event) -> NoReturn:
         arguments.control.unlink(missing_ok=True)
     except fix.RuntimeError as error:
         raise StateError(f"port {arguments.port} cannot be listened to; is it in use? ({error})") from None
+    if arguments.drop_copy:
+        log_out(fix.SessionID(BEGIN_STRING, arguments.sender, arguments.drop_copy))
     log_out(session_id)
     os._exit(0)
 
