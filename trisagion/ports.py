@@ -17,7 +17,7 @@ from trisagion.ids import ClOrdId, CycleId, IntentKey
 from trisagion.ledger.types import Account, EquitySample, Position, Posting
 from trisagion.market.types import Bar, Instrument, MarketState, MarketStep, Quote
 from trisagion.orders.state import OrderState
-from trisagion.orders.types import ExecutionReport, Order, OrderLink, PositionReport
+from trisagion.orders.types import ExecutionReport, Order, OrderLink, PositionReport, Unreadable
 from trisagion.regime.classify import Reading
 from trisagion.regime.types import Fit
 from trisagion.safety.gates import Gate
@@ -536,6 +536,13 @@ class VenueSession(Protocol):
         """Ask what became of an order: one question for each ClOrdID under which the venue may hold it."""
         ...
 
+    def ask_all_statuses(self, request_id: str) -> bool:
+        """Ask what stands of every working order of the account; False too where the venue does not know the question.
+
+        Each order comes as a report, then the end of the answer as `ReportSink.on_all_statuses`.
+        """
+        ...
+
     def ask_positions(self, request_id: str, now_ns: int) -> bool:
         """Ask for the venue's own view of our positions."""
         ...
@@ -552,7 +559,7 @@ class ReportSink(Protocol):
     """
 
     def on_logon(self) -> None:
-        """Run when the session is up: resolve what is in doubt before anything new is sent."""
+        """Run when the session is up: settle what the venue may hold before anything new is sent."""
         ...
 
     def on_logout(self) -> None:
@@ -563,6 +570,14 @@ class ReportSink(Protocol):
         """Run for each execution report or cancel reject."""
         ...
 
+    def on_all_statuses(self, request_id: str) -> None:
+        """Run when the answer to a question about all orders is complete: it has named every one that works."""
+        ...
+
     def on_positions(self, reports: Sequence[PositionReport]) -> None:
         """Run for each complete answer to a request for positions."""
+        ...
+
+    def on_unreadable(self, word: Unreadable) -> None:
+        """Run for each message that says something which cannot be read."""
         ...

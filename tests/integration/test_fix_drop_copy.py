@@ -14,7 +14,7 @@ import quickfix as fix
 from tests.builders import BOOK_RULES, TUESDAY_NS, Desk, qty
 from tests.integration.fix_market import WAIT_S, Market, Sink, at, order
 from trisagion.adapters.db.engine import retrying
-from trisagion.adapters.venues.fix.drop_copy import DropCopySession
+from trisagion.adapters.venues.fix.drop_copy import DropCopySession, _Application
 from trisagion.adapters.venues.fix.engine import BEGIN_STRING, encode
 from trisagion.adapters.venues.fix.initiator import FixSession
 from trisagion.clock import SECOND_NS
@@ -248,3 +248,6 @@ def test_what_the_copy_says_that_is_no_report_is_handed_up_as_unreadable(market:
         session.on_message(fix.Message(text, False))
     assert len(ear.unreadable) == 2
     assert ear.copies == []
+    refusal = fix.Message("8=FIX.4.4\x019=5\x0135=3\x0145=7\x01373=5\x0110=000\x01", False)
+    _Application(session).toAdmin(refusal, None)
+    assert "\x0145=7\x01" in ear.unreadable[2], "what the engine refuses nobody else hears of"

@@ -48,6 +48,9 @@ def examine(settings: Settings) -> list[str]:
         raise ConfigError(
             f"reconcile.observers: {DROP_COPY} can only observe where there is one; name its CompID in fix.drop_copy"
         )
+    from trisagion.wiring import House
+
+    _ = House(settings).profile
     state = Path(settings.platform.state).absolute()
     if "?" in str(state):
         raise ConfigError(f"platform.state: {state} has a '?', which the URL of its database cannot hold; name another")

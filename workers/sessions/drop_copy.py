@@ -72,7 +72,7 @@ def drop_copy_session() -> DropCopySession:
         store_dir=Path(os.environ["TRISAGION_COPY_STORE"]),
         heartbeat_s=given.heartbeat_s,
         account=house().settings.platform.account,
-        post_only_code=str(given.post_only_code),
+        profile=house().profile,
     )
     return DropCopySession(config, Sink(), venue=given.target)
 

@@ -22,10 +22,11 @@ from celery import bootsteps
 from trisagion.adapters.venues.fix.initiator import FixConfig, FixSession
 from trisagion.errors import StaleOwner, StateError
 from trisagion.gateway.pace import TokenBucket
-from trisagion.orders.types import ExecutionReport, PositionReport
+from trisagion.orders.types import ExecutionReport, PositionReport, Unreadable
 from trisagion.ports import ReportSink
-from trisagion.services.book_fills import observe
+from trisagion.services.book_fills import observe, put_aside
 from trisagion.services.drive_session import LEASE_S, SessionDriver, asked_ns
+from trisagion.settings import resolve
 from workers import pulse, tasks
 from workers.app import app, house
 from workers.flow import follow, ring
@@ -47,24 +48,39 @@ class Sink:
     driver: SessionDriver
 
     def on_logon(self) -> None:
-        """Ask about what is in doubt, then have everything rung that waited for the session."""
+        """Ask about all that the venue may hold; what waited for the session is rung now, for cancels need not wait."""
         now_ns = house().now_ns()
-        self.driver.resolve(now_ns)
+        outcome = house().retrying(lambda: self.driver.settle(now_ns))
+        follow(app, "session.report", (outcome,), now_ns)
         ring(app, "sweep.run", now_ns)
 
     def on_logout(self) -> None:
-        """Say so; nothing is sent while logged off."""
+        """Say so; nothing is sent while logged off, nor after the next logon before it is settled."""
+        self.driver.unsettle()
         log.warning("session %s is logged off", self.driver.name)
 
     def on_report(self, report: ExecutionReport) -> None:
         """Book one report."""
         follow(app, "session.report", house().retrying(lambda: house().book(report)), report.happened_ns)
+        follow(app, "session.report", (self.driver.heard(report, report.happened_ns),), report.happened_ns)
+
+    def on_all_statuses(self, request_id: str) -> None:
+        """Ask about the orders that the venue did not name."""
+        now_ns = house().now_ns()
+        follow(app, "session.report", (self.driver.heard_all(request_id, now_ns),), now_ns)
 
     def on_positions(self, reports: Sequence[PositionReport]) -> None:
         """Record the venue's view of our positions."""
         at_ns = asked_ns(reports[0].request_id)
         outcomes = house().retrying(lambda: observe(house().database, tuple(reports), at_ns))
         follow(app, "session.report", outcomes, at_ns)
+
+    def on_unreadable(self, word: Unreadable) -> None:
+        """Put aside what cannot be read, and ask about the orders concerned."""
+        log.error("session %s: a message cannot be read: %s", self.driver.name, word.why)
+        now_ns = house().now_ns()
+        outcomes = house().retrying(lambda: put_aside(house().database, word, now_ns))
+        follow(app, "session.report", outcomes, now_ns)
 
 
 def fix_session(sink: ReportSink) -> FixSession:
@@ -79,7 +95,9 @@ def fix_session(sink: ReportSink) -> FixSession:
         store_dir=Path(os.environ["TRISAGION_FIX_STORE"]),
         heartbeat_s=given.heartbeat_s,
         account=settings.platform.account,
-        post_only_code=str(given.post_only_code),
+        profile=house().profile,
+        username=given.username,
+        password=resolve(given.password, os.environ),
     )
     return FixSession(config, sink, venue=given.target)
 

@@ -15,12 +15,21 @@ from typing import Any, Final
 
 import quickfix as fix
 
-from trisagion.adapters.venues.fix.engine import BEGIN_STRING, Connection, Store, decode, edge, log_out
+from trisagion.adapters.venues.fix.engine import (
+    BEGIN_STRING,
+    Connection,
+    Store,
+    decode,
+    edge,
+    kind_of,
+    log_out,
+    raw_text,
+)
 from trisagion.adapters.venues.fix.initiator import FixConfig
 from trisagion.adapters.venues.fix.messages import MessageFiles, masked
 from trisagion.errors import OurMistake, VenueMistake
 from trisagion.gateway.reports import read_report
-from trisagion.gateway.words import EXECUTION_REPORT, HEARTBEAT, TEST_REQUEST, Tag, word
+from trisagion.gateway.words import EXECUTION_REPORT, HEARTBEAT, REJECT, TEST_REQUEST, Tag, word
 from trisagion.session_ports import CopySink
 
 ASKED_MAX: Final = 16
@@ -106,13 +115,17 @@ class DropCopySession:
     def on_message(self, message: Any) -> None:
         """Hand up an execution report, or a message that is none."""
         try:
-            fields = decode(message)
+            fields = decode(message, groups=True)
             word(fields, Tag.MSG_TYPE, {EXECUTION_REPORT: None})
-            report = read_report(fields, venue=self._venue, post_only_code=self._config.post_only_code)
+            report = read_report(fields, venue=self._venue, post_only_code=self._config.profile.post_only_code)
         except VenueMistake as mistake:
-            self._sink.on_unreadable(masked(message.toString()), masked(str(mistake)))
+            self._sink.on_unreadable(masked(raw_text(message)), masked(str(mistake)))
         else:
             self._sink.on_copy(report)
+
+    def on_refusing(self, message: Any) -> None:
+        """Hand up the Reject by which the engine refuses a message; the message itself it gives to nobody."""
+        self._sink.on_unreadable(masked(raw_text(message)), "the engine refuses a message")
 
 
 class _Application(fix.Application):  # type: ignore[misc]
@@ -134,12 +147,15 @@ class _Application(fix.Application):  # type: ignore[misc]
         """Nothing waits for it: what is told meanwhile comes at the next logon."""
 
     def toAdmin(self, message: Any, _: Any) -> None:  # noqa: N802
-        """The engine keeps the session."""
+        """Hand up what the engine refuses."""
+        with edge():
+            if kind_of(message) == REJECT:
+                self._session.on_refusing(message)
 
     def fromAdmin(self, message: Any, _: Any) -> None:  # noqa: N802
         """Hand up the answer to a question."""
         with edge():
-            if message.getHeader().getField(int(Tag.MSG_TYPE)) == HEARTBEAT:
+            if kind_of(message) == HEARTBEAT:
                 self._session.on_admin(decode(message))
 
     def toApp(self, message: Any, _: Any) -> None:  # noqa: N802

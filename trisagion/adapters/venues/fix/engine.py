@@ -49,6 +49,10 @@ FAIL_CLOSED: Final = {
 """Settings of every session; none is the user's to choose."""
 
 
+RAW_LENGTHS: Final = frozenset({90, 93, 95, 212, 348, 350, 352, 354, 356, 358, 360, 362, 364, 445, 618, 621})
+"""The tags of FIX 4.4 that announce the length of a value of raw data."""
+
+
 class Store:
     """A session's directory: sequence numbers and messages, the dictionary, the log. One process may have it.
 
@@ -142,13 +146,38 @@ def encode(fields: Fields, dictionary: Any) -> Any:
     return fix.Message(text, dictionary, False)
 
 
-def decode(message: Any) -> dict[int, str]:
-    """Read the engine's message as tags and texts; a repeated tag has no place in the messages we speak."""
+def raw_text(message: Any) -> str:
+    """Return the engine's message as text; bytes that are no UTF-8 stand in hexadecimal, so no two texts collide."""
     text: str = message.toString()
-    pairs = [pair.partition("=") for pair in text.split(SOH)[:-1]]
-    fields = {int(tag): value for tag, _, value in pairs if tag.isdecimal()}
-    if len(fields) != len(pairs):
-        raise VenueMistake(f"FIX message {text.replace(SOH, '|')}: expected each tag once")
+    return text.encode(errors="surrogateescape").decode(errors="backslashreplace")
+
+
+def kind_of(message: Any) -> str:
+    """Return the MsgType of the engine's message."""
+    return str(message.getHeader().getField(35))
+
+
+def decode(message: Any, *, groups: bool = False) -> dict[int, str]:
+    """Read the engine's message as tags and texts.
+
+    With `groups` the first of each tag counts: a tag that the engine's dictionary lets through twice is a group's, and
+    of the groups that we read the first entry is all there is. Without, a repeated tag has no place in the message.
+
+    Raises
+    ------
+    VenueMistake
+        A tag is repeated, or a value is of raw data, in which a separator would be no separator.
+    """
+    pairs = [pair.partition("=") for pair in raw_text(message).split(SOH)[:-1]]
+    fields: dict[int, str] = {}
+    for tag, _, value in pairs:
+        if tag.isdecimal():
+            fields.setdefault(int(tag), value)
+    raw = RAW_LENGTHS & fields.keys()
+    if raw:
+        raise VenueMistake(f"FIX message 35={fields.get(35)}: expected no raw data, found tag {min(raw)}")
+    if not groups and len(fields) != len(pairs):
+        raise VenueMistake(f"FIX message 35={fields.get(35)}: expected each tag once")
     return fields
 
 
