@@ -31,13 +31,8 @@ from trisagion.session_ports import MessageLine
 FILE_BYTES: Final = 4 * 2**20
 """A file that has reached this size is followed by another."""
 
-READ_BYTES_MAX: Final = 2**20
-"""What is read of a file at once; a longer line is read whole."""
-
-SECRET_TAGS: Final = (554, 925, 96)
+_SECRETS: Final = ("554=", "925=", "96=")
 """Password, NewPassword, RawData: what FIX 4.4 has for secrets; RawDataLength(95) stays."""
-
-_SECRETS: Final = tuple(f"{tag}=" for tag in SECRET_TAGS)
 _SECRET: Final = re.compile(rb"(?<![0-9])(554|925|96)=")
 _RAW_LENGTH: Final = re.compile(rb"(?<![0-9])95=([0-9]{1,9})\x01\Z")
 _CHECKSUM: Final = re.compile(rb"\x0110=[0-9]{3}\x01")
