@@ -4,13 +4,13 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
-import quickfix as fix
 
 from trisagion.adapters.venues.fix.control import VenueControl
 from trisagion.adapters.venues.fix.engine import Store, decode, encode
 from trisagion.adapters.venues.fix.initiator import FixConfig, FixSession
 from trisagion.adapters.venues.fix.journal import Journal
 from trisagion.errors import OurMistake, StateError, StepTimeout, VenueMistake
+from trisagion.gateway.dialect import Profile
 from trisagion.orders.types import ExecutionReport, PositionReport
 
 
@@ -71,23 +71,21 @@ def test_a_venue_that_is_not_there_is_waited_for_only_so_long(tmp_path: Path) ->
 
 def test_a_store_has_one_owner_until_it_is_closed(tmp_path: Path) -> None:
     """A second session on the same sequence numbers would corrupt them."""
-    store = Store(tmp_path)
+    store = Store(tmp_path, Profile())
     with pytest.raises(StateError, match="one session has one owner"):
-        Store(tmp_path)
+        Store(tmp_path, Profile())
     store.close()
-    Store(tmp_path).close()
+    Store(tmp_path, Profile()).close()
 
 
 def test_a_setting_or_value_that_would_break_its_frame_is_refused(tmp_path: Path) -> None:
     """Line ends in the engine's file, separators in a message, a tag twice."""
-    store = Store(tmp_path)
+    store = Store(tmp_path, Profile())
     with pytest.raises(StateError, match="FIX setting SenderCompID: expected printable text"):
         store.settings("A\n[SESSION]", "B", {})
     with pytest.raises(OurMistake, match="field separator"):
         encode({35: "H", 11: "a\x0144=1"}, store.dictionary)
-    twice = fix.Message(
-        "8=FIX.4.4\x0135=AP\x01702=2\x01703=TQ\x01704=1\x01703=TQ\x01704=2\x0110=0\x01", store.dictionary, False
-    )
+    twice = store.dictionary.message("8=FIX.4.4\x0135=AP\x01702=2\x01703=TQ\x01704=1\x01703=TQ\x01704=2\x0110=0\x01")
     with pytest.raises(VenueMistake, match="expected each tag once"):
         decode(twice)
     store.close()

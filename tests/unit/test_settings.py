@@ -280,8 +280,8 @@ def test_the_digest_changes_with_every_setting_that_can_change_a_decision(tmp_pa
     }  # fmt: skip
     place: dict[str, object] = {
         "platform.profile": "fleet", "platform.state": "x", "database.url": "sqlite:///x", "broker.url": "redis://h/0",
-        "fix.host": "h", "fix.port": 1, "fix.heartbeat_s": 11, "fix.username": "u", "fix.password": "env:P", "fleet.cohort_workers": 3,
-        "replay.speed": 2,
+        "fix.host": "h", "fix.port": 1, "fix.heartbeat_s": 11, "fix.username": "u", "fix.password": "env:P",
+        "fleet.cohort_workers": 3, "replay.speed": 2,
     }  # fmt: skip
     assert set(other) | set(place) | {"reconcile.quorum"} == set(settings.flatten(plain))
     digests = {key: digest(load(None, {}, {key: value})) for key, value in other.items()}

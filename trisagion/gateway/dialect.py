@@ -12,7 +12,7 @@ D (order state changes):
 * A fill is 150=1, a part, or 150=2, the rest; since 4.3 both are F.
 * OrdStatus(39) 5, replaced, is a state. It ranks above new and below partially filled, so it is read by the quantities.
 * HandlInst(21) must be in orders and replaces.
-* There are fewer codes: of OrdRejReason(103) 0 to 8, of CxlRejReason(102) 0 to 3. What has none goes as "broker option".
+* There are fewer codes: of OrdRejReason(103) 0 to 8, of CxlRejReason(102) 0 to 3. What has none is "broker option".
 * There is no LastLiquidityInd(851), no question for positions, and nothing about all orders at once.
 
 FIX 5.0 SP2 asks of a market data snapshot when it was (779) and of a mass cancel report an id (1369); of its own it may

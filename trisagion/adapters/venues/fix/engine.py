@@ -5,24 +5,24 @@ machine. After a power loss treat it as suspect and reconcile before trading.
 """
 
 import fcntl
-import gzip
 import os
+import re
 import shutil
 import sys
 import time
 import traceback
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from importlib import resources
 from pathlib import Path
 from typing import Any, Final
 
 import quickfix as fix
 
+from trisagion.adapters.venues.fix.dictionary import Dictionary
 from trisagion.errors import OurMistake, StateError, VenueMistake
+from trisagion.gateway.dialect import Profile
 from trisagion.gateway.words import Fields
 
-BEGIN_STRING: Final = "FIX.4.4"
 SOH: Final = "\x01"
 
 EXIT_UNPROCESSED: Final = 70
@@ -30,6 +30,12 @@ EXIT_UNPROCESSED: Final = 70
 
 LOG_BYTES_MAX: Final = 16 * 2**20
 """The raw message log is moved aside at this size, over the one moved before: twice this is the most it takes."""
+
+_LOGON: Final = re.compile(
+    rb"(8=FIX[^\x01]*\x019=[0-9]+\x0135=A\x01(?:[0-9]+=[^\x01]*\x01)*?554=)([^\x01]+)(\x01(?:(?!10=)[0-9]+=[^\x01]*\x01)*)"
+    rb"10=[0-9]{3}\x01"
+)
+"""A Logon with a password: what is before it, the password, what is after it, the checksum."""
 
 LOGOUT_S_MAX: Final = 2.0
 LOGOUT_POLL_S: Final = 0.002
@@ -55,33 +61,28 @@ FAIL_CLOSED: Final = {
 class Store:
     """A session's directory: sequence numbers and messages, the dictionary, the raw log. One process may have it."""
 
-    def __init__(self, directory: Path) -> None:
+    def __init__(self, directory: Path, profile: Profile) -> None:
         directory.mkdir(parents=True, exist_ok=True)
         self.directory = directory
-        self.dictionary_path = directory / "FIX44.xml"
+        self._scrubbed = 0
         self._lock = (directory / "lock").open("w")
         try:
             fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             self._lock.close()
             raise StateError(f"{directory}: another process has this session; one session has one owner") from None
-        packed = resources.files("trisagion.adapters.venues.fix").joinpath("FIX44.xml.gz").read_bytes()
-        fresh = self.dictionary_path.with_suffix(".new")
-        fresh.write_bytes(gzip.decompress(packed))
-        fresh.replace(self.dictionary_path)
-        # Read as a value, not shared with the engine, which reads its own.
-        self.dictionary: Any = fix.DataDictionary(str(self.dictionary_path))
+        self.dictionary = Dictionary(directory, profile)
 
     def settings(self, sender: str, target: str, own: Mapping[str, str]) -> Any:
         """Write the engine's settings file and read it."""
         default = {
             **FAIL_CLOSED,
-            "DataDictionary": str(self.dictionary_path),
+            **self.dictionary.settings,
             "FileStorePath": str(self.directory),
             "FileLogPath": str(self.directory / "log"),
             **own,
         }
-        session = {"BeginString": BEGIN_STRING, "SenderCompID": sender, "TargetCompID": target}
+        session = {"BeginString": self.dictionary.begin_string, "SenderCompID": sender, "TargetCompID": target}
         lines = ["[DEFAULT]", *_assignments(default), "[SESSION]", *_assignments(session), ""]
         path = self.directory / "session.cfg"
         path.write_text("\n".join(lines))
@@ -93,6 +94,21 @@ class Store:
             if path.stat().st_size >= LOG_BYTES_MAX:
                 shutil.copyfile(path, path.with_suffix(".previous"))
                 os.truncate(path, 0)
+
+    def scrub(self) -> None:
+        """Take passwords out of the Logons that the engine keeps; it never sends one again, but fills the gap.
+
+        Runs on the engine's thread, or while there is none: the engine must not be writing.
+        """
+        for path in self.directory.glob("*.body"):
+            with path.open("r+b") as body:
+                body.seek(self._scrubbed)
+                kept = body.read()
+                clean = _LOGON.sub(_without_password, kept)
+                if clean != kept:
+                    body.seek(self._scrubbed)
+                    body.write(clean)
+                self._scrubbed += len(kept)
 
     def close(self) -> None:
         """Give the directory back."""
@@ -135,14 +151,14 @@ def log_out(session_id: Any) -> None:
             time.sleep(LOGOUT_POLL_S)
 
 
-def encode(fields: Fields, dictionary: Any) -> Any:
-    """Make the engine's message; the dictionary tells it which fields form a group."""
+def encode(fields: Fields, dictionary: Dictionary) -> Any:
+    """Make the engine's message."""
     # The parser drops a group that no field follows: a trailer ends it; the engine writes the true checksum.
-    pairs = {8: BEGIN_STRING, **fields, 10: "000"}
+    pairs = {8: dictionary.begin_string, **fields, 10: "000"}
     text = "".join(f"{int(tag)}={value}{SOH}" for tag, value in pairs.items())
     if text.count(SOH) != len(pairs):
         raise OurMistake(f"FIX message 35={fields.get(35)}: a value contains the field separator")
-    return fix.Message(text, dictionary, False)
+    return dictionary.message(text)
 
 
 def decode(message: Any) -> dict[int, str]:
@@ -164,6 +180,13 @@ def edge() -> Iterator[None]:
         traceback.print_exc()
         sys.stderr.flush()
         os._exit(EXIT_UNPROCESSED)
+
+
+def _without_password(logon: re.Match[bytes]) -> bytes:
+    """Return a Logon of the same length with its password starred out and its checksum made good."""
+    head, secret, rest = logon.groups()
+    text = head + b"*" * len(secret) + rest
+    return text + b"10=%03d\x01" % (sum(text) % 256)
 
 
 def _assignments(pairs: Mapping[str, str]) -> list[str]:

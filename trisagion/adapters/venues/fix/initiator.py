@@ -6,9 +6,10 @@ The engine's promises are not ours, and are taken back where they differ:
   send while logged off is refused, and an order or cancel that did not get through is never sent again (`DoNotSend`):
   what became of it is asked after logon by whoever sent it.
 * A logon is not yet a session. Until both sides have filled their gaps, what is sent may be swallowed by the filling
-  (measured), and reports that were missed are still to come. So after each logon a question for positions is asked; the
-  sink hears of the logon, and may send, when that has been answered: then all that was missed has been heard. A venue
-  that does not know the question says so, which serves as well; one that is silent leaves the session shut.
+  (measured), and reports that were missed are still to come. So after each logon a question is asked, for positions, or
+  for an order that never was where the venue knows no such question; the sink hears of the logon, and may send, when
+  that has been answered: then all that was missed has been heard. A venue that does not know the question says so,
+  which serves as well; one that is silent leaves the session shut.
 * A report counts as heard only when the sink is done with it. If the sink raises, the process ends at once, the
   sequence number stays, and the venue sends the report again to the next process.
 * A session reject (35=3) or business reject (35=j) of an order or cancel comes up as doubt about that order.
@@ -22,9 +23,10 @@ from typing import Any, Final
 
 import quickfix as fix
 
-from trisagion.adapters.venues.fix.engine import BEGIN_STRING, Connection, Store, decode, edge, encode, log_out
+from trisagion.adapters.venues.fix.dictionary import BEGIN_STRINGS
+from trisagion.adapters.venues.fix.engine import Connection, Store, decode, edge, encode, log_out
 from trisagion.errors import OurMistake, VenueMistake
-from trisagion.gateway.dialect import Profile
+from trisagion.gateway.dialect import Profile, from_wire, to_wire
 from trisagion.gateway.reports import doubt, positions_expected, read_positions, read_reject, read_report
 from trisagion.gateway.requests import (
     cancel_request,
@@ -32,10 +34,12 @@ from trisagion.gateway.requests import (
     positions_request,
     replace_request,
     status_requests,
+    unknown_request,
 )
 from trisagion.gateway.words import (
     BUSINESS_MESSAGE_REJECT,
     EXECUTION_REPORT,
+    LOGON,
     NEW_ORDER_SINGLE,
     ORDER_CANCEL_REJECT,
     ORDER_CANCEL_REPLACE_REQUEST,
@@ -79,13 +83,13 @@ class FixConfig:
 
 
 class FixSession:
-    """A FIX 4.4 initiator; implements `ports.VenueSession`. One process, one session, one of these."""
+    """A FIX initiator; implements `ports.VenueSession`. One process, one session, one of these."""
 
     def __init__(self, config: FixConfig, sink: ReportSink, venue: str) -> None:
         self._config = config
         self._sink = sink
         self._venue = venue
-        self._id = fix.SessionID(BEGIN_STRING, config.sender, config.target)
+        self._id = fix.SessionID(BEGIN_STRINGS[config.profile.version], config.sender, config.target)
         self._in_sequence = False
         self._gap_question = self._gap_number = ""
         self._sent: dict[str, tuple[ClOrdId, int]] = {}
@@ -98,7 +102,9 @@ class FixSession:
         if self._store is not None:
             raise OurMistake("the session was started twice")
         config = self._config
-        self._store = Store(config.store_dir)
+        self._store = Store(config.store_dir, config.profile)
+        if config.password:
+            self._store.scrub()
         settings = self._store.settings(
             config.sender,
             config.target,
@@ -146,7 +152,17 @@ class FixSession:
         return all(sent)
 
     def ask_positions(self, request_id: str, now_ns: int) -> bool:
-        """Send a RequestForPositions; only answers to questions of this process are handed up."""
+        """Send a RequestForPositions; only answers to questions of this process are handed up.
+
+        Raises
+        ------
+        OurMistake
+            This venue cannot be asked: nobody may count on it as an observer.
+        """
+        if not self._config.profile.positions:
+            raise OurMistake(
+                f"venue {self._venue}: expected one that can be asked for positions, found one that cannot"
+            )
         _remember(self._asked, request_id, (now_ns, []))
         return self._send(positions_request(request_id, account=self._config.account, now_ns=now_ns))
 
@@ -156,12 +172,13 @@ class FixSession:
     def _hand_over(self, fields: Fields) -> bool:
         if self._store is None:
             return False
-        return bool(fix.Session.sendToTarget(encode(fields, self._store.dictionary), self._id))
+        wire = to_wire(fields, self._config.profile)
+        return bool(fix.Session.sendToTarget(encode(wire, self._store.dictionary), self._id))
 
     def on_sending(self, fields: Fields) -> bool:
         """Remember which order a message is about before it leaves; False when it must not leave."""
         number = fields[Tag.MSG_SEQ_NUM]
-        if fields.get(Tag.POS_REQ_ID) == self._gap_question:
+        if self._gap_question in {fields.get(Tag.POS_REQ_ID), fields.get(Tag.CL_ORD_ID)}:
             self._gap_number = number
         if fields[Tag.MSG_TYPE] not in NEVER_REPEATED:
             return True
@@ -172,6 +189,10 @@ class FixSession:
         order = fields.get(Tag.ORIG_CL_ORD_ID, fields[Tag.CL_ORD_ID])
         _remember(self._sent, number, (ClOrdId(order), instant(fields, Tag.TRANSACT_TIME)))
         return True
+
+    def read(self, message: Any) -> Fields:
+        """Read the engine's message as one of FIX 4.4."""
+        return from_wire(decode(message), self._config.profile)
 
     def on_message(self, fields: Fields) -> bool:
         """Hand a message up; False when it is of no kind that we know."""
@@ -190,16 +211,23 @@ class FixSession:
     def on_logon(self) -> None:
         """Ask the question whose answer means that all gaps are filled.
 
-        The engine repeats it when it falls into one.
+        The engine repeats it when it falls into one; that is why it is no TestRequest, which it would not.
         """
         # What the engine took while logged off belongs to no connection, and its numbers may be asked for.
         self._sent.clear()
         now_ns = time.time_ns()
         self._gap_question = f"GAP{now_ns}"
-        self._hand_over(positions_request(self._gap_question, account=self._config.account, now_ns=now_ns))
+        config = self._config
+        self._hand_over(
+            positions_request(self._gap_question, account=config.account, now_ns=now_ns)
+            if config.profile.positions
+            else unknown_request(ClOrdId(self._gap_question), account=config.account)
+        )
+        self._scrub()
 
     def on_logout(self) -> None:
         """Say that the session is down, if it was up."""
+        self._scrub()
         if self._in_sequence:
             self._in_sequence = False
             self._sink.on_logout()
@@ -209,7 +237,19 @@ class FixSession:
         if self._store is not None:
             self._store.bound_log()
 
+    def credentials(self) -> Fields:
+        """Return what goes into the Logon besides the engine's own."""
+        told = {Tag.USERNAME: self._config.username, Tag.PASSWORD: self._config.password}
+        return {tag: value for tag, value in told.items() if value}
+
+    def _scrub(self) -> None:
+        if self._store is not None and self._config.password:
+            self._store.scrub()
+
     def _on_report(self, fields: Fields) -> None:
+        if fields.get(Tag.CL_ORD_ID) == self._gap_question:
+            self._open()
+            return
         self._sink.on_report(read_report(fields, venue=self._venue, post_only_code=self._config.profile.post_only_code))
 
     def _on_position(self, fields: Fields) -> None:
@@ -265,8 +305,11 @@ class _Application(fix.Application):  # type: ignore[misc]
             self._session.on_logout()
 
     def toAdmin(self, message: Any, _: Any) -> None:  # noqa: N802
-        """Runs at each heartbeat."""
+        """Put the credentials into a Logon; runs at each heartbeat, too."""
         with edge():
+            if message.getHeader().getField(Tag.MSG_TYPE) == LOGON:
+                for tag, value in self._session.credentials().items():
+                    message.setField(int(tag), value)
             self._session.on_admin()
 
     def fromAdmin(self, message: Any, _: Any) -> None:  # noqa: N802
@@ -286,7 +329,7 @@ class _Application(fix.Application):  # type: ignore[misc]
     def fromApp(self, message: Any, _: Any) -> None:  # noqa: N802
         """Hand up a message; the engine tells the peer about one that we do not know."""
         with edge():
-            known = self._session.on_message(decode(message))
+            known = self._session.on_message(self._session.read(message))
         if not known:
             raise fix.UnsupportedMessageType
 

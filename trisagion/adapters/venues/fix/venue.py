@@ -1,8 +1,9 @@
-"""The bundled venue as a process: a FIX 4.4 acceptor before the matching engine, with a journal behind it.
+"""The bundled venue as a process: a FIX acceptor before the matching engine, with a journal behind it.
 
     python -m trisagion.adapters.venues.fix.venue --data-spec JSON --port N --control SOCKET --store DIR
 
-One `--data-spec` for each instrument.
+One `--data-spec` for each instrument. `--profile JSON` says how it speaks: `{"version": "4.2"}` and more of
+`gateway.dialect.Profile`; FIX 4.4 without. Its books and its journal are FIX 4.4's whatever is spoken.
 
 Time does not pass here by itself: the control socket's `play` moves it. Orders arrive at their TransactTime.
 
@@ -39,10 +40,12 @@ import quickfix as fix
 
 from trisagion.adapters.dataspec import DataSpec
 from trisagion.adapters.files import load
-from trisagion.adapters.venues.fix.engine import BEGIN_STRING, Connection, Store, decode, edge, log_out
+from trisagion.adapters.venues.fix.dictionary import BEGIN_STRINGS
+from trisagion.adapters.venues.fix.engine import Connection, Store, decode, edge, log_out
 from trisagion.adapters.venues.fix.journal import Journal
 from trisagion.adapters.venues.fix.line import SESSION_FAULTS, Line
 from trisagion.errors import ConfigError, StateError, TrisagionError, VenueMistake
+from trisagion.gateway.dialect import FIX_44, Profile, from_wire
 from trisagion.gateway.words import Fields, Tag
 from trisagion.simulate.faults import value_of
 from trisagion.simulate.venue import INSTANT_MAX_NS, SimulatedVenue, business_reject
@@ -155,9 +158,10 @@ class Host:
 class _Application(fix.Application):  # type: ignore[misc]
     """The engine's callbacks."""
 
-    def __init__(self, host: Host) -> None:
+    def __init__(self, host: Host, profile: Profile) -> None:
         super().__init__()
         self._host = host
+        self._profile = profile
 
     def onCreate(self, session_id: Any) -> None:  # noqa: N802
         """Nothing to prepare."""
@@ -191,7 +195,7 @@ class _Application(fix.Application):  # type: ignore[misc]
         """Answer; a failure ends the process with the message unprocessed."""
         with edge():
             try:
-                fields = decode(message)
+                fields = from_wire(decode(message), self._profile)
             except VenueMistake as mistake:
                 self._host.refuse(message, str(mistake))
             else:
@@ -249,7 +253,8 @@ def run(arguments: argparse.Namespace, stop: threading.Event) -> NoReturn:
     """
     if len(str(arguments.control).encode()) > SOCKET_PATH_MAX:
         raise ConfigError(f"--control {arguments.control}: a socket's path has at most {SOCKET_PATH_MAX} bytes")
-    store = Store(arguments.store)
+    profile = _profile(arguments.profile)
+    store = Store(arguments.store, profile)
     subject = f"{' '.join(arguments.data_spec)} {arguments.sender} {arguments.target}"
     journal = Journal(arguments.store / "journal.jsonl", subject)
     venue = SimulatedVenue([load(DataSpec.from_json(text)) for text in arguments.data_spec])
@@ -258,10 +263,10 @@ def run(arguments: argparse.Namespace, stop: threading.Event) -> NoReturn:
         arguments.target,
         {"ConnectionType": "acceptor", "SocketAcceptPort": str(arguments.port)},
     )
-    session_id = fix.SessionID(BEGIN_STRING, arguments.sender, arguments.target)
-    line = Line(session_id, store, arguments.port)
+    session_id = fix.SessionID(BEGIN_STRINGS[profile.version], arguments.sender, arguments.target)
+    line = Line(session_id, store, profile, arguments.port)
     host = Host(venue, journal, line, store, cancel_on_disconnect=arguments.cancel_on_disconnect)
-    acceptor = Connection(fix.SocketAcceptor, _Application(host), settings)
+    acceptor = Connection(fix.SocketAcceptor, _Application(host, profile), settings)
     try:
         host.restore()
         acceptor.start()
@@ -278,6 +283,13 @@ def run(arguments: argparse.Namespace, stop: threading.Event) -> NoReturn:
     os._exit(0)
 
 
+def _profile(text: str) -> Profile:
+    try:
+        return Profile.of(**{"version": FIX_44, **json.loads(text)})
+    except (TypeError, ValueError) as error:
+        raise ConfigError(f"--profile {text}: expected a JSON object of a profile ({error})") from None
+
+
 def main(argv: Sequence[str] | None = None) -> NoReturn:
     """Run the venue until it is told to stop, and end the process."""
     parser = argparse.ArgumentParser(
@@ -291,6 +303,9 @@ def main(argv: Sequence[str] | None = None) -> NoReturn:
     parser.add_argument("--store", type=Path, required=True, help="directory of journal and session")
     parser.add_argument(
         "--cancel-on-disconnect", action="store_true", help="cancel the working orders when the session ends"
+    )
+    parser.add_argument(
+        "--profile", default="{}", help="how to speak, as JSON of `Profile`; FIX 4.4 if nothing is said"
     )
     parser.add_argument("--sender", default="SIM", help="our CompID")
     parser.add_argument("--target", default="TRISAGION", help="the CompID that may log on")
