@@ -296,6 +296,29 @@ def test_the_venue_turns_other_comp_ids_away(opened: Market) -> None:
     assert stranger.logons == 0
 
 
+@every_version
+def test_a_password_is_in_nothing_that_the_engine_keeps_of_its_logons(opened: Market) -> None:
+    """Nor does the engine stumble over what was taken out, when the venue asks for it all again."""
+    sink, secret = Sink(), "correct-horse"
+    with opened.session(sink, username="us", password=secret) as session:
+        session.send_new(order("a"), at(1))
+        sink.after(1)
+        kill(opened.processes[0])
+        sink.wait(lambda: sink.logouts == 1)
+        (numbers,) = (opened.directory / "v").glob("*.seqnums")
+        ours, _, _ = numbers.read_text().partition(":")
+        numbers.write_text(f"{ours}: 0000000001")
+        opened.start()
+        sink.wait(lambda: sink.logons == 2)
+        assert session.ask_status(order("a"), at(1))
+        sink.wait(lambda: sink.reports[-1].exec_type is ExecType.ORDER_STATUS)
+    (body,) = (opened.directory / "s").glob("*.body")
+    assert body.read_bytes().count(b"\x01554=" + b"*" * len(secret) + b"\x01") >= 2
+    kept = [path for path in (opened.directory / "s").iterdir() if path.is_file()]
+    assert not [path for path in kept if secret.encode() in path.read_bytes()]
+    assert secret not in repr(session._config)
+
+
 def test_many_orders_are_each_answered_once_and_in_order_while_the_tape_plays(opened: Market) -> None:
     """Commands and questions come from two threads; neither end stops the other."""
     sink, count = Sink(), 300

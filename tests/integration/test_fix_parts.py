@@ -1,16 +1,20 @@
 """The parts of the FIX adapter that need no venue: their refusals, one by one."""
 
+import socket
+import time
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
+from tests.integration.fix_market import WAIT_S
 from trisagion.adapters.venues.fix.control import VenueControl
 from trisagion.adapters.venues.fix.engine import Store, decode, encode
 from trisagion.adapters.venues.fix.initiator import FixConfig, FixSession
 from trisagion.adapters.venues.fix.journal import Journal
 from trisagion.errors import OurMistake, StateError, StepTimeout, VenueMistake
-from trisagion.gateway.dialect import Profile
+from trisagion.gateway.dialect import VERSIONS, Profile
 from trisagion.orders.types import ExecutionReport, PositionReport
 
 
@@ -50,6 +54,58 @@ def test_a_venue_that_does_not_know_the_question_after_logon_opens_the_session_b
     for number, logons in (("1", 0), ("2", 1), ("2", 1)):
         assert session.on_message({35: "j", 45: number, 372: "AN", 380: "3"})
         assert sink.logons == logons
+
+
+def test_a_venue_that_cannot_be_asked_for_positions_is_asked_about_an_order_that_never_was(tmp_path: Path) -> None:
+    """Its answer opens the session and is nobody's report; who asks for positions all the same is told."""
+    sink = Sink()
+    session = FixSession(replace(config(tmp_path), profile=Profile(positions=False)), sink, "SIM")
+    session.on_logon()
+    assert session.on_sending({35: "H", 34: "2", 11: session._gap_question})
+    assert session.on_message({35: "8", 150: "I", 39: "8", 11: session._gap_question})
+    assert session.on_message({35: "j", 45: "2", 372: "H", 380: "3"})
+    assert sink.logons == 1
+    with pytest.raises(OurMistake, match="venue SIM: expected one that can be asked for positions"):
+        session.ask_positions("R1", 1)
+
+
+@pytest.mark.parametrize("version", VERSIONS)
+def test_a_logon_says_who_we_are_and_which_version_we_speak(tmp_path: Path, version: str) -> None:
+    """As it comes off the wire; nothing of it is in what the session keeps once the line is cut."""
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        server.settimeout(WAIT_S)
+        port = server.getsockname()[1]
+        given = replace(config(tmp_path), port=port, profile=Profile.of(version), username="us", password="hunter2")
+        session = FixSession(given, Sink(), "SIM")
+        session.start()
+        line, _ = server.accept()
+        with line:
+            line.settimeout(WAIT_S)
+            logon = line.recv(4096)
+    fields = dict(pair.split(b"=", 1) for pair in logon.split(b"\x01")[:-1])
+    begin = {"4.2": b"FIX.4.2", "4.4": b"FIX.4.4", "5.0SP2": b"FIXT.1.1"}[version]
+    assert (fields[b"8"], fields[b"35"], fields[b"553"], fields[b"554"]) == (begin, b"A", b"us", b"hunter2")
+    assert fields.get(b"1137") == (b"9" if version == "5.0SP2" else None)
+    (body,) = tmp_path.glob("*.body")
+    deadline = time.monotonic() + WAIT_S
+    while b"554=*******\x01" not in (kept := body.read_bytes()):
+        assert time.monotonic() < deadline, kept
+        time.sleep(0.01)
+    session.stop()
+
+
+def test_a_password_left_by_a_killed_process_is_taken_out_before_the_next_begins(tmp_path: Path) -> None:
+    """Every Logon of the store, none but these, each as long as it was and with a checksum that holds."""
+    logon = b"8=FIXT.1.1\x019=99\x0135=A\x0134=1\x01108=10\x01553=u\x01554=secret\x011137=9\x0110=000\x01"
+    order = b"8=FIXT.1.1\x019=99\x0135=D\x0134=2\x0158=554=secret\x0110=007\x01"
+    (tmp_path / "x.body").write_bytes(logon + order + logon)
+    store = Store(tmp_path, Profile())
+    store.scrub()
+    store.scrub()
+    clean = logon.replace(b"secret", b"******")
+    clean = clean[:-7] + b"10=%03d\x01" % (sum(clean[:-7]) % 256)
+    assert (tmp_path / "x.body").read_bytes() == clean + order + clean
+    store.close()
 
 
 def test_an_order_asked_for_again_by_the_connection_it_was_sent_on_is_an_error(tmp_path: Path) -> None:

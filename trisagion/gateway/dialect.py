@@ -184,8 +184,8 @@ def to_wire(fields: Fields, profile: Profile) -> Fields:
         _mark(wire, profile)
     if kind == EXECUTION_REPORT and Tag.LAST_LIQUIDITY_IND in wire:
         said = wire.pop(Tag.LAST_LIQUIDITY_IND)
-        marks = LIQUIDITY_MARKS[profile.liquidity_tag]
-        wire[profile.liquidity_tag] = next((mark for mark, value in marks.items() if value == said), said)
+        marks = {value: mark for mark, value in LIQUIDITY_MARKS[profile.liquidity_tag].items()}
+        wire[profile.liquidity_tag] = marks.get(said, marks["2"])
     if profile.version == FIX_42:
         return _to_42(kind, wire)
     if kind == MARKET_DATA_SNAPSHOT and profile.version == FIX_44:
