@@ -10,7 +10,7 @@ from typing import TypeVar
 
 from trisagion.adapters.db.engine import SqlDatabase, open_database, retrying
 from trisagion.adapters.survivors import load_survivors
-from trisagion.clock import SECOND_NS, Clock, ReplayClock, SystemClock
+from trisagion.clock import MILLISECOND_NS, SECOND_NS, Clock, ReplayClock, SystemClock
 from trisagion.cohort.supervise import CohortRules
 from trisagion.cohort.survivors import Survivor
 from trisagion.errors import ConfigError
@@ -21,6 +21,7 @@ from trisagion.market.types import Instrument
 from trisagion.orders.intents import ReconcileRules
 from trisagion.orders.types import ExecutionReport
 from trisagion.portfolio.sizing import SizingRules
+from trisagion.ports import MessageOutbox
 from trisagion.risk.check import Limits
 from trisagion.selection.votes import SelectionRules
 from trisagion.services import (
@@ -29,6 +30,7 @@ from trisagion.services import (
     book_fills,
     detect_regime,
     ingest_market,
+    keep_messages,
     reconcile,
     route_orders,
     sweep,
@@ -125,7 +127,7 @@ class House:
             order_notional_max=given.order_notional_max,
             position_notional_max=given.position_notional_max,
             orders_max=given.orders_max,
-            quote_age_ns_max=given.quote_age_s * SECOND_NS,
+            quote_age_ns_max=given.quote_age_ms * MILLISECOND_NS,
         )
 
     @cached_property
@@ -257,3 +259,11 @@ class House:
     def book(self, report: ExecutionReport) -> tuple[Outcome, ...]:
         """Apply an execution report."""
         return book_fills.book(self.database, self.book_rules, report)
+
+    def last_kept(self, session: str) -> int:
+        """Return the number of the last message of a session that the database has."""
+        return keep_messages.last_kept(self.database, session)
+
+    def keep_messages(self, outbox: MessageOutbox, session: str, kept: int) -> int:
+        """Copy messages of a session that the database lacks."""
+        return keep_messages.keep(self.database, outbox, session, kept)

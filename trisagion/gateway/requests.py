@@ -2,12 +2,14 @@
 
 from trisagion.errors import OurMistake
 from trisagion.gateway.words import (
+    ALL_ORDERS,
     DAY,
     IMMEDIATE_OR_CANCEL,
     LIMIT,
     NEW_ORDER_SINGLE,
     ORDER_CANCEL_REPLACE_REQUEST,
     ORDER_CANCEL_REQUEST,
+    ORDER_MASS_STATUS_REQUEST,
     ORDER_STATUS_REQUEST,
     PARTICIPATE_DONT_INITIATE,
     REQUEST_FOR_POSITIONS,
@@ -109,6 +111,16 @@ def unknown_request(name: ClOrdId, *, account: str) -> Fields:
         Tag.ACCOUNT: account,
         Tag.SYMBOL: "[N/A]",
         Tag.SIDE: code(SIDES, Side.BUY),
+    }
+
+
+def mass_status_request(request_id: str, *, account: str) -> Fields:
+    """Write an OrderMassStatusRequest for all working orders of the account."""
+    return {
+        Tag.MSG_TYPE: ORDER_MASS_STATUS_REQUEST,
+        Tag.MASS_STATUS_REQ_ID: request_id,
+        Tag.MASS_STATUS_REQ_TYPE: ALL_ORDERS,
+        Tag.ACCOUNT: account,
     }
 
 

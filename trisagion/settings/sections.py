@@ -203,7 +203,7 @@ class Risk(Section):
     position_notional_max: Amount = Decimal(20_000_000)
     order_notional_max: Amount = Decimal(5_000_000)
     orders_max: Annotated[int, Field(strict=True, ge=1, le=10_000)] = 50
-    quote_age_s: Seconds = 60
+    quote_age_ms: Annotated[int, Field(strict=True, ge=1, le=86_400_000)] = 250
     reprices_max: Annotated[int, Field(strict=True, ge=0, le=100)] = 5
 
     @field_validator("order_notional_max")
