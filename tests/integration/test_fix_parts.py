@@ -5,11 +5,13 @@ import time
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
+from xml.etree import ElementTree as ET
 
 import pytest
 
 from tests.integration.fix_market import WAIT_S
 from trisagion.adapters.venues.fix.control import VenueControl
+from trisagion.adapters.venues.fix.dictionary import RAW_LENGTHS, Dictionary
 from trisagion.adapters.venues.fix.engine import Store, decode, encode
 from trisagion.adapters.venues.fix.initiator import FixConfig, FixSession
 from trisagion.adapters.venues.fix.journal import Journal
@@ -171,6 +173,51 @@ def test_a_setting_or_value_that_would_break_its_frame_is_refused(tmp_path: Path
     with pytest.raises(VenueMistake, match="expected no raw data, found tag 354"):
         decode(raw, groups=True)
     store.close()
+
+
+@pytest.mark.parametrize("version", VERSIONS)
+def test_no_message_may_hold_raw_data_that_reading_would_take_for_fields(tmp_path: Path, version: str) -> None:
+    """Every length that a dictionary lets through is one at which reading stops; of the session's own none is read."""
+    Dictionary(tmp_path, Profile.of(version))
+    of_sessions = {9, 383, 1401, 1403}
+    for path in tmp_path.glob("*.xml"):
+        tree = ET.parse(path)  # noqa: S314 - our own
+        fields = tree.iterfind("fields/field[@type='LENGTH']")
+        lengths = {field.get("name"): int(field.get("number", "")) for field in fields}
+        named = {part.get("name") for part in tree.iter() if part.get("number") is None}
+        used = {tag for name, tag in lengths.items() if name in named}
+        assert used & RAW_LENGTHS, path
+        assert used - of_sessions <= RAW_LENGTHS, path
+
+
+@pytest.mark.parametrize(
+    ("profile", "messages", "tag", "value"),
+    [
+        (Profile.of("4.2", post_only="59=P"), "D G", "59", "P"),
+        (Profile.of("4.2", post_only="9303=P"), "D G", "9303", None),
+        (Profile.of("4.2"), "8", "9730", None),
+        (Profile.of("4.2"), "A", "553", None),
+        (Profile.of("4.2"), "A", "554", None),
+        (Profile(liquidity_tag=1057), "8", "1057", None),
+        (Profile(post_only_code="1004"), "8", "103", "1004"),
+        (Profile.of("5.0SP2", post_only_code="1004"), "8", "103", "1004"),
+        (Profile.of("5.0SP2", post_only="20001=Y"), "D G", "20001", None),
+    ],
+)
+def test_a_venues_own_marks_may_stand_in_its_messages(
+    tmp_path: Path, profile: Profile, messages: str, tag: str, value: str | None
+) -> None:
+    """And a tag of its own in no others; a code that is not in the dictionary is one now."""
+    Dictionary(tmp_path, profile)
+    path = next(path for path in tmp_path.glob("*.xml") if path.stem != "FIXT11")
+    tree = ET.parse(path)  # noqa: S314 - our own
+    field = tree.find(f"fields/field[@number='{tag}']")
+    assert field is not None
+    assert value is None or field.find(f"value[@enum='{value}']") is not None
+    found = tree.iterfind("messages/message")
+    own = {each.get("msgtype") for each in found if each.find(f"field[@name='{field.get('name')}']") is not None}
+    assert own >= set(messages.split())
+    assert int(tag) < 5000 or own == set(messages.split())
 
 
 def test_a_journal_damaged_before_its_last_line_is_refused(tmp_path: Path) -> None:

@@ -16,7 +16,7 @@ from typing import Any, Final
 
 import quickfix as fix
 
-from trisagion.adapters.venues.fix.dictionary import Dictionary
+from trisagion.adapters.venues.fix.dictionary import RAW_LENGTHS, Dictionary
 from trisagion.adapters.venues.fix.messages import MessageFiles, MessageLogFactory, scrub
 from trisagion.errors import OurMistake, StateError, VenueMistake
 from trisagion.gateway.dialect import Profile
@@ -46,10 +46,6 @@ FAIL_CLOSED: Final = {
     "SocketNodelay": "Y",
 }
 """Settings of every session; none is the user's to choose."""
-
-
-RAW_LENGTHS: Final = frozenset({90, 93, 95, 212, 348, 350, 352, 354, 356, 358, 360, 362, 364, 445, 618, 621})
-"""The tags of FIX 4.4 that announce the length of a value of raw data."""
 
 
 class Store:
