@@ -48,9 +48,7 @@ def examine(settings: Settings) -> list[str]:
         raise ConfigError(
             f"reconcile.observers: {DROP_COPY} can only observe where there is one; name its CompID in fix.drop_copy"
         )
-    from trisagion.wiring import House
-
-    _ = House(settings).profile
+    _refuse_a_venue_that_cannot_be(settings)
     state = Path(settings.platform.state).absolute()
     if "?" in str(state):
         raise ConfigError(f"platform.state: {state} has a '?', which the URL of its database cannot hold; name another")
@@ -174,6 +172,14 @@ def refuse_a_taken_port(port: int) -> None:
             raise ConfigError(
                 f"fix.port: port {port} cannot be listened to ({error.strerror}); choose another, or 0 for a free one"
             ) from None
+
+
+def _refuse_a_venue_that_cannot_be(settings: Settings) -> None:
+    """Refuse what the settings say of the venue where there is no such venue, or no way to log on to it."""
+    from trisagion.wiring import House
+
+    _ = House(settings).profile
+    resolve(settings.fix.password, os.environ)
 
 
 def _refuse_a_full_disk(state: Path) -> None:

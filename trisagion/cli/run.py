@@ -15,7 +15,7 @@ import sys
 import time
 from collections.abc import Iterator
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from types import FrameType
 from typing import Annotated, Final
@@ -58,6 +58,8 @@ class Supervisor:
 
     def start(self) -> None:
         """Start every process; none waits for another, each asks until what it needs is there."""
+        from trisagion.wiring import House
+
         python = sys.executable
         env = self._environment()
         fix = self.settings.fix
@@ -71,6 +73,7 @@ class Supervisor:
                 *("--port", str(fix.port), "--control", str(self._control)),
                 *("--store", str(self.run / "venue"), "--sender", fix.target, "--target", fix.sender),
                 *(("--drop-copy", fix.drop_copy) if fix.drop_copy else ()),
+                *("--profile", json.dumps(asdict(House(self.settings).profile))),
             ],
             env,
         )
