@@ -30,9 +30,10 @@ from bench.measure import ROOT, Figure, benchmark
 from trisagion.adapters.db import tables
 from trisagion.adapters.db.engine import SqlDatabase
 from trisagion.adapters.servers import redis
-from trisagion.adapters.venues.fix.engine import BEGIN_STRING, Connection, Store, encode, log_out
+from trisagion.adapters.venues.fix.engine import Connection, Store, encode, log_out
 from trisagion.clock import SECOND_NS
 from trisagion.gateway.decide import decide
+from trisagion.gateway.dialect import Profile
 from trisagion.gateway.requests import new_order
 from trisagion.gateway.words import NEW_ORDER_SINGLE, Tag, instant
 from trisagion.ids import ClOrdId
@@ -121,7 +122,7 @@ def _has(rig: Floor, executions: int) -> bool:
 
 
 def _bare(rig: Floor) -> Iterator[float]:
-    store = Store(rig.folder / "s")
+    store = Store(rig.folder / "s", Profile())
     own = {
         "ConnectionType": "initiator",
         "SocketConnectHost": "127.0.0.1",
@@ -129,7 +130,7 @@ def _bare(rig: Floor) -> Iterator[float]:
         "HeartBtInt": "10",
         "ReconnectInterval": "1",
     }
-    session_id = fix.SessionID(BEGIN_STRING, "TRISAGION", VENUE)
+    session_id = fix.SessionID(store.dictionary.begin_string, "TRISAGION", VENUE)
     connection = Connection(fix.SocketInitiator, _Silent(), store.settings("TRISAGION", VENUE, own), store)
     connection.start()
     session = fix.Session.lookupSession(session_id)
