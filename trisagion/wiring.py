@@ -245,8 +245,9 @@ class House:
             self.database, self.limits, ClOrdId(order), qty=quantity(qty), price=price(px), now_ns=now_ns
         )
 
-    def sweep(self) -> tuple[Outcome, ...]:
-        """Find what was left undone."""
+    def sweep(self, now_ns: int) -> tuple[Outcome, ...]:
+        """Find what was left undone, with what cannot be read out of the way."""
+        sweep.set_aside(self.database, now_ns)
         return sweep.sweep(self.database)
 
     def book(self, report: ExecutionReport) -> tuple[Outcome, ...]:

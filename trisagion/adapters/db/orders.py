@@ -1,18 +1,23 @@
 """Tables orders (the outbox), order_link (its further ClOrdIDs) and execution (the inbox)."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from decimal import Decimal
 from typing import Any, Final
 
 import sqlalchemy as sa
 
 from trisagion.adapters.db import tables as t
+from trisagion.adapters.db.faults import Unreadable
 from trisagion.adapters.db.session import Session, insert_once, params
-from trisagion.errors import StaleOwner
+from trisagion.errors import StaleOwner, quoted
 from trisagion.ids import ClOrdId, IntentKey
 from trisagion.orders.rejects import Reject
-from trisagion.orders.state import OrderState
+from trisagion.orders.state import UNSENT, OrderState
 from trisagion.orders.types import ExecType, ExecutionReport, Liquidity, Order, OrderLink, Side
 from trisagion.units import round_money
+
+_SIDES: Final = [side.value for side in Side]
+_STATES: Final = frozenset(state.value for state in OrderState)
 
 _ADD: Final = insert_once(t.orders)
 _ORDER: Final = sa.select(t.orders).where(t.orders.c.cl_ord_id == sa.bindparam("cl_ord_id"))
@@ -26,6 +31,19 @@ _IN_STATES: Final = (
     sa.select(t.orders)
     .where(t.orders.c.state.in_(sa.bindparam("states", expanding=True)))
     .order_by(t.orders.c.created_ns, t.orders.c.cl_ord_id)
+)
+_IDS_IN_STATES: Final = (
+    sa.select(t.orders.c.cl_ord_id, t.orders.c.state)
+    .where(t.orders.c.state.in_(sa.bindparam("states", expanding=True)))
+    .order_by(t.orders.c.created_ns, t.orders.c.cl_ord_id)
+)
+_IDS_IN_NO_STATE: Final = sa.select(t.orders.c.cl_ord_id, t.orders.c.state).where(
+    t.orders.c.state.not_in(sa.bindparam("states", sorted(OrderState), expanding=True))
+)
+_SET_ASIDE: Final = (
+    sa.update(t.orders)
+    .where(t.orders.c.cl_ord_id == sa.bindparam("its_id"))
+    .values({name: sa.bindparam(name) for name in ("state", "reason", "updated_ns")})
 )
 _ATTEMPTS: Final = sa.select(t.orders).where(t.orders.c.intent == sa.bindparam("intent")).order_by(t.orders.c.attempt)
 _ADD_EXECUTION: Final = insert_once(t.execution)
@@ -64,8 +82,48 @@ class Orders:
             raise StaleOwner(f"order {order.cl_ord_id}: version {order.version - 1} is not in the database any more")
 
     def in_states(self, states: frozenset[OrderState]) -> Sequence[Order]:
-        """Return the orders in any of the states, in order of creation, then id."""
-        return [read_order(row) for row in self._session.rows(_IN_STATES, {"states": sorted(states)})]
+        """Return the orders in any of the states, in order of creation, then id.
+
+        One that cannot be read and was never sent is left out, so that the others go on: `set_aside` denies it. One
+        that the venue may know is `StateError`: what it counts against the limits is not known.
+        """
+        try:
+            return [read_order(row) for row in self._session.rows(_IN_STATES, {"states": sorted(states)})]
+        except Unreadable:
+            found = [(name, state, self._read(name)) for name, state in self._names(states)]
+            for _, state, order in found:
+                if isinstance(order, Unreadable) and state not in UNSENT:
+                    raise order from None
+            return [order for _, _, order in found if isinstance(order, Order)]
+
+    def set_aside(self, now_ns: int) -> Sequence[tuple[str, str]]:
+        """Deny the orders that cannot be read and were never sent; return each with what is wrong with it.
+
+        One whose state is no word of ours becomes UNKNOWN: the venue is asked about it.
+        """
+        aside = [
+            (name, OrderState.DENIED, str(read))
+            for name, _ in self._names(UNSENT)
+            if isinstance(read := self._read(name), Unreadable)
+        ]
+        aside += [
+            (name, OrderState.UNKNOWN, str(_unreadable(name, "state", "a word of ours", state)))
+            for name, state in self._session.rows(_IDS_IN_NO_STATE)
+        ]
+        for name, state, why in aside:
+            self._session.write(_SET_ASIDE, {"its_id": name, "state": state, "reason": why, "updated_ns": now_ns})
+        return [(name, why) for name, _, why in aside]
+
+    def _names(self, states: frozenset[OrderState]) -> Sequence[tuple[str, str]]:
+        return [(row.cl_ord_id, row.state) for row in self._session.rows(_IDS_IN_STATES, {"states": sorted(states)})]
+
+    def _read(self, name: str) -> Order | Unreadable | None:
+        try:
+            row = self._session.row(_ORDER, {"cl_ord_id": name})
+            return None if row is None else read_order(row)
+        except Unreadable as error:
+            told = str(error)
+            return error if told.startswith("orders ") else Unreadable(f"orders {quoted(name)}: {told}")
 
     def attempts(self, intent: IntentKey) -> Sequence[Order]:
         """Return the orders of an intent in order of attempt."""
@@ -107,9 +165,40 @@ def _params(order: Order) -> dict[str, Any]:
 
 
 def read_order(row: Sequence[Any]) -> Order:
-    """Read the columns of table orders."""
+    """Read the columns of table orders; `Unreadable` names row and column of what none of ours writes."""
     cl_ord_id, intent, cycle, attempt, symbol, side, qty, taker, state, *rest = row
-    return Order(cl_ord_id, intent, cycle, attempt, symbol, Side(side), qty, taker, OrderState(state), *rest)
+    if side not in _SIDES:
+        raise _unreadable(cl_ord_id, "side", " or ".join(_SIDES), side)
+    if state not in _STATES:
+        raise _unreadable(cl_ord_id, "state", "a word of ours", state)
+    order = Order(cl_ord_id, intent, cycle, attempt, symbol, Side(side), qty, taker, OrderState(state), *rest)
+    for column, expected, found in _impossible(order):
+        raise _unreadable(cl_ord_id, column, expected, found)
+    return order
+
+
+def _unreadable(name: object, column: str, expected: str, found: object) -> Unreadable:
+    return Unreadable(f"orders {quoted(name)}: {column}: expected {expected}, found {quoted(found)}")
+
+
+def _impossible(order: Order) -> Iterator[tuple[str, str, object]]:
+    """Yield column, what is expected and what is found, for each value that no order of ours has."""
+    for column in ("cl_ord_id", "symbol", "session"):
+        text = getattr(order, column)
+        if text is not None and not (isinstance(text, str) and text and text.isascii() and text.isprintable()):
+            yield column, "printable ASCII", text
+    for column in ("attempt", "created_ns", "updated_ns", "version", "link", "links"):
+        number = getattr(order, column)
+        if type(number) is not int or number < 0:
+            yield column, "a whole number from 0", number
+    for column in ("qty", "price", "wanted_qty", "wanted_price"):
+        amount = getattr(order, column)
+        if amount is not None and amount <= 0:
+            yield column, "above 0", amount
+    if order.cum_qty < Decimal(0):
+        yield "cum_qty", "0 or more", order.cum_qty
+    if order.state is OrderState.ROUTED and order.price is None:
+        yield "price", "a price of what is routed", order.price
 
 
 def read_execution(row: Sequence[Any]) -> ExecutionReport:
