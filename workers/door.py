@@ -18,7 +18,7 @@ from celery.worker.consumer import Consumer as CeleryConsumer
 from kombu.transport import redis
 from kombu.transport.virtual import Message as VirtualMessage
 
-from trisagion.errors import DataError, OurMistake, quoted
+from trisagion.errors import DataError, OurMistake, TrisagionError, harmless, quoted
 
 BODY_BYTES_MAX: Final = 64 * 1024
 """A minute of market data takes 530 bytes for each instrument that traded in it: room for 120 of them."""
@@ -223,7 +223,5 @@ def _refused(error: BaseException) -> None:
 
 def told(error: BaseException) -> str:
     """Write an error as one line of bounded length, harmless to a terminal; a stranger's with its kind."""
-    text = " ".join(str(error).split()) if isinstance(error, DataError) else repr(error)
-    text = text.encode("ascii", "backslashreplace").decode()
-    shown = text if text.isprintable() else repr(text)
-    return shown if len(shown) <= REASON_LENGTH_MAX else f"{shown[:REASON_LENGTH_MAX]}..."
+    text = str(error) if isinstance(error, TrisagionError) else repr(error)
+    return harmless(" ".join(text.split()), REASON_LENGTH_MAX)
