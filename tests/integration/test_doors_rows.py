@@ -8,7 +8,7 @@ from tests.fakes import FakeSession
 from trisagion.adapters.db import tables
 from trisagion.adapters.db.faults import Unreadable
 from trisagion.clock import SECOND_NS
-from trisagion.errors import StaleOwner, StateError
+from trisagion.errors import DataError, StaleOwner, StateError
 from trisagion.ids import CycleId, IntentKey
 from trisagion.orders.state import OrderState
 from trisagion.orders.types import Order
@@ -27,7 +27,7 @@ ANYWHERE: list[tuple[str, object]] = [
 ON_SQLITE: list[tuple[str, object]] = [
     ("qty", "NaN"), ("qty", "Infinity"), ("qty", "1e308"), ("qty", "five"), ("qty", ""), ("qty", "9" * 100),
     ("qty", b"\xff"), ("price", "sNaN"), ("attempt", "x"), ("version", 1.5), ("updated_ns", "X'; DROP TABLE o;--"),
-    ("symbol", b"ES"),
+    ("symbol", b"ES"), ("symbol", "X" * 10_000),
 ]  # fmt: skip
 """MariaDB refuses these by the types of its columns."""
 
@@ -152,3 +152,27 @@ def test_a_lease_of_another_program_is_its_own(shared: Desk) -> None:
     with pytest.raises(StaleOwner, match="held by another process"):
         driver.lease()
     assert words(cycle(shared.database, CYCLE_RULES, "one", TUESDAY_NS)) == ["busy"]
+
+
+@pytest.mark.parametrize(
+    ("kind", "subject", "at_ns"),
+    [
+        ("k", "\ud800", 1),
+        ("k", "a\0b", 1),
+        ("k", "x" * 201, 1),
+        ("\udcff", "s", 1),
+        ("k", "s", 2**63),
+        ("k", "s", -(2**63) - 1),
+        ("k", "s", 10**100),
+    ],
+)
+def test_what_a_column_cannot_hold_is_refused_before_it_is_sent(
+    shared: Desk, kind: str, subject: str, at_ns: int
+) -> None:
+    """As an error of ours on either server, and nothing is kept."""
+    before = shared.everything()
+    with pytest.raises(DataError, match="expected"), shared.database.transaction() as tx:
+        tx.control.add_event(kind, subject, {}, at_ns)
+    with pytest.raises(DataError, match="UTF-8"), shared.database.transaction() as tx:
+        tx.control.add_event("k", "s", {"text": "\ud800"}, 1)
+    assert shared.everything() == before

@@ -16,6 +16,9 @@ from trisagion.orders.state import UNSENT, OrderState
 from trisagion.orders.types import ExecType, ExecutionReport, Liquidity, Order, OrderLink, Side
 from trisagion.units import round_money
 
+_NAME_LENGTH_MAX: Final = 128
+"""As the columns have it; SQLite does not hold anybody to it."""
+
 _SIDES: Final = [side.value for side in Side]
 _STATES: Final = frozenset(state.value for state in OrderState)
 
@@ -185,8 +188,10 @@ def _impossible(order: Order) -> Iterator[tuple[str, str, object]]:
     """Yield column, what is expected and what is found, for each value that no order of ours has."""
     for column in ("cl_ord_id", "symbol", "session"):
         text = getattr(order, column)
-        if text is not None and not (isinstance(text, str) and text and text.isascii() and text.isprintable()):
+        if text is not None and not (isinstance(text, str) and text.isascii() and text.isprintable()):
             yield column, "printable ASCII", text
+        elif text is not None and not 0 < len(text) <= _NAME_LENGTH_MAX:
+            yield column, f"1 to {_NAME_LENGTH_MAX} characters", text
     for column in ("attempt", "created_ns", "updated_ns", "version", "link", "links"):
         number = getattr(order, column)
         if type(number) is not int or number < 0:
