@@ -6,7 +6,7 @@ import sqlalchemy as sa
 from tests.builders import CYCLE_RULES, LIMITS, SESSION, TUESDAY_NS, Desk, an_intended_order, words
 from tests.fakes import FakeSession
 from trisagion.adapters.db import tables
-from trisagion.adapters.db.faults import Unreadable
+from trisagion.adapters.db.faults import UnreadableRow
 from trisagion.clock import SECOND_NS
 from trisagion.errors import DataError, StaleOwner, StateError
 from trisagion.ids import CycleId, IntentKey
@@ -128,7 +128,7 @@ def test_nothing_is_decided_by_the_terms_of_a_spoilt_instrument(shared: Desk, co
     order = an_intended_order(TUESDAY_NS, OrderState.RISK_CHECKED)
     shared.put(order)
     assert written(shared, "instrument", column, value) == 1
-    with pytest.raises(Unreadable, match=f"instrument 'ES': {column}: expected "):
+    with pytest.raises(UnreadableRow, match=f"instrument 'ES': {column}: expected "):
         route(shared.database, LIMITS, SESSION, order.cl_ord_id, TUESDAY_NS)
     assert shared.order(order.cl_ord_id).state is OrderState.RISK_CHECKED
 

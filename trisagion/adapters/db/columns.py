@@ -14,7 +14,7 @@ from sqlalchemy.dialects import mysql
 from sqlalchemy.engine import Dialect
 from sqlalchemy.types import TypeDecorator, TypeEngine
 
-from trisagion.adapters.db.faults import Unreadable
+from trisagion.adapters.db.faults import UnreadableRow
 from trisagion.errors import DataError, quoted
 from trisagion.units import SCALE, plain
 
@@ -51,16 +51,16 @@ class Exact(TypeDecorator[Decimal]):
     def process_result_value(self, value: Any, dialect: Dialect) -> Decimal | None:
         """Read the decimal in its plain form, so that both servers return the same exponent.
 
-        SQLite keeps any text in any column: `Unreadable` when it is no number, or one that nobody could have written.
+        SQLite keeps any text in any column: `UnreadableRow` when it is no number, or one that nobody could have written.
         """
         if value is None:
             return None
         try:
             number = Decimal(value if isinstance(value, str) else plain(value))
         except (InvalidOperation, TypeError, ValueError):
-            raise Unreadable(f"expected a decimal in the database, found {quoted(value)}") from None
+            raise UnreadableRow(f"expected a decimal in the database, found {quoted(value)}") from None
         if not number.is_finite() or number.adjusted() >= DIGITS - SCALE:
-            raise Unreadable(f"expected a finite DECIMAL({DIGITS},{SCALE}) in the database, found {quoted(value)}")
+            raise UnreadableRow(f"expected a finite DECIMAL({DIGITS},{SCALE}) in the database, found {quoted(value)}")
         return number
 
 

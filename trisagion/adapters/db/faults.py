@@ -15,7 +15,7 @@ class Unreachable(StateError):
     """The server did not answer. A commit that ended so may have been kept: look before doing it again."""
 
 
-class Unreadable(StateError):
+class UnreadableRow(StateError):
     """A row holds what nobody of ours writes there: another program did, or the storage is damaged."""
 
 

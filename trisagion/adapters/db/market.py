@@ -8,7 +8,7 @@ import sqlalchemy as sa
 from numpy.typing import NDArray
 
 from trisagion.adapters.db import tables as t
-from trisagion.adapters.db.faults import Unreadable
+from trisagion.adapters.db.faults import UnreadableRow
 from trisagion.adapters.db.session import Session, insert_once, params
 from trisagion.errors import StateError, quoted
 from trisagion.market.types import Bar, Instrument, MarketState, MarketStep, Quote
@@ -204,15 +204,17 @@ class Market:
 
 
 def _read_instrument(row: Sequence[Any]) -> Instrument:
-    """Read a row of table instrument; `Unreadable` when nothing can be traded by its terms."""
+    """Read a row of table instrument; `UnreadableRow` when nothing can be traded by its terms."""
     instrument = Instrument(*row)
     for name in ("tick_size", "lot_size", "multiplier", "leverage_max"):
         if getattr(instrument, name) <= 0:
-            raise Unreadable(
+            raise UnreadableRow(
                 f"instrument {quoted(row[0])}: {name}: expected above 0, found {getattr(instrument, name)}"
             )
     if not 0 <= instrument.fee_rate < 1:
-        raise Unreadable(f"instrument {quoted(row[0])}: fee_rate: expected 0 to below 1, found {instrument.fee_rate}")
+        raise UnreadableRow(
+            f"instrument {quoted(row[0])}: fee_rate: expected 0 to below 1, found {instrument.fee_rate}"
+        )
     return instrument
 
 

@@ -7,7 +7,7 @@ from typing import Any, Final
 import sqlalchemy as sa
 
 from trisagion.adapters.db import tables as t
-from trisagion.adapters.db.faults import Unreadable
+from trisagion.adapters.db.faults import UnreadableRow
 from trisagion.adapters.db.session import Session, insert_once, params
 from trisagion.errors import StaleOwner, quoted
 from trisagion.ids import ClOrdId, IntentKey
@@ -92,10 +92,10 @@ class Orders:
         """
         try:
             return [read_order(row) for row in self._session.rows(_IN_STATES, {"states": sorted(states)})]
-        except Unreadable:
+        except UnreadableRow:
             found = [(name, state, self._read(name)) for name, state in self._names(states)]
             for _, state, order in found:
-                if isinstance(order, Unreadable) and state not in UNSENT:
+                if isinstance(order, UnreadableRow) and state not in UNSENT:
                     raise order from None
             return [order for _, _, order in found if isinstance(order, Order)]
 
@@ -107,7 +107,7 @@ class Orders:
         aside = [
             (name, OrderState.DENIED, str(read))
             for name, _ in self._names(UNSENT)
-            if isinstance(read := self._read(name), Unreadable)
+            if isinstance(read := self._read(name), UnreadableRow)
         ]
         aside += [
             (name, OrderState.UNKNOWN, str(_unreadable(name, "state", "a word of ours", state)))
@@ -120,13 +120,13 @@ class Orders:
     def _names(self, states: frozenset[OrderState]) -> Sequence[tuple[str, str]]:
         return [(row.cl_ord_id, row.state) for row in self._session.rows(_IDS_IN_STATES, {"states": sorted(states)})]
 
-    def _read(self, name: str) -> Order | Unreadable | None:
+    def _read(self, name: str) -> Order | UnreadableRow | None:
         try:
             row = self._session.row(_ORDER, {"cl_ord_id": name})
             return None if row is None else read_order(row)
-        except Unreadable as error:
+        except UnreadableRow as error:
             told = str(error)
-            return error if told.startswith("orders ") else Unreadable(f"orders {quoted(name)}: {told}")
+            return error if told.startswith("orders ") else UnreadableRow(f"orders {quoted(name)}: {told}")
 
     def attempts(self, intent: IntentKey) -> Sequence[Order]:
         """Return the orders of an intent in order of attempt."""
@@ -138,6 +138,7 @@ class Orders:
         A report without an exec_id (a cancel reject) is news each time it comes: True, whatever was recorded before.
         """
         values = params(report) | {"learned_ns": learned_ns, "avg_px": round_money(report.avg_px)}
+        del values["price"]
         if report.exec_id is None:
             values["exec_id"] = f"~{report.cl_ord_id}@{learned_ns}"
         return self._session.write(_ADD_EXECUTION, values) == 1 or report.exec_id is None
@@ -168,7 +169,7 @@ def _params(order: Order) -> dict[str, Any]:
 
 
 def read_order(row: Sequence[Any]) -> Order:
-    """Read the columns of table orders; `Unreadable` names row and column of what none of ours writes."""
+    """Read the columns of table orders; `UnreadableRow` names row and column of what none of ours writes."""
     cl_ord_id, intent, cycle, attempt, symbol, side, qty, taker, state, *rest = row
     if side not in _SIDES:
         raise _unreadable(cl_ord_id, "side", " or ".join(_SIDES), side)
@@ -180,8 +181,8 @@ def read_order(row: Sequence[Any]) -> Order:
     return order
 
 
-def _unreadable(name: object, column: str, expected: str, found: object) -> Unreadable:
-    return Unreadable(f"orders {quoted(name)}: {column}: expected {expected}, found {quoted(found)}")
+def _unreadable(name: object, column: str, expected: str, found: object) -> UnreadableRow:
+    return UnreadableRow(f"orders {quoted(name)}: {column}: expected {expected}, found {quoted(found)}")
 
 
 def _impossible(order: Order) -> Iterator[tuple[str, str, object]]:
