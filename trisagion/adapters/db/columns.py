@@ -51,7 +51,7 @@ class Exact(TypeDecorator[Decimal]):
     def process_result_value(self, value: Any, dialect: Dialect) -> Decimal | None:
         """Read the decimal in its plain form, so that both servers return the same exponent.
 
-        SQLite keeps any text in any column: `UnreadableRow` when it is no number, or one that nobody could have written.
+        SQLite keeps any text in any column: `UnreadableRow` when it is no number, or one that nobody wrote.
         """
         if value is None:
             return None
