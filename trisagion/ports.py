@@ -304,7 +304,17 @@ class OrderStore(Protocol):
         ...
 
     def in_states(self, states: frozenset[OrderState]) -> Sequence[Order]:
-        """Return the orders in any of the states, in order of creation, then id."""
+        """Return the orders in any of the states, in order of creation, then id.
+
+        One that cannot be read and was never sent is left out; one that the venue may know is `StateError`.
+        """
+        ...
+
+    def set_aside(self, now_ns: int) -> Sequence[tuple[str, str]]:
+        """Deny the orders that cannot be read and were never sent; return each with what is wrong with it.
+
+        One whose state is no word of ours becomes UNKNOWN.
+        """
         ...
 
     def load(self, intent: IntentKey) -> Load:

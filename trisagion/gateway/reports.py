@@ -42,6 +42,9 @@ from trisagion.orders.state import OrderState
 from trisagion.orders.types import ExecType, ExecutionReport, Liquidity, PositionReport, Side, Unreadable
 from trisagion.units import Money, Price, Quantity
 
+INSTANT_MAX: Final = 2**63 - 1
+"""In nanoseconds since 1970: what 64 bits hold, in April 2262."""
+
 TEXT_MAX: Final = 2000
 """Characters kept of a message that was put aside."""
 
@@ -162,7 +165,7 @@ def _execution(fields: Fields, venue: str, post_only_code: str) -> ExecutionRepo
         liquidity=liquidity,
         reason=_reason(fields, Tag.ORD_REJ_REASON),
         unknown_order=exec_type is ExecType.ORDER_STATUS and fields.get(Tag.ORD_REJ_REASON) == UNKNOWN_ORDER,
-        happened_ns=instant(fields, Tag.TRANSACT_TIME),
+        happened_ns=_happened(fields),
         request_id=None if request is None else ClOrdId(request),
         ref_exec_id=text(fields, Tag.EXEC_REF_ID) if exec_type in _OF_TRADES else None,
         reject=_order_reject(fields, post_only_code) if exec_type is ExecType.REJECTED else None,
@@ -201,7 +204,7 @@ def _cancel_reject(fields: Fields, venue: str) -> ExecutionReport:
         order_id=text(fields, Tag.ORDER_ID),
         reason=_reason(fields, Tag.CXL_REJ_REASON),
         reject=reject,
-        happened_ns=instant(fields, Tag.TRANSACT_TIME),
+        happened_ns=_happened(fields),
         exec_type=word(fields, Tag.CXL_REJ_RESPONSE_TO, CXL_RESPONSES),
         request_id=ClOrdId(text(fields, Tag.CL_ORD_ID)),
     )
@@ -241,6 +244,15 @@ def _bare(
         request_id=request_id,
         reject=reject,
     )
+
+
+def _happened(fields: Fields) -> int:
+    """Read TransactTime as an instant of 64 bits: a report that could not be kept would come again for ever."""
+    happened_ns = instant(fields, Tag.TRANSACT_TIME)
+    if not 0 <= happened_ns <= INSTANT_MAX:
+        found = fields[Tag.TRANSACT_TIME]
+        raise VenueMistake(f"FIX message 35={fields[35]}, tag 60: expected the years 1970 to 2262, found {found!r}")
+    return happened_ns
 
 
 def _reason(fields: Fields, tag: Tag) -> str | None:

@@ -62,7 +62,7 @@ def zone(value: str) -> str:
     try:
         return value and ZoneInfo(value).key
     except (KeyError, ValueError, OSError):
-        raise ValueError(f'expected a time zone such as "America/New_York", found {value!r}') from None
+        raise ValueError(f'expected a time zone such as "America/New_York", found {shown(value)}') from None
 
 
 def _is_reference(value: str) -> bool:

@@ -177,7 +177,10 @@ def _from_file(config_path: Path | None, environ: Mapping[str, str]) -> Iterator
         raise ConfigError(f"{path}: expected a readable text file, found: {error.strerror}") from None
     except UnicodeDecodeError as error:
         raise ConfigError(f"{path}: expected text in UTF-8, found: {error}") from None
-    except tomllib.TOMLDecodeError as error:
+    except RecursionError:
+        raise ConfigError(f"{path}: expected TOML, found one too deeply nested") from None
+    except ValueError as error:
+        # TOMLDecodeError is one; so is a whole number of more digits than Python reads.
         raise ConfigError(f"{path}: expected TOML, found: {error}") from None
     lines = _line_numbers(text)
     for section, table in tree.items():
@@ -216,7 +219,7 @@ def _read(key: str, text: str) -> object:
     field = SECTIONS[section].model_fields.get(name) if section in SECTIONS else None
     try:
         tree = tomllib.loads(f"value = {text}", parse_float=Decimal)
-    except tomllib.TOMLDecodeError:
+    except (ValueError, RecursionError):
         return text
     wanted: type | tuple[type, ...] = object
     if field is not None and field.annotation is str:
