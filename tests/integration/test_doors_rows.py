@@ -9,6 +9,7 @@ from trisagion.adapters.db import tables
 from trisagion.adapters.db.faults import UnreadableRow
 from trisagion.clock import SECOND_NS
 from trisagion.errors import DataError, StaleOwner, StateError
+from trisagion.gateway.settling import SETTLED
 from trisagion.ids import CycleId, IntentKey
 from trisagion.orders.state import OrderState
 from trisagion.orders.types import Order
@@ -58,7 +59,7 @@ def spoil(desk: Desk, column: str, value: object) -> None:
 def drained(desk: Desk) -> FakeSession:
     """Return a session that was told to send what there is."""
     session = FakeSession()
-    driver = SessionDriver(desk.database, session, SESSION, "one")
+    driver = SessionDriver(desk.database, session, SESSION, "one", settling=SETTLED)
     driver.lease()
     driver.drain(TUESDAY_NS + SECOND_NS)
     return session

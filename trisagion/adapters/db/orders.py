@@ -175,13 +175,11 @@ class Orders:
     def load(self, intent: IntentKey) -> Load:
         """Return what all live orders amount to, without those of the intent that were not sent yet."""
         try:
-            rows = [
-                ((symbol, Side(side)), leaves_of(qty, cum_qty, wanted_qty), alike)
-                for symbol, side, qty, cum_qty, wanted_qty, alike in self._session.rows(_LOAD, {"intent": intent})
-            ]
+            rows = [_beside(*row) for row in self._session.rows(_LOAD, {"intent": intent})]
         except (UnreadableRow, ValueError):
-            beside = [o for o in self.in_states(LIVE) if not (o.intent == intent and o.state in NOT_SENT)]
-            rows = [((order.symbol, order.side), order.leaves_qty, 1) for order in beside]
+            # Read one by one, what cannot be read says whose it is.
+            live = [o for o in self.in_states(LIVE) if not (o.intent == intent and o.state in NOT_SENT)]
+            rows = [((order.symbol, order.side), order.leaves_qty, 1) for order in live]
         count, leaves = 0, dict[tuple[str, Side], Quantity]()
         for which, left, alike in rows:
             count += alike
@@ -241,6 +239,14 @@ class Orders:
         """Return how many execution reports of a venue were recorded."""
         count: int = self._session.scalar(_EXECUTION_COUNT, {"venue": venue})
         return count
+
+
+def _beside(
+    symbol: str, side: str, qty: Quantity, cum_qty: Quantity, wanted_qty: Quantity | None, alike: int
+) -> tuple[tuple[str, Side], Quantity, int]:
+    if qty <= 0 or cum_qty < 0 or (wanted_qty is not None and wanted_qty <= 0):
+        raise ValueError(f"expected quantities above 0, found {qty}, {cum_qty}, {wanted_qty}")
+    return (symbol, Side(side)), leaves_of(qty, cum_qty, wanted_qty), alike
 
 
 def _params(order: Order) -> dict[str, Any]:
