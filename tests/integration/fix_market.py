@@ -86,6 +86,7 @@ class Sink:
         self.reports: list[ExecutionReport] = []
         self.positions: list[Sequence[PositionReport]] = []
         self.unreadable: list[Unreadable] = []
+        self.complete: list[str] = []
         self.logons = 0
         self.logouts = 0
         self._heard = threading.Condition()
@@ -112,6 +113,12 @@ class Sink:
         """Keep."""
         with self._heard:
             self.positions.append(reports)
+            self._heard.notify_all()
+
+    def on_all_statuses(self, request_id: str) -> None:
+        """Keep."""
+        with self._heard:
+            self.complete.append(request_id)
             self._heard.notify_all()
 
     def on_unreadable(self, word: Unreadable) -> None:

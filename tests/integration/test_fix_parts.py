@@ -35,6 +35,10 @@ class Sink:
         """Keep."""
         self.reports.append(report)
 
+    def on_all_statuses(self, request_id: str) -> None:
+        """Not expected."""
+        raise AssertionError(request_id)
+
     def on_positions(self, reports: Sequence[PositionReport]) -> None:
         """Not expected."""
         raise AssertionError(reports)

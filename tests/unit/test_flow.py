@@ -40,6 +40,8 @@ SPEAKS_FOR: Final = {
     "drive_session.drain": ("session.drain",),
     "drive_session.observe": ("session.observe",),
     "drive_session.resolve": ("session.resolve",),
+    "drive_session.settle": ("session.report",),
+    "drive_session._advance": ("session.report",),
     "book_fills.book": ("session.report",),
     "book_fills._book": ("session.report",),
     "book_fills.put_aside": ("session.report",),

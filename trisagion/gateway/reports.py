@@ -165,6 +165,7 @@ def _execution(fields: Fields, venue: str, post_only_code: str) -> ExecutionRepo
         request_id=None if request is None else ClOrdId(request),
         ref_exec_id=text(fields, Tag.EXEC_REF_ID) if exec_type in _OF_TRADES else None,
         reject=_order_reject(fields, post_only_code) if exec_type is ExecType.REJECTED else None,
+        price=Price(number(fields, Tag.PRICE)) if Tag.PRICE in fields else None,
     )
 
 

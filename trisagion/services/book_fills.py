@@ -103,6 +103,11 @@ def _book(database: Database, rules: BookRules, report: ExecutionReport) -> tupl
         order, links = _order_of(tx, report)
         undone = _undone(tx, order, report)
         lost = report.exec_type in RESTATING and undone is None
+        if order is None and _lives(report):
+            # Somebody else trades our account, or our database is older than what we have done.
+            shut_gate(tx, report.venue, f"FOREIGN_ORDER: {report.cl_ord_id}", now_ns)
+            told = {"text": f"FOREIGN_ORDER: the venue has an order that we do not know, {report.ord_status}"}
+            tx.control.add_event("order.foreign", report.cl_ord_id, told, now_ns)
         if order is None or _of_another(order, report) or lost:
             tx.control.add_event("execution.quarantined", report.cl_ord_id, {"text": repr(report)[:TEXT_MAX]}, now_ns)
             return (Outcome("quarantined"),)
@@ -140,6 +145,11 @@ def _undone(tx: Transaction, order: Order | None, report: ExecutionReport) -> Ex
         return None
     booked = tx.ledger.booked(entry_of(fill.venue, report.ref_exec_id))
     return fill if booked and not tx.ledger.booked(undoing(fill.venue, report.ref_exec_id)) else None
+
+
+def _lives(report: ExecutionReport) -> bool:
+    """Tell whether a report speaks of an order that works at the venue or trades."""
+    return report.fills or (bool(report.symbol) and not report.unknown_order and report.ord_status in AT_VENUE)
 
 
 def _of_another(order: Order, report: ExecutionReport) -> bool:

@@ -299,6 +299,7 @@ class Peer:
             "F": self._cancel,
             "G": self._replace,
             "H": self._status,
+            "AF": self._mass_status,
         }
         action = self.instead.get(message[35]) or actions.get(message[35])
         if action is not None and not (self.swallows and message[35] in "DFG"):
@@ -395,3 +396,13 @@ class Peer:
             self.say({**self.books.report(nobody, "I"), 103: "5", 37: "NONE"})
             return
         self.say({**self.books.report(order, "I"), 11: message[11]})
+
+    def _mass_status(self, message: Message) -> None:
+        working = list({order.first: order for order in self.books.orders.values() if order.leaves}.values())
+        for number, order in enumerate(working, start=1):
+            last = {912: "Y" if number == len(working) else "N"}
+            self.say({**self.books.report(order, "I"), 584: message[584], 911: str(len(working)), **last})
+        if not working:
+            none = Held("", "NONE", "1", Decimal(0), "0", "8")
+            fields = {**self.books.report(none, "I", t11=""), 37: "NONE", 103: "99"}
+            self.say({**fields, 584: message[584], 911: "0", 912: "Y"})

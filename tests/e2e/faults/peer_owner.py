@@ -43,17 +43,23 @@ class Sink:
         return TUESDAY_NS + time.time_ns() - self._origin_ns
 
     def on_logon(self) -> None:
-        """Ask about what is in doubt."""
-        self.driver.resolve(self.now_ns())
+        """Ask about all that the venue may hold."""
+        retrying(lambda: self.driver.settle(self.now_ns()))
 
     def on_logout(self) -> None:
         """Nothing is sent while logged off."""
+        self.driver.unsettle()
 
     def on_report(self, report: ExecutionReport) -> None:
         """Book."""
         outcomes = retrying(lambda: book(self.database, BOOK_RULES, report))
         for outcome in outcomes:
             self.doubtful.put(outcome.word)
+        self.driver.heard(report, report.happened_ns)
+
+    def on_all_statuses(self, request_id: str) -> None:
+        """Ask about those that the venue did not name."""
+        self.driver.heard_all(request_id, self.now_ns())
 
     def on_positions(self, reports: Sequence[PositionReport]) -> None:
         """Record."""

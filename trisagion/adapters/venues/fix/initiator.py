@@ -19,7 +19,7 @@ The engine's promises are not ours, and are taken back where they differ:
 
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
 
@@ -37,7 +37,9 @@ from trisagion.adapters.venues.fix.engine import (
     log_out,
     raw_text,
 )
+from trisagion.adapters.venues.fix.messages import MessageFiles
 from trisagion.errors import OurMistake, VenueMistake
+from trisagion.gateway.dialect import Profile
 from trisagion.gateway.reports import (
     doubt,
     positions_expected,
@@ -49,6 +51,7 @@ from trisagion.gateway.reports import (
 )
 from trisagion.gateway.requests import (
     cancel_request,
+    mass_status_request,
     new_order,
     positions_request,
     replace_request,
@@ -63,11 +66,12 @@ from trisagion.gateway.words import (
     ORDER_CANCEL_REPLACE_REQUEST,
     ORDER_CANCEL_REQUEST,
     POSITION_REPORT,
-    POST_ONLY_CODE,
     REJECT,
+    REJECTED,
     Fields,
     Tag,
     instant,
+    number,
     text,
 )
 from trisagion.ids import ClOrdId
@@ -84,9 +88,9 @@ REMEMBERED_MAX: Final = 1024
 
 @dataclass(frozen=True, slots=True)
 class FixConfig:
-    """Where a session goes, who we are there, and where it keeps its numbers. `account` goes into Account(1).
+    """Where a session goes, who we are there, how the venue speaks, and where the session keeps its numbers.
 
-    `post_only_code` is the OrdRejReason(103) by which the venue refuses a post-only order that would have crossed.
+    `account` goes into Account(1), `username` and `password`, where there are any, into the Logon (553, 554).
     """
 
     host: str
@@ -97,7 +101,9 @@ class FixConfig:
     store_dir: Path
     heartbeat_s: int = 10
     reconnect_s: int = 1
-    post_only_code: str = POST_ONLY_CODE
+    profile: Profile = field(default_factory=Profile)
+    username: str = ""
+    password: str = field(default="", repr=False)
 
 
 class FixSession:
@@ -112,15 +118,19 @@ class FixSession:
         self._gap_question = self._gap_number = ""
         self._sent: dict[str, tuple[ClOrdId, int]] = {}
         self._asked: dict[str, tuple[int, list[PositionReport]]] = {}
+        self._mass_request, self._mass_told = "", 0
         self._store: Store | None = None
         self._connection: Connection | None = None
 
-    def start(self) -> None:
-        """Open the store and connect, again and again until `stop`; returns at once."""
+    def start(self, messages_after: int = 0) -> None:
+        """Open the store and connect, again and again until `stop`; returns at once.
+
+        `messages_after` is the number of the last of the session's messages that is kept elsewhere.
+        """
         if self._store is not None:
             raise OurMistake("the session was started twice")
         config = self._config
-        self._store = Store(config.store_dir)
+        self._store = Store(config.store_dir, after=messages_after)
         settings = self._store.settings(
             config.sender,
             config.target,
@@ -134,7 +144,7 @@ class FixSession:
         )
         # Not `SocketInitiator`: in 1.16.0 it never connects again after a disconnection of its own making, as after a
         # Logout or when the venue is silent (quickfix#739; measured).
-        self._connection = Connection(fix.ThreadedSocketInitiator, _Application(self), settings)
+        self._connection = Connection(fix.ThreadedSocketInitiator, _Application(self), settings, self._store)
         self._connection.start()
 
     def stop(self) -> None:
@@ -146,6 +156,13 @@ class FixSession:
         if self._store is not None:
             self._store.close()
             self._store = None
+
+    @property
+    def messages(self) -> MessageFiles:
+        """All that was said on the session; there from `start` to `stop`."""
+        if self._store is None:
+            raise OurMistake("the messages of a session are asked for before its start")
+        return self._store.messages
 
     def logged_on(self) -> bool:
         """Tell whether a message would be sent now: logged on, and in sequence on both sides."""
@@ -168,6 +185,13 @@ class FixSession:
         """Send an OrderStatusRequest for each ClOrdID that may be in force."""
         sent = [self._send(fields) for fields in status_requests(order, account=self._config.account)]
         return all(sent)
+
+    def ask_all_statuses(self, request_id: str) -> bool:
+        """Send an OrderMassStatusRequest, if the venue knows it; only the answer to the last one is waited for."""
+        if not self._config.profile.mass_status:
+            return False
+        self._mass_request, self._mass_told = request_id, 0
+        return self._send(mass_status_request(request_id, account=self._config.account))
 
     def ask_positions(self, request_id: str, now_ns: int) -> bool:
         """Send a RequestForPositions; only answers to questions of this process are handed up."""
@@ -238,11 +262,6 @@ class FixSession:
             self._in_sequence = False
             self._sink.on_logout()
 
-    def on_admin(self) -> None:
-        """Use the engine's own pulse to look after the log."""
-        if self._store is not None:
-            self._store.bound_log()
-
     def on_unreadable(self, kind: str, said: str, why: str, fields: Fields | None = None) -> None:
         """Hand up that a message cannot be read."""
         self._sink.on_unreadable(unreadable(kind, said, venue=self._venue, why=why, fields=fields))
@@ -255,7 +274,34 @@ class FixSession:
         self._sink.on_unreadable(refused(fields, venue=self._venue))
 
     def _report(self, fields: Fields) -> Callable[[], None]:
-        report = read_report(fields, venue=self._venue, post_only_code=self._config.post_only_code)
+        """Read a report; one that belongs to an answer about all orders may complete it."""
+        if Tag.MASS_STATUS_REQ_ID not in fields:
+            return self._of_one(fields)
+        # "Rejected" of no order says: none at all. An order that was not sent by a FIX session has no ClOrdID; that it
+        # is there is what matters.
+        none = Tag.CL_ORD_ID not in fields and fields.get(Tag.ORD_STATUS) == REJECTED
+        hand_up = _nothing if none else self._of_one({Tag.CL_ORD_ID: f"?{text(fields, Tag.ORDER_ID)}", **fields})
+        complete = self._completes(fields)
+
+        def hand_up_all() -> None:
+            hand_up()
+            if complete:
+                self._sink.on_all_statuses(fields[Tag.MASS_STATUS_REQ_ID])
+
+        return hand_up_all
+
+    def _completes(self, fields: Fields) -> bool:
+        if fields[Tag.MASS_STATUS_REQ_ID] != self._mass_request:
+            return False
+        self._mass_told += 1
+        total = number(fields, Tag.TOT_NUM_REPORTS) if Tag.TOT_NUM_REPORTS in fields else None
+        if fields.get(Tag.LAST_RPT_REQUESTED) != "Y" and (total is None or self._mass_told < total):
+            return False
+        self._mass_request = ""
+        return True
+
+    def _of_one(self, fields: Fields) -> Callable[[], None]:
+        report = read_report(fields, venue=self._venue, post_only_code=self._config.profile.post_only_code)
         return lambda: self._sink.on_report(report)
 
     def _position(self, fields: Fields) -> Callable[[], None]:
@@ -315,9 +361,8 @@ class _Application(fix.Application):  # type: ignore[misc]
             self._session.on_logout()
 
     def toAdmin(self, message: Any, _: Any) -> None:  # noqa: N802
-        """Runs at each heartbeat; hand up what the engine refuses."""
+        """Hand up what the engine refuses."""
         with edge():
-            self._session.on_admin()
             if kind_of(message) in {REJECT, LOGOUT}:
                 self._session.on_refusing(decode(message, groups=True))
 
