@@ -20,7 +20,9 @@ Message: TypeAlias = dict[int, str]
 WAIT_S: Final = 15.0
 """The longest that anything is waited for."""
 _TICK_S: Final = 0.05
-_FRAME: Final = re.compile(rb"8=FIX[^\x01]*\x01.*?\x0110=\d{3}\x01", re.DOTALL)
+FRAME: Final = re.compile(rb"8=FIX[^\x01]*\x01.*?\x0110=\d{3}\x01", re.DOTALL)
+_LENGTH: Final = re.compile(rb"8=FIX[^\x01]*\x019=(\d{1,6})\x01")
+_TRAILER: Final = len(b"10=000\x01")
 _ADMIN: Final = frozenset("A012345")
 _HEAD: Final = (35, 34, 49, 52, 56, 43, 97, 115, 116, 122, 144)
 """Tags of the header, which come first."""
@@ -49,6 +51,16 @@ def parsed(frame: bytes) -> Message:
         tag, _, value = pair.partition("=")
         fields.setdefault(int(tag), value)
     return fields
+
+
+def true(frame: bytes) -> bool:
+    """Tell whether length and checksum of a message are right."""
+    head = _LENGTH.match(frame)
+    return (
+        head is not None
+        and len(frame) - head.end() - _TRAILER == int(head[1])
+        and sum(frame[:-_TRAILER]) % 256 == int(frame[-4:-1])
+    )
 
 
 class Wrong(AssertionError):
@@ -251,9 +263,13 @@ class Peer:
             except OSError:
                 return
             buffer += piece
-            while (frame := _FRAME.search(buffer)) is not None:
-                buffer = buffer[frame.end() :]
-                self._take(parsed(frame[0]))
+            while (frame := FRAME.search(buffer)) is not None:
+                if true(frame[0]):
+                    buffer = buffer[frame.end() :]
+                    self._take(parsed(frame[0]))
+                else:
+                    # Garbled: the next message may begin within.
+                    buffer = buffer[frame.start() + 1 :]
             with self._changed:
                 idle = time.monotonic() - self._last_sent > self.heartbeat_s
                 if idle and not self.mute and self.logons > self.ends:

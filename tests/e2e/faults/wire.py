@@ -16,6 +16,7 @@ from init import create
 from tests.builders import SESSION, TUESDAY_NS, Desk, an_order, qty
 from tests.e2e.faults.peer import WAIT_S, Held, Message, Peer, Wrong
 from tests.e2e.faults.peer_owner import HEARTBEAT_S
+from tests.e2e.faults.wire_proxy import Line
 from trisagion.adapters.db import open_database, tables
 from trisagion.gateway.words import ORD_STATUSES
 from trisagion.orders.state import TERMINAL, OrderState
@@ -96,18 +97,17 @@ class Wire:
         """Put an order into the outbox; sides take turns, so that the position stays small."""
         self.count += 1
         now_ns = TUESDAY_NS + time.time_ns() - self.origin_ns
-        order = an_order(
-            f"{self.name}-{self.count}",
-            intent=f"C{self.count}:ES",
-            side=side or (Side.BUY, Side.SELL)[self.count % 2],
-            qty=qty(number),
-            state=OrderState.ROUTED,
-            price=Price(Decimal("4000.25")),
-            session=SESSION,
-            created_ns=now_ns,
-            updated_ns=now_ns,
-            **changes,
-        )
+        plain = {
+            "intent": f"C{self.count}:ES",
+            "side": side or (Side.BUY, Side.SELL)[self.count % 2],
+            "qty": qty(number),
+            "state": OrderState.ROUTED,
+            "price": Price(Decimal("4000.25")),
+            "session": SESSION,
+            "created_ns": now_ns,
+            "updated_ns": now_ns,
+        }
+        order = an_order(f"{self.name}-{self.count}", **{**plain, **changes})
         self.desk.put(order)
         return order
 
@@ -136,11 +136,13 @@ class Bench(Wire):
 
     def __init__(self, directory: Path, url: str = "") -> None:
         self.peer = Peer(_TARGET, HEARTBEAT_S)
-        super().__init__(directory, self.peer.port, url=url)
+        self.line = Line(self.peer.port)
+        super().__init__(directory, self.line.port, url=url)
 
     def close(self) -> None:
         """End what is left."""
         super().close()
+        self.line.close()
         self.peer.close()
 
     def await_logon(self, after: int) -> None:

@@ -255,7 +255,9 @@ def run(arguments: argparse.Namespace, stop: threading.Event) -> NoReturn:
     session_id = fix.SessionID(BEGIN_STRING, arguments.sender, arguments.target)
     line = Line(session_id, store, arguments.port)
     host = Host(venue, journal, line, cancel_on_disconnect=arguments.cancel_on_disconnect)
-    acceptor = Connection(fix.SocketAcceptor, _Application(host), settings, store)
+    # Not `SocketAcceptor`: in 1.16.0 it turns everybody away after a disconnection of its own making, as when the other
+    # side is silent (measured; the same mistake as quickfix#739).
+    acceptor = Connection(fix.ThreadedSocketAcceptor, _Application(host), settings, store)
     try:
         host.restore()
         acceptor.start()
