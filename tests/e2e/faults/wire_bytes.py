@@ -46,8 +46,6 @@ _ZERO: Final = 0.3
 NOISE_S_MAX: Final = 90.0
 """The longest that an order takes to settle under noise: a few heartbeats that time out, a few logons that fail."""
 _SETTLED: Final = (OrderState.NEW, OrderState.REJECTED)
-_LOST: Final = 0.01
-"""The share of true messages that are lost."""
 _BEGIN: Final = re.compile(rb"8=")
 _END: Final = re.compile(rb"\x0110=(\d{3})\x01")
 
