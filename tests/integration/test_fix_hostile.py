@@ -18,6 +18,7 @@ from tests.e2e.faults.wire_cases import CASES, Case, run_case
 from tests.e2e.faults.wire_hostile import MISTAKES, Mistake, run_mistake
 from trisagion.adapters.venues.fix.engine import Store, decode
 from trisagion.errors import VenueMistake
+from trisagion.gateway.dialect import Profile
 from trisagion.gateway.reports import positions_expected, read_positions, read_reject, read_report
 
 pytestmark = pytest.mark.timeout(120)
@@ -132,14 +133,15 @@ def test_our_parsers_know_no_other_error_than_the_venues(seed: int, which: Messa
 
 def test_what_the_engine_hands_up_is_decoded_or_the_venues_mistake(tmp_path: Path) -> None:
     """Mutations that the engine's own parser lets through, with any byte in them."""
-    store, draw, decoded = Store(tmp_path), random.Random(5), 0
+    store, draw, decoded = Store(tmp_path, Profile()), random.Random(5), 0
+    dictionary = fix.DataDictionary(str(next(tmp_path.glob("FIX44.xml"))))
     for number in range(2000):
         body = bytearray(body_of(SAID[number % len(SAID)]))
         for _ in range(draw.randint(1, 3)):
             body[draw.randrange(len(body))] = draw.randrange(256)
         message = fix.Message()
         try:
-            message.setString(framed(bytes(body)).decode(errors="surrogateescape"), True, store.dictionary)
+            message.setString(framed(bytes(body)).decode(errors="surrogateescape"), True, dictionary)
         except (fix.FIXException, TypeError):
             continue
         try:
