@@ -24,7 +24,6 @@ from trisagion.gateway.words import (
     ORDER_CANCEL_REJECT,
     POSITION_REPORT,
     POST_ONLY_CODE,
-    REJECT,
     SESSION_REJECT_REASONS,
     SIDES,
     UNKNOWN_ORDER,
@@ -51,8 +50,8 @@ TEXT_MAX: Final = 2000
 _ZERO: Final = Decimal(0)
 _FILLS: Final = frozenset({ExecType.TRADE, ExecType.TRADE_CORRECT})
 _OF_TRADES: Final = frozenset({ExecType.TRADE_CORRECT, ExecType.TRADE_CANCEL})
-_OF_ORDERS: Final = frozenset({EXECUTION_REPORT, ORDER_CANCEL_REJECT, BUSINESS_MESSAGE_REJECT, REJECT, ""})
-"""Messages that may tell something of an order; one without a kind may be any."""
+_NOT_OF_ORDERS: Final = frozenset({"0", "1", "2", "4", "5", "A", POSITION_REPORT})
+"""Messages that tell nothing of an order. One of a kind that there is not may be any."""
 _SECRETS: Final = re.compile(r"(?<![^\x01|])(554|925|96)=[^\x01]*")
 """Password, NewPassword, RawData."""
 
@@ -95,7 +94,7 @@ def unreadable(kind: str, text: str, *, venue: str, why: str, fields: Fields | N
     masked = _SECRETS.sub(r"\1=***", text).replace("\x01", "|")
     return Unreadable(
         venue=venue,
-        of_orders=kind in _OF_ORDERS,
+        of_orders=kind not in _NOT_OF_ORDERS,
         names=tuple(ClOrdId(named[tag]) for tag in (Tag.ORIG_CL_ORD_ID, Tag.CL_ORD_ID) if named.get(tag)),
         text=masked[:TEXT_MAX],
         why=why[:TEXT_MAX],
@@ -103,11 +102,11 @@ def unreadable(kind: str, text: str, *, venue: str, why: str, fields: Fields | N
 
 
 def refused(fields: Fields, *, venue: str) -> Unreadable:
-    """Say that the engine refused a message of the venue, by the Reject (35=3) with which it did.
+    """Say that the engine refused a message of the venue, by the Reject (35=3) or Logout (35=5) with which it did.
 
-    It is counted as received and was never handed up. Its text is in the raw log, under its number.
+    It may count as received and was never handed up. Its text is in the raw log.
     """
-    why = f"MsgSeqNum {fields.get(Tag.REF_SEQ_NUM)} was refused: {fields.get(Tag.TEXT, '')}"
+    why = f"the engine answered 35={fields.get(Tag.MSG_TYPE)}: {fields.get(Tag.TEXT, '')}"
     text = "|".join(f"{tag}={value}" for tag, value in fields.items())
     return unreadable(fields.get(Tag.REF_MSG_TYPE, ""), text, venue=venue, why=why)
 
