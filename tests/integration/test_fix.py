@@ -15,10 +15,10 @@ import quickfix as fix
 
 from tests.integration.fix_market import WAIT_S, Market, Sink, at, kill, order
 from trisagion.adapters.dataspec import DataSpec
-from trisagion.adapters.venues.fix import engine as fix_engine
 from trisagion.adapters.venues.fix.control import VenueControl
 from trisagion.adapters.venues.fix.engine import EXIT_UNPROCESSED, encode
 from trisagion.adapters.venues.fix.initiator import FixSession
+from trisagion.clock import SECOND_NS
 from trisagion.errors import StateError, StepTimeout, VenueMistake
 from trisagion.gateway.requests import new_order, positions_request
 from trisagion.orders.state import OrderState
@@ -126,6 +126,15 @@ def test_a_taker_trades_at_once_and_the_positions_say_so(opened: Market) -> None
         sink.wait(lambda: bool(sink.positions))
     assert sink.reports[1].liquidity is Liquidity.TAKER
     assert sink.positions == [(PositionReport("SIM", "R1", "ES", Quantity(Decimal(-1)), at(1)),)]
+
+
+def test_the_venues_clock_is_compared_with_ours(opened: Market) -> None:
+    """From the first message on, by the wall, although the venue's tape is of another year."""
+    sink = Sink()
+    with opened.session(sink) as session:
+        offset_ns = session.offset_ns()
+    assert offset_ns is not None
+    assert -SECOND_NS < offset_ns < WAIT_S * SECOND_NS
 
 
 def test_nothing_is_sent_while_logged_off(opened: Market) -> None:
@@ -283,9 +292,9 @@ def test_the_venue_turns_other_comp_ids_away(opened: Market) -> None:
     session = FixSession(opened.config(sender="THEM", store_dir=opened.directory / "x"), stranger, "SIM")
     session.start()
     with opened.session(sink):
-        log = opened.directory / "v" / "log"
+        log = opened.directory / "v" / "messages"
         deadline = time.monotonic() + WAIT_S
-        while not any("THEM" in path.read_text(errors="replace") for path in log.glob("*event*")):
+        while not any("THEM" in path.read_text(errors="replace") for path in log.glob("*.log")):
             assert time.monotonic() < deadline
         assert not session.logged_on()
     session.stop()
@@ -350,20 +359,3 @@ def test_the_control_socket_refuses_what_it_does_not_know(opened: Market) -> Non
         connection.sendall(b"not json\n")
         assert json.loads(connection.makefile("rb").readline())["ok"] is False
     assert opened.control.play(at(2)).played_ns == at(2)
-
-
-def test_the_raw_log_is_moved_aside_at_its_bound(opened: Market, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The engine goes on writing in the emptied file."""
-    monkeypatch.setattr(fix_engine, "LOG_BYTES_MAX", 300)
-    sink = Sink()
-    with opened.session(sink) as session:
-        (log,) = (opened.directory / "s" / "log").glob("FIX*messages.current.log")
-        session.ask_status(order("a"), at(1))
-        sink.after(1)
-        assert session._store is not None
-        session._store.bound_log()
-        assert "35=H" in log.with_suffix(".previous").read_text()
-        session.ask_status(order("b"), at(1))
-        sink.after(2)
-        assert "11=b" in log.read_text()
-        assert "11=a" not in log.read_text()

@@ -2,29 +2,48 @@
 
 An order is `PENDING_NEW` in the database before its message exists. If the process dies between the two, the next
 owner asks the venue; it does not send.
+
+After each logon the venue is asked about every order that it may hold, and until it has spoken of all of them nothing
+new leaves, and no replace; cancels do. Nor does anything new while our clock is far off.
 """
 
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from decimal import Decimal
+from functools import partial
 from threading import Lock
 from typing import Final
 
 from trisagion.clock import SECOND_NS
 from trisagion.errors import StaleOwner
 from trisagion.gateway.pace import TokenBucket
+from trisagion.gateway.settling import SETTLE_S_MAX, Settling
 from trisagion.ids import ClOrdId
 from trisagion.market.calendar import rest_reason
-from trisagion.orders.state import IN_DOUBT, LIVE, WORKING, OrderState, check_transition
-from trisagion.orders.types import Intent, Order, OrderLink
+from trisagion.orders.state import AT_VENUE, IN_DOUBT, LIVE, WORKING, OrderState, check_transition
+from trisagion.orders.types import ExecutionReport, Intent, Order, OrderLink
 from trisagion.ports import Database, Transaction, VenueSession
 from trisagion.risk.check import only_reduces
+from trisagion.safety.gates import Gate
 from trisagion.safety.modes import Mode, cancels_working
+from trisagion.safety.skew import Skew, judge, offset_between
+from trisagion.services.control import shut_gate
 from trisagion.services.outcome import Outcome
 
 LEASE_S: Final = 6.0
 """Renewed every 2 s; the successor of an owner that died waits this long at most."""
+CLAIM_MAX: Final = 64
+"""Orders that are claimed in one transaction: so many may be in doubt after a crash. Measured on MariaDB: beyond it a
+claim's commit is below a tenth of what its orders cost to send."""
+OUTBOX_MAX: Final = 1000
+"""Orders that one drain sends; the next one follows within a guard's turn."""
+LOGON_S_MAX: Final = 60.0
+"""Sixty attempts at a logon, one a second: beyond that a person has to look."""
+ROUTED_NS_MAX: Final = 60 * SECOND_NS
+"""An order that waited longer was decided on another market."""
+_KINDS: Final = (OrderState.PENDING_CANCEL, OrderState.PENDING_REPLACE, OrderState.PENDING_NEW)
+"""What is asked for, in this order: what takes risk away is not behind what adds it."""
 FULL: Final = TokenBucket(1000, Decimal("0.2"), tokens=1000.0, at_s=0.0)
 """The share of a session that was given none of its own: a second's worth of a loopback venue."""
 
@@ -36,8 +55,11 @@ class SessionDriver:
     It is called on several threads. Between the commit that says "asked" and the sending nobody may ask what became of
     the order: the venue would not know it, and it would be taken for lost.
 
+    `wall` is the machine's clock, which is watched; what is dated is so by the platform's.
+
     `bucket` is the session's share of messages by `clock`, a count of seconds that never goes back. It is held here and
-    nowhere else, for whoever holds the lease is the only sender.
+    nowhere else, for whoever holds the lease is the only sender. `settling` is what the present logon waits for, None
+    before the first one and whenever the session is down; `skewed` says that our clock is too far off to send by.
     """
 
     database: Database
@@ -47,14 +69,27 @@ class SessionDriver:
     token: int | None = None
     bucket: TokenBucket = FULL
     clock: Callable[[], float] = time.monotonic
+    settling: Settling | None = None
+    wall: Callable[[], int] = time.time_ns
     _asking: Lock = field(default_factory=Lock, init=False)
+    # Held for a moment only, never while something is sent: the engine calls with its session locked.
+    _counting: Lock = field(default_factory=Lock, init=False)
+    _logons: int = field(default=0, init=False)
     _waiting: bool = field(default=False, init=False)
-    _unasked: list[ClOrdId] = field(default_factory=list, init=False)
+    _unasked: dict[ClOrdId, None] = field(default_factory=dict, init=False)
+    skewed: bool = field(default=False, init=False)
+    _offset_ns: int = field(default=0, init=False)
+    _skews: dict[str, Skew] = field(default_factory=dict, init=False)
+    _down_s: float | None = field(default=None, init=False)
+    _told_down: bool = field(default=False, init=False)
 
     def lease(self) -> None:
-        """Take or renew the session's lease; `StaleOwner` when somebody else holds it."""
+        """Take or renew the session's lease, and look at the database's clock; `StaleOwner` when another has it."""
         with self.database.transaction() as tx:
             token = tx.control.acquire(f"session:{self.name}", self.owner, LEASE_S)
+            before_ns = self.wall()
+            theirs_ns = tx.control.wall_ns()
+            self._offset_ns = offset_between(before_ns, theirs_ns, self.wall())
         if token is None or (self.token is not None and token != self.token):
             raise StaleOwner(f"session {self.name}: the lease is held by another process; this one must stop")
         self.token = token
@@ -62,35 +97,147 @@ class SessionDriver:
     def drain(self, now_ns: int) -> Outcome:
         """Send every cancel that is asked for, then every replace, then every routed order, each in its order.
 
-        Where the session's share of messages is used up, the rest waits as it is; `pump` sends it later.
+        Where the session's share of messages is used up, the rest waits as it is; `pump` sends it later. So does all
+        but the cancels while the session is settling.
         """
         if not self.session.logged_on():
             return Outcome("logged_off")
         with self.database.snapshot() as tx:
-            working = self._mine(tx, WORKING)
-            to_cancel = [order for order in working if order.cancel_reason is not None]
-            to_replace = [order for order in working if order.cancel_reason is None and order.wanted_qty is not None]
-            to_send = self._mine(tx, frozenset({OrderState.ROUTED}))
-        asked = [(order, OrderState.PENDING_CANCEL) for order in to_cancel]
-        asked += [(order, OrderState.PENDING_REPLACE) for order in to_replace]
-        asked += [(order, OrderState.PENDING_NEW) for order in to_send]
-        for number, (order, state) in enumerate(asked):
-            # A message that comes late must not date what was decided since to its own instant.
-            if not self._send(order, state, max(now_ns, order.updated_ns)):
-                self._throttled(len(asked) - number, now_ns)
-                return Outcome("throttled")
-        self._waiting = False
-        return Outcome("drained")
+            found = tx.orders.outbox(self.name, OUTBOX_MAX)
+        settled = self.settled and not self.skewed
+        asked = {kind: [order for order in found if _wish(order) is kind] for kind in _KINDS}
+        left = sum(len(orders) for kind, orders in asked.items() if settled or kind is OrderState.PENDING_CANCEL)
+        for kind, orders in asked.items():
+            if not settled and kind is not OrderState.PENDING_CANCEL:
+                break
+            while orders:
+                with self._asking:
+                    count = min(self.bucket.room(self.clock(), urgent=kind is OrderState.PENDING_CANCEL), CLAIM_MAX)
+                    self._send(orders[:count], kind, now_ns)
+                if count == 0:
+                    self._throttled(left, now_ns)
+                    return Outcome("throttled")
+                left -= len(orders[:count])
+                del orders[:count]
+        kept = not settled and any(asked.values())
+        self._waiting = kept or len(found) == OUTBOX_MAX
+        return Outcome("settling" if kept else "drained")
 
     def pump(self, now_ns: int) -> None:
-        """Send and ask what had to wait for its share of messages."""
+        """Send and ask what had to wait: for its share of messages, for the settling, for an answer that is overdue."""
         if self._waiting:
             self.drain(now_ns)
+        settling = self.settling
+        if settling is not None and settling.overdue(self.clock()) and self.session.logged_on():
+            self._ask_again(settling, now_ns)
         if self._unasked:
-            with self._asking, self.database.snapshot() as tx:
-                found = [tx.orders.order(name) for name in self._unasked]
             with self._asking:
-                self._ask([order for order in found if order is not None and order.state in IN_DOUBT], now_ns)
+                self._ask_next(now_ns)
+
+    def watch(self, now_ns: int) -> None:
+        """Look at the clocks and at the line; what a person must hear of is said once for each time."""
+        found = dict(self._skews)
+        offsets = {"venue": self.session.offset_ns(), "database": self._offset_ns}
+        for whose, offset_ns in offsets.items():
+            # Where nothing is heard any more, what was heard last holds.
+            if offset_ns is not None:
+                found[whose] = judge(offset_ns, known=self._skews.get(whose, Skew.NONE))
+        # Nothing new leaves from now on, whatever becomes of the transactions.
+        self.skewed = Skew.SHUT in found.values()
+        for whose, skew in found.items():
+            if skew > self._skews.get(whose, Skew.NONE):
+                off_s = (offsets[whose] or 0) / SECOND_NS
+                self._tell_skew(f"CLOCK: ours less the {whose}'s is {off_s:.3f} s", skew, now_ns)
+            self._skews[whose] = skew
+        self._watch_line(now_ns)
+
+    def _tell_skew(self, text: str, skew: Skew, now_ns: int) -> None:
+        with self.database.transaction() as tx:
+            tx.control.add_event("clock.alarm", self.name, {"text": text}, now_ns)
+            if skew is Skew.SHUT:
+                shut_gate(tx, self.name, text, now_ns)
+
+    def _watch_line(self, now_ns: int) -> None:
+        if self.session.logged_on():
+            self._down_s, self._told_down = None, False
+            return
+        if self._down_s is None:
+            self._down_s = self.clock()
+        if not self._told_down and self.clock() - self._down_s >= LOGON_S_MAX:
+            text = (
+                f"LOGGED_OFF: no session with the venue for {LOGON_S_MAX:g} s; should it refuse each logon without a "
+                "word, look at the clocks: one that is off by more than 120 s looks exactly so"
+            )
+            with self.database.transaction() as tx:
+                tx.control.add_event("session.alarm", self.name, {"text": text}, now_ns)
+            self._told_down = True
+
+    @property
+    def settled(self) -> bool:
+        """Tell whether the venue has spoken of every order that it may hold."""
+        settling = self.settling
+        return settling is not None and settling.done
+
+    def settle(self, now_ns: int) -> Outcome:
+        """After a logon: ask the venue about every order that it may hold.
+
+        By one question for all where it knows that, and then order by order about those that it has not named.
+        """
+        with self._asking:
+            orders = self._doubted(AT_VENUE, now_ns)
+            self._logons += 1
+            request = f"M{self.token}-{self._logons}"
+            with self._counting:
+                # Before the question: its answer is heard on another thread.
+                self.settling = Settling.of(orders, request, self.clock())
+            if self.bucket.room(self.clock(), urgent=True) and self.session.ask_all_statuses(request):
+                self._take(1)
+            else:
+                self._advance(lambda settling: settling.complete(request, self.clock()), now_ns)
+                self._unasked = dict.fromkeys(order.cl_ord_id for order in orders)
+                self._ask_next(now_ns)
+        return Outcome("settled", (self.name,)) if self.settled else Outcome("settling")
+
+    def unsettle(self) -> None:
+        """After a logout: nothing new leaves before the next logon has been settled."""
+        with self._counting:
+            self.settling = None
+
+    def heard(self, report: ExecutionReport, now_ns: int) -> Outcome:
+        """Count a report that has been booked, where it is an answer that is waited for."""
+        return self._advance(lambda settling: settling.heard(report, self.clock()), now_ns)
+
+    def heard_all(self, request: str, now_ns: int) -> Outcome:
+        """Ask about the orders that a complete answer about all orders has not named."""
+        outcome = self._advance(lambda settling: settling.complete(request, self.clock()), now_ns)
+        settling = self.settling
+        if settling is not None and settling.left:
+            with self._asking:
+                self._unasked |= dict.fromkeys(settling.left)
+                self._ask_next(now_ns)
+        return outcome
+
+    def _advance(self, change: Callable[[Settling], Settling], now_ns: int) -> Outcome:
+        with self._counting:
+            before = self.settling
+            if before is None or before.done:
+                return Outcome("nothing")
+            after = self.settling = change(before)
+        if not after.done:
+            return Outcome("settling")
+        with self.database.transaction() as tx:
+            told = {"orders": str(len(after.names)), "seconds": f"{self.clock() - after.begun_s:.3f}"}
+            tx.control.add_event("session.settled", self.name, told, now_ns)
+        return Outcome("settled", (self.name,))
+
+    def _ask_again(self, settling: Settling, now_ns: int) -> None:
+        """Tell a person that the venue is silent, and ask about each order by itself: it may not know the question."""
+        text = f"UNSETTLED: no word on {len(settling.left)} orders for {SETTLE_S_MAX:g} s, and nothing new is sent"
+        with self.database.transaction() as tx:
+            tx.control.add_event("session.alarm", self.name, {"text": text}, now_ns)
+        with self._asking:
+            self._unasked |= dict.fromkeys(settling.left)
+        self._advance(lambda present: present.repeated(self.clock()), now_ns)
 
     def _throttled(self, count: int, now_ns: int) -> None:
         if self._waiting:
@@ -100,63 +247,68 @@ class SessionDriver:
             told = {"waiting": str(count), "messages_per_s": str(self.bucket.per_s)}
             tx.control.add_event("session.throttled", self.name, told, now_ns)
 
-    def _send(self, order: Order, asked: OrderState, now_ns: int) -> bool:
-        """Ask the venue for something, or find that it must not be asked; False when the share is used up."""
-        with self._asking:
-            bucket = self.bucket.take(self.clock(), urgent=asked is OrderState.PENDING_CANCEL)
-            if bucket is None:
-                return False
-            claimed = self._claim(order, asked, now_ns)
-            if claimed is None:
-                return True
-            self.bucket = bucket
-            if asked is OrderState.PENDING_NEW:
-                self.session.send_new(claimed, now_ns)
-            elif asked is OrderState.PENDING_REPLACE:
-                self.session.send_replace(claimed, now_ns)
+    def _send(self, orders: Sequence[Order], kind: OrderState, now_ns: int) -> None:
+        """Ask the venue for one kind of thing about several orders, or find that it must not be asked."""
+        settling = self.settling
+        for order in self._claim(orders, kind, now_ns):
+            urgent = kind is OrderState.PENDING_CANCEL
+            if not urgent and (settling is not self.settling or not self.settled or self.skewed):
+                # The line was down in between: after the logon these are asked about, like all others.
+                return
+            self.bucket = self.bucket.take(self.clock(), urgent=urgent) or self.bucket
+            # A message that comes late must not date what was decided since to its own instant.
+            if kind is OrderState.PENDING_NEW:
+                self.session.send_new(order, order.updated_ns)
+            elif kind is OrderState.PENDING_REPLACE:
+                self.session.send_replace(order, order.updated_ns)
             else:
-                self.session.send_cancel(claimed, now_ns)
-        return True
+                self.session.send_cancel(order, order.updated_ns)
 
-    def _claim(self, order: Order, state: OrderState, now_ns: int) -> Order | None:
-        """Commit the state that says "asked" and return the order as it then is; None when it must not be asked."""
+    def _claim(self, orders: Sequence[Order], kind: OrderState, now_ns: int) -> Sequence[Order]:
+        """Commit the state that says "asked"; return the orders as they then are, without those not to be asked for.
+
+        All in one transaction, with the last look: an order costs a share of a commit. Should the process die before
+        it has sent the last of them, those are asked about, and none is sent again.
+        """
+        if not orders:
+            return ()
         with self.database.transaction() as tx:
             self._fence(tx)
-            present = tx.orders.order(order.cl_ord_id)
+            locked = tx.orders.locked([order.cl_ord_id for order in orders])
             # A fill between the look and the lock is no reason to let an order work on.
-            still = WORKING if order.state in WORKING else frozenset({order.state})
-            if present is None or present.state not in still:
-                return None
-            if state is OrderState.PENDING_REPLACE:
-                return self._claim_replace(tx, present, now_ns)
-            if state is OrderState.PENDING_NEW:
-                why = _forbidden(tx, present, now_ns)
-                if why is not None:
-                    tx.orders.save(_to(present, OrderState.DENIED, now_ns, why))
-                    tx.control.add_event("order.denied", present.cl_ord_id, {"reason": why}, now_ns)
-                    return None
-            # What is withdrawn is not to become anything else.
-            present = replace(present, wanted_qty=None, wanted_price=None)
-            claimed = _to(present, state, now_ns, present.reason)
-            tx.orders.save(claimed)
+            present = [order for order in locked if _wish(order) is kind]
+            look = None if kind is OrderState.PENDING_CANCEL else _LastLook.at(tx, self.name)
+            claimed: list[Order] = []
+            for order, why in [(order, None) for order in present] if look is None else look.over(tx, present, now_ns):
+                if kind is OrderState.PENDING_REPLACE:
+                    claimed += self._claim_replace(tx, order, why, now_ns)
+                elif why is not None:
+                    tx.orders.save(_to(order, OrderState.DENIED, now_ns, why))
+                    tx.control.add_event("order.denied", order.cl_ord_id, {"reason": why}, now_ns)
+                else:
+                    # What is withdrawn is not to become anything else.
+                    still = replace(order, wanted_qty=None, wanted_price=None)
+                    claimed.append(_to(still, kind, now_ns, order.reason))
+            if kind is not OrderState.PENDING_REPLACE:
+                tx.orders.ask([order.cl_ord_id for order in claimed], kind, now_ns)
         return claimed
 
-    def _claim_replace(self, tx: Transaction, present: Order, now_ns: int) -> Order | None:
+    def _claim_replace(self, tx: Transaction, present: Order, why: str | None, now_ns: int) -> list[Order]:
         qty, price = present.wanted_qty, present.wanted_price
-        if qty is None or price is None or present.cancel_reason is not None:
-            return None
-        why = _forbidden(tx, present, now_ns) if qty > present.cum_qty else f"FILLED: cum_qty={present.cum_qty}"
+        assert qty is not None and price is not None, present.cl_ord_id
+        if qty <= present.cum_qty:
+            why = f"FILLED: cum_qty={present.cum_qty}"
         if why is not None:
             as_it_is = replace(present, wanted_qty=None, wanted_price=None, version=present.version + 1)
             tx.orders.save(replace(as_it_is, updated_ns=max(now_ns, present.updated_ns)))
             tx.control.add_event("order.amend_denied", present.cl_ord_id, {"reason": why}, now_ns)
-            return None
+            return []
         claimed = _to(replace(present, links=present.links + 1), OrderState.PENDING_REPLACE, now_ns, present.reason)
         name = claimed.asked_id
         assert name is not None, present.cl_ord_id
         tx.orders.add_link(OrderLink(name, present.cl_ord_id, claimed.links, qty, price, now_ns))
         tx.orders.save(claimed)
-        return claimed
+        return [claimed]
 
     def _mine(self, tx: Transaction, states: frozenset[OrderState]) -> list[Order]:
         return [order for order in tx.orders.in_states(states) if order.session == self.name]
@@ -168,29 +320,52 @@ class SessionDriver:
     def resolve(self, now_ns: int) -> Outcome:
         """Ask the venue about every order whose last question it never answered."""
         with self._asking:
-            with self.database.transaction() as tx:
-                self._fence(tx)
-                # Read again one by one, locked: a report may be booking one of them at this moment.
-                locked = [tx.orders.order(order.cl_ord_id) for order in self._mine(tx, IN_DOUBT)]
-                doubtful = [order for order in locked if order is not None and order.state in IN_DOUBT]
-                for order in doubtful:
-                    if order.state is not OrderState.UNKNOWN:
-                        tx.orders.save(_to(order, OrderState.UNKNOWN, now_ns, order.reason))
-            self._ask(doubtful, now_ns)
+            self._unasked |= dict.fromkeys(order.cl_ord_id for order in self._doubted(IN_DOUBT, now_ns))
+            self._ask_next(now_ns)
         return Outcome("asked")
 
-    def _ask(self, orders: Sequence[Order], now_ns: int) -> None:
-        """Ask about each order, as far as the session's share of messages goes; the others are asked about later."""
-        self._unasked = []
-        for order in orders:
-            bucket = self.bucket.take(self.clock(), urgent=True)
-            if bucket is not None and order.asked_id is not None:
-                bucket = bucket.take(self.clock(), urgent=True)
-            if bucket is None:
-                self._unasked.append(order.cl_ord_id)
-                continue
-            self.bucket = bucket
-            self.session.ask_status(order, now_ns)
+    def _doubted(self, states: frozenset[OrderState], now_ns: int) -> Sequence[Order]:
+        """Return the session's orders in some states; what was asked and not answered is UNKNOWN from now on."""
+        with self.database.transaction() as tx:
+            self._fence(tx)
+            found = []
+            for order in self._mine(tx, states):
+                # Read again one by one, locked: a report may be booking one of them at this moment.
+                present = tx.orders.order(order.cl_ord_id) if order.state in IN_DOUBT else order
+                if present is None or present.state not in states:
+                    continue
+                if present.state in IN_DOUBT - {OrderState.UNKNOWN}:
+                    present = _to(present, OrderState.UNKNOWN, now_ns, present.reason)
+                    tx.orders.save(present)
+                found.append(present)
+        return found
+
+    def _ask_next(self, now_ns: int) -> None:
+        """Ask about orders, as far as the session's share of messages goes; the others are asked about later."""
+        room = self.bucket.room(self.clock(), urgent=True)
+        names = list(self._unasked)[:room]
+        with self.database.snapshot() as tx:
+            found = [(name, tx.orders.order(name)) for name in names]
+        for name, order in found:
+            settling = self.settling
+            waited_for = settling is not None and bool(settling.names.get(name, frozenset()) & settling.waiting)
+            if order is None or order.state not in (AT_VENUE if waited_for else IN_DOUBT):
+                self._advance(partial(Settling.ended, order=name), now_ns)
+            elif not self._take(1 if order.asked_id is None else 2):
+                break
+            else:
+                if waited_for:
+                    self._advance(partial(Settling.asked, order=order, now_s=self.clock()), now_ns)
+                self.session.ask_status(order, now_ns)
+            del self._unasked[name]
+
+    def _take(self, count: int) -> bool:
+        """Take a question's share of messages, all of it or nothing."""
+        bucket: TokenBucket | None = self.bucket
+        for _ in range(count):
+            bucket = bucket.take(self.clock(), urgent=True) if bucket is not None else None
+        self.bucket = bucket or self.bucket
+        return bucket is not None
 
     def observe(self, now_ns: int) -> Outcome:
         """Ask for the venue's view of our positions; the request carries the instant it is asked for."""
@@ -231,27 +406,56 @@ def asked_ns(request_id: str) -> int:
     return int(request_id.removeprefix("P"))
 
 
-def _forbidden(tx: Transaction, order: Order, now_ns: int) -> str | None:
-    """Say why an order, or what is wanted of it, must not go out now: the last look, right before the socket."""
-    mode = tx.control.control().mode
-    resting = rest_reason(now_ns)
-    if resting is not None:
-        return f"REST: {resting}"
-    if mode is Mode.PAUSE or order.taker is not (mode is Mode.EMERGENCY):
-        return f"MODE_FORBIDS: mode={mode}"
-    shut = tx.control.gate(order.session or "").forbids(taker=order.taker)
-    if shut is not None:
-        return shut
-    if mode is Mode.REDUCE:
-        position = tx.ledger.position(order.symbol).qty
-        left = Intent(order.intent, order.cycle, order.symbol, order.side, order.leaves_qty, order.taker)
-        others = [other for other in tx.orders.in_states(LIVE) if other.cl_ord_id != order.cl_ord_id]
-        if not only_reduces(left, position, others):
-            return f"MODE_FORBIDS: mode={mode} position={position}"
-    since_ns = order.created_ns if order.state is OrderState.ROUTED else order.updated_ns
-    if now_ns - since_ns > 60 * SECOND_NS:
-        return f"TOO_LATE: since_ns={since_ns}"
-    return None
+def _wish(order: Order) -> OrderState | None:
+    """Return what the venue is to be asked for about an order, as the state that says so; None for nothing."""
+    if order.state is OrderState.ROUTED:
+        return OrderState.PENDING_NEW
+    if order.state not in WORKING:
+        return None
+    if order.cancel_reason is not None:
+        return OrderState.PENDING_CANCEL
+    return OrderState.PENDING_REPLACE if order.wanted_qty is not None else None
+
+
+@dataclass(frozen=True, slots=True)
+class _LastLook:
+    """What is in force right before the socket: the control mode and the session's gate."""
+
+    mode: Mode
+    gate: Gate
+
+    @staticmethod
+    def at(tx: Transaction, session: str) -> "_LastLook":
+        """Read it."""
+        return _LastLook(tx.control.control().mode, tx.control.gate(session))
+
+    def over(self, tx: Transaction, orders: Sequence[Order], now_ns: int) -> list[tuple[Order, str | None]]:
+        """Return each order with the reason why it, or what is wanted of it, must not go out now."""
+        live: Sequence[Order] = tx.orders.in_states(LIVE) if self.mode is Mode.REDUCE and orders else ()
+        looked = []
+        for order in orders:
+            why = self._forbids(order, max(now_ns, order.updated_ns))
+            if why is None and self.mode is Mode.REDUCE:
+                position = tx.ledger.position(order.symbol).qty
+                left = Intent(order.intent, order.cycle, order.symbol, order.side, order.leaves_qty, order.taker)
+                if not only_reduces(left, position, [other for other in live if other.cl_ord_id != order.cl_ord_id]):
+                    why = f"MODE_FORBIDS: mode={self.mode} position={position}"
+            if why is not None and order.state is OrderState.ROUTED:
+                live = [other for other in live if other.cl_ord_id != order.cl_ord_id]
+            looked.append((order, why))
+        return looked
+
+    def _forbids(self, order: Order, now_ns: int) -> str | None:
+        resting = rest_reason(now_ns)
+        if resting is not None:
+            return f"REST: {resting}"
+        if self.mode is Mode.PAUSE or order.taker is not (self.mode is Mode.EMERGENCY):
+            return f"MODE_FORBIDS: mode={self.mode}"
+        shut = self.gate.forbids(taker=order.taker)
+        if shut is not None:
+            return shut
+        since_ns = order.created_ns if order.state is OrderState.ROUTED else order.updated_ns
+        return f"TOO_LATE: since_ns={since_ns}" if now_ns - since_ns > ROUTED_NS_MAX else None
 
 
 def _to(order: Order, state: OrderState, now_ns: int, reason: str | None) -> Order:
