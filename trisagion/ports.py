@@ -23,6 +23,7 @@ from trisagion.regime.types import Fit
 from trisagion.risk.check import Load
 from trisagion.safety.gates import Gate
 from trisagion.safety.modes import Control
+from trisagion.session_ports import CopyStore, MessageStore
 from trisagion.units import Quantity
 
 
@@ -101,32 +102,6 @@ class ProcessBeat:
     wall_ns: int
     tasks: int
     rss_bytes: int
-
-
-@dataclass(frozen=True, slots=True)
-class MessageLine:
-    """A message of a FIX session, or an event of its engine; `direction` is "in", "out" or "event", secrets are masked.
-
-    `number` counts the lines of a session without a hole; `at_ns` is the machine's time.
-    """
-
-    number: int
-    at_ns: int
-    direction: str
-    text: str
-
-
-@dataclass(frozen=True, slots=True)
-class SessionMessage:
-    """A line as the database keeps it: with its session, MsgType(35) and MsgSeqNum(34), None where it has none."""
-
-    session: str
-    number: int
-    direction: str
-    msg_type: str | None
-    seq_num: int | None
-    at_ns: int
-    text: str
 
 
 class MarketStore(Protocol):
@@ -438,28 +413,6 @@ class LedgerStore(Protocol):
         ...
 
 
-class MessageStore(Protocol):
-    """Table fix_message."""
-
-    def add(self, messages: Sequence[SessionMessage]) -> None:
-        """Record messages; those that are there already change nothing."""
-        ...
-
-    def last_number(self, session: str) -> int:
-        """Return the number of a session's newest message, 0 when there is none."""
-        ...
-
-    def messages(
-        self, session: str | None, names: Sequence[str], since_ns: int, after: tuple[int, str, int], count: int
-    ) -> Sequence[SessionMessage]:
-        """Return messages of a session, or of all, not older than an instant, in order of time.
-
-        With `names` only those that hold one of them as ClOrdID(11) or OrigClOrdID(41). `after` is (instant, session,
-        number) of the last one that was returned before, and at most `count` follow it.
-        """
-        ...
-
-
 class ControlStore(Protocol):
     """Tables control, gate, event, lease, replay, process."""
 
@@ -559,6 +512,11 @@ class Transaction(Protocol):
         ...
 
     @property
+    def copies(self) -> CopyStore:
+        """What a drop copy told."""
+        ...
+
+    @property
     def control(self) -> ControlStore:
         """Modes, events, leases and processes."""
         ...
@@ -625,23 +583,6 @@ class VenueSession(Protocol):
 
     def logged_on(self) -> bool:
         """Tell whether the session is up."""
-        ...
-
-
-class MessageOutbox(Protocol):
-    """The lines of a session that wait to be kept in the database."""
-
-    @property
-    def last(self) -> int:
-        """The number of the newest line."""
-        ...
-
-    def after(self, number: int, count: int) -> Sequence[MessageLine]:
-        """Return the lines that follow a number, in order, at most `count`."""
-        ...
-
-    def forget(self, number: int) -> None:
-        """Let go of the lines up to a number: they are kept."""
         ...
 
 

@@ -22,7 +22,7 @@ from trisagion.orders.types import ExecutionReport, Order, PositionReport, Unrea
 from trisagion.ports import VenueSession
 from trisagion.safety.modes import Mode
 from trisagion.services import drive_session
-from trisagion.services.drive_session import SessionDriver, asked_ns
+from trisagion.services.drive_session import LEASE_S, SessionDriver, asked_ns
 from trisagion.services.outcome import Outcome
 from trisagion.units import Price
 
@@ -167,6 +167,28 @@ def test_an_owner_that_dies_while_sending_is_followed_by_a_question(desk: Desk, 
     successor.drain(TUESDAY_NS)
     assert session.asked == [("status", "T1")]
     assert desk.order().state is _S.UNKNOWN
+
+
+def test_an_owner_that_stood_still_after_its_claim_sends_nothing(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its lease ran out by its own clock, and a successor may have asked already; it ends."""
+    now_s = 100.0
+    desk.put(routed())
+    driver, session = owner(desk)
+    driver.clock = lambda: now_s
+    driver.lease()
+    claim = SessionDriver._claim
+
+    def claim_and_stand_still(*arguments: Any) -> Any:
+        nonlocal now_s
+        claimed = claim(*arguments)
+        now_s += LEASE_S
+        return claimed
+
+    monkeypatch.setattr(SessionDriver, "_claim", claim_and_stand_still)
+    with pytest.raises(StaleOwner, match="ran out"):
+        driver.drain(TUESDAY_NS)
+    assert session.asked == []
+    assert desk.order().state is _S.PENDING_NEW
 
 
 LATE_NS = TUESDAY_NS + 60 * SECOND_NS

@@ -22,6 +22,7 @@ from trisagion.clock import iso
 from trisagion.errors import ConfigError, DataError, StateError
 from trisagion.market.instruments import BUNDLED
 from trisagion.market.types import Instrument, Tape
+from trisagion.services.reconcile import DROP_COPY
 from trisagion.settings import Replay, Settings, Terms, resolve
 from trisagion.units import plain
 
@@ -43,9 +44,11 @@ def examine(settings: Settings) -> list[str]:
             "platform.profile: fleet needs Flower, which is not installed; "
             "start it with `make fleet`, or pip install 'trisagion[fleet]'"
         )
-    from trisagion.wiring import House
-
-    _ = House(settings).profile
+    if DROP_COPY in settings.reconcile.observers and not settings.fix.drop_copy:
+        raise ConfigError(
+            f"reconcile.observers: {DROP_COPY} can only observe where there is one; name its CompID in fix.drop_copy"
+        )
+    _refuse_a_venue_that_cannot_be(settings)
     state = Path(settings.platform.state).absolute()
     if "?" in str(state):
         raise ConfigError(f"platform.state: {state} has a '?', which the URL of its database cannot hold; name another")
@@ -169,6 +172,14 @@ def refuse_a_taken_port(port: int) -> None:
             raise ConfigError(
                 f"fix.port: port {port} cannot be listened to ({error.strerror}); choose another, or 0 for a free one"
             ) from None
+
+
+def _refuse_a_venue_that_cannot_be(settings: Settings) -> None:
+    """Refuse what the settings say of the venue where there is no such venue, or no way to log on to it."""
+    from trisagion.wiring import House
+
+    _ = House(settings).profile
+    resolve(settings.fix.password, os.environ)
 
 
 def _refuse_a_full_disk(state: Path) -> None:

@@ -79,12 +79,14 @@ class SessionDriver:
     _unasked: dict[ClOrdId, None] = field(default_factory=dict, init=False)
     skewed: bool = field(default=False, init=False)
     _offset_ns: int = field(default=0, init=False)
+    _ours_until_s: float = field(default=0.0, init=False)
     _skews: dict[str, Skew] = field(default_factory=dict, init=False)
     _down_s: float | None = field(default=None, init=False)
     _told_down: bool = field(default=False, init=False)
 
     def lease(self) -> None:
         """Take or renew the session's lease, and look at the database's clock; `StaleOwner` when another has it."""
+        asked_s = self.clock()
         with self.database.transaction() as tx:
             token = tx.control.acquire(f"session:{self.name}", self.owner, LEASE_S)
             before_ns = self.wall()
@@ -93,6 +95,7 @@ class SessionDriver:
         if token is None or (self.token is not None and token != self.token):
             raise StaleOwner(f"session {self.name}: the lease is held by another process; this one must stop")
         self.token = token
+        self._ours_until_s = asked_s + LEASE_S
 
     def drain(self, now_ns: int) -> Outcome:
         """Send every cancel that is asked for, then every replace, then every routed order, each in its order.
@@ -255,6 +258,9 @@ class SessionDriver:
             if not urgent and (settling is not self.settling or not self.settled or self.skewed):
                 # The line was down in between: after the logon these are asked about, like all others.
                 return
+            if self.clock() >= self._ours_until_s:
+                # The process stood still after its claim: by now another one may have asked what became of the order.
+                raise StaleOwner(f"session {self.name}: the lease ran out between the claim and the sending")
             self.bucket = self.bucket.take(self.clock(), urgent=urgent) or self.bucket
             # A message that comes late must not date what was decided since to its own instant.
             if kind is OrderState.PENDING_NEW:

@@ -24,13 +24,14 @@ from decimal import Decimal
 from pathlib import Path
 from typing import Any, Final
 
+import sqlalchemy as sa
 from celery import Celery
 from sqlalchemy.engine import make_url
 
 from init import create
 from tests.e2e.faults.proxy import Proxy
 from trisagion.adapters.dataspec import DataSpec
-from trisagion.adapters.db import SqlDatabase, open_database
+from trisagion.adapters.db import SqlDatabase, open_database, tables
 from trisagion.adapters.processes import Child, Children
 from trisagion.adapters.servers import mariadb, redis
 from trisagion.adapters.venues.fix.control import VenueControl
@@ -210,6 +211,18 @@ class Lane:
         assert popen is not None
         popen.wait(SETTLED_S_MAX)
 
+    def forgetful_broker(self) -> None:
+        """Have the broker write nothing down any more: what comes from now on is gone when it is killed."""
+        with self.broker.connection() as connection:
+            connection.default_channel.client.config_set("appendonly", "no")
+
+    def owner(self) -> str:
+        """Return the name of the process that holds the session's lease."""
+        mine = tables.lease.c.name == f"session:{self.settings.fix.target}"
+        with self.database.snapshot() as unit:
+            pid = int(str(unit.session.scalar(sa.select(tables.lease.c.owner).where(mine))).rpartition(":")[2])
+        return next(child.name for child in self.children.kept if child.pid == pid)
+
     def arm(self, name: str, point: str) -> None:
         """Have a process stop itself when it comes to a fault point."""
         fresh = self._armed(name).with_suffix(".fresh")
@@ -355,18 +368,35 @@ def _write_tape(path: Path) -> None:
     path.write_text("".join(["ts_event,price,size\n", *lines]), encoding="ascii")
 
 
-SETS: Final = {"cohort.runs": 10, "take_profit.threshold": "0.0000001"}
-"""A small cohort, and a take-profit at ten dollars of gain: what votes or crosses is what a row makes."""
+SETS: Final = {
+    "cohort.runs": 10,
+    "take_profit.threshold": "0.0000001",
+    "risk.quote_age_ms": ROUND_NS // MILLISECOND_NS,
+}
+"""A small cohort, and a take-profit at ten dollars of gain: what votes or crosses is what a row makes. The one price of
+a round stands for all of it."""
+PAIRED_SETS: Final = {"fix.heartbeat_s": 2}
+
+
+def _environment(settings: Settings, directory: Path) -> dict[str, str]:
+    """Return what a lane's processes are told, as `trisagion run` tells its own."""
+    return {
+        **os.environ,
+        **to_environment(settings),
+        "PYTHONPATH": str(ROOT),
+        "TRISAGION_FIX_STORE": str(directory / "session"),
+        "OMP_NUM_THREADS": "1",
+        "OPENBLAS_NUM_THREADS": "1",
+        "POLARS_MAX_THREADS": "1",
+    }
 
 
 @contextmanager
-def opened(
-    directory: Path, sets: Mapping[str, object], *, standby: bool = False, database_proxy: bool = False
-) -> Iterator[Lane]:
-    """Start a lane in a directory, with some settings of its own; its processes end with it.
+def opened(directory: Path, *, paired: bool = False) -> Iterator[Lane]:
+    """Start a lane in a directory; its processes end with it.
 
-    `standby`: a second owner of the session, which waits for the lease. `database_proxy`: the processes, but not the
-    lane itself, reach the database through a proxy of ours.
+    In a `paired` one a second owner waits for the session's lease, a second worker serves the same queues, heartbeats
+    come every two seconds, and the processes, but not the lane itself, reach the database through a proxy of ours.
     """
     tape = directory / "tape.csv"
     _write_tape(tape)
@@ -383,33 +413,18 @@ def opened(
         stack.callback(proxy.close)
         secret = directory / "database.url"
         secret.touch(mode=0o600)
-        before_database = None
-        seen_url = make_url(url)
-        if database_proxy:
-            assert seen_url.port is not None, url
-            before_database = Proxy(seen_url.port)
-            stack.callback(before_database.close)
-            seen_url = seen_url.set(port=before_database.port)
-        secret.write_text(seen_url.render_as_string(hide_password=False), encoding="utf-8")
-        placed = {
-            "database.url": f"file:{secret}",
-            "broker.url": broker,
-            "fix.port": proxy.port,
-            # A round has one price, which stands for all of it.
-            "risk.quote_age_ms": ROUND_NS // MILLISECOND_NS,
-        }
-        settings = load(None, {}, {**placed, **SETS, **sets})
+        direct = make_url(url)
+        assert direct.port is not None, url
+        database_proxy = Proxy(direct.port) if paired else None
+        if database_proxy is not None:
+            stack.callback(database_proxy.close)
+            direct = direct.set(port=database_proxy.port)
+        secret.write_text(direct.render_as_string(hide_password=False), encoding="utf-8")
+        placed = {"database.url": f"file:{secret}", "broker.url": broker, "fix.port": proxy.port}
+        settings = load(None, {}, {**placed, **SETS, **(PAIRED_SETS if paired else {})})
         control = sockets / "venue"
         log = directory / "log"
-        env = {
-            **os.environ,
-            **to_environment(settings),
-            "PYTHONPATH": str(ROOT),
-            "TRISAGION_FIX_STORE": str(directory / "session"),
-            "OMP_NUM_THREADS": "1",
-            "OPENBLAS_NUM_THREADS": "1",
-            "POLARS_MAX_THREADS": "1",
-        }
+        env = _environment(settings, directory)
         fix = settings.fix
         venue = [
             *(sys.executable, "-m", "trisagion.adapters.venues.fix.venue", "--data-spec", spec.to_json()),
@@ -417,8 +432,8 @@ def opened(
             *("--sender", fix.target, "--target", fix.sender),
         ]
         children.start(Child("venue", venue, env, log / "venue.log"))
-        owners = ("session", "standby") if standby else ("session",)
-        for name, role in (*((name, "session") for name in owners), ("gateway", "all")):
+        roles = {"session": "session", "gateway": "all"}
+        for name, role in (roles | {"session2": "session", "gateway2": "all"} if paired else roles).items():
             argv = worker_argv(role, name, fix.target)
             module = argv.index("workers.serve") + 1
             points = {"TRISAGION_FAULT_MODULE": argv[module], "TRISAGION_FAULT_PLACE": str(directory / name)}
@@ -441,7 +456,7 @@ def opened(
             instrument,
             iter(rounds()),
             sockets / "redis.sock",
-            before_database,
+            database_proxy,
         )
         lane.begin_round()
         first = lane.work(random.Random(0), 1)

@@ -4,7 +4,7 @@ import random
 import signal
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any, Final
 
 from tests.e2e.faults.judge import books, sent, tracebacks, violations
@@ -27,9 +27,7 @@ class Row:
     short: tuple[str, ...]
     play: Callable[[Lane, str, random.Random], float]
     recovery_s_max: float
-    sets: Mapping[str, object] = field(default_factory=dict)
-    standby: bool = False
-    database_proxy: bool = False
+    paired: bool = False
     raised: tuple[str, ...] = ()
     """Patterns of exceptions that this fault may leave in a log."""
 
