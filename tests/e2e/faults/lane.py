@@ -378,6 +378,19 @@ a round stands for all of it."""
 PAIRED_SETS: Final = {"fix.heartbeat_s": 2}
 
 
+def _environment(settings: Settings, directory: Path) -> dict[str, str]:
+    """Return what a lane's processes are told, as `trisagion run` tells its own."""
+    return {
+        **os.environ,
+        **to_environment(settings),
+        "PYTHONPATH": str(ROOT),
+        "TRISAGION_FIX_STORE": str(directory / "session"),
+        "OMP_NUM_THREADS": "1",
+        "OPENBLAS_NUM_THREADS": "1",
+        "POLARS_MAX_THREADS": "1",
+    }
+
+
 @contextmanager
 def opened(directory: Path, *, paired: bool = False) -> Iterator[Lane]:
     """Start a lane in a directory; its processes end with it.
@@ -411,15 +424,7 @@ def opened(directory: Path, *, paired: bool = False) -> Iterator[Lane]:
         settings = load(None, {}, {**placed, **SETS, **(PAIRED_SETS if paired else {})})
         control = sockets / "venue"
         log = directory / "log"
-        env = {
-            **os.environ,
-            **to_environment(settings),
-            "PYTHONPATH": str(ROOT),
-            "TRISAGION_FIX_STORE": str(directory / "session"),
-            "OMP_NUM_THREADS": "1",
-            "OPENBLAS_NUM_THREADS": "1",
-            "POLARS_MAX_THREADS": "1",
-        }
+        env = _environment(settings, directory)
         fix = settings.fix
         venue = [
             *(sys.executable, "-m", "trisagion.adapters.venues.fix.venue", "--data-spec", spec.to_json()),
