@@ -25,6 +25,10 @@ from trisagion.services.outcome import Outcome
 
 LEASE_S: Final = 6.0
 """Renewed every 2 s; the successor of an owner that died waits this long at most."""
+LEASE_SURE_S: Final = LEASE_S * 2 / 3
+"""The holder of a lease trusts it so long after it asked for it, by its own clock (reliability, 3.5)."""
+PRESENT_S: Final = 1.0
+"""How long an instant is the present, and a look at lease, mode and gate the last one; a claim takes some 10 ms."""
 FULL: Final = TokenBucket(1000, Decimal("0.2"), tokens=1000.0, at_s=0.0)
 """The share of a session that was given none of its own: a second's worth of a loopback venue."""
 
@@ -47,23 +51,27 @@ class SessionDriver:
     token: int | None = None
     bucket: TokenBucket = FULL
     clock: Callable[[], float] = time.monotonic
+    _leased_s: float = field(default=0.0, init=False)
     _asking: Lock = field(default_factory=Lock, init=False)
     _waiting: bool = field(default=False, init=False)
     _unasked: list[ClOrdId] = field(default_factory=list, init=False)
 
     def lease(self) -> None:
         """Take or renew the session's lease; `StaleOwner` when somebody else holds it."""
+        asked_s = self.clock()
         with self.database.transaction() as tx:
             token = tx.control.acquire(f"session:{self.name}", self.owner, LEASE_S)
         if token is None or (self.token is not None and token != self.token):
             raise StaleOwner(f"session {self.name}: the lease is held by another process; this one must stop")
-        self.token = token
+        self.token, self._leased_s = token, asked_s
 
     def drain(self, now_ns: int) -> Outcome:
         """Send every cancel that is asked for, then every replace, then every routed order, each in its order.
 
-        Where the session's share of messages is used up, the rest waits as it is; `pump` sends it later.
+        Where the session's share of messages is used up, or `now_ns` has become the past, the rest waits as it is;
+        `pump` sends it later.
         """
+        told_s = self.clock()
         if not self.session.logged_on():
             return Outcome("logged_off")
         with self.database.snapshot() as tx:
@@ -75,6 +83,9 @@ class SessionDriver:
         asked += [(order, OrderState.PENDING_REPLACE) for order in to_replace]
         asked += [(order, OrderState.PENDING_NEW) for order in to_send]
         for number, (order, state) in enumerate(asked):
+            if self.clock() - told_s > PRESENT_S:
+                self._waiting = True
+                return Outcome("throttled")
             # A message that comes late must not date what was decided since to its own instant.
             if not self._send(order, state, max(now_ns, order.updated_ns)):
                 self._throttled(len(asked) - number, now_ns)
@@ -103,11 +114,12 @@ class SessionDriver:
     def _send(self, order: Order, asked: OrderState, now_ns: int) -> bool:
         """Ask the venue for something, or find that it must not be asked; False when the share is used up."""
         with self._asking:
-            bucket = self.bucket.take(self.clock(), urgent=asked is OrderState.PENDING_CANCEL)
+            looked_s = self.clock()
+            bucket = self.bucket.take(looked_s, urgent=asked is OrderState.PENDING_CANCEL)
             if bucket is None:
                 return False
             claimed = self._claim(order, asked, now_ns)
-            if claimed is None:
+            if claimed is None or self._held_up(looked_s):
                 return True
             self.bucket = bucket
             if asked is OrderState.PENDING_NEW:
@@ -117,6 +129,14 @@ class SessionDriver:
             else:
                 self.session.send_cancel(claimed, now_ns)
         return True
+
+    def _held_up(self, looked_s: float) -> bool:
+        """Tell whether this process was stopped since its last look, so that what it saw may be true no more.
+
+        What was claimed then is not sent; like any question without an answer it is asked about.
+        """
+        now_s = self.clock()
+        return now_s - looked_s > PRESENT_S or now_s - self._leased_s > LEASE_SURE_S
 
     def _claim(self, order: Order, state: OrderState, now_ns: int) -> Order | None:
         """Commit the state that says "asked" and return the order as it then is; None when it must not be asked."""
