@@ -154,6 +154,13 @@ class House:
             replay = tx.control.replay()
         return SystemClock().now_ns() if replay is None else replay.now_ns
 
+    def present_ns(self, rung_ns: int) -> int:
+        """Return the instant to judge by of what was rung at `rung_ns`: a message may come hours late.
+
+        In a replay the data have come no further than what is rung; then it is `rung_ns`.
+        """
+        return max(rung_ns, self.now_ns())
+
     def ingest(self, steps: str) -> Outcome:
         """Store a published minute."""
         return ingest_market.ingest(self.database, ingest_market.read_steps(steps))
