@@ -44,8 +44,8 @@ SATURDAY_NS: Final = int(datetime(2024, 6, 15, 12, tzinfo=UTC).timestamp()) * SE
 ACCOUNT: Final = "SIM-1"
 SESSION: Final = "SIM"
 CAPITAL: Final = Money(Decimal(100_000_000))
-LIMITS: Final = Limits(ACCOUNT, Decimal(10_000_000), Decimal(20_000_000), 8)
-"""At 4000 a contract is worth 200,000: forty-nine to an order, ninety-nine to a position."""
+LIMITS: Final = Limits(ACCOUNT, Decimal(10_000_000), Decimal(20_000_000), 8, quote_age_ns_max=MINUTE_NS)
+"""At 4000 a contract is worth 200,000: forty-nine to an order, ninety-nine to a position. A quote serves a minute."""
 
 CYCLE_RULES: Final = CycleRules(
     account=ACCOUNT,

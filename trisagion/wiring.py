@@ -10,16 +10,18 @@ from typing import TypeVar
 
 from trisagion.adapters.db.engine import SqlDatabase, open_database, retrying
 from trisagion.adapters.survivors import load_survivors
-from trisagion.clock import SECOND_NS, Clock, ReplayClock, SystemClock
+from trisagion.clock import MILLISECOND_NS, SECOND_NS, Clock, ReplayClock, SystemClock
 from trisagion.cohort.supervise import CohortRules
 from trisagion.cohort.survivors import Survivor
 from trisagion.errors import ConfigError
+from trisagion.gateway.dialect import Profile
 from trisagion.ids import ClOrdId
 from trisagion.ledger.take_profit import TakeProfitRules
 from trisagion.market.types import Instrument
 from trisagion.orders.intents import ReconcileRules
 from trisagion.orders.types import ExecutionReport
 from trisagion.portfolio.sizing import SizingRules
+from trisagion.ports import MessageOutbox
 from trisagion.risk.check import Limits
 from trisagion.selection.votes import SelectionRules
 from trisagion.services import (
@@ -28,6 +30,7 @@ from trisagion.services import (
     book_fills,
     detect_regime,
     ingest_market,
+    keep_messages,
     reconcile,
     route_orders,
     sweep,
@@ -70,6 +73,32 @@ class House:
         return self.settings.fix.target
 
     @cached_property
+    def profile(self) -> Profile:
+        """How the venue speaks; what the settings leave open is as usual in its version.
+
+        Raises
+        ------
+        ConfigError
+            There is no such venue, or its positions are to be observed and it cannot be asked for them.
+        """
+        given = self.settings.fix
+        own = {
+            "post_only_code": None if given.post_only_code is None else str(given.post_only_code),
+            "liquidity_tag": given.liquidity_tag,
+            "mass_status": given.mass_status,
+            "positions": given.positions,
+        }
+        own = {name: value for name, value in own.items() if value is not None}
+        profile = Profile.of(given.version, post_only=given.post_only, **own)
+        if not profile.positions and reconcile.VENUE in self.settings.reconcile.observers:
+            raise ConfigError(
+                f"reconcile.observers: expected others than {reconcile.VENUE}, for this venue (FIX {profile.version}) "
+                "cannot be asked for positions and no position would ever be confirmed, found "
+                + ", ".join(self.settings.reconcile.observers)
+            )
+        return profile
+
+    @cached_property
     def cohort_rules(self) -> CohortRules:
         """How the cohort is kept."""
         given = self.settings.cohort
@@ -98,7 +127,7 @@ class House:
             order_notional_max=given.order_notional_max,
             position_notional_max=given.position_notional_max,
             orders_max=given.orders_max,
-            quote_age_ns_max=given.quote_age_s * SECOND_NS,
+            quote_age_ns_max=given.quote_age_ms * MILLISECOND_NS,
         )
 
     @cached_property
@@ -237,3 +266,11 @@ class House:
     def book(self, report: ExecutionReport) -> tuple[Outcome, ...]:
         """Apply an execution report."""
         return book_fills.book(self.database, self.book_rules, report)
+
+    def last_kept(self, session: str) -> int:
+        """Return the number of the last message of a session that the database has."""
+        return keep_messages.last_kept(self.database, session)
+
+    def keep_messages(self, outbox: MessageOutbox, session: str, kept: int) -> int:
+        """Copy messages of a session that the database lacks."""
+        return keep_messages.keep(self.database, outbox, session, kept)

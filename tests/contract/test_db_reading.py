@@ -138,6 +138,19 @@ def test_a_symbol_that_begins_later_holds_nothing_before(day: SqlDatabase) -> No
         assert (reading.mark(unit, "AAPL"), reading.mark(unit, "MSFT")) == (Decimal(7), None)
 
 
+def test_a_fill_that_was_taken_back_is_none_and_a_corrected_one_is_what_it_was_corrected_to(day: SqlDatabase) -> None:
+    """Of three and one, the three become two and the one is busted; the same ExecID at another venue is another's."""
+    undo = replace(a_fill("E3", 2, Liquidity.MAKER, 30), exec_type=ExecType.TRADE_CORRECT, ref_exec_id="E1")
+    bust = replace(a_fill("E4", 0, Liquidity.MAKER, 40), exec_type=ExecType.TRADE_CANCEL, ref_exec_id="E2")
+    with day.transaction() as tx:
+        for report in (replace(bust, venue="OTHER"), undo):
+            tx.orders.add_execution(report, 77)
+        assert [fill.qty for fill in reading.fills(tx)] == [1, 2]
+        tx.orders.add_execution(bust, 77)
+        assert [fill.qty for fill in reading.fills(tx)] == [2]
+        assert reading.maker_share(tx) == 1
+
+
 def test_the_tracks_are_arrays_in_order_of_time(day: SqlDatabase) -> None:
     """Equity, prices and regimes, each with its instants."""
     with day.snapshot() as unit:

@@ -189,10 +189,11 @@ class Platform:
             (db_engine, "random", virtual_random),
             (initiator, "time", self.time),
             (initiator, "fix", fix),
-            (initiator, "Store", lambda _: Directory(self.wire, self._running())),
+            (initiator, "Store", lambda _, **__: Directory(self.wire, self._running())),
             (initiator, "Connection", self._engine),
             (initiator, "encode", lambda fields, _: fields),
-            (initiator, "decode", dict),
+            (initiator, "decode", lambda fields, **_: dict(fields)),
+            (initiator, "kind_of", lambda fields: fields[Tag.MSG_TYPE]),
             (initiator, "edge", self._edge),
         ]
         with ExitStack() as stack:
@@ -205,7 +206,7 @@ class Platform:
         assert self.world.running is not None
         return self.world.running
 
-    def _engine(self, _kind: object, application: Any, _settings: object) -> Engine:
+    def _engine(self, _kind: object, application: Any, *_: object) -> Engine:
         process = self._running()
         return Engine(self.wire, application, process, self.world.stream(f"{process}/engine"))
 
@@ -270,7 +271,8 @@ class Owner:
 
     def hindered(self, fields: Mapping[int, str]) -> bool:
         """Tell whether another thread of the process holds what handling the message needs."""
-        return fields[Tag.MSG_TYPE] not in {EXECUTION_REPORT, ORDER_CANCEL_REJECT} and locked(self.process)
+        reports = fields[Tag.MSG_TYPE] in {EXECUTION_REPORT, ORDER_CANCEL_REJECT}
+        return locked(self.process) and (not reports or Tag.MASS_STATUS_REQ_ID in fields)
 
     def guard(self) -> None:
         """Renew the lease, look at the mode, send what had to wait."""

@@ -28,6 +28,7 @@ class Plan:
     cancels: int
     amends: int
     messages_per_s: int
+    mass_status: bool
     # processes
     deaths_per_s: float
     freezes_per_s: float
@@ -72,6 +73,7 @@ def draw(seed: int) -> Plan:
         cancels=random.randint(0, 8),
         amends=random.randint(0, 8),
         messages_per_s=random.choice([2, 5, 50, 200]),
+        mass_status=random.random() < 0.5,
         deaths_per_s=chance(0.08),
         freezes_per_s=chance(0.05),
         pause=chance(0.2),

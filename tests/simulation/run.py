@@ -32,6 +32,7 @@ RISK: Final = {
     "order_notional_max": Decimal(2_000_000),
     "orders_max": 8,
     "reprices_max": 2,
+    "quote_age_ms": 20_000,
 }
 """Twelve contracts of ES, thirty of NQ: some intents are refused, and many orders together reach the limit."""
 
@@ -69,7 +70,8 @@ class Seed:
         self.market = Market(self.world, self.plan, length_s)
         self.wire = Wire(self.world, self.plan, self.market.receive)
         self.market.say = self.wire.say
-        settings = Settings.model_validate({"risk": RISK, "fix": {"messages_per_s": self.plan.messages_per_s}})
+        fix = {"messages_per_s": self.plan.messages_per_s, "mass_status": self.plan.mass_status}
+        settings = Settings.model_validate({"risk": RISK, "fix": fix})
         self.platform = Platform(self.world, self.server, self.wire, self.plan, settings)
 
     def live(self) -> Verdict:

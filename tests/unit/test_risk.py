@@ -16,7 +16,7 @@ from trisagion.ids import ClOrdId, CycleId, intent_key
 from trisagion.market.types import Instrument, Quote
 from trisagion.orders.state import LIVE, TERMINAL, OrderState
 from trisagion.orders.types import Intent, Order, Side
-from trisagion.risk.check import Approved, Limits, Refusal, Refused, check
+from trisagion.risk.check import QUOTE_AGE_NS_MAX, Approved, Limits, Refusal, Refused, check
 from trisagion.safety.modes import Mode
 from trisagion.units import Price, Quantity
 
@@ -113,7 +113,7 @@ REFUSALS: list[tuple[Refusal, Case]] = [
     (Refusal.LOT_VIOLATED, Case(intent=intend("1.5"))),
     (Refusal.QUOTE_STALE, Case(quote=None)),
     (Refusal.QUOTE_STALE, Case(quote=quoted(symbol="NQ"))),
-    (Refusal.QUOTE_STALE, Case(quote=quoted(learned_ns=TUESDAY_NS - 60 * SECOND_NS - 1))),
+    (Refusal.QUOTE_STALE, Case(quote=quoted(learned_ns=TUESDAY_NS - QUOTE_AGE_NS_MAX - 1))),
     (Refusal.QUOTE_STALE, Case(quote=quoted(learned_ns=TUESDAY_NS + 1))),
     (Refusal.ORDER_NOTIONAL, Case(intent=intend(5))),
     (Refusal.ORDER_NOTIONAL, Case(intent=intend(4), quote=quoted(ask="5000.25"))),
@@ -179,7 +179,7 @@ def test_the_first_fault_in_order_of_precedence_answers() -> None:
         Case(position=qty(7), live_orders=(working(4, Side.SELL),)),
         Case(position=qty(7), live_orders=(working(4, Side.BUY, symbol="NQ"),)),
         Case(live_orders=(working(1, Side.SELL),) * 2),
-        Case(quote=quoted(learned_ns=TUESDAY_NS - 60 * SECOND_NS)),
+        Case(quote=quoted(learned_ns=TUESDAY_NS - QUOTE_AGE_NS_MAX)),
         Case(mode=Mode.EMERGENCY, intent=intend(taker=True), position=qty(-1)),
         Case(mode=Mode.EMERGENCY, intent=intend(), position=qty(-1)),
     ],

@@ -11,7 +11,7 @@ from decimal import Decimal, localcontext
 from enum import StrEnum
 from typing import Final
 
-from trisagion.clock import MINUTE_NS
+from trisagion.clock import MILLISECOND_NS
 from trisagion.errors import ConfigError, DataError
 from trisagion.market.calendar import rest_reason
 from trisagion.market.types import Instrument, Quote
@@ -21,6 +21,9 @@ from trisagion.safety.modes import Mode
 from trisagion.units import WIDE, Price, Quantity, notional, on_grid, parse_decimal, plain
 
 _NOT_SENT: Final = LIVE - AT_VENUE
+
+QUOTE_AGE_NS_MAX: Final = 250 * MILLISECOND_NS
+"""A maker joins a quote that is younger than a quarter of a second, or does not trade."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,7 +37,7 @@ class Limits:
     order_notional_max: Decimal
     position_notional_max: Decimal
     orders_max: int
-    quote_age_ns_max: int = MINUTE_NS
+    quote_age_ns_max: int = QUOTE_AGE_NS_MAX
 
     def __post_init__(self) -> None:
         for name in ("order_notional_max", "position_notional_max", "orders_max", "quote_age_ns_max"):

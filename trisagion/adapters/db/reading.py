@@ -49,10 +49,14 @@ _REGIMES: Final = (
     .where(t.market_state.c.symbol == sa.bindparam("symbol"))
     .order_by(t.market_state.c.at_ns)
 )
-_x = t.execution.c
+_x, _undoing = t.execution.c, t.execution.alias("undoing").c
+_UNDONE: Final = sa.select(_undoing.venue, _undoing.ref_exec_id).where(_undoing.ref_exec_id.is_not(None))
 _FILLS: Final = (
     sa.select(_x.happened_ns, _x.symbol, _x.side, _x.last_px, _x.last_qty, _x.fee, _x.liquidity, _x.cl_ord_id)
-    .where(_x.exec_type == ExecType.TRADE)
+    .where(
+        _x.exec_type.in_([ExecType.TRADE, ExecType.TRADE_CORRECT]),
+        sa.tuple_(_x.venue, _x.exec_id).not_in(_UNDONE),
+    )
     .order_by(_x.happened_ns, _x.venue, _x.exec_id)
 )
 _DECISIONS: Final = (
@@ -131,7 +135,7 @@ def regime_track(unit: Unit, symbol: str) -> RegimeTrack:
 
 
 def fills(unit: Unit) -> tuple[Fill, ...]:
-    """Return all trades that venues reported, in order of time."""
+    """Return all trades that stand, in order of time: a bust takes one away, a correction puts another in its place."""
     return tuple(
         Fill(at_ns, symbol, Side(side), px, qty, fee, None if liquidity is None else Liquidity(liquidity), cl_ord_id)
         for at_ns, symbol, side, px, qty, fee, liquidity, cl_ord_id in unit.session.rows(_FILLS)

@@ -367,3 +367,15 @@ process: Final = _table(
     _must("tasks", Whole()),
     _must("rss_bytes", Whole()),
 )
+
+fix_message: Final = _table(
+    "fix_message",
+    _key("session", Id(128)),
+    _key("number", Whole()),
+    _must("direction", Id(8)),
+    _may("msg_type", Id(8)),
+    _may("seq_num", Whole()),
+    _must("at_ns", Whole()),
+    _must("text", BLOB),
+    sa.Index("fix_message_by_time", "at_ns"),
+)
