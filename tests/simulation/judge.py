@@ -221,6 +221,8 @@ class Judge:
         """Everything was withdrawn: both sides' books are the same, and closed."""
         books: Any = self.market.venue.snapshot()
         self.fills = len(books["fills"])
+        for order in books["working"]:
+            self._violated("I6", f"{order['cl_ord_id']} works at the venue in spite of the kill")
         self._orders(books)
         self._bookings(books)
         self._intents_done(books)
@@ -254,12 +256,17 @@ class Judge:
         quarantined = " ".join(
             text for (text,) in self.server.rows("SELECT detail FROM event WHERE kind = 'execution.quarantined'")
         )
+        fills = {fill["exec_id"]: fill for fill in books["fills"]}
         expected = Counter(["opening"])
-        for fill in books["fills"]:
-            if f"exec_id='{fill['exec_id']}'" in quarantined:
+        positions = {symbol: Decimal(held) for symbol, held in books["positions"].items()}
+        for name, fill in fills.items():
+            if f"exec_id='{name}'" in quarantined or self._swallowed(fill):
+                before = fills[fill["exec_ref"]]["qty"] if "exec_ref" in fill else "0"
+                sign = 1 if fill["side"] == Side.BUY else -1
+                positions[fill["symbol"]] -= sign * (Decimal(fill["qty"]) - Decimal(before))
                 continue
             if fill.get("exec_type") != "trade_cancel":
-                expected[f"SIM/{fill['exec_id']}"] += 1
+                expected[f"SIM/{name}"] += 1
             if "exec_ref" in fill:
                 expected[f"SIM/{fill['exec_ref']}/undo"] += 1
         entries = {entry for (entry,) in self.server.rows("SELECT DISTINCT entry FROM posting")}
@@ -276,10 +283,29 @@ class Judge:
         ours = {
             symbol: Decimal(str(qty)) for symbol, qty in self.server.rows("SELECT symbol, qty FROM ledger_position")
         }
-        for symbol, theirs in books["positions"].items():
-            if not ours.get(symbol, Decimal(0)) == held[symbol] == Decimal(theirs) and not quarantined:
+        for symbol, theirs in positions.items():
+            if not ours.get(symbol, Decimal(0)) == held[symbol] == theirs:
                 text = f"{symbol}: position {ours.get(symbol)}, postings {held[symbol]}, venue {theirs}"
                 self._violated("I3", text)
+
+    def _swallowed(self, fill: Mapping[str, Any]) -> bool:
+        """Tell whether the venue never told us of a fill; then the order has an alarm, if it was asked about at all.
+
+        An order that had ended is not asked about again: what a venue does to it then, and forgets to say, is seen in
+        the position alone.
+        """
+        if fill["exec_id"] not in self.wire.swallowed:
+            return False
+        name = self._first(fill["cl_ord_id"])
+        told = any(self._first(one["cl_ord_id"]) == name for one in self.market.commanded)
+        if name not in self._alarmed() and not told:
+            self._violated("I3", f"{fill['exec_id']} of {name} was never told, and nobody knows")
+        return True
+
+    def _first(self, name: str) -> str:
+        """Return the first of an order's names."""
+        found = self.server.rows("SELECT first_id FROM order_link WHERE cl_ord_id = ?", name)
+        return str(found[0][0]) if found else name
 
     def _intents_done(self, books: Mapping[str, Any]) -> None:
         """I1: no intent was filled beyond what was ever wanted of it, but by what the venue was told to do."""

@@ -7,6 +7,7 @@
   comes again to the next process.
 * A broken connection loses what is under way; of what we sent, some may still arrive. Either end may learn of it late.
 * The venue lets nobody on while it thinks that somebody is.
+* A venue that has lost its store, resets its numbers or fills a gap with nothing never says again what was not heard.
 """
 
 from collections import deque
@@ -62,6 +63,16 @@ class Wire:
         self.store_owner: Process | None = None
         self.current: Connection | None = None
         self.healed = False
+        self.swallowed: set[str] = set()
+
+    def swallow(self) -> None:
+        """Let the venue forget what we have not heard yet."""
+        numbers = range(self.ours.next_in, self.theirs.next_out)
+        self.ours.next_in = self.theirs.next_out
+        lost = [self.theirs.sent[number] for number in numbers]
+        if lost:
+            self.world.tell(f"the venue forgets {'; '.join(map(spoken, lost))}")
+        self.swallowed |= {fields[Tag.EXEC_ID] for fields in lost if Tag.EXEC_ID in fields}
 
     def latency_ns(self) -> int:
         """Draw how long a message is under way."""
@@ -172,6 +183,8 @@ class Engine:
         self.world.tell("logged on")
         connection.logged_on = True
         ours, theirs = self.wire.ours, self.wire.theirs
+        if not self.wire.healed and self.random.random() < self.wire.plan.swallows:
+            self.wire.swallow()
         for number in range(ours.next_in, theirs.next_out):
             again = {**theirs.sent[number], Tag.POSS_DUP_FLAG: "Y"}
             self.wire.push_in(connection, number, again)
@@ -238,6 +251,8 @@ class Engine:
                     self.world.tell(f"hears {spoken(fields)}")
                     self._hand_up(fields)
                     self.wire.ours.next_in = number + 1
+                    # A venue may repeat itself, and tell what it seemed to have forgotten.
+                    self.wire.swallowed.discard(fields.get(Tag.EXEC_ID, ""))
                 if self.inbox and self.inbox[0][0] == number:
                     self.inbox.popleft()
         finally:

@@ -48,6 +48,7 @@ class Plan:
     cuts_per_s: float
     half_open: float
     dies_sending: float
+    swallows: float
     # the venue
     venue_faults_per_s: float
     wrongs_per_s: float
@@ -89,6 +90,7 @@ def draw(seed: int) -> Plan:
         cuts_per_s=chance(0.1),
         half_open=chance(0.8),
         dies_sending=chance(0.2),
+        swallows=chance(0.9),
         venue_faults_per_s=chance(0.1),
         wrongs_per_s=chance(0.15),
         kills_per_s=chance(0.03),
