@@ -16,6 +16,9 @@ FIX_ENGINE ?= tls
 OTHER_ENGINE := $(if $(filter official,$(FIX_ENGINE)),quickfix-tls,quickfix)
 ENGINE_STAMP := .venv/.engine-$(FIX_ENGINE)
 
+SEEDS ?= 50000
+FIRST ?= 1000000
+
 KERNELS := $(wildcard ext/*/*.pyx ext/*/*.pxd)
 
 ## Use
@@ -77,6 +80,10 @@ ext-checked: dev # The kernels' tests on kernels built with bounds checks
 .PHONY: chaos
 chaos: dev servers # Whole platforms as processes, killed and restarted
 	@$(BIN)/python -m pytest -m e2e $(ARGS)
+
+.PHONY: simulate
+simulate: dev # Platforms in virtual time with the faults of a seed; SEEDS=50000 of them from FIRST=1000000 on
+	@$(BIN)/python -m tests.simulation --seed $(FIRST) --seeds $(SEEDS)
 
 .PHONY: bench
 bench: dev .venv/.peers # Measure; one JSON line a figure into bench/results.jsonl; ARGS="-k cohort"

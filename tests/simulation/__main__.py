@@ -1,6 +1,7 @@
 """`python -m tests.simulation --seed 4711 -v`: tell the whole story of one seed; or run many and count."""
 
 import argparse
+import logging
 import sys
 import time
 from collections import Counter
@@ -15,6 +16,7 @@ def main() -> int:
     parser.add_argument("--seeds", type=int, default=1, help="how many, one after the other")
     parser.add_argument("-v", "--verbose", action="store_true", help="print everything that happens")
     given = parser.parse_args()
+    logging.disable(logging.CRITICAL)
     began_s = time.perf_counter()
     found: Counter[str] = Counter()
     failed, orders, sent, fills, transactions = [], 0, 0, 0, 0

@@ -35,6 +35,7 @@ from trisagion.wiring import House
 from workers import app as workers_app
 from workers import tasks
 from workers.queues import SESSION_TASKS
+from workers.schedule import SCHEDULE
 from workers.sessions import fix as session_fix
 from workers.tasks import gateway as gateway_tasks
 from workers.tasks import session as session_tasks
@@ -44,7 +45,7 @@ GUARD_S: Final = LEASE_S / 3
 """How often an owner renews its lease. In production it also looks at the mode, twenty times as often."""
 AWAIT_S: Final = 3.0
 """How often an owner without the lease tries to take it; in production ten times a second."""
-SWEEP_S: Final = 60.0
+SWEEP_S: Final = next(float(entry.every_s) for entry in SCHEDULE if entry.task == "sweep.run" and entry.every_s)
 NAMES: Final = ("worker-a", "worker-b", "owner-a", "owner-b")
 
 HOUSES: Final = (workers_app, gateway_tasks, session_tasks, sweep_tasks, session_fix)

@@ -251,8 +251,6 @@ class Engine:
                     self.world.tell(f"hears {spoken(fields)}")
                     self._hand_up(fields)
                     self.wire.ours.next_in = number + 1
-                    # A venue may repeat itself, and tell what it seemed to have forgotten.
-                    self.wire.swallowed.discard(fields.get(Tag.EXEC_ID, ""))
                 if self.inbox and self.inbox[0][0] == number:
                     self.inbox.popleft()
         finally:

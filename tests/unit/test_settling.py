@@ -12,8 +12,8 @@ from trisagion.units import Price
 
 def test_an_order_that_was_replaced_while_it_was_asked_about_is_waited_for_by_its_new_name_alone() -> None:
     """Nobody asks by the name that it had before, so nobody would ever answer."""
-    wanted = {"wanted_qty": qty(2), "wanted_price": Price(qty(4000)), "links": 1}
-    pending = an_order(state=OrderState.UNKNOWN, **wanted)
+    price = Price(qty(4000))
+    pending = an_order(state=OrderState.UNKNOWN, links=1, wanted_qty=qty(2), wanted_price=price)
     settling = Settling.of([pending], "", 0.0)
     assert settling.waiting == {"T1", link_cl_ord_id(pending.cl_ord_id, 1)}
     replaced = replace(pending, state=OrderState.NEW, link=1, wanted_qty=None, wanted_price=None)

@@ -364,7 +364,9 @@ def opened(directory: Path, sets: Mapping[str, object], *, standby: bool = False
         secret.touch(mode=0o600)
         secret.write_text(url, encoding="utf-8")
         placed = {
-            **{"database.url": f"file:{secret}", "broker.url": broker, "fix.port": proxy.port},
+            "database.url": f"file:{secret}",
+            "broker.url": broker,
+            "fix.port": proxy.port,
             # A round has one price, which stands for all of it.
             "risk.quote_age_ms": ROUND_NS // MILLISECOND_NS,
         }
