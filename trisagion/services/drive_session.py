@@ -32,8 +32,10 @@ LEASE_S: Final = 6.0
 """Renewed every 2 s; the successor of an owner that died waits this long at most."""
 LEASE_SURE_S: Final = LEASE_S * 2 / 3
 """The holder of a lease trusts it so long after it asked for it, by its own clock (reliability, 3.5)."""
-PRESENT_S: Final = 1.0
-"""How long an instant is the present, and a look at lease, mode and gate the last one; a claim takes some 10 ms."""
+PRESENT_S: Final = 2.0
+"""How long an instant is the present, and a look at lease, mode and gate the last one.
+
+Our choice: a third of the lease, and two hundred times what a claim takes, so that a slow disk loses no order."""
 FULL: Final = TokenBucket(1000, Decimal("0.2"), tokens=1000.0, at_s=0.0)
 """The share of a session that was given none of its own: a second's worth of a loopback venue."""
 
