@@ -151,6 +151,7 @@ class Market:
             probe.bind(("127.0.0.1", 0))
             self.port = probe.getsockname()[1]
         self.sender = f"US{self.port}"
+        self.copied = f"{self.sender}-DC"
         self.control = VenueControl(directory / "c", timeout_s=WAIT_S)
         tape = directory / "tape.csv"
         rows = [f"{at(seconds)},{px},{lots}" for seconds, px, lots in PRINTS]
@@ -161,7 +162,7 @@ class Market:
     def arguments(self) -> list[str]:
         """The venue's command line."""
         where = ["--port", str(self.port), "--control", str(self.directory / "c"), "--store", str(self.directory / "v")]
-        return ["--data-spec", self.spec.to_json(), *where, "--target", self.sender]
+        return ["--data-spec", self.spec.to_json(), *where, "--target", self.sender, "--drop-copy", self.copied]
 
     def start(self) -> "subprocess.Popen[str]":
         """Start the venue; its control socket is waited for by whoever asks."""

@@ -18,6 +18,7 @@ from trisagion.adapters.dataspec import DataSpec
 from trisagion.adapters.venues.fix.control import VenueControl
 from trisagion.adapters.venues.fix.engine import EXIT_UNPROCESSED, encode
 from trisagion.adapters.venues.fix.initiator import FixSession
+from trisagion.clock import SECOND_NS
 from trisagion.errors import StateError, StepTimeout, VenueMistake
 from trisagion.gateway.requests import new_order, positions_request
 from trisagion.orders.state import OrderState
@@ -125,6 +126,15 @@ def test_a_taker_trades_at_once_and_the_positions_say_so(opened: Market) -> None
         sink.wait(lambda: bool(sink.positions))
     assert sink.reports[1].liquidity is Liquidity.TAKER
     assert sink.positions == [(PositionReport("SIM", "R1", "ES", Quantity(Decimal(-1)), at(1)),)]
+
+
+def test_the_venues_clock_is_compared_with_ours(opened: Market) -> None:
+    """From the first message on, by the wall, although the venue's tape is of another year."""
+    sink = Sink()
+    with opened.session(sink) as session:
+        offset_ns = session.offset_ns()
+    assert offset_ns is not None
+    assert -SECOND_NS < offset_ns < WAIT_S * SECOND_NS
 
 
 def test_nothing_is_sent_while_logged_off(opened: Market) -> None:

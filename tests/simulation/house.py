@@ -194,6 +194,7 @@ class Platform:
             (initiator, "Connection", self._engine),
             (initiator, "encode", lambda fields, _: fields),
             (initiator, "decode", lambda fields, **_: dict(fields)),
+            (initiator, "_header", lambda fields: {tag: fields[tag] for tag in (Tag.MSG_TYPE, Tag.SENDING_TIME)}),
             (initiator, "kind_of", lambda fields: fields[Tag.MSG_TYPE]),
             (initiator, "edge", self._edge),
         ]
@@ -249,6 +250,7 @@ class Owner:
                 str(self.process),
                 bucket=TokenBucket.empty(given.messages_per_s, given.cancel_reserve, monotonic()),
                 clock=monotonic,
+                wall=self.platform.time.time_ns,
             )
         try:
             self.process.driver.lease()
@@ -282,6 +284,7 @@ class Owner:
         driver = self.process.driver
         try:
             driver.lease()
+            driver.watch(self.world.now_ns)
             if not locked(self.process):
                 driver.enforce(self.world.now_ns)
             if not locked(self.process):

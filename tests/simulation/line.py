@@ -21,7 +21,7 @@ import quickfix
 from tests.fakes import Died
 from tests.simulation.plan import Plan
 from tests.simulation.world import Process, World, seconds
-from trisagion.gateway.words import Fields, Tag
+from trisagion.gateway.words import Fields, Tag, timestamp
 
 RECONNECT_S: Final = 1.0
 HEARTBEATS_S: Final = 24.0
@@ -129,8 +129,8 @@ class Wire:
         """Put a message of the venue's on the wire."""
         now_ns = self.world.now_ns
         at_ns = connection.in_last_ns = max(connection.in_last_ns, now_ns + self.latency_ns())
-        engine = connection.engine
-        self.world.after(at_ns - now_ns, lambda: self._come(connection, number, fields), engine.process)
+        engine, stamped = connection.engine, {**fields, Tag.SENDING_TIME: timestamp(now_ns)}
+        self.world.after(at_ns - now_ns, lambda: self._come(connection, number, stamped), engine.process)
 
     def _come(self, connection: Connection, number: int, fields: Mapping[int, str]) -> None:
         if self.world.now_ns <= connection.in_until_ns and connection.engine.connection is connection:

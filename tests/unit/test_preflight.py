@@ -161,3 +161,11 @@ def test_a_file_is_named_by_its_whole_path(
     """Whoever resumes the run may stand elsewhere; bundled sets lie where they lie."""
     monkeypatch.chdir(tmp_path)
     assert preflight.resolved(text) == whole.format(here=tmp_path.resolve())
+
+
+def test_a_drop_copy_that_there_is_none_of_cannot_observe(tmp_path: Path) -> None:
+    """Nobody would ever hear it, and no symbol would be traded."""
+    given: dict[str, object] = {"platform.state": str(tmp_path), "reconcile.observers": ["venue", "drop_copy"]}
+    with pytest.raises(ConfigError, match=r"name its CompID in fix.drop_copy"):
+        preflight.examine(load(None, {}, given))
+    assert preflight.examine(load(None, {}, {**given, "fix.drop_copy": "TRISAGION-DC"})) == []

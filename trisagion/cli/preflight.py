@@ -22,6 +22,7 @@ from trisagion.clock import iso
 from trisagion.errors import ConfigError, DataError, StateError
 from trisagion.market.instruments import BUNDLED
 from trisagion.market.types import Instrument, Tape
+from trisagion.services.reconcile import DROP_COPY
 from trisagion.settings import Replay, Settings, Terms, resolve
 from trisagion.units import plain
 
@@ -42,6 +43,10 @@ def examine(settings: Settings) -> list[str]:
         raise ConfigError(
             "platform.profile: fleet needs Flower, which is not installed; "
             "start it with `make fleet`, or pip install 'trisagion[fleet]'"
+        )
+    if DROP_COPY in settings.reconcile.observers and not settings.fix.drop_copy:
+        raise ConfigError(
+            f"reconcile.observers: {DROP_COPY} can only observe where there is one; name its CompID in fix.drop_copy"
         )
     from trisagion.wiring import House
 

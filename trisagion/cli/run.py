@@ -70,10 +70,13 @@ class Supervisor:
                 *(part for spec in self.specs for part in ("--data-spec", spec.to_json())),
                 *("--port", str(fix.port), "--control", str(self._control)),
                 *("--store", str(self.run / "venue"), "--sender", fix.target, "--target", fix.sender),
+                *(("--drop-copy", fix.drop_copy) if fix.drop_copy else ()),
             ],
             env,
         )
         self._child("session", worker_argv("session", "session", fix.target), env)
+        if fix.drop_copy:
+            self._child("drop_copy", worker_argv("drop_copy", "drop_copy", fix.drop_copy), env)
         for number in range(1, self.settings.fleet.cohort_workers + 1):
             self._child(f"cohort{number}", worker_argv("cohort", f"cohort{number}", fix.target), env)
         self._child("desk", worker_argv("desk", "desk", fix.target), env)
@@ -126,6 +129,7 @@ class Supervisor:
             "TRISAGION_VENUE_LEDGER": str(self.run / rundir.VENUE_LEDGER),
             "TRISAGION_STOP": str(self._stop),
             "TRISAGION_FIX_STORE": str(self.run / "session"),
+            "TRISAGION_COPY_STORE": str(self.run / "drop_copy"),
             # Each process computes on one core; its libraries must not start a thread for each.
             "OMP_NUM_THREADS": "1",
             "OPENBLAS_NUM_THREADS": "1",

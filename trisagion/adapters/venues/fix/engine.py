@@ -78,18 +78,20 @@ class Store:
         # Read as a value, not shared with the engine, which reads its own.
         self.dictionary: Any = fix.DataDictionary(str(self.dictionary_path))
 
-    def settings(self, sender: str, target: str, own: Mapping[str, str]) -> Any:
-        """Write the engine's settings file and read it."""
+    def settings(self, sender: str, target: str, own: Mapping[str, str], *, also: str | None = None) -> Any:
+        """Write the engine's settings file and read it; `also` is the CompID of a second counterparty."""
         default = {
             **FAIL_CLOSED,
             "DataDictionary": str(self.dictionary_path),
             "FileStorePath": str(self.directory),
             **own,
         }
-        session = {"BeginString": BEGIN_STRING, "SenderCompID": sender, "TargetCompID": target}
-        lines = ["[DEFAULT]", *_assignments(default), "[SESSION]", *_assignments(session), ""]
+        lines = ["[DEFAULT]", *_assignments(default)]
+        for peer in (target, *([also] if also else [])):
+            session = {"BeginString": BEGIN_STRING, "SenderCompID": sender, "TargetCompID": peer}
+            lines += ["[SESSION]", *_assignments(session)]
         path = self.directory / "session.cfg"
-        path.write_text("\n".join(lines))
+        path.write_text("\n".join([*lines, ""]))
         return fix.SessionSettings(str(path))
 
     def close(self) -> None:

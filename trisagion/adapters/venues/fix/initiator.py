@@ -19,6 +19,7 @@ The engine's promises are not ours, and are taken back where they differ:
 
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
@@ -77,6 +78,7 @@ from trisagion.ids import ClOrdId
 from trisagion.orders.rejects import Reject
 from trisagion.orders.types import Order, PositionReport
 from trisagion.ports import ReportSink
+from trisagion.safety.skew import Window
 
 NEVER_REPEATED: Final = frozenset({NEW_ORDER_SINGLE, ORDER_CANCEL_REQUEST, ORDER_CANCEL_REPLACE_REQUEST})
 """Messages that do something. Questions may be repeated."""
@@ -118,6 +120,7 @@ class FixSession:
         self._sent: dict[str, tuple[ClOrdId, int]] = {}
         self._asked: dict[str, tuple[int, list[PositionReport]]] = {}
         self._mass_request, self._mass_told = "", 0
+        self._heard_at = Window()
         self._store: Store | None = None
         self._connection: Connection | None = None
 
@@ -160,6 +163,16 @@ class FixSession:
         if self._store is None:
             raise OurMistake("the messages of a session are asked for before its start")
         return self._store.messages
+
+    def offset_ns(self) -> int | None:
+        """Return our wall clock less the SendingTime of the venue's messages, the least of the last while."""
+        return self._heard_at.offset_ns(time.monotonic())
+
+    def on_time(self, header: Fields) -> None:
+        """Compare a message's SendingTime with our clock. It is wall time, also in a replay."""
+        with suppress(VenueMistake):  # a leap second
+            offset_ns = time.time_ns() - instant(header, Tag.SENDING_TIME)
+            self._heard_at = self._heard_at.seen(time.monotonic(), offset_ns)
 
     def logged_on(self) -> bool:
         """Tell whether a message would be sent now: logged on, and in sequence on both sides."""
@@ -363,6 +376,7 @@ class _Application(fix.Application):  # type: ignore[misc]
     def fromAdmin(self, message: Any, _: Any) -> None:  # noqa: N802
         """Hand up a session reject."""
         with edge():
+            self._session.on_time(_header(message))
             if kind_of(message) == REJECT:
                 self._heard(message)
 
@@ -376,6 +390,7 @@ class _Application(fix.Application):  # type: ignore[misc]
     def fromApp(self, message: Any, _: Any) -> None:  # noqa: N802
         """Hand up a message; the engine tells the peer about one that we do not know."""
         with edge():
+            self._session.on_time(_header(message))
             known = self._heard(message)
         if not known:
             raise fix.UnsupportedMessageType
@@ -387,6 +402,12 @@ class _Application(fix.Application):  # type: ignore[misc]
             self._session.on_unreadable(kind_of(message), raw_text(message), str(mistake))
             return True
         return self._session.on_message(fields)
+
+
+def _header(message: Any) -> Fields:
+    """Return what the engine has checked of any message, be the rest what it may."""
+    header = message.getHeader()
+    return {tag: str(header.getField(int(tag))) for tag in (Tag.MSG_TYPE, Tag.SENDING_TIME)}
 
 
 def _nothing() -> None:

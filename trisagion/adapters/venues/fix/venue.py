@@ -19,8 +19,12 @@ on with a SequenceReset.
 With `--cancel-on-disconnect` the end of the session cancels its working orders, and so does a restart of the venue; the
 reports wait in the FIX store.
 
+With `--drop-copy` a second session is told every execution report that has an ExecID, marked as a copy, and nothing
+else; whatever it asks is refused as not authorised. What becomes of a report on the first session does not matter to
+it: fault `swallow` loses trades there alone.
+
 QuickFIX acceptors listen on all interfaces and have no setting for it: firewall the port on a machine that others
-reach. One session is served; other CompIDs are turned away by the engine.
+reach. Other CompIDs are turned away by the engine.
 """
 
 import argparse
@@ -45,7 +49,7 @@ from trisagion.adapters.venues.fix.line import SESSION_FAULTS, Line
 from trisagion.errors import ConfigError, StateError, TrisagionError, VenueMistake
 from trisagion.gateway.words import Fields, Tag
 from trisagion.simulate.faults import value_of
-from trisagion.simulate.venue import INSTANT_MAX_NS, SimulatedVenue, business_reject
+from trisagion.simulate.venue import INSTANT_MAX_NS, NOT_AUTHORISED, SimulatedVenue, business_reject
 
 LINE_BYTES_MAX: Final = 4096
 """The longest request on the control socket."""
@@ -60,21 +64,27 @@ SOCKET_PATH_MAX: Final = 107
 class Host:
     """The venue, its journal and its FIX session; one command at a time."""
 
-    def __init__(self, venue: SimulatedVenue, journal: Journal, line: Line, *, cancel_on_disconnect: bool) -> None:
+    def __init__(
+        self, venue: SimulatedVenue, journal: Journal, line: Line, copies: Line | None, *, cancel_on_disconnect: bool
+    ) -> None:
         self._venue = venue
         self._journal = journal
         self._line = line
+        self._copies = copies
         self._cancel_on_disconnect = cancel_on_disconnect
         self._lock = threading.Lock()
 
     def restore(self) -> None:
         """Apply the journal, and send the reports of its last command again; then there is no session yet."""
         replies: Sequence[Fields] = ()
+        copies: Sequence[Fields] = ()
         for command in self._journal.commands:
             replies = ()
             # What was refused then is refused now.
             with suppress(VenueMistake):
                 replies = self._apply(command)
+            copies = self._venue.copies()
+        self._copy(copies)
         self._send(replies)
         self.disconnected()
 
@@ -92,6 +102,14 @@ class Host:
         fields = {int(tag): str(header.getField(tag)) for tag in (Tag.MSG_TYPE, Tag.MSG_SEQ_NUM)}
         with self._lock:
             self._send((business_reject(fields, why, "0"),))
+
+    def refuse_copy(self, message: Any) -> None:
+        """Refuse whatever a drop copy is asked: it only tells."""
+        header = message.getHeader()
+        fields = {int(tag): str(header.getField(tag)) for tag in (Tag.MSG_TYPE, Tag.MSG_SEQ_NUM)}
+        with self._lock:
+            assert self._copies is not None
+            self._copies.send(business_reject(fields, "DROP_COPY_ONLY_TELLS", NOT_AUTHORISED))
 
     def receive(self, fields: Fields) -> None:
         """Answer a message of the session."""
@@ -144,16 +162,28 @@ class Host:
         return self._venue.answer({int(tag): value for tag, value in command["message"].items()})
 
     def _send(self, replies: Sequence[Fields]) -> None:
+        # The copy goes first: whoever has heard a report on the session, and then an answer on the drop copy, has heard
+        # its copy.
+        self._copy(self._venue.copies())
         for reply in replies:
             self._line.send(reply)
+
+    def _copy(self, reports: Sequence[Fields]) -> None:
+        if self._copies is not None:
+            for report in reports:
+                self._copies.send(report)
 
 
 class _Application(fix.Application):  # type: ignore[misc]
     """The engine's callbacks."""
 
-    def __init__(self, host: Host) -> None:
+    def __init__(self, host: Host, target: str) -> None:
         super().__init__()
         self._host = host
+        self._target = target
+
+    def _is_copy(self, session_id: Any) -> bool:
+        return str(session_id.getTargetCompID().getString()) != self._target
 
     def onCreate(self, session_id: Any) -> None:  # noqa: N802
         """Nothing to prepare."""
@@ -166,7 +196,8 @@ class _Application(fix.Application):  # type: ignore[misc]
 
         On a thread of its own: the engine calls with its session locked, which whoever has our lock may be waiting for.
         """
-        threading.Thread(target=self._end_session, name="end of session", daemon=True).start()
+        if not self._is_copy(session_id):
+            threading.Thread(target=self._end_session, name="end of session", daemon=True).start()
 
     def _end_session(self) -> None:
         with edge():
@@ -184,6 +215,9 @@ class _Application(fix.Application):  # type: ignore[misc]
     def fromApp(self, message: Any, session_id: Any) -> None:  # noqa: N802
         """Answer; a failure ends the process with the message unprocessed."""
         with edge():
+            if self._is_copy(session_id):
+                self._host.refuse_copy(message)
+                return
             try:
                 fields = decode(message)
             except VenueMistake as mistake:
@@ -251,11 +285,15 @@ def run(arguments: argparse.Namespace, stop: threading.Event) -> NoReturn:
         arguments.sender,
         arguments.target,
         {"ConnectionType": "acceptor", "SocketAcceptPort": str(arguments.port)},
+        also=arguments.drop_copy,
     )
     session_id = fix.SessionID(BEGIN_STRING, arguments.sender, arguments.target)
     line = Line(session_id, store, arguments.port)
-    host = Host(venue, journal, line, cancel_on_disconnect=arguments.cancel_on_disconnect)
-    acceptor = Connection(fix.SocketAcceptor, _Application(host), settings, store)
+    copies = None
+    if arguments.drop_copy:
+        copies = Line(fix.SessionID(BEGIN_STRING, arguments.sender, arguments.drop_copy), store, arguments.port)
+    host = Host(venue, journal, line, copies, cancel_on_disconnect=arguments.cancel_on_disconnect)
+    acceptor = Connection(fix.SocketAcceptor, _Application(host, arguments.target), settings, store)
     try:
         host.restore()
         acceptor.start()
@@ -268,6 +306,8 @@ def run(arguments: argparse.Namespace, stop: threading.Event) -> NoReturn:
         arguments.control.unlink(missing_ok=True)
     except fix.RuntimeError as error:
         raise StateError(f"port {arguments.port} cannot be listened to; is it in use? ({error})") from None
+    if arguments.drop_copy:
+        log_out(fix.SessionID(BEGIN_STRING, arguments.sender, arguments.drop_copy))
     log_out(session_id)
     os._exit(0)
 
@@ -288,6 +328,7 @@ def main(argv: Sequence[str] | None = None) -> NoReturn:
     )
     parser.add_argument("--sender", default="SIM", help="our CompID")
     parser.add_argument("--target", default="TRISAGION", help="the CompID that may log on")
+    parser.add_argument("--drop-copy", help="the CompID that may log on to hear copies of all execution reports")
     arguments = parser.parse_args(argv)
     stop = threading.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
