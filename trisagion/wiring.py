@@ -189,6 +189,13 @@ class House:
             replay = tx.control.replay()
         return SystemClock().now_ns() if replay is None else replay.now_ns
 
+    def present_ns(self, rung_ns: int) -> int:
+        """Return the instant to judge by of what was rung at `rung_ns`: a message may come hours late.
+
+        In a replay the data have come no further than what is rung; then it is `rung_ns`.
+        """
+        return max(rung_ns, self.now_ns())
+
     def expect_instant(self, now_ns: int) -> None:
         """Refuse with `DataError` an instant that the data cannot have come to.
 

@@ -3,14 +3,14 @@
 from collections.abc import Iterable
 
 from trisagion.services.outcome import Outcome
-from workers.app import stage
+from workers.app import house, stage
 from workers.sessions.owner import owner_of
 
 
 @stage("session.drain")
 def drain(now_ns: int, subject: str) -> Iterable[Outcome]:
     """Send what the outbox holds for the session."""
-    return (owner_of(subject).drain(now_ns),)
+    return (owner_of(subject).drain(house().present_ns(now_ns)),)
 
 
 @stage("session.observe")
