@@ -13,6 +13,7 @@ from decimal import Decimal
 from typing import Protocol
 
 from trisagion.cohort.types import Epoch, Progress, RunEnd, RunRecord, ShardMark, ShardRow
+from trisagion.gateway.egress import EgressCount, EgressEvent
 from trisagion.ids import ClOrdId, CycleId, IntentKey
 from trisagion.ledger.types import Account, EquitySample, Position, Posting
 from trisagion.market.types import Bar, Instrument, MarketState, MarketStep, Quote
@@ -445,6 +446,26 @@ class ControlStore(Protocol):
         ...
 
 
+class EgressStore(Protocol):
+    """Table egress_event."""
+
+    def add(self, event: EgressEvent) -> None:
+        """Record an event; the same again changes nothing."""
+        ...
+
+    def sessions(self) -> Sequence[str]:
+        """Return the sessions of which there is a record, in order."""
+        ...
+
+    def counts(self, session: str) -> Sequence[EgressCount]:
+        """Return the newest event of each kind on each path, oldest first, and how many there were."""
+        ...
+
+    def events(self, session: str, count: int) -> Sequence[EgressEvent]:
+        """Return the newest `count` events of a session, oldest first."""
+        ...
+
+
 class Transaction(Protocol):
     """All stores within one transaction."""
 
@@ -481,6 +502,11 @@ class Transaction(Protocol):
     @property
     def control(self) -> ControlStore:
         """Modes, events, leases and processes."""
+        ...
+
+    @property
+    def egress(self) -> EgressStore:
+        """The paths of sessions to their venues."""
         ...
 
 

@@ -22,6 +22,7 @@ from sqlalchemy.pool import NullPool
 from trisagion.adapters.db.cohort import Cohort
 from trisagion.adapters.db.control import ControlRoom
 from trisagion.adapters.db.cycles import Cycles
+from trisagion.adapters.db.egress import Egress
 from trisagion.adapters.db.faults import Conflict, translated
 from trisagion.adapters.db.ledger import Ledger
 from trisagion.adapters.db.market import Market
@@ -61,6 +62,7 @@ class Unit:
         self.orders = Orders(session)
         self.ledger = Ledger(session)
         self.control = ControlRoom(session)
+        self.egress = Egress(session)
 
 
 class _Link:
