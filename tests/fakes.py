@@ -6,12 +6,13 @@ from dataclasses import dataclass, field
 from trisagion.gateway.reports import read_positions, read_report
 from trisagion.gateway.requests import (
     cancel_request,
+    mass_status_request,
     new_order,
     positions_request,
     replace_request,
     status_requests,
 )
-from trisagion.gateway.words import Fields
+from trisagion.gateway.words import Fields, Tag
 from trisagion.orders.types import ExecutionReport, Order, PositionReport
 from trisagion.simulate.venue import SimulatedVenue
 
@@ -25,16 +26,19 @@ class FakeSession:
     """A `ports.VenueSession` without a wire.
 
     It remembers what it was asked as (what, name), in order, and lets `look` see each order at the moment of sending.
-    With a venue, which is the bundled one, it writes and reads real messages; the answers wait in `heard` and `seen`.
+    With a venue, which is the bundled one, it writes and reads real messages; the answers wait in `heard` and `seen`,
+    the ends of answers about all orders in `complete`.
     """
 
     up: bool = True
     venue: SimulatedVenue | None = None
     account: str = "SIM-1"
+    mass_status: bool = False
     look: Callable[[str, Order], None] = lambda what, order: None
     asked: list[tuple[str, str]] = field(default_factory=list)
     heard: list[ExecutionReport] = field(default_factory=list)
     seen: list[PositionReport] = field(default_factory=list)
+    complete: list[str] = field(default_factory=list)
 
     def send_new(self, order: Order, now_ns: int) -> bool:
         """Send a new order."""
@@ -51,6 +55,17 @@ class FakeSession:
     def ask_status(self, order: Order, now_ns: int) -> bool:
         """Ask what became of an order."""
         return self._ask("status", order, *status_requests(order, account=self.account))
+
+    def ask_all_statuses(self, request_id: str) -> bool:
+        """Ask about all working orders."""
+        if not (self.up and self.mass_status):
+            return False
+        self.asked.append(("all", request_id))
+        if self.venue is not None:
+            answers = self.venue.answer(mass_status_request(request_id, account=self.account))
+            self.tell(fields for fields in answers if Tag.CL_ORD_ID in fields)
+            self.complete.append(request_id)
+        return True
 
     def ask_positions(self, request_id: str, now_ns: int) -> bool:
         """Ask for the venue's view of our positions."""

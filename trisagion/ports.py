@@ -18,7 +18,7 @@ from trisagion.ids import ClOrdId, CycleId, IntentKey
 from trisagion.ledger.types import Account, EquitySample, Position, Posting
 from trisagion.market.types import Bar, Instrument, MarketState, MarketStep, Quote
 from trisagion.orders.state import OrderState
-from trisagion.orders.types import ExecutionReport, Order, OrderLink, PositionReport
+from trisagion.orders.types import ExecutionReport, Order, OrderLink, PositionReport, Unreadable
 from trisagion.regime.classify import Reading
 from trisagion.regime.types import Fit
 from trisagion.safety.gates import Gate
@@ -101,6 +101,32 @@ class ProcessBeat:
     wall_ns: int
     tasks: int
     rss_bytes: int
+
+
+@dataclass(frozen=True, slots=True)
+class MessageLine:
+    """A message of a FIX session, or an event of its engine; `direction` is "in", "out" or "event", secrets are masked.
+
+    `number` counts the lines of a session without a hole; `at_ns` is the machine's time.
+    """
+
+    number: int
+    at_ns: int
+    direction: str
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class SessionMessage:
+    """A line as the database keeps it: with its session, MsgType(35) and MsgSeqNum(34), None where it has none."""
+
+    session: str
+    number: int
+    direction: str
+    msg_type: str | None
+    seq_num: int | None
+    at_ns: int
+    text: str
 
 
 class MarketStore(Protocol):
@@ -390,6 +416,28 @@ class LedgerStore(Protocol):
         ...
 
 
+class MessageStore(Protocol):
+    """Table fix_message."""
+
+    def add(self, messages: Sequence[SessionMessage]) -> None:
+        """Record messages; those that are there already change nothing."""
+        ...
+
+    def last_number(self, session: str) -> int:
+        """Return the number of a session's newest message, 0 when there is none."""
+        ...
+
+    def messages(
+        self, session: str | None, names: Sequence[str], since_ns: int, after: tuple[int, str, int], count: int
+    ) -> Sequence[SessionMessage]:
+        """Return messages of a session, or of all, not older than an instant, in order of time.
+
+        With `names` only those that hold one of them as ClOrdID(11) or OrigClOrdID(41). `after` is (instant, session,
+        number) of the last one that was returned before, and at most `count` follow it.
+        """
+        ...
+
+
 class ControlStore(Protocol):
     """Tables control, gate, event, lease, replay, process."""
 
@@ -500,6 +548,11 @@ class Transaction(Protocol):
         ...
 
     @property
+    def messages(self) -> MessageStore:
+        """What was said on the FIX sessions."""
+        ...
+
+    @property
     def control(self) -> ControlStore:
         """Modes, events, leases and processes."""
         ...
@@ -551,12 +604,36 @@ class VenueSession(Protocol):
         """Ask what became of an order: one question for each ClOrdID under which the venue may hold it."""
         ...
 
+    def ask_all_statuses(self, request_id: str) -> bool:
+        """Ask what stands of every working order of the account; False too where the venue does not know the question.
+
+        Each order comes as a report, then the end of the answer as `ReportSink.on_all_statuses`.
+        """
+        ...
+
     def ask_positions(self, request_id: str, now_ns: int) -> bool:
         """Ask for the venue's own view of our positions."""
         ...
 
     def logged_on(self) -> bool:
         """Tell whether the session is up."""
+        ...
+
+
+class MessageOutbox(Protocol):
+    """The lines of a session that wait to be kept in the database."""
+
+    @property
+    def last(self) -> int:
+        """The number of the newest line."""
+        ...
+
+    def after(self, number: int, count: int) -> Sequence[MessageLine]:
+        """Return the lines that follow a number, in order, at most `count`."""
+        ...
+
+    def forget(self, number: int) -> None:
+        """Let go of the lines up to a number: they are kept."""
         ...
 
 
@@ -567,7 +644,7 @@ class ReportSink(Protocol):
     """
 
     def on_logon(self) -> None:
-        """Run when the session is up: resolve what is in doubt before anything new is sent."""
+        """Run when the session is up: settle what the venue may hold before anything new is sent."""
         ...
 
     def on_logout(self) -> None:
@@ -578,6 +655,14 @@ class ReportSink(Protocol):
         """Run for each execution report or cancel reject."""
         ...
 
+    def on_all_statuses(self, request_id: str) -> None:
+        """Run when the answer to a question about all orders is complete: it has named every one that works."""
+        ...
+
     def on_positions(self, reports: Sequence[PositionReport]) -> None:
         """Run for each complete answer to a request for positions."""
+        ...
+
+    def on_unreadable(self, word: Unreadable) -> None:
+        """Run for each message that says something which cannot be read."""
         ...

@@ -14,12 +14,14 @@ from trisagion.clock import MILLISECOND_NS, SECOND_NS, Clock, ReplayClock, Syste
 from trisagion.cohort.supervise import CohortRules
 from trisagion.cohort.survivors import Survivor
 from trisagion.errors import ConfigError
+from trisagion.gateway.dialect import Profile
 from trisagion.ids import ClOrdId
 from trisagion.ledger.take_profit import TakeProfitRules
 from trisagion.market.types import Instrument
 from trisagion.orders.intents import ReconcileRules
 from trisagion.orders.types import ExecutionReport
 from trisagion.portfolio.sizing import SizingRules
+from trisagion.ports import MessageOutbox
 from trisagion.risk.check import Limits
 from trisagion.selection.votes import SelectionRules
 from trisagion.services import (
@@ -28,6 +30,7 @@ from trisagion.services import (
     book_fills,
     detect_regime,
     ingest_market,
+    keep_messages,
     reconcile,
     route_orders,
     sweep,
@@ -74,6 +77,32 @@ class House:
         """Where the session connects: the venue, or the forwarder that reaches it by the paths that are configured."""
         given = self.settings
         return ("127.0.0.1", given.egress.port) if given.egress.use else (given.fix.host, given.fix.port)
+
+    @cached_property
+    def profile(self) -> Profile:
+        """How the venue speaks; what the settings leave open is as usual in its version.
+
+        Raises
+        ------
+        ConfigError
+            There is no such venue, or its positions are to be observed and it cannot be asked for them.
+        """
+        given = self.settings.fix
+        own = {
+            "post_only_code": None if given.post_only_code is None else str(given.post_only_code),
+            "liquidity_tag": given.liquidity_tag,
+            "mass_status": given.mass_status,
+            "positions": given.positions,
+        }
+        own = {name: value for name, value in own.items() if value is not None}
+        profile = Profile.of(given.version, post_only=given.post_only, **own)
+        if not profile.positions and reconcile.VENUE in self.settings.reconcile.observers:
+            raise ConfigError(
+                f"reconcile.observers: expected others than {reconcile.VENUE}, for this venue (FIX {profile.version}) "
+                "cannot be asked for positions and no position would ever be confirmed, found "
+                + ", ".join(self.settings.reconcile.observers)
+            )
+        return profile
 
     @cached_property
     def cohort_rules(self) -> CohortRules:
@@ -236,3 +265,11 @@ class House:
     def book(self, report: ExecutionReport) -> tuple[Outcome, ...]:
         """Apply an execution report."""
         return book_fills.book(self.database, self.book_rules, report)
+
+    def last_kept(self, session: str) -> int:
+        """Return the number of the last message of a session that the database has."""
+        return keep_messages.last_kept(self.database, session)
+
+    def keep_messages(self, outbox: MessageOutbox, session: str, kept: int) -> int:
+        """Copy messages of a session that the database lacks."""
+        return keep_messages.keep(self.database, outbox, session, kept)

@@ -18,7 +18,7 @@ from trisagion.adapters.venues.fix.initiator import FixConfig, FixSession
 from trisagion.clock import SECOND_NS
 from trisagion.ids import ClOrdId, CycleId, IntentKey
 from trisagion.orders.state import OrderState
-from trisagion.orders.types import ExecType, ExecutionReport, Order, PositionReport, Side
+from trisagion.orders.types import ExecType, ExecutionReport, Order, PositionReport, Side, Unreadable
 from trisagion.units import Price, Quantity
 
 T0 = 1_378_000_000 * SECOND_NS
@@ -41,6 +41,8 @@ class Sink:
     def on_logout(self):
         pass
     def on_positions(self, reports):
+        pass
+    def on_unreadable(self, word):
         pass
     def on_report(self, report):
         if report.exec_id == deadly:
@@ -83,6 +85,8 @@ class Sink:
     def __init__(self) -> None:
         self.reports: list[ExecutionReport] = []
         self.positions: list[Sequence[PositionReport]] = []
+        self.unreadable: list[Unreadable] = []
+        self.complete: list[str] = []
         self.logons = 0
         self.logouts = 0
         self._heard = threading.Condition()
@@ -109,6 +113,18 @@ class Sink:
         """Keep."""
         with self._heard:
             self.positions.append(reports)
+            self._heard.notify_all()
+
+    def on_all_statuses(self, request_id: str) -> None:
+        """Keep."""
+        with self._heard:
+            self.complete.append(request_id)
+            self._heard.notify_all()
+
+    def on_unreadable(self, word: Unreadable) -> None:
+        """Keep."""
+        with self._heard:
+            self.unreadable.append(word)
             self._heard.notify_all()
 
     def wait(self, until: Callable[[], bool]) -> None:

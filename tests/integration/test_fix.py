@@ -15,7 +15,6 @@ import quickfix as fix
 
 from tests.integration.fix_market import WAIT_S, Market, Sink, at, kill, order
 from trisagion.adapters.dataspec import DataSpec
-from trisagion.adapters.venues.fix import engine as fix_engine
 from trisagion.adapters.venues.fix.control import VenueControl
 from trisagion.adapters.venues.fix.engine import EXIT_UNPROCESSED, encode
 from trisagion.adapters.venues.fix.initiator import FixSession
@@ -283,9 +282,9 @@ def test_the_venue_turns_other_comp_ids_away(opened: Market) -> None:
     session = FixSession(opened.config(sender="THEM", store_dir=opened.directory / "x"), stranger, "SIM")
     session.start()
     with opened.session(sink):
-        log = opened.directory / "v" / "log"
+        log = opened.directory / "v" / "messages"
         deadline = time.monotonic() + WAIT_S
-        while not any("THEM" in path.read_text(errors="replace") for path in log.glob("*event*")):
+        while not any("THEM" in path.read_text(errors="replace") for path in log.glob("*.log")):
             assert time.monotonic() < deadline
         assert not session.logged_on()
     session.stop()
@@ -350,20 +349,3 @@ def test_the_control_socket_refuses_what_it_does_not_know(opened: Market) -> Non
         connection.sendall(b"not json\n")
         assert json.loads(connection.makefile("rb").readline())["ok"] is False
     assert opened.control.play(at(2)).played_ns == at(2)
-
-
-def test_the_raw_log_is_moved_aside_at_its_bound(opened: Market, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The engine goes on writing in the emptied file."""
-    monkeypatch.setattr(fix_engine, "LOG_BYTES_MAX", 300)
-    sink = Sink()
-    with opened.session(sink) as session:
-        (log,) = (opened.directory / "s" / "log").glob("FIX*messages.current.log")
-        session.ask_status(order("a"), at(1))
-        sink.after(1)
-        assert session._store is not None
-        session._store.bound_log()
-        assert "35=H" in log.with_suffix(".previous").read_text()
-        session.ask_status(order("b"), at(1))
-        sink.after(2)
-        assert "11=b" in log.read_text()
-        assert "11=a" not in log.read_text()

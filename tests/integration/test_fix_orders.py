@@ -9,11 +9,13 @@ from pathlib import Path
 import pytest
 
 from tests.builders import BOOK_RULES, ES, LIMITS, SESSION, TUESDAY_NS, Desk, an_order, qty
-from tests.integration.fix_market import WAIT_S, Market, Sink
+from tests.integration.fix_market import WAIT_S, Market, Sink, kill
+from trisagion.adapters.venues.fix.initiator import FixSession
 from trisagion.clock import SECOND_NS
+from trisagion.gateway.settling import SETTLED
 from trisagion.ids import link_cl_ord_id
 from trisagion.orders.state import OrderState
-from trisagion.orders.types import ExecutionReport, Order, Side
+from trisagion.orders.types import ExecType, ExecutionReport, Order, Side
 from trisagion.services.amend_orders import amend
 from trisagion.services.book_fills import book
 from trisagion.services.drive_session import SessionDriver
@@ -36,18 +38,33 @@ class Booking(Sink):
         super().__init__()
         self.desk = desk
         self.outcomes: list[str] = []
+        self.driver: SessionDriver | None = None
+
+    def on_logon(self) -> None:
+        """Settle."""
+        if self.driver is not None:
+            self.driver.settle(at(2))
+        super().on_logon()
+
+    def on_all_statuses(self, request_id: str) -> None:
+        """Ask about what was not named."""
+        if self.driver is not None:
+            self.driver.heard_all(request_id, at(2))
+        super().on_all_statuses(request_id)
 
     def on_report(self, report: ExecutionReport) -> None:
         """Book."""
         self.outcomes += [outcome.word for outcome in book(self.desk.database, BOOK_RULES, report)]
+        if self.driver is not None:
+            self.driver.heard(report, report.happened_ns)
         super().on_report(report)
 
 
 class Life:
     """One order between the desk and the venue."""
 
-    def __init__(self, desk: Desk, market: Market, sink: Booking, driver: SessionDriver) -> None:
-        self.desk, self.market, self.sink, self.driver = desk, market, sink, driver
+    def __init__(self, desk: Desk, market: Market, sink: Booking, driver: SessionDriver, session: FixSession) -> None:
+        self.desk, self.market, self.sink, self.driver, self.session = desk, market, sink, driver, session
 
     def order(self) -> Order:
         """Return the order as the desk knows it."""
@@ -93,12 +110,12 @@ def living(desk: Desk, directory: Path) -> Iterator[Life]:
         market.control.play(at(1))
         sink = Booking(desk)
         with market.session(sink) as session:
-            driver = SessionDriver(desk.database, session, SESSION, "one")
+            driver = SessionDriver(desk.database, session, SESSION, "one", settling=SETTLED)
             driver.lease()
             px = Price(Decimal("3999.75"))
             desk.put(an_order(side=Side.BUY, qty=qty(5), state=OrderState.ROUTED, price=px, session=SESSION))
             driver.drain(at(2))
-            life = Life(desk, market, sink, driver)
+            life = Life(desk, market, sink, driver, session)
             life.until(lambda order: order.state is OrderState.NEW)
             yield life
     finally:
@@ -151,3 +168,40 @@ def test_a_replace_that_would_cross_is_refused_and_the_order_works_on_as_it_was(
         assert kept.price == Decimal("3999.75")
         life.market.control.play(at(50))
         assert life.until(lambda order: order.state is OrderState.FILLED).cum_qty == life.held() == 5
+
+
+@pytest.mark.timeout(60)
+def test_a_fill_that_both_sides_have_lost_the_number_of_is_found_by_asking(desk: Desk, tmp_path: Path) -> None:
+    """As after a venue's forced reset: it fills while we are away, its store and ours are gone, no resend tells of it.
+
+    The order is in doubt with an alarm, and until the venue has spoken of it nothing new leaves.
+    """
+    with living(desk, tmp_path) as life:
+        life.session.stop()
+        market = life.market
+        market.control.play(at(30.5))
+        market.control.play(at(30.6))
+        kill(market.processes[0])
+        for path in [*(tmp_path / "v").glob("FIX*"), *(tmp_path / "s").glob("FIX*")]:
+            path.unlink()
+        market.start()
+        sink = Booking(desk)
+        session = FixSession(market.config(), sink, SESSION)
+        sink.driver = driver = SessionDriver(desk.database, session, SESSION, "one")
+        driver.lease()
+        px = Price(Decimal("3999.75"))
+        desk.put(an_order("T2", side=Side.BUY, qty=qty(1), state=OrderState.ROUTED, price=px, session=SESSION))
+        assert driver.drain(at(31)).word == "logged_off"
+        session.start()
+        try:
+            sink.wait(lambda: driver.settled)
+            assert life.sink.reports[-1].exec_type is ExecType.NEW
+            lost = desk.order("T1")
+            assert (lost.state, int(lost.cum_qty)) == (OrderState.UNKNOWN, 0)
+            [alarm] = desk.events("order.alarm T1")
+            assert "CUM_QTY_GAP: ours=0" in alarm
+            assert desk.order("T2").state is OrderState.ROUTED
+            assert driver.drain(at(31)).word == "drained"
+            assert desk.order("T2").state is OrderState.PENDING_NEW
+        finally:
+            session.stop()

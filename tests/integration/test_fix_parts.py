@@ -11,13 +11,17 @@ from trisagion.adapters.venues.fix.engine import Store, decode, encode
 from trisagion.adapters.venues.fix.initiator import FixConfig, FixSession
 from trisagion.adapters.venues.fix.journal import Journal
 from trisagion.errors import OurMistake, StateError, StepTimeout, VenueMistake
-from trisagion.orders.types import ExecutionReport, PositionReport
+from trisagion.orders.state import OrderState
+from trisagion.orders.types import ExecutionReport, PositionReport, Unreadable
 
 
 class Sink:
-    """Counts logons; nothing else is to come."""
+    """Counts logons; keeps reports and what is unreadable; nothing else is to come."""
 
-    logons = 0
+    def __init__(self) -> None:
+        self.logons = 0
+        self.reports: list[ExecutionReport] = []
+        self.unreadable: list[Unreadable] = []
 
     def on_logon(self) -> None:
         """Count."""
@@ -28,12 +32,20 @@ class Sink:
         raise AssertionError
 
     def on_report(self, report: ExecutionReport) -> None:
+        """Keep."""
+        self.reports.append(report)
+
+    def on_all_statuses(self, request_id: str) -> None:
         """Not expected."""
-        raise AssertionError(report)
+        raise AssertionError(request_id)
 
     def on_positions(self, reports: Sequence[PositionReport]) -> None:
         """Not expected."""
         raise AssertionError(reports)
+
+    def on_unreadable(self, word: Unreadable) -> None:
+        """Keep."""
+        self.unreadable.append(word)
 
 
 def config(directory: Path) -> FixConfig:
@@ -52,15 +64,39 @@ def test_a_venue_that_does_not_know_the_question_after_logon_opens_the_session_b
         assert sink.logons == logons
 
 
-def test_an_order_asked_for_again_by_the_connection_it_was_sent_on_is_an_error(tmp_path: Path) -> None:
-    """It was lost on a line that loses nothing: the process starts over and asks what became of it."""
-    session = FixSession(config(tmp_path), Sink(), "SIM")
+def test_an_order_asked_for_again_by_the_connection_it_was_sent_on_is_doubted_and_not_sent(tmp_path: Path) -> None:
+    """It was lost on a line that loses nothing: it is asked about, and a question may be repeated."""
+    sink = Sink()
+    session = FixSession(config(tmp_path), sink, "SIM")
     sent = {35: "D", 11: "a", 60: "20130901-22:00:00", 34: "7"}
     assert not session.on_sending({**sent, 43: "Y"})
     assert session.on_sending(sent)
-    with pytest.raises(VenueMistake, match="message 7 was asked for again"):
-        session.on_sending({**sent, 43: "Y"})
+    assert sink.reports == []
+    assert not session.on_sending({**sent, 43: "Y"})
+    (doubt,) = sink.reports
+    assert (doubt.cl_ord_id, doubt.ord_status) == ("a", OrderState.UNKNOWN)
     assert session.on_sending({35: "H", 11: "a", 34: "8", 43: "Y"})
+
+
+@pytest.mark.parametrize(
+    ("fields", "why", "names"),
+    [
+        ({35: "8", 11: "a", 41: "b", 150: "D", 554: "canary"}, "tag 150 (EXEC_TYPE)", ("b", "a")),
+        ({35: "9", 11: "a"}, "tag 39 (ORD_STATUS)", ("a",)),
+        ({35: "AP", 702: "1"}, "tag 710 (POS_REQ_ID)", ()),
+    ],
+)
+def test_what_cannot_be_read_is_handed_up_as_such(
+    tmp_path: Path, fields: dict[int, str], why: str, names: tuple[str, ...]
+) -> None:
+    """With whom it names, what is wrong with it, and its text without secrets."""
+    sink = Sink()
+    assert FixSession(config(tmp_path), sink, "SIM").on_message(fields)
+    (word,) = sink.unreadable
+    assert (word.venue, word.names, word.of_orders) == ("SIM", names, fields[35] != "AP")
+    assert why in word.why
+    assert f"35={fields[35]}" in word.text
+    assert "canary" not in word.text
 
 
 def test_a_venue_that_is_not_there_is_waited_for_only_so_long(tmp_path: Path) -> None:
@@ -90,6 +126,10 @@ def test_a_setting_or_value_that_would_break_its_frame_is_refused(tmp_path: Path
     )
     with pytest.raises(VenueMistake, match="expected each tag once"):
         decode(twice)
+    assert decode(twice, groups=True)[704] == "1"
+    raw = fix.Message("8=FIX.4.4\x0135=8\x01354=6\x01355=a\x0139=2\x0110=0\x01", store.dictionary, False)
+    with pytest.raises(VenueMistake, match="expected no raw data, found tag 354"):
+        decode(raw, groups=True)
     store.close()
 
 

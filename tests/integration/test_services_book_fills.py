@@ -23,10 +23,19 @@ from trisagion.clock import MINUTE_NS
 from trisagion.ids import ClOrdId, CycleId, cl_ord_id
 from trisagion.orders.rejects import Reject
 from trisagion.orders.state import TERMINAL, OrderState
-from trisagion.orders.types import ExecType, ExecutionReport, Liquidity, Order, PositionReport, Side
+from trisagion.orders.types import (
+    ExecType,
+    ExecutionReport,
+    Liquidity,
+    Order,
+    OrderLink,
+    PositionReport,
+    Side,
+    Unreadable,
+)
 from trisagion.ports import Cycle
 from trisagion.safety.modes import Mode
-from trisagion.services.book_fills import RESTATING, BookRules, book, observe
+from trisagion.services.book_fills import RESTATING, BookRules, book, observe, put_aside
 from trisagion.services.outcome import Outcome
 from trisagion.units import Money, Price
 
@@ -43,11 +52,11 @@ pending_cancel    pending_cancel    pending_cancel    canceled  unknown!  expire
 pending_replace   pending_replace   pending_replace   canceled  unknown!  expired  pending_replace   unknown
 unknown           new               partially_filled  canceled  rejected  expired  unknown           new
 filled            filled!           filled!           filled!   filled!   filled!  filled!           filled
-canceled          canceled!         canceled!         canceled  canceled! canceled! canceled!        canceled
-rejected          rejected!         rejected!         rejected! rejected  rejected! rejected!        rejected
-expired           expired!          expired!          expired!  expired!  expired  expired!          expired
-done_for_day  done_for_day! done_for_day! done_for_day! done_for_day! done_for_day! done_for_day! done_for_day
-denied            denied!           denied!           denied!   denied!   denied!  denied!           denied
+canceled          canceled!         canceled!         canceled  canceled! canceled! canceled!        canceled!
+rejected          rejected!         rejected!         rejected! rejected  rejected! rejected!        rejected!
+expired           expired!          expired!          expired!  expired!  expired  expired!          expired!
+done_for_day  done_for_day! done_for_day! done_for_day! done_for_day! done_for_day! done_for_day! done_for_day!
+denied            denied!           denied!           denied!   denied!   denied!  denied!           denied!
 """
 REST_OF_MATRIX = """
                   pending_new       pending_replace   replaced      done_for_day  cancel_rejected   replace_rejected
@@ -121,6 +130,8 @@ N, PF, PC, PN, U = _S.NEW, _S.PARTIALLY_FILLED, _S.PENDING_CANCEL, _S.PENDING_NE
 DONE, GONE, REJ = _S.FILLED, _S.CANCELED, _S.REJECTED
 FILL, STATUS = _X.TRADE, _X.ORDER_STATUS
 CROSSED = Reject.POST_ONLY_WOULD_CROSS
+OURS = Price(Decimal("4000.25"))
+ALL = {"cum": 3, "leaves": 0}
 
 # What is told, the order's state and what is filled of its three, the report and what is odd of it, the end, alarms.
 SPECIAL: list[tuple[str, OrderState, int, ExecType, dict[str, Any], OrderState, str]] = [
@@ -155,7 +166,25 @@ SPECIAL: list[tuple[str, OrderState, int, ExecType, dict[str, Any], OrderState, 
     ("status: pending there", U, 0, STATUS, {"status": PN}, U, ""),
     ("status: never heard of it", U, 0, STATUS, {"unknown_order": True, "status": REJ}, REJ, ""),
     ("status: nor of what it filled", U, 1, STATUS, {"unknown_order": True, "status": REJ}, U, "UNKNOWN_AT_VENUE"),
-    ("status: nor of what is not in doubt", N, 0, STATUS, {"unknown_order": True, "status": REJ}, N, ""),
+    ("status: nor of what works", N, 0, STATUS, {"unknown_order": True, "status": REJ}, U, "UNKNOWN_AT_VENUE"),
+    ("status of what works: as we think", PF, 1, STATUS, {"price": OURS}, PF, ""),
+    ("status of what works: a fill unheard of", N, 0, STATUS, {"cum": 1, "leaves": 2, "status": PF}, U, "CUM_QTY_GAP"),
+    ("status of what works: a fill too many", PF, 2, STATUS, {"cum": 1, "leaves": 2}, U, "CUM_QTY_GAP"),
+    ("status of what works: filled unheard of", N, 0, STATUS, {**ALL, "status": DONE}, U, "CUM_QTY_GAP"),
+    ("status of what works: all of it booked", PF, 3, STATUS, {**ALL, "status": DONE}, DONE, ""),
+    ("status of what works: cancelled unheard of", PF, 1, STATUS, {"leaves": 0, "status": GONE}, GONE, ""),
+    ("status of what works: expired unheard of", N, 0, STATUS, {"leaves": 0, "status": _S.EXPIRED}, _S.EXPIRED, ""),
+    ("status of what works: cancelled, a fill lost", N, 0, STATUS, {"cum": 1, "status": GONE}, U, "CUM_QTY_GAP"),
+    ("status of what works: rejected", N, 0, STATUS, {"leaves": 0, "status": REJ}, REJ, ""),
+    ("status of what works: rejected with fills", PF, 1, STATUS, {"leaves": 0, "status": REJ}, U, "IMPOSSIBLE"),
+    ("status of what works: another quantity", N, 0, STATUS, {"leaves": 5}, U, "QTY_GAP"),
+    ("status of what works: another price", N, 0, STATUS, {"price": Price(Decimal(3999))}, U, "PRICE_GAP"),
+    ("status of what is in doubt: another quantity", U, 0, STATUS, {"leaves": 5}, U, "QTY_GAP"),
+    ("status of what is in doubt: another price", U, 0, STATUS, {"price": Price(Decimal(3999))}, U, "PRICE_GAP"),
+    ("status of what works: a cancel is pending", N, 0, STATUS, {"status": PC}, U, "CONTRADICTION"),
+    ("status of what has ended: it works", GONE, 0, STATUS, {"status": N}, GONE, "REINSTATED"),
+    ("status of what has ended: more fills", GONE, 0, STATUS, {**ALL, "status": GONE}, GONE, "CUM_QTY_GAP"),
+    ("status of what has ended: as we think", GONE, 1, STATUS, {"leaves": 0, "status": GONE}, GONE, ""),
     ("cancel reject: too late", PC, 0, STATUS, {"symbol": "", "status": DONE, "reason": "TOO_LATE"}, U, ""),
     ("cancel reject: still working", PC, 0, STATUS, {"symbol": "", "status": N}, U, ""),
     ("cancel reject: unknown order", PC, 0, STATUS, {"symbol": "", "status": U}, U, ""),
@@ -222,9 +251,10 @@ def test_a_report_that_is_none_of_our_orders_is_quarantined(desk: Desk, report: 
     before = desk.everything()
     assert words(book(desk.database, BOOK_RULES, report)) == ["quarantined"]
     after = desk.everything()
-    assert {name for name in after if after[name] != before[name]} == (
-        {"execution", "event"} if report.exec_id else {"event"}
-    )
+    touched = {"execution", "event"} if report.exec_id else {"event"}
+    foreign = report.cl_ord_id == "stranger" and report.ord_status is not GONE
+    assert {name for name in after if after[name] != before[name]} == touched | ({"gate"} if foreign else set())
+    assert len(desk.events("order.foreign stranger")) == foreign
     assert len(desk.events("execution.quarantined " + report.cl_ord_id)) == 1
 
 
@@ -239,12 +269,48 @@ def test_a_report_that_is_none_of_our_orders_is_quarantined(desk: Desk, report: 
     ],
 )
 def test_a_report_that_the_database_cannot_hold_is_put_aside(desk: Desk, changes: dict[str, Any]) -> None:
-    """Once and in words, so that the session lives on; nothing but the event log moves."""
+    """Once and in words, so that the session lives on; the ledger does not move, and the order is asked about."""
     desk.put(standing(N))
     before = desk.everything()
-    assert words(book(desk.database, BOOK_RULES, a_report(**{"exec_id": "E1", **changes}))) == ["quarantined"]
+    report = a_report(**{"exec_id": "E1", **changes})
+    assert book(desk.database, BOOK_RULES, report) == (Outcome("quarantined"), Outcome("doubtful", ("SIM",)))
     after = desk.everything()
-    assert {name for name in after if after[name] != before[name]} == {"event"}
+    assert {name for name in after if after[name] != before[name]} == {"event", "orders"}
+    assert desk.order().state is OrderState.UNKNOWN
+
+
+@pytest.mark.parametrize(
+    ("of_orders", "names", "doubted"),
+    [
+        (True, ["T1"], ["T1"]),
+        (True, ["X1", "T1", "T1"], ["T1"]),
+        (True, ["R1"], ["T1"]),
+        (True, ["T3"], []),
+        (True, ["stranger"], ["T1", "T2"]),
+        (True, ["nul\0" + "x" * 500], ["T1", "T2"]),
+        (True, [], ["T1", "T2"]),
+        (False, [], []),
+    ],
+)
+def test_a_message_that_cannot_be_read_puts_in_doubt_what_it_may_be_about(
+    shared: Desk, of_orders: bool, names: list[str], doubted: list[str]
+) -> None:
+    """The order that it names by any name, or all that its venue may hold; an ended one gets an alarm alone."""
+    desk = shared
+    one, two = standing(N), standing(OrderState.PARTIALLY_FILLED)
+    desk.put(one, replace(two, cl_ord_id=ClOrdId("T2")))
+    desk.put(replace(two, cl_ord_id=ClOrdId("T3"), state=OrderState.FILLED))
+    desk.put(replace(one, cl_ord_id=ClOrdId("T4"), session="ELSEWHERE"))
+    with desk.database.transaction() as tx:
+        tx.orders.add_link(OrderLink(ClOrdId("R1"), one.cl_ord_id, 1, one.qty, Price(Decimal(4000)), TUESDAY_NS))
+    word = Unreadable("SIM", of_orders, tuple(map(ClOrdId, names)), "35=8|…", "tag 150: expected another value")
+    for again in (False, True):
+        rung = [Outcome("doubtful", ("SIM",))] if doubted and not again else []
+        assert put_aside(desk.database, word, TUESDAY_NS) == (Outcome("quarantined"), *rung)
+        assert [order.cl_ord_id for order in desk.orders() if order.state is OrderState.UNKNOWN] == doubted
+    assert len(desk.events("message.quarantined")) == 2
+    alarmed = {event.split()[1] for event in desk.events("order.alarm")}
+    assert alarmed == ({"T3"} if names == ["T3"] else set(doubted))
 
 
 @pytest.mark.parametrize(

@@ -36,7 +36,7 @@ from trisagion.simulate.venue import SimulatedVenue
 from workers.flow import FLOW
 
 FIRST, SECOND = TUESDAY_NS, TUESDAY_NS + 10 * MINUTE_NS
-LEASED = 1
+LEASED = 3
 """Transactions before there is any work."""
 STEPS_MAX = 5000
 """A step needs about twenty tasks; where each is delivered twice, a thousand."""
@@ -95,8 +95,12 @@ class House:
                 report = self.session.heard[0]
                 for _ in range(self.repeats):
                     self._follow("session.report", book(self.database, BOOK_RULES, report), report.happened_ns)
+                    self._follow("session.report", self.driver.heard(report, report.happened_ns), report.happened_ns)
                 # The engine counts a message as received only now: what was not booked is delivered again.
                 self.session.heard.pop(0)
+            elif self.session.complete:
+                request = self.session.complete.pop(0)
+                self._follow("session.report", self.driver.heard_all(request, TUESDAY_NS), TUESDAY_NS)
             elif self.session.seen:
                 seen = tuple(self.session.seen)
                 self._follow("session.report", observe(self.database, seen, seen[0].happened_ns), seen[0].happened_ns)
@@ -151,13 +155,14 @@ class World:
 
     def __post_init__(self) -> None:
         self.venue = SimulatedVenue([tape()])
-        self.session = FakeSession(venue=self.venue)
+        self.session = FakeSession(venue=self.venue, mass_status=True)
         self.database = Mortal(self.desk.database, self.dies_at, self.kept)
         self._begin()
 
     def _begin(self) -> None:
         self.house = House(self.database, self.session, self.repeats)
         self.house.driver.lease()
+        self.house.driver.settle(FIRST)
 
     def live_through(self) -> "World":
         """Place an order, have it filled in part, replace it in a second cycle, have that one filled."""
@@ -190,7 +195,6 @@ class World:
         except Died:
             self.deaths += 1
             self._begin()
-            self.house.driver.resolve(now_ns)
             self.house.ring("sweep.run", now_ns)
             self.house.work()
             self.house.ring("reconcile.cycle", now_ns)

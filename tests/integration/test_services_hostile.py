@@ -14,6 +14,7 @@ from tests.builders import BOOK_RULES, LIMITS, TUESDAY_NS, Desk, a_report, an_in
 from tests.fakes import FakeSession
 from trisagion.adapters.db import open_database, tables
 from trisagion.clock import SECOND_NS
+from trisagion.gateway.settling import SETTLED
 from trisagion.gateway.words import ORD_STATUSES
 from trisagion.ids import ClOrdId, link_cl_ord_id
 from trisagion.ledger.postings import rebuild
@@ -48,7 +49,7 @@ class HostileVenue(RuleBasedStateMachine):
         self.path = shutil.copy(self.template, self.folder / f"{next(self.numbers)}.sqlite3")
         self.desk = Desk(open_database(f"sqlite:///{self.path}")).found()
         self.session = FakeSession()
-        self.driver = SessionDriver(self.desk.database, self.session, "SIM", "one")
+        self.driver = SessionDriver(self.desk.database, self.session, "SIM", "one", settling=SETTLED)
         self.driver.lease()
         orders = [
             an_intended_order(TUESDAY_NS - number * SECOND_NS, state, side=side)

@@ -14,6 +14,7 @@ from trisagion.adapters.db.certificate import certificate
 from trisagion.errors import OurMistake, TrisagionError
 from trisagion.gateway.pace import TokenBucket
 from trisagion.gateway.requests import cancel_request, new_order, replace_request
+from trisagion.gateway.settling import SETTLED
 from trisagion.ids import ClOrdId, link_cl_ord_id
 from trisagion.ledger.types import Account
 from trisagion.orders.rejects import Reject
@@ -43,7 +44,7 @@ def working(desk: Desk, **changes: Any) -> Order:
 def owner(desk: Desk, **changes: Any) -> tuple[SessionDriver, FakeSession]:
     """Return a driver that holds the lease, and its session."""
     session = FakeSession()
-    driver = SessionDriver(desk.database, session, "SIM", "one", **changes)
+    driver = SessionDriver(desk.database, session, "SIM", "one", **{"settling": SETTLED, **changes})
     driver.lease()
     return driver, session
 

@@ -139,6 +139,10 @@ class ModelVenue:
                 )
         return True
 
+    def ask_all_statuses(self, request_id: str) -> bool:
+        """The model is asked order by order."""
+        return False
+
     def ask_positions(self, request_id: str, now_ns: int) -> bool:
         """Not asked here."""
         raise AssertionError(request_id)
@@ -237,11 +241,13 @@ class HonestVenue(RuleBasedStateMachine):
         """Come up as a process that owns the session."""
         self.driver = SessionDriver(self.desk.database, self.venue, "SIM", "one")
         self.driver.lease()
+        self.driver.settle(TUESDAY_NS)
 
     def hear(self) -> None:
         """Hear the next word and do what follows from it."""
         report = self.venue.wire.pop(0)
         outcomes = book(self.desk.database, BOOK_RULES, report)
+        self.driver.heard(report, TUESDAY_NS)
         self.heard.append(report)
         words = {outcome.word for outcome in outcomes}
         assert "quarantined" not in words, report
@@ -347,9 +353,8 @@ class HonestVenue(RuleBasedStateMachine):
 
     @rule()
     def restart(self) -> None:
-        """The process dies; the next one asks about whatever was not answered."""
+        """The process dies; the next one asks about all that the venue may hold, and waits for the answers."""
         self.begin()
-        self.driver.resolve(TUESDAY_NS)
 
     @rule(
         which=st.integers(0, ORDERS_MAX),

@@ -15,9 +15,10 @@ from trisagion.adapters.db import open_database
 from trisagion.adapters.venues.fix.initiator import FixConfig, FixSession
 from trisagion.clock import SECOND_NS
 from trisagion.errors import StaleOwner
+from trisagion.gateway.settling import SETTLED
 from trisagion.ids import ClOrdId
 from trisagion.orders.state import IN_DOUBT, OrderState
-from trisagion.orders.types import ExecutionReport, Order, PositionReport
+from trisagion.orders.types import ExecutionReport, Order, PositionReport, Unreadable
 from trisagion.ports import VenueSession
 from trisagion.safety.modes import Mode
 from trisagion.services import drive_session
@@ -37,7 +38,7 @@ def routed(name: str = "T1", **changes: Any) -> Order:
 def owner(desk: Desk, name: str = "one", **changes: Any) -> tuple[SessionDriver, FakeSession]:
     """Return a driver that holds the lease, and its session."""
     session = FakeSession(**changes)
-    driver = SessionDriver(desk.database, session, "SIM", name)
+    driver = SessionDriver(desk.database, session, "SIM", name, settling=SETTLED)
     driver.lease()
     return driver, session
 
@@ -54,7 +55,13 @@ class Deaf:
     def on_report(self, report: ExecutionReport) -> None:
         """Not expected."""
 
+    def on_all_statuses(self, request_id: str) -> None:
+        """Not expected."""
+
     def on_positions(self, reports: Sequence[PositionReport]) -> None:
+        """Not expected."""
+
+    def on_unreadable(self, word: Unreadable) -> None:
         """Not expected."""
 
 
@@ -287,7 +294,7 @@ def test_an_unset_mode_is_pause(sqlite_url: str) -> None:
 def test_a_session_has_one_owner(shared: Desk, colleague: Desk) -> None:
     """While the lease holds, a second process gets none and sends nothing, whatever it is asked."""
     first, sent = owner(shared)
-    second = SessionDriver(colleague.database, FakeSession(), "SIM", "two")
+    second = SessionDriver(colleague.database, FakeSession(), "SIM", "two", settling=SETTLED)
     shared.put(routed(), routed("T2", state=_S.UNKNOWN))
     for use in (second.lease, lambda: second.drain(TUESDAY_NS), lambda: second.resolve(TUESDAY_NS)):
         with pytest.raises(StaleOwner):

@@ -271,6 +271,8 @@ def test_the_digest_changes_with_every_setting_that_can_change_a_decision(tmp_pa
         "risk.position_notional_max": 20000001, "risk.order_notional_max": 5000001, "risk.orders_max": 51,
         "risk.quote_age_ms": 251, "risk.reprices_max": 6, "fix.sender": "A", "fix.target": "B",
         "fix.messages_per_s": 50, "fix.cancel_reserve": "0.3", "fix.post_only_code": 0,
+        "fix.version": "4.2", "fix.post_only": "59=P", "fix.liquidity_tag": 9730, "fix.mass_status": True,
+        "fix.positions": True,
         "replay.data": "aapl",
         "replay.zone": "UTC", "replay.symbol": "X", "replay.tick_size": 1, "replay.multiplier": 50,
         "replay.fee_rate": 0, "replay.seed": 2, "replay.instruments": {"ES": {"leverage_max": 5}},
@@ -278,8 +280,8 @@ def test_the_digest_changes_with_every_setting_that_can_change_a_decision(tmp_pa
     }  # fmt: skip
     place: dict[str, object] = {
         "platform.profile": "fleet", "platform.state": "x", "database.url": "sqlite:///x", "broker.url": "redis://h/0",
-        "fix.host": "h", "fix.port": 1, "fix.heartbeat_s": 11, "fix.password": "env:P", "fleet.cohort_workers": 3,
-        "replay.speed": 2,
+        "fix.host": "h", "fix.port": 1, "fix.heartbeat_s": 11, "fix.username": "u", "fix.password": "env:P",
+        "fleet.cohort_workers": 3, "replay.speed": 2,
     }  # fmt: skip
     assert set(other) | set(place) | {"reconcile.quorum"} == set(settings.flatten(plain))
     digests = {key: digest(load(None, {}, {key: value})) for key, value in other.items()}

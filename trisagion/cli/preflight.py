@@ -43,6 +43,9 @@ def examine(settings: Settings) -> list[str]:
             "platform.profile: fleet needs Flower, which is not installed; "
             "start it with `make fleet`, or pip install 'trisagion[fleet]'"
         )
+    from trisagion.wiring import House
+
+    _ = House(settings).profile
     state = Path(settings.platform.state).absolute()
     if "?" in str(state):
         raise ConfigError(f"platform.state: {state} has a '?', which the URL of its database cannot hold; name another")

@@ -36,12 +36,21 @@ class TokenBucket:
 
     def take(self, now_s: float, *, urgent: bool) -> "TokenBucket | None":
         """Return the bucket less one token, None when there is none for this kind of message."""
-        level = min(self.tokens + max(now_s - self.at_s, 0.0) * self.per_s, float(self.per_s))
-        # The last whole token of a bucket too small for a reserve is everybody's, or nothing new could ever be sent.
-        kept = 0.0 if urgent else min(float(self.reserve) * self.per_s, self.per_s - 1.0)
-        if level - 1.0 < kept - 1e-9:
+        level = self._level(now_s)
+        if level - 1.0 < self._kept(urgent=urgent) - 1e-9:
             return None
         return replace(self, tokens=level - 1.0, at_s=max(now_s, self.at_s))
+
+    def room(self, now_s: float, *, urgent: bool) -> int:
+        """Return how many messages of this kind may go out now."""
+        return max(int(self._level(now_s) - self._kept(urgent=urgent) + 1e-9), 0)
+
+    def _level(self, now_s: float) -> float:
+        return min(self.tokens + max(now_s - self.at_s, 0.0) * self.per_s, float(self.per_s))
+
+    def _kept(self, *, urgent: bool) -> float:
+        # The last whole token of a bucket too small for a reserve is everybody's, or nothing new could ever be sent.
+        return 0.0 if urgent else min(float(self.reserve) * self.per_s, self.per_s - 1.0)
 
     @staticmethod
     def empty(per_s: int, reserve: Decimal, now_s: float) -> "TokenBucket":

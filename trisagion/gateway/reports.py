@@ -5,6 +5,7 @@ dropped, so that it can never be taken for one already booked. And "rejected" is
 order: a duplicate ClOrdID is rejected (150=8, 103=6) while the first order lives on, and `ord_status` tells its state.
 """
 
+import re
 from decimal import Decimal
 from typing import Final
 
@@ -23,6 +24,7 @@ from trisagion.gateway.words import (
     ORDER_CANCEL_REJECT,
     POSITION_REPORT,
     POST_ONLY_CODE,
+    REJECT,
     SESSION_REJECT_REASONS,
     SIDES,
     UNKNOWN_ORDER,
@@ -37,12 +39,19 @@ from trisagion.gateway.words import (
 from trisagion.ids import ClOrdId
 from trisagion.orders.rejects import Reject
 from trisagion.orders.state import OrderState
-from trisagion.orders.types import ExecType, ExecutionReport, Liquidity, PositionReport, Side
+from trisagion.orders.types import ExecType, ExecutionReport, Liquidity, PositionReport, Side, Unreadable
 from trisagion.units import Money, Price, Quantity
+
+TEXT_MAX: Final = 2000
+"""Characters kept of a message that was put aside."""
 
 _ZERO: Final = Decimal(0)
 _FILLS: Final = frozenset({ExecType.TRADE, ExecType.TRADE_CORRECT})
 _OF_TRADES: Final = frozenset({ExecType.TRADE_CORRECT, ExecType.TRADE_CANCEL})
+_OF_ORDERS: Final = frozenset({EXECUTION_REPORT, ORDER_CANCEL_REJECT, BUSINESS_MESSAGE_REJECT, REJECT, ""})
+"""Messages that may tell something of an order; one without a kind may be any."""
+_SECRETS: Final = re.compile(r"(?<![^\x01|])(554|925|96)=[^\x01]*")
+"""Password, NewPassword, RawData."""
 
 
 def read_report(fields: Fields, *, venue: str, post_only_code: str = POST_ONLY_CODE) -> ExecutionReport:
@@ -75,6 +84,29 @@ def read_reject(fields: Fields) -> Reject:
     if fields.get(Tag.MSG_TYPE) == BUSINESS_MESSAGE_REJECT:
         return BUSINESS_REJECT_REASONS.get(fields.get(Tag.BUSINESS_REJECT_REASON, ""), Reject.MESSAGE_REFUSED)
     return SESSION_REJECT_REASONS.get(fields.get(Tag.SESSION_REJECT_REASON, ""), Reject.MESSAGE_REFUSED)
+
+
+def unreadable(kind: str, text: str, *, venue: str, why: str, fields: Fields | None = None) -> Unreadable:
+    """Say that a message of a kind could not be read, by its text; `fields` are those that could."""
+    named = fields or {}
+    masked = _SECRETS.sub(r"\1=***", text).replace("\x01", "|")
+    return Unreadable(
+        venue=venue,
+        of_orders=kind in _OF_ORDERS,
+        names=tuple(ClOrdId(named[tag]) for tag in (Tag.ORIG_CL_ORD_ID, Tag.CL_ORD_ID) if named.get(tag)),
+        text=masked[:TEXT_MAX],
+        why=why[:TEXT_MAX],
+    )
+
+
+def refused(fields: Fields, *, venue: str) -> Unreadable:
+    """Say that the engine refused a message of the venue, by the Reject (35=3) with which it did.
+
+    It is counted as received and was never handed up. Its text is in the raw log, under its number.
+    """
+    why = f"MsgSeqNum {fields.get(Tag.REF_SEQ_NUM)} was refused: {fields.get(Tag.TEXT, '')}"
+    text = "|".join(f"{tag}={value}" for tag, value in fields.items())
+    return unreadable(fields.get(Tag.REF_MSG_TYPE, ""), text, venue=venue, why=why)
 
 
 def read_positions(fields: Fields, *, venue: str, asked_ns: int) -> PositionReport:
@@ -134,6 +166,7 @@ def _execution(fields: Fields, venue: str, post_only_code: str) -> ExecutionRepo
         request_id=None if request is None else ClOrdId(request),
         ref_exec_id=text(fields, Tag.EXEC_REF_ID) if exec_type in _OF_TRADES else None,
         reject=_order_reject(fields, post_only_code) if exec_type is ExecType.REJECTED else None,
+        price=Price(number(fields, Tag.PRICE)) if Tag.PRICE in fields else None,
     )
 
 

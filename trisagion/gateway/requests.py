@@ -2,12 +2,14 @@
 
 from trisagion.errors import OurMistake
 from trisagion.gateway.words import (
+    ALL_ORDERS,
     DAY,
     IMMEDIATE_OR_CANCEL,
     LIMIT,
     NEW_ORDER_SINGLE,
     ORDER_CANCEL_REPLACE_REQUEST,
     ORDER_CANCEL_REQUEST,
+    ORDER_MASS_STATUS_REQUEST,
     ORDER_STATUS_REQUEST,
     PARTICIPATE_DONT_INITIATE,
     REQUEST_FOR_POSITIONS,
@@ -99,6 +101,16 @@ def status_requests(order: Order, *, account: str) -> tuple[Fields, ...]:
     """
     names = (order.venue_id,) if order.asked_id is None else (order.asked_id, order.venue_id)
     return tuple(status_request(order, account=account, name=name) for name in names)
+
+
+def mass_status_request(request_id: str, *, account: str) -> Fields:
+    """Write an OrderMassStatusRequest for all working orders of the account."""
+    return {
+        Tag.MSG_TYPE: ORDER_MASS_STATUS_REQUEST,
+        Tag.MASS_STATUS_REQ_ID: request_id,
+        Tag.MASS_STATUS_REQ_TYPE: ALL_ORDERS,
+        Tag.ACCOUNT: account,
+    }
 
 
 def positions_request(request_id: str, *, account: str, now_ns: int) -> Fields:

@@ -37,6 +37,8 @@ class Tag(IntEnum):
     EXEC_ID = 17
     EXEC_INST = 18
     EXEC_REF_ID = 19
+    EXEC_TRANS_TYPE = 20
+    HANDL_INST = 21
     LAST_PX = 31
     LAST_QTY = 32
     MSG_SEQ_NUM = 34
@@ -82,6 +84,8 @@ class Tag(IntEnum):
     MASS_CANCEL_REQUEST_TYPE = 530
     MASS_CANCEL_RESPONSE = 531
     TOTAL_AFFECTED_ORDERS = 533
+    USERNAME = 553
+    PASSWORD = 554
     ACCOUNT_TYPE = 581
     MASS_STATUS_REQ_ID = 584
     MASS_STATUS_REQ_TYPE = 585
@@ -98,11 +102,14 @@ class Tag(IntEnum):
     SETTL_PRICE = 730
     SETTL_PRICE_TYPE = 731
     PRIOR_SETTL_PRICE = 734
+    LAST_UPDATE_TIME = 779
     LAST_LIQUIDITY_IND = 851
     TOT_NUM_REPORTS = 911
     LAST_RPT_REQUESTED = 912
+    MASS_ACTION_REPORT_ID = 1369
 
 
+LOGON: Final = "A"
 REJECT: Final = "3"
 EXECUTION_REPORT: Final = "8"
 ORDER_CANCEL_REJECT: Final = "9"
@@ -131,6 +138,10 @@ GOOD_TILL_DATE: Final = "6"
 LIMIT: Final = "2"
 ABSOLUTE: Final = "3"
 """CommType(13): the commission is an amount of money."""
+REJECTED: Final = "8"
+"""OrdStatus(39)."""
+ALL_ORDERS: Final = "7"
+"""MassStatusReqType(585)."""
 UNKNOWN_ORDER: Final = "5"
 """OrdRejReason(103)."""
 DUPLICATE_ORDER: Final = "6"
@@ -210,12 +221,19 @@ SESSION_REJECT_REASONS: Final = {
     **dict.fromkeys(("7", "8", "9"), Reject.IDENTITY),
     "10": Reject.CLOCK,
     "11": Reject.UNSUPPORTED_MESSAGE,
+    "18": Reject.MALFORMED,
     "99": Reject.MESSAGE_REFUSED,
 }
 POST_ONLY_CODE: Final = "99"
 """OrdRejReason of a post-only order that would have crossed. FIX 4.4 has no code of its own for it."""
-# "3", routed out, gives no proof that we were the maker; only proof counts.
-LIQUIDITIES: Final = {"1": Liquidity.MAKER, "2": Liquidity.TAKER, "3": Liquidity.TAKER}
+# Only "1" is proof that we were the maker. "3" is routed out; 0 and 4 to 11 are of FIX 5.0 SP2: auctions, triggered
+# orders, neither.
+LIQUIDITIES: Final = {
+    "1": Liquidity.MAKER,
+    "2": Liquidity.TAKER,
+    "3": Liquidity.TAKER,
+    **{str(number): Liquidity.TAKER for number in (0, *range(4, 12))},
+}
 
 _NUMBER: Final = re.compile(r"-?[0-9]+(\.[0-9]*)?|-?\.[0-9]+")
 _INSTANT: Final = re.compile(r"([0-9]{8}-[0-9]{2}:[0-9]{2}:[0-9]{2})(?:\.([0-9]{1,9}))?")

@@ -10,6 +10,10 @@ it is answered, the order may be filled under its old name, even completely; tha
 A report under the new name proves that the replace was accepted, also when the word that said so was lost. After a
 restart both names are asked for, the new one first. "Never heard of it" and then a plain answer about the old name give
 the replace up; the old name alone does not, for its answer may be one to an earlier question.
+
+A status report is heard of every order that may be at the venue, not only of those in doubt: after a logon all are
+asked about. What it proves is taken, an end with the fills that we have booked. Whatever else it says that our books do
+not is a gap between the two: the order is UNKNOWN, and a person hears of it.
 """
 
 from dataclasses import dataclass, replace
@@ -27,6 +31,8 @@ _TELLS_NO_NAME: Final = frozenset(
     {ExecType.PENDING_REPLACE, ExecType.REPLACE_REJECTED, ExecType.CANCEL_REJECTED, ExecType.PENDING_CANCEL}
 )
 """What names a request does not thereby say that it was accepted."""
+
+_UNKNOWN_AT_VENUE: Final = "UNKNOWN_AT_VENUE: an order that worked there is not known at the venue"
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,8 +68,7 @@ def weigh(order: Order, word: Word) -> tuple[Order, list[str]]:
 def _said(order: Order, word: Word, alarms: list[str]) -> Order:
     report = word.report
     if order.state in TERMINAL and not report.fills and report.exec_type is not ExecType.TRADE_CANCEL:
-        if report.exec_id is not None and report.ord_status is not order.state:
-            alarms.append(f"REPORT_AFTER_END: the order is {order.state}, the venue says {report.ord_status}")
+        _hear_of_ended(order, report, alarms)
         return order
     if report.exec_type is not ExecType.REPLACED:
         order = _named(order, word)
@@ -237,7 +242,7 @@ def _resolve(order: Order, word: Word, alarms: list[str]) -> Order:
     """Take the venue's word on where an order stands, unless it knows of fills that we have not booked."""
     report = word.report
     if order.state not in IN_DOUBT:
-        return order
+        return _confirm(order, report, alarms) if report.exec_type is ExecType.ORDER_STATUS else order
     unknown = report.unknown_order or (report.exec_type is ExecType.ORDER_STATUS and not _accepted(report))
     about = next((link.link for link in word.links if link.cl_ord_id == report.cl_ord_id), 0)
     if about > order.link and unknown and report.symbol:
@@ -250,19 +255,70 @@ def _resolve(order: Order, word: Word, alarms: list[str]) -> Order:
         pending = report.ord_status in IN_DOUBT
         order = replace(order, replace_unknown=False) if pending else _gives_up(order)
     if report.unknown_order:
-        if order.cum_qty > 0 or order.link > 0:
-            alarms.append("UNKNOWN_AT_VENUE: an order that worked there is not known at the venue")
+        if _has_worked(order):
+            alarms.append(_UNKNOWN_AT_VENUE)
             return order
         if order.asked_id is None:
             return replace(order, state=OrderState.REJECTED, reason=NEVER_RECEIVED)
     if not report.symbol or report.ord_status in IN_DOUBT or order.asked_id is not None:
         # A cancel reject has no quantities, and "pending" is no answer: only a status report settles it.
         return replace(order, state=OrderState.UNKNOWN, reason=report.reason or order.reason)
-    filled = report.ord_status is OrderState.FILLED
-    if report.cum_qty != order.cum_qty or (filled and order.qty > order.cum_qty):
-        alarms.append(f"CUM_QTY_GAP: ours={order.cum_qty} venue={report.cum_qty}")
+    gap = _gap(order, report)
+    if gap is not None:
+        alarms.append(gap)
         return replace(order, state=OrderState.UNKNOWN)
     return replace(order, state=report.ord_status, order_id=report.order_id, reason=report.reason or order.reason)
+
+
+def _confirm(order: Order, report: ExecutionReport, alarms: list[str]) -> Order:
+    """Hold the venue's word against an order that works, as we think, with nothing asked of it."""
+    if not report.symbol or order.venue_id not in {report.cl_ord_id, report.request_id}:
+        # No quantities, or a name that a replace has done away with: an answer to an earlier question.
+        return order
+    if report.unknown_order:
+        alarms.append(_UNKNOWN_AT_VENUE)
+        return replace(order, state=OrderState.UNKNOWN)
+    if report.ord_status in IN_DOUBT:
+        alarms.append(f"CONTRADICTION: nothing is asked of the order, and the venue says {report.ord_status}")
+        return replace(order, state=OrderState.UNKNOWN)
+    gap = _gap(order, report)
+    if gap is not None:
+        alarms.append(gap)
+        return replace(order, state=OrderState.UNKNOWN)
+    if report.ord_status in WORKING:
+        return order
+    return replace(order, state=report.ord_status, reason=report.reason or order.cancel_reason)
+
+
+def _gap(order: Order, report: ExecutionReport) -> str | None:
+    """Say how a status report differs from our books in what is filled, what is left to fill, or the price."""
+    filled = report.ord_status is OrderState.FILLED
+    if report.cum_qty != order.cum_qty or (filled and order.qty > order.cum_qty):
+        return f"CUM_QTY_GAP: ours={order.cum_qty} venue={report.cum_qty}"
+    if report.ord_status in WORKING:
+        if report.leaves_qty != order.qty - order.cum_qty:
+            return f"QTY_GAP: ours={order.qty} venue={report.cum_qty + report.leaves_qty}"
+        if report.price is not None and report.price != order.price:
+            return f"PRICE_GAP: ours={order.price} venue={report.price}"
+    return None
+
+
+def _hear_of_ended(order: Order, report: ExecutionReport, alarms: list[str]) -> None:
+    """Say where a report contradicts an end. An order that works all the same is counted against no limit any more."""
+    if report.exec_type is not ExecType.ORDER_STATUS:
+        if report.exec_id is not None and report.ord_status is not order.state:
+            alarms.append(f"REPORT_AFTER_END: the order is {order.state}, the venue says {report.ord_status}")
+    elif not report.symbol or report.unknown_order:
+        return
+    elif report.leaves_qty > 0:
+        alarms.append(f"REINSTATED: the order is {order.state}, and {report.leaves_qty} of it work")
+    elif report.cum_qty != order.cum_qty:
+        alarms.append(f"CUM_QTY_GAP: ours={order.cum_qty} venue={report.cum_qty}")
+
+
+def _has_worked(order: Order) -> bool:
+    """Tell whether the venue ever spoke of an order as one that it has."""
+    return order.order_id is not None or order.cum_qty > 0 or order.link > 0
 
 
 def _accepted(report: ExecutionReport) -> bool:

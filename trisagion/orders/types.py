@@ -139,7 +139,8 @@ class ExecutionReport:
     the order's true `ord_status` (tag 39). `cl_ord_id` is one of the order's own (tag 41 where there is one), and
     `request_id` that of the request that is answered (tag 11 beside a tag 41). `ref_exec_id` (tag 19) is the trade that
     a TRADE_CANCEL or TRADE_CORRECT is about. `reject` is why something was refused; `reason` is text for people.
-    `unknown_order` says that the venue answered a status request with "never heard of it".
+    `unknown_order` says that the venue answered a status request with "never heard of it". `price` (tag 44) is the
+    order's limit where the report names it; it is compared with ours and not recorded.
     """
 
     venue: str
@@ -163,11 +164,27 @@ class ExecutionReport:
     request_id: ClOrdId | None = None
     ref_exec_id: str | None = None
     reject: Reject | None = None
+    price: Price | None = None
 
     @property
     def fills(self) -> bool:
         """Tell whether the report books a fill: a trade, or the corrected form of one."""
         return self.exec_type in {ExecType.TRADE, ExecType.TRADE_CORRECT}
+
+
+@dataclass(frozen=True, slots=True)
+class Unreadable:
+    """A message of a venue that was received and cannot be read; so it is put aside, and never asked for again.
+
+    `of_orders` says that it may have told something of an order of ours: of one that bears a name of `names`, or of any
+    if there is none. `text` is the message without its secrets, `why` what is wrong with it.
+    """
+
+    venue: str
+    of_orders: bool
+    names: tuple[ClOrdId, ...]
+    text: str
+    why: str
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,12 +5,13 @@ from dataclasses import dataclass, replace
 from typing import Final
 
 from trisagion.errors import DataError, quoted
+from trisagion.ids import ClOrdId
 from trisagion.ledger.postings import book_fill, entry_of, reverse_fill, undoing
 from trisagion.market.types import Instrument
 from trisagion.orders.evidence import Word, weigh
 from trisagion.orders.rejects import REMEDIES, Reject, Remedy
-from trisagion.orders.state import AT_VENUE, IN_DOUBT, TERMINAL, WORKING, OrderState, check_transition
-from trisagion.orders.types import ExecType, ExecutionReport, Liquidity, Order, OrderLink, PositionReport
+from trisagion.orders.state import AT_VENUE, IN_DOUBT, LIVE, TERMINAL, WORKING, OrderState, check_transition
+from trisagion.orders.types import ExecType, ExecutionReport, Liquidity, Order, OrderLink, PositionReport, Unreadable
 from trisagion.ports import Database, Observation, Transaction
 from trisagion.risk.check import Approved, Limits, check
 from trisagion.safety.modes import Control, Mode, stricter
@@ -43,10 +44,55 @@ def book(database: Database, rules: BookRules, report: ExecutionReport) -> tuple
         return _book(database, rules, report)
     except DataError as error:
         # Raised on, the session would end, and the venue would say the same to the next owner, for ever.
+        names = (report.cl_ord_id,) if report.request_id is None else (report.cl_ord_id, report.request_id)
+        text = f"{error}: {report!r}"[:TEXT_MAX]
         with database.transaction() as tx:
-            text = f"{error}: {report!r}"[:TEXT_MAX]
             tx.control.add_event("execution.quarantined", quoted(report.cl_ord_id), {"text": text}, report.happened_ns)
-        return (Outcome("quarantined"),)
+            doubted = _doubt(tx, _named(tx, names) or _held(tx, report.venue), report.venue, report.happened_ns)
+        return (Outcome("quarantined"), *doubted)
+
+
+def put_aside(database: Database, word: Unreadable, now_ns: int) -> tuple[Outcome, ...]:
+    """Record a message that could not be read, and doubt every order of which it may have told something."""
+    with database.transaction() as tx:
+        told = {"why": word.why, "text": word.text}
+        tx.control.add_event("message.quarantined", quoted(word.venue), told, now_ns)
+        concerned = (_named(tx, word.names) or _held(tx, word.venue)) if word.of_orders else []
+        return (Outcome("quarantined"), *_doubt(tx, concerned, word.venue, now_ns))
+
+
+def _named(tx: Transaction, names: Sequence[ClOrdId]) -> list[Order]:
+    """Return the orders that bear one of the names, each once."""
+    try:
+        firsts = [link.first_id if (link := tx.orders.link(name)) else name for name in names]
+        return [order for first in dict.fromkeys(firsts) if (order := tx.orders.order(first)) is not None]
+    except DataError:
+        # No name of ours is such that the database could not hold it.
+        return []
+
+
+def _held(tx: Transaction, venue: str) -> list[Order]:
+    """Return the orders that a venue may hold."""
+    # Read again one by one, locked: another report may be booking one of them at this moment.
+    names = [order.cl_ord_id for order in tx.orders.in_states(AT_VENUE) if order.session == venue]
+    locked = [tx.orders.order(name) for name in names]
+    return [order for order in locked if order is not None and order.state in AT_VENUE]
+
+
+def _doubt(tx: Transaction, orders: Sequence[Order], venue: str, now_ns: int) -> list[Outcome]:
+    """Alarm about orders of which something was said that is not known, and doubt those that live."""
+    sessions = []
+    for order in orders:
+        text = f"UNREADABLE: the venue said something of it when it was {order.state}"
+        tx.control.add_event("order.alarm", order.cl_ord_id, {"text": text}, now_ns)
+        if order.state not in LIVE or order.state is OrderState.UNKNOWN:
+            continue
+        check_transition(order.state, OrderState.UNKNOWN, cl_ord_id=order.cl_ord_id)
+        at_ns, session = max(now_ns, order.updated_ns), order.session or venue
+        after = replace(order, state=OrderState.UNKNOWN, session=session, updated_ns=at_ns, version=order.version + 1)
+        tx.orders.save(after)
+        sessions.append(session)
+    return [Outcome("doubtful", (session,)) for session in dict.fromkeys(sessions)]
 
 
 def _book(database: Database, rules: BookRules, report: ExecutionReport) -> tuple[Outcome, ...]:
@@ -57,6 +103,11 @@ def _book(database: Database, rules: BookRules, report: ExecutionReport) -> tupl
         order, links = _order_of(tx, report)
         undone = _undone(tx, order, report)
         lost = report.exec_type in RESTATING and undone is None
+        if order is None and _lives(report):
+            # Somebody else trades our account, or our database is older than what we have done.
+            shut_gate(tx, report.venue, f"FOREIGN_ORDER: {report.cl_ord_id}", now_ns)
+            told = {"text": f"FOREIGN_ORDER: the venue has an order that we do not know, {report.ord_status}"}
+            tx.control.add_event("order.foreign", report.cl_ord_id, told, now_ns)
         if order is None or _of_another(order, report) or lost:
             tx.control.add_event("execution.quarantined", report.cl_ord_id, {"text": repr(report)[:TEXT_MAX]}, now_ns)
             return (Outcome("quarantined"),)
@@ -94,6 +145,11 @@ def _undone(tx: Transaction, order: Order | None, report: ExecutionReport) -> Ex
         return None
     booked = tx.ledger.booked(entry_of(fill.venue, report.ref_exec_id))
     return fill if booked and not tx.ledger.booked(undoing(fill.venue, report.ref_exec_id)) else None
+
+
+def _lives(report: ExecutionReport) -> bool:
+    """Tell whether a report speaks of an order that works at the venue or trades."""
+    return report.fills or (bool(report.symbol) and not report.unknown_order and report.ord_status in AT_VENUE)
 
 
 def _of_another(order: Order, report: ExecutionReport) -> bool:

@@ -2,22 +2,27 @@
 
 An order is `PENDING_NEW` in the database before its message exists. If the process dies between the two, the next
 owner asks the venue; it does not send.
+
+After each logon the venue is asked about every order that it may hold, and until it has spoken of all of them nothing
+new leaves, and no replace; cancels do.
 """
 
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from decimal import Decimal
+from functools import partial
 from threading import Lock
 from typing import Final
 
 from trisagion.clock import SECOND_NS
 from trisagion.errors import StaleOwner
 from trisagion.gateway.pace import TokenBucket
+from trisagion.gateway.settling import SETTLE_S_MAX, Settling
 from trisagion.ids import ClOrdId
 from trisagion.market.calendar import rest_reason
-from trisagion.orders.state import IN_DOUBT, LIVE, WORKING, OrderState, check_transition
-from trisagion.orders.types import Intent, Order, OrderLink
+from trisagion.orders.state import AT_VENUE, IN_DOUBT, LIVE, WORKING, OrderState, check_transition
+from trisagion.orders.types import ExecutionReport, Intent, Order, OrderLink
 from trisagion.ports import Database, Transaction, VenueSession
 from trisagion.risk.check import only_reduces
 from trisagion.safety.modes import Mode, cancels_working
@@ -37,7 +42,8 @@ class SessionDriver:
     the order: the venue would not know it, and it would be taken for lost.
 
     `bucket` is the session's share of messages by `clock`, a count of seconds that never goes back. It is held here and
-    nowhere else, for whoever holds the lease is the only sender.
+    nowhere else, for whoever holds the lease is the only sender. `settling` is what the present logon waits for, None
+    before the first one and whenever the session is down.
     """
 
     database: Database
@@ -47,9 +53,13 @@ class SessionDriver:
     token: int | None = None
     bucket: TokenBucket = FULL
     clock: Callable[[], float] = time.monotonic
+    settling: Settling | None = None
     _asking: Lock = field(default_factory=Lock, init=False)
+    # Held for a moment only, never while something is sent: the engine calls with its session locked.
+    _counting: Lock = field(default_factory=Lock, init=False)
+    _logons: int = field(default=0, init=False)
     _waiting: bool = field(default=False, init=False)
-    _unasked: list[ClOrdId] = field(default_factory=list, init=False)
+    _unasked: dict[ClOrdId, None] = field(default_factory=dict, init=False)
 
     def lease(self) -> None:
         """Take or renew the session's lease; `StaleOwner` when somebody else holds it."""
@@ -62,7 +72,8 @@ class SessionDriver:
     def drain(self, now_ns: int) -> Outcome:
         """Send every cancel that is asked for, then every replace, then every routed order, each in its order.
 
-        Where the session's share of messages is used up, the rest waits as it is; `pump` sends it later.
+        Where the session's share of messages is used up, the rest waits as it is; `pump` sends it later. So does all
+        but the cancels while the session is settling.
         """
         if not self.session.logged_on():
             return Outcome("logged_off")
@@ -71,26 +82,96 @@ class SessionDriver:
             to_cancel = [order for order in working if order.cancel_reason is not None]
             to_replace = [order for order in working if order.cancel_reason is None and order.wanted_qty is not None]
             to_send = self._mine(tx, frozenset({OrderState.ROUTED}))
+        settled = self.settled
         asked = [(order, OrderState.PENDING_CANCEL) for order in to_cancel]
-        asked += [(order, OrderState.PENDING_REPLACE) for order in to_replace]
-        asked += [(order, OrderState.PENDING_NEW) for order in to_send]
+        if settled:
+            asked += [(order, OrderState.PENDING_REPLACE) for order in to_replace]
+            asked += [(order, OrderState.PENDING_NEW) for order in to_send]
         for number, (order, state) in enumerate(asked):
             # A message that comes late must not date what was decided since to its own instant.
             if not self._send(order, state, max(now_ns, order.updated_ns)):
                 self._throttled(len(asked) - number, now_ns)
                 return Outcome("throttled")
-        self._waiting = False
-        return Outcome("drained")
+        self._waiting = not settled and bool(to_replace or to_send)
+        return Outcome("settling" if self._waiting else "drained")
 
     def pump(self, now_ns: int) -> None:
-        """Send and ask what had to wait for its share of messages."""
+        """Send and ask what had to wait: for its share of messages, for the settling, for an answer that is overdue."""
         if self._waiting:
             self.drain(now_ns)
+        settling = self.settling
+        if settling is not None and settling.overdue(self.clock()) and self.session.logged_on():
+            self._ask_again(settling, now_ns)
         if self._unasked:
-            with self._asking, self.database.snapshot() as tx:
-                found = [tx.orders.order(name) for name in self._unasked]
             with self._asking:
-                self._ask([order for order in found if order is not None and order.state in IN_DOUBT], now_ns)
+                self._ask_next(now_ns)
+
+    @property
+    def settled(self) -> bool:
+        """Tell whether the venue has spoken of every order that it may hold."""
+        settling = self.settling
+        return settling is not None and settling.done
+
+    def settle(self, now_ns: int) -> Outcome:
+        """After a logon: ask the venue about every order that it may hold.
+
+        By one question for all where it knows that, and then order by order about those that it has not named.
+        """
+        with self._asking:
+            orders = self._doubted(AT_VENUE, now_ns)
+            self._logons += 1
+            request = f"M{self.token}-{self._logons}"
+            with self._counting:
+                # Before the question: its answer is heard on another thread.
+                self.settling = Settling.of(orders, request, self.clock())
+            if self.bucket.room(self.clock(), urgent=True) and self.session.ask_all_statuses(request):
+                self._take(1)
+            else:
+                self._advance(lambda settling: settling.complete(request, self.clock()), now_ns)
+                self._unasked = dict.fromkeys(order.cl_ord_id for order in orders)
+                self._ask_next(now_ns)
+        return Outcome("settled", (self.name,)) if self.settled else Outcome("settling")
+
+    def unsettle(self) -> None:
+        """After a logout: nothing new leaves before the next logon has been settled."""
+        with self._counting:
+            self.settling = None
+
+    def heard(self, report: ExecutionReport, now_ns: int) -> Outcome:
+        """Count a report that has been booked, where it is an answer that is waited for."""
+        return self._advance(lambda settling: settling.heard(report, self.clock()), now_ns)
+
+    def heard_all(self, request: str, now_ns: int) -> Outcome:
+        """Ask about the orders that a complete answer about all orders has not named."""
+        outcome = self._advance(lambda settling: settling.complete(request, self.clock()), now_ns)
+        settling = self.settling
+        if settling is not None and settling.left:
+            with self._asking:
+                self._unasked |= dict.fromkeys(settling.left)
+                self._ask_next(now_ns)
+        return outcome
+
+    def _advance(self, change: Callable[[Settling], Settling], now_ns: int) -> Outcome:
+        with self._counting:
+            before = self.settling
+            if before is None or before.done:
+                return Outcome("nothing")
+            after = self.settling = change(before)
+        if not after.done:
+            return Outcome("settling")
+        with self.database.transaction() as tx:
+            told = {"orders": str(len(after.names)), "seconds": f"{self.clock() - after.begun_s:.3f}"}
+            tx.control.add_event("session.settled", self.name, told, now_ns)
+        return Outcome("settled", (self.name,))
+
+    def _ask_again(self, settling: Settling, now_ns: int) -> None:
+        """Tell a person that the venue is silent, and ask about each order by itself: it may not know the question."""
+        text = f"UNSETTLED: no word on {len(settling.left)} orders for {SETTLE_S_MAX:g} s, and nothing new is sent"
+        with self.database.transaction() as tx:
+            tx.control.add_event("session.alarm", self.name, {"text": text}, now_ns)
+        with self._asking:
+            self._unasked |= dict.fromkeys(settling.left)
+        self._advance(lambda present: present.repeated(self.clock()), now_ns)
 
     def _throttled(self, count: int, now_ns: int) -> None:
         if self._waiting:
@@ -106,10 +187,14 @@ class SessionDriver:
             bucket = self.bucket.take(self.clock(), urgent=asked is OrderState.PENDING_CANCEL)
             if bucket is None:
                 return False
+            settling = self.settling
             claimed = self._claim(order, asked, now_ns)
             if claimed is None:
                 return True
             self.bucket = bucket
+            if asked is not OrderState.PENDING_CANCEL and (settling is not self.settling or not self.settled):
+                # The line was down in between: what is asked after the logon has to include this one.
+                return True
             if asked is OrderState.PENDING_NEW:
                 self.session.send_new(claimed, now_ns)
             elif asked is OrderState.PENDING_REPLACE:
@@ -168,29 +253,52 @@ class SessionDriver:
     def resolve(self, now_ns: int) -> Outcome:
         """Ask the venue about every order whose last question it never answered."""
         with self._asking:
-            with self.database.transaction() as tx:
-                self._fence(tx)
-                # Read again one by one, locked: a report may be booking one of them at this moment.
-                locked = [tx.orders.order(order.cl_ord_id) for order in self._mine(tx, IN_DOUBT)]
-                doubtful = [order for order in locked if order is not None and order.state in IN_DOUBT]
-                for order in doubtful:
-                    if order.state is not OrderState.UNKNOWN:
-                        tx.orders.save(_to(order, OrderState.UNKNOWN, now_ns, order.reason))
-            self._ask(doubtful, now_ns)
+            self._unasked |= dict.fromkeys(order.cl_ord_id for order in self._doubted(IN_DOUBT, now_ns))
+            self._ask_next(now_ns)
         return Outcome("asked")
 
-    def _ask(self, orders: Sequence[Order], now_ns: int) -> None:
-        """Ask about each order, as far as the session's share of messages goes; the others are asked about later."""
-        self._unasked = []
-        for order in orders:
-            bucket = self.bucket.take(self.clock(), urgent=True)
-            if bucket is not None and order.asked_id is not None:
-                bucket = bucket.take(self.clock(), urgent=True)
-            if bucket is None:
-                self._unasked.append(order.cl_ord_id)
-                continue
-            self.bucket = bucket
-            self.session.ask_status(order, now_ns)
+    def _doubted(self, states: frozenset[OrderState], now_ns: int) -> Sequence[Order]:
+        """Return the session's orders in some states; what was asked and not answered is UNKNOWN from now on."""
+        with self.database.transaction() as tx:
+            self._fence(tx)
+            found = []
+            for order in self._mine(tx, states):
+                # Read again one by one, locked: a report may be booking one of them at this moment.
+                present = tx.orders.order(order.cl_ord_id) if order.state in IN_DOUBT else order
+                if present is None or present.state not in states:
+                    continue
+                if present.state in IN_DOUBT - {OrderState.UNKNOWN}:
+                    present = _to(present, OrderState.UNKNOWN, now_ns, present.reason)
+                    tx.orders.save(present)
+                found.append(present)
+        return found
+
+    def _ask_next(self, now_ns: int) -> None:
+        """Ask about orders, as far as the session's share of messages goes; the others are asked about later."""
+        room = self.bucket.room(self.clock(), urgent=True)
+        names = list(self._unasked)[:room]
+        with self.database.snapshot() as tx:
+            found = [(name, tx.orders.order(name)) for name in names]
+        for name, order in found:
+            settling = self.settling
+            waited_for = settling is not None and bool(settling.names.get(name, frozenset()) & settling.waiting)
+            if order is None or order.state not in (AT_VENUE if waited_for else IN_DOUBT):
+                self._advance(partial(Settling.ended, order=name), now_ns)
+            elif not self._take(1 if order.asked_id is None else 2):
+                break
+            else:
+                if waited_for:
+                    self._advance(partial(Settling.asked, order=order, now_s=self.clock()), now_ns)
+                self.session.ask_status(order, now_ns)
+            del self._unasked[name]
+
+    def _take(self, count: int) -> bool:
+        """Take a question's share of messages, all of it or nothing."""
+        bucket: TokenBucket | None = self.bucket
+        for _ in range(count):
+            bucket = bucket.take(self.clock(), urgent=True) if bucket is not None else None
+        self.bucket = bucket or self.bucket
+        return bucket is not None
 
     def observe(self, now_ns: int) -> Outcome:
         """Ask for the venue's view of our positions; the request carries the instant it is asked for."""

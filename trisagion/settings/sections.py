@@ -35,6 +35,7 @@ PLACE: Final = frozenset(
         "fix.host",
         "fix.port",
         "fix.heartbeat_s",
+        "fix.username",
         "fix.password",
         "egress.paths",
         "egress.use",
@@ -239,7 +240,8 @@ class Fix(Section):
     """The FIX session; port 0 takes a free one.
 
     At most `messages_per_s` orders, replaces, cancels and questions go out, of which `cancel_reserve` is kept from new
-    orders and replaces. `post_only_code` is the venue's OrdRejReason(103) for a post-only order that would cross.
+    orders and replaces. `username` and `password` go into the Logon (553, 554). The others say what this venue does
+    differently ([versions and venues](orders.md#versions-and-venues)); what is empty is as usual in the version.
     """
 
     sender: Name = "TRISAGION"
@@ -249,7 +251,27 @@ class Fix(Section):
     heartbeat_s: Annotated[int, Field(strict=True, ge=1, le=300)] = 10
     messages_per_s: Annotated[int, Field(strict=True, ge=1, le=100_000)] = 200
     cancel_reserve: Annotated[Exact, Field(ge=0, lt=1)] = Decimal("0.2")
-    post_only_code: Annotated[int, Field(strict=True, ge=0, le=9_999)] = 99
+    version: Annotated[
+        Text, Field(pattern=r"^(4\.2|4\.4|5\.0SP2)$", description='`"4.2"`, `"4.4"` or `"5.0SP2"` (over FIXT.1.1)')
+    ] = "4.4"
+    post_only: Annotated[
+        Text,
+        Field(
+            pattern=r"^[0-9]{1,5}=[A-Za-z0-9]{1,16}$",
+            description="how a maker order is marked: `TAG=VALUE`, the tag 18, 59 or user-defined",
+        ),
+    ] = "18=6"
+    post_only_code: Annotated[
+        Annotated[int, Field(strict=True, ge=0, le=9_999)] | None, BeforeValidator(fields.empty_is_none)
+    ] = None
+    liquidity_tag: Annotated[
+        Literal[851, 1057, 9730] | None,
+        BeforeValidator(fields.empty_is_none),
+        Field(description="the tag that says who made a trade: `851`, `1057`, `9730` or nothing"),
+    ] = None
+    mass_status: Annotated[Flag | None, BeforeValidator(fields.empty_is_none)] = None
+    positions: Annotated[Flag | None, BeforeValidator(fields.empty_is_none)] = None
+    username: Annotated[Text, Field(pattern=r"^[!-~]{0,64}$")] = ""
     password: Annotated[Text, AfterValidator(fields.secret)] = ""
 
 

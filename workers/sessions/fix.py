@@ -5,7 +5,7 @@ do not survive a fork. A lease row with a fencing token says whose it is; the to
 that marks an order as asked. Reports come on the engine's thread and are booked there, one transaction each; the
 engine counts a message as received only when its callback returned, so a crash in between means that the venue sends
 it again. A guard thread renews the lease and reads the control mode ten times a second, from the database itself: a
-kill does not need the broker.
+kill does not need the broker. Another thread copies every message from the session's files to the database.
 """
 
 import logging
@@ -22,13 +22,15 @@ from celery import bootsteps
 from trisagion.adapters.venues.fix.initiator import FixConfig, FixSession
 from trisagion.errors import StaleOwner, StateError
 from trisagion.gateway.pace import TokenBucket
-from trisagion.orders.types import ExecutionReport, PositionReport
+from trisagion.orders.types import ExecutionReport, PositionReport, Unreadable
 from trisagion.ports import ReportSink
-from trisagion.services.book_fills import observe
+from trisagion.services.book_fills import observe, put_aside
 from trisagion.services.drive_session import LEASE_S, SessionDriver, asked_ns
+from trisagion.settings import resolve
 from workers import pulse, tasks
 from workers.app import app, house
 from workers.flow import follow, ring
+from workers.sessions.keeper import Keeper
 from workers.sessions.owner import install
 
 log = logging.getLogger(__name__)
@@ -48,24 +50,39 @@ class Sink:
     driver: SessionDriver
 
     def on_logon(self) -> None:
-        """Ask about what is in doubt, then have everything rung that waited for the session."""
+        """Ask about all that the venue may hold; what waited for the session is rung now, for cancels need not wait."""
         now_ns = house().now_ns()
-        self.driver.resolve(now_ns)
+        outcome = house().retrying(lambda: self.driver.settle(now_ns))
+        follow(app, "session.report", (outcome,), now_ns)
         ring(app, "sweep.run", now_ns)
 
     def on_logout(self) -> None:
-        """Say so; nothing is sent while logged off."""
+        """Say so; nothing is sent while logged off, nor after the next logon before it is settled."""
+        self.driver.unsettle()
         log.warning("session %s is logged off", self.driver.name)
 
     def on_report(self, report: ExecutionReport) -> None:
         """Book one report."""
         follow(app, "session.report", house().retrying(lambda: house().book(report)), report.happened_ns)
+        follow(app, "session.report", (self.driver.heard(report, report.happened_ns),), report.happened_ns)
+
+    def on_all_statuses(self, request_id: str) -> None:
+        """Ask about the orders that the venue did not name."""
+        now_ns = house().now_ns()
+        follow(app, "session.report", (self.driver.heard_all(request_id, now_ns),), now_ns)
 
     def on_positions(self, reports: Sequence[PositionReport]) -> None:
         """Record the venue's view of our positions."""
         at_ns = asked_ns(reports[0].request_id)
         outcomes = house().retrying(lambda: observe(house().database, tuple(reports), at_ns))
         follow(app, "session.report", outcomes, at_ns)
+
+    def on_unreadable(self, word: Unreadable) -> None:
+        """Put aside what cannot be read, and ask about the orders concerned."""
+        log.error("session %s: a message cannot be read: %s", self.driver.name, word.why)
+        now_ns = house().now_ns()
+        outcomes = house().retrying(lambda: put_aside(house().database, word, now_ns))
+        follow(app, "session.report", outcomes, now_ns)
 
 
 def fix_session(sink: ReportSink) -> FixSession:
@@ -81,7 +98,9 @@ def fix_session(sink: ReportSink) -> FixSession:
         store_dir=Path(os.environ["TRISAGION_FIX_STORE"]),
         heartbeat_s=given.heartbeat_s,
         account=settings.platform.account,
-        post_only_code=str(given.post_only_code),
+        profile=house().profile,
+        username=given.username,
+        password=resolve(given.password, os.environ),
     )
     return FixSession(config, sink, venue=given.target)
 
@@ -97,13 +116,14 @@ class FixOwner(bootsteps.StartStopStep):
     def start(self, worker: Any) -> None:
         """Take the lease and start the session."""
         sink = Sink()
+        name = house().session_name
         self.session = fix_session(sink)
         owner = f"{socket.gethostname()}:{os.getpid()}"
         given = house().settings.fix
         sink.driver = SessionDriver(
             house().database,
             self.session,
-            house().session_name,
+            name,
             owner,
             bucket=TokenBucket.empty(given.messages_per_s, given.cancel_reserve, time.monotonic()),
         )
@@ -111,12 +131,16 @@ class FixOwner(bootsteps.StartStopStep):
         install(sink.driver)
         self.guard = threading.Thread(target=self._guard, args=(sink.driver,), name="guard", daemon=True)
         self.guard.start()
-        self.session.start()
+        kept = house().last_kept(name)
+        self.session.start(kept)
+        self.keeper = Keeper(self.session.messages, name, kept)
+        self.keeper.start()
 
     def stop(self, worker: Any) -> None:
         """Log out."""
         self.stopping.set()
         self.session.stop()
+        self.keeper.stop()
 
     def _guard(self, driver: SessionDriver) -> None:
         turn = 0

@@ -26,6 +26,7 @@ from trisagion.adapters.db.egress import Egress
 from trisagion.adapters.db.faults import Conflict, translated
 from trisagion.adapters.db.ledger import Ledger
 from trisagion.adapters.db.market import Market
+from trisagion.adapters.db.messages import Messages
 from trisagion.adapters.db.orders import Orders
 from trisagion.adapters.db.regime import Regime
 from trisagion.adapters.db.session import Session
@@ -61,6 +62,7 @@ class Unit:
         self.cycles = Cycles(session)
         self.orders = Orders(session)
         self.ledger = Ledger(session)
+        self.messages = Messages(session)
         self.control = ControlRoom(session)
         self.egress = Egress(session)
 

@@ -77,6 +77,7 @@ class Orders:
         A report without an exec_id (a cancel reject) is news each time it comes: True, whatever was recorded before.
         """
         values = params(report) | {"learned_ns": learned_ns, "avg_px": round_money(report.avg_px)}
+        del values["price"]
         if report.exec_id is None:
             values["exec_id"] = f"~{report.cl_ord_id}@{learned_ns}"
         return self._session.write(_ADD_EXECUTION, values) == 1 or report.exec_id is None

@@ -378,3 +378,15 @@ egress_event: Final = _table(
     _must("why", Note()),
     sa.UniqueConstraint("session", "at_ns", "path", "what", name="egress_event_once"),
 )
+
+fix_message: Final = _table(
+    "fix_message",
+    _key("session", Id(128)),
+    _key("number", Whole()),
+    _must("direction", Id(8)),
+    _may("msg_type", Id(8)),
+    _may("seq_num", Whole()),
+    _must("at_ns", Whole()),
+    _must("text", BLOB),
+    sa.Index("fix_message_by_time", "at_ns"),
+)

@@ -7,7 +7,6 @@ machine. After a power loss treat it as suspect and reconcile before trading.
 import fcntl
 import gzip
 import os
-import shutil
 import sys
 import time
 import traceback
@@ -19,6 +18,7 @@ from typing import Any, Final
 
 import quickfix as fix
 
+from trisagion.adapters.venues.fix.messages import MessageFiles, MessageLogFactory, scrub
 from trisagion.errors import OurMistake, StateError, VenueMistake
 from trisagion.gateway.words import Fields
 
@@ -27,9 +27,6 @@ SOH: Final = "\x01"
 
 EXIT_UNPROCESSED: Final = 70
 """sysexits.h EX_SOFTWARE: a message could not be processed; once we are started again, the peer sends it again."""
-
-LOG_BYTES_MAX: Final = 16 * 2**20
-"""The raw message log is moved aside at this size, over the one moved before: twice this is the most it takes."""
 
 LOGOUT_S_MAX: Final = 2.0
 LOGOUT_POLL_S: Final = 0.002
@@ -52,10 +49,17 @@ FAIL_CLOSED: Final = {
 """Settings of every session; none is the user's to choose."""
 
 
-class Store:
-    """A session's directory: sequence numbers and messages, the dictionary, the raw log. One process may have it."""
+RAW_LENGTHS: Final = frozenset({90, 93, 95, 212, 348, 350, 352, 354, 356, 358, 360, 362, 364, 445, 618, 621})
+"""The tags of FIX 4.4 that announce the length of a value of raw data."""
 
-    def __init__(self, directory: Path) -> None:
+
+class Store:
+    """A session's directory: sequence numbers and messages, the dictionary, the log. One process may have it.
+
+    The log's lines are numbered on from `after` at least; `files_max` bounds what is kept of them, see `MessageFiles`.
+    """
+
+    def __init__(self, directory: Path, *, after: int = 0, files_max: int | None = None) -> None:
         directory.mkdir(parents=True, exist_ok=True)
         self.directory = directory
         self.dictionary_path = directory / "FIX44.xml"
@@ -69,6 +73,8 @@ class Store:
         fresh = self.dictionary_path.with_suffix(".new")
         fresh.write_bytes(gzip.decompress(packed))
         fresh.replace(self.dictionary_path)
+        scrub(directory)
+        self.messages = MessageFiles(directory / "messages", after=after, files_max=files_max)
         # Read as a value, not shared with the engine, which reads its own.
         self.dictionary: Any = fix.DataDictionary(str(self.dictionary_path))
 
@@ -78,7 +84,6 @@ class Store:
             **FAIL_CLOSED,
             "DataDictionary": str(self.dictionary_path),
             "FileStorePath": str(self.directory),
-            "FileLogPath": str(self.directory / "log"),
             **own,
         }
         session = {"BeginString": BEGIN_STRING, "SenderCompID": sender, "TargetCompID": target}
@@ -87,15 +92,9 @@ class Store:
         path.write_text("\n".join(lines))
         return fix.SessionSettings(str(path))
 
-    def bound_log(self) -> None:
-        """Move a raw log aside that has reached its bound. The engine appends: it goes on in the emptied file."""
-        for path in (self.directory / "log").glob("*.current.log"):
-            if path.stat().st_size >= LOG_BYTES_MAX:
-                shutil.copyfile(path, path.with_suffix(".previous"))
-                os.truncate(path, 0)
-
     def close(self) -> None:
         """Give the directory back."""
+        self.messages.close()
         self._lock.close()
 
 
@@ -108,11 +107,11 @@ class Connection:
     of six stops was a segmentation fault). It ends with its process, after `log_out`.
     """
 
-    def __init__(self, kind: Any, application: Any, settings: Any) -> None:
+    def __init__(self, kind: Any, application: Any, settings: Any, store: Store) -> None:
         self._application = application
         self._settings = settings
         self._stores = fix.FileStoreFactory(settings)
-        self._logs = fix.FileLogFactory(settings)
+        self._logs = MessageLogFactory(store.messages, store.directory, edge)
         self._engine = kind(application, self._stores, settings, self._logs)
 
     def start(self) -> None:
@@ -145,13 +144,38 @@ def encode(fields: Fields, dictionary: Any) -> Any:
     return fix.Message(text, dictionary, False)
 
 
-def decode(message: Any) -> dict[int, str]:
-    """Read the engine's message as tags and texts; a repeated tag has no place in the messages we speak."""
+def raw_text(message: Any) -> str:
+    """Return the engine's message as text; bytes that are no UTF-8 stand in hexadecimal, so no two texts collide."""
     text: str = message.toString()
-    pairs = [pair.partition("=") for pair in text.split(SOH)[:-1]]
-    fields = {int(tag): value for tag, _, value in pairs if tag.isdecimal()}
-    if len(fields) != len(pairs):
-        raise VenueMistake(f"FIX message {text.replace(SOH, '|')}: expected each tag once")
+    return text.encode(errors="surrogateescape").decode(errors="backslashreplace")
+
+
+def kind_of(message: Any) -> str:
+    """Return the MsgType of the engine's message."""
+    return str(message.getHeader().getField(35))
+
+
+def decode(message: Any, *, groups: bool = False) -> dict[int, str]:
+    """Read the engine's message as tags and texts.
+
+    With `groups` the first of each tag counts: a tag that the engine's dictionary lets through twice is a group's, and
+    of the groups that we read the first entry is all there is. Without, a repeated tag has no place in the message.
+
+    Raises
+    ------
+    VenueMistake
+        A tag is repeated, or a value is of raw data, in which a separator would be no separator.
+    """
+    pairs = [pair.partition("=") for pair in raw_text(message).split(SOH)[:-1]]
+    fields: dict[int, str] = {}
+    for tag, _, value in pairs:
+        if tag.isdecimal():
+            fields.setdefault(int(tag), value)
+    raw = RAW_LENGTHS & fields.keys()
+    if raw:
+        raise VenueMistake(f"FIX message 35={fields.get(35)}: expected no raw data, found tag {min(raw)}")
+    if not groups and len(fields) != len(pairs):
+        raise VenueMistake(f"FIX message 35={fields.get(35)}: expected each tag once")
     return fields
 
 

@@ -11,22 +11,47 @@ The engine's promises are not ours, and are taken back where they differ:
   that does not know the question says so, which serves as well; one that is silent leaves the session shut.
 * A report counts as heard only when the sink is done with it. If the sink raises, the process ends at once, the
   sequence number stays, and the venue sends the report again to the next process.
-* A session reject (35=3) or business reject (35=j) of an order or cancel comes up as doubt about that order.
+* A session reject (35=3) or business reject (35=j) of an order or cancel comes up as doubt about that order, and so
+  does the wish to have it again on the connection that has carried it.
+* What cannot be read counts as heard all the same, and comes up as unreadable: otherwise the venue would say it again
+  to every process to come. So does what the engine refuses by its dictionary, which it hands to nobody.
 """
 
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
 
 import quickfix as fix
 
-from trisagion.adapters.venues.fix.engine import BEGIN_STRING, Connection, Store, decode, edge, encode, log_out
+from trisagion.adapters.venues.fix.engine import (
+    BEGIN_STRING,
+    SOH,
+    Connection,
+    Store,
+    decode,
+    edge,
+    encode,
+    kind_of,
+    log_out,
+    raw_text,
+)
+from trisagion.adapters.venues.fix.messages import MessageFiles
 from trisagion.errors import OurMistake, VenueMistake
-from trisagion.gateway.reports import doubt, positions_expected, read_positions, read_reject, read_report
+from trisagion.gateway.dialect import Profile
+from trisagion.gateway.reports import (
+    doubt,
+    positions_expected,
+    read_positions,
+    read_reject,
+    read_report,
+    refused,
+    unreadable,
+)
 from trisagion.gateway.requests import (
     cancel_request,
+    mass_status_request,
     new_order,
     positions_request,
     replace_request,
@@ -40,14 +65,16 @@ from trisagion.gateway.words import (
     ORDER_CANCEL_REPLACE_REQUEST,
     ORDER_CANCEL_REQUEST,
     POSITION_REPORT,
-    POST_ONLY_CODE,
     REJECT,
+    REJECTED,
     Fields,
     Tag,
     instant,
+    number,
     text,
 )
 from trisagion.ids import ClOrdId
+from trisagion.orders.rejects import Reject
 from trisagion.orders.types import Order, PositionReport
 from trisagion.ports import ReportSink
 
@@ -60,9 +87,9 @@ REMEMBERED_MAX: Final = 1024
 
 @dataclass(frozen=True, slots=True)
 class FixConfig:
-    """Where a session goes, who we are there, and where it keeps its numbers. `account` goes into Account(1).
+    """Where a session goes, who we are there, how the venue speaks, and where the session keeps its numbers.
 
-    `post_only_code` is the OrdRejReason(103) by which the venue refuses a post-only order that would have crossed.
+    `account` goes into Account(1), `username` and `password`, where there are any, into the Logon (553, 554).
     """
 
     host: str
@@ -73,7 +100,9 @@ class FixConfig:
     store_dir: Path
     heartbeat_s: int = 10
     reconnect_s: int = 1
-    post_only_code: str = POST_ONLY_CODE
+    profile: Profile = field(default_factory=Profile)
+    username: str = ""
+    password: str = field(default="", repr=False)
 
 
 class FixSession:
@@ -88,15 +117,19 @@ class FixSession:
         self._gap_question = self._gap_number = ""
         self._sent: dict[str, tuple[ClOrdId, int]] = {}
         self._asked: dict[str, tuple[int, list[PositionReport]]] = {}
+        self._mass_request, self._mass_told = "", 0
         self._store: Store | None = None
         self._connection: Connection | None = None
 
-    def start(self) -> None:
-        """Open the store and connect, again and again until `stop`; returns at once."""
+    def start(self, messages_after: int = 0) -> None:
+        """Open the store and connect, again and again until `stop`; returns at once.
+
+        `messages_after` is the number of the last of the session's messages that is kept elsewhere.
+        """
         if self._store is not None:
             raise OurMistake("the session was started twice")
         config = self._config
-        self._store = Store(config.store_dir)
+        self._store = Store(config.store_dir, after=messages_after)
         settings = self._store.settings(
             config.sender,
             config.target,
@@ -108,7 +141,7 @@ class FixSession:
                 "ReconnectInterval": str(config.reconnect_s),
             },
         )
-        self._connection = Connection(fix.SocketInitiator, _Application(self), settings)
+        self._connection = Connection(fix.SocketInitiator, _Application(self), settings, self._store)
         self._connection.start()
 
     def stop(self) -> None:
@@ -120,6 +153,13 @@ class FixSession:
         if self._store is not None:
             self._store.close()
             self._store = None
+
+    @property
+    def messages(self) -> MessageFiles:
+        """All that was said on the session; there from `start` to `stop`."""
+        if self._store is None:
+            raise OurMistake("the messages of a session are asked for before its start")
+        return self._store.messages
 
     def logged_on(self) -> bool:
         """Tell whether a message would be sent now: logged on, and in sequence on both sides."""
@@ -143,6 +183,13 @@ class FixSession:
         sent = [self._send(fields) for fields in status_requests(order, account=self._config.account)]
         return all(sent)
 
+    def ask_all_statuses(self, request_id: str) -> bool:
+        """Send an OrderMassStatusRequest, if the venue knows it; only the answer to the last one is waited for."""
+        if not self._config.profile.mass_status:
+            return False
+        self._mass_request, self._mass_told = request_id, 0
+        return self._send(mass_status_request(request_id, account=self._config.account))
+
     def ask_positions(self, request_id: str, now_ns: int) -> bool:
         """Send a RequestForPositions; only answers to questions of this process are handed up."""
         _remember(self._asked, request_id, (now_ns, []))
@@ -165,7 +212,8 @@ class FixSession:
             return True
         if fields.get(Tag.POSS_DUP_FLAG) == "Y":
             if number in self._sent:
-                raise VenueMistake(f"message {number} was asked for again by the connection that it was sent on")
+                # It was lost on a line that loses nothing.
+                self._doubt(number, "ASKED_FOR_AGAIN: the connection has carried it", Reject.MESSAGE_REFUSED)()
             return False
         order = fields.get(Tag.ORIG_CL_ORD_ID, fields[Tag.CL_ORD_ID])
         _remember(self._sent, number, (ClOrdId(order), instant(fields, Tag.TRANSACT_TIME)))
@@ -173,17 +221,26 @@ class FixSession:
 
     def on_message(self, fields: Fields) -> bool:
         """Hand a message up; False when it is of no kind that we know."""
-        handlers: dict[str, Callable[[Fields], None]] = {
-            EXECUTION_REPORT: self._on_report,
-            ORDER_CANCEL_REJECT: self._on_report,
-            POSITION_REPORT: self._on_position,
-            BUSINESS_MESSAGE_REJECT: self._on_reject,
-            REJECT: self._on_reject,
+        readers: dict[str, Callable[[Fields], Callable[[], None]]] = {
+            EXECUTION_REPORT: self._report,
+            ORDER_CANCEL_REJECT: self._report,
+            POSITION_REPORT: self._position,
+            BUSINESS_MESSAGE_REJECT: self._rejected,
+            REJECT: self._rejected,
         }
-        handler = handlers.get(text(fields, Tag.MSG_TYPE))
-        if handler is not None:
-            handler(fields)
-        return handler is not None
+        kind = text(fields, Tag.MSG_TYPE)
+        reader = readers.get(kind)
+        if reader is None:
+            return False
+        # Reading comes first: a mistake in it is the venue's, one in what the sink does is not.
+        try:
+            hand_up = reader(fields)
+        except VenueMistake as mistake:
+            said = SOH.join(f"{tag}={value}" for tag, value in fields.items())
+            self.on_unreadable(kind, said, str(mistake), fields)
+        else:
+            hand_up()
+        return True
 
     def on_logon(self) -> None:
         """Ask the question whose answer means that all gaps are filled.
@@ -202,44 +259,79 @@ class FixSession:
             self._in_sequence = False
             self._sink.on_logout()
 
-    def on_admin(self) -> None:
-        """Use the engine's own pulse to look after the log."""
-        if self._store is not None:
-            self._store.bound_log()
+    def on_unreadable(self, kind: str, said: str, why: str, fields: Fields | None = None) -> None:
+        """Hand up that a message cannot be read."""
+        self._sink.on_unreadable(unreadable(kind, said, venue=self._venue, why=why, fields=fields))
 
-    def _on_report(self, fields: Fields) -> None:
-        self._sink.on_report(read_report(fields, venue=self._venue, post_only_code=self._config.post_only_code))
+    def on_refusing(self, fields: Fields) -> None:
+        """Hand up that the engine refuses a message, by its Reject; the message itself it gives to nobody."""
+        self._sink.on_unreadable(refused(fields, venue=self._venue))
 
-    def _on_position(self, fields: Fields) -> None:
+    def _report(self, fields: Fields) -> Callable[[], None]:
+        """Read a report; one that belongs to an answer about all orders may complete it."""
+        if Tag.MASS_STATUS_REQ_ID not in fields:
+            return self._of_one(fields)
+        # "Rejected" of no order says: none at all. An order that was not sent by a FIX session has no ClOrdID; that it
+        # is there is what matters.
+        none = Tag.CL_ORD_ID not in fields and fields.get(Tag.ORD_STATUS) == REJECTED
+        hand_up = _nothing if none else self._of_one({Tag.CL_ORD_ID: f"?{text(fields, Tag.ORDER_ID)}", **fields})
+        complete = self._completes(fields)
+
+        def hand_up_all() -> None:
+            hand_up()
+            if complete:
+                self._sink.on_all_statuses(fields[Tag.MASS_STATUS_REQ_ID])
+
+        return hand_up_all
+
+    def _completes(self, fields: Fields) -> bool:
+        if fields[Tag.MASS_STATUS_REQ_ID] != self._mass_request:
+            return False
+        self._mass_told += 1
+        total = number(fields, Tag.TOT_NUM_REPORTS) if Tag.TOT_NUM_REPORTS in fields else None
+        if fields.get(Tag.LAST_RPT_REQUESTED) != "Y" and (total is None or self._mass_told < total):
+            return False
+        self._mass_request = ""
+        return True
+
+    def _of_one(self, fields: Fields) -> Callable[[], None]:
+        report = read_report(fields, venue=self._venue, post_only_code=self._config.profile.post_only_code)
+        return lambda: self._sink.on_report(report)
+
+    def _position(self, fields: Fields) -> Callable[[], None]:
         request_id = text(fields, Tag.POS_REQ_ID)
         if request_id == self._gap_question:
             self._open()
         if request_id not in self._asked:
-            return
+            return _nothing
         asked_ns, reports = self._asked[request_id]
-        reports.append(read_positions(fields, venue=self._venue, asked_ns=asked_ns))
-        if len(reports) < positions_expected(fields):
-            return
-        if len({report.symbol for report in reports}) != len(reports):
-            raise VenueMistake(f"positions {request_id}: expected each symbol once, found {reports}")
+        report, expected = read_positions(fields, venue=self._venue, asked_ns=asked_ns), positions_expected(fields)
+        if report.symbol in {other.symbol for other in reports}:
+            raise VenueMistake(f"positions {request_id}: expected each symbol once, found {report.symbol!r} again")
+        reports.append(report)
+        if len(reports) < expected:
+            return _nothing
         del self._asked[request_id]
-        self._sink.on_positions(tuple(reports))
+        return lambda: self._sink.on_positions(tuple(reports))
 
     def _open(self) -> None:
         if not self._in_sequence:
             self._in_sequence = True
             self._sink.on_logon()
 
-    def _on_reject(self, fields: Fields) -> None:
-        if fields.get(Tag.REF_SEQ_NUM) == self._gap_number:
+    def _rejected(self, fields: Fields) -> Callable[[], None]:
+        number = fields.get(Tag.REF_SEQ_NUM, "")
+        if number == self._gap_number:
             self._open()
-        sent = self._sent.get(fields.get(Tag.REF_SEQ_NUM, ""))
-        if sent is not None:
-            order, happened_ns = sent
-            reason = f"REJECTED_MESSAGE: 35={fields[Tag.MSG_TYPE]} {fields.get(Tag.TEXT, '')}".rstrip()
-            self._sink.on_report(
-                doubt(order, venue=self._venue, reason=reason, reject=read_reject(fields), happened_ns=happened_ns)
-            )
+        reason = f"REJECTED_MESSAGE: 35={fields[Tag.MSG_TYPE]} {fields.get(Tag.TEXT, '')}".rstrip()
+        return self._doubt(number, reason, read_reject(fields))
+
+    def _doubt(self, number: str, reason: str, reject: Reject) -> Callable[[], None]:
+        if number not in self._sent:
+            return _nothing
+        order, happened_ns = self._sent[number]
+        report = doubt(order, venue=self._venue, reason=reason, reject=reject, happened_ns=happened_ns)
+        return lambda: self._sink.on_report(report)
 
 
 class _Application(fix.Application):  # type: ignore[misc]
@@ -263,16 +355,16 @@ class _Application(fix.Application):  # type: ignore[misc]
             self._session.on_logout()
 
     def toAdmin(self, message: Any, _: Any) -> None:  # noqa: N802
-        """Runs at each heartbeat."""
+        """Hand up what the engine refuses."""
         with edge():
-            self._session.on_admin()
+            if kind_of(message) == REJECT:
+                self._session.on_refusing(decode(message, groups=True))
 
     def fromAdmin(self, message: Any, _: Any) -> None:  # noqa: N802
         """Hand up a session reject."""
         with edge():
-            fields = decode(message)
-            if fields[Tag.MSG_TYPE] == REJECT:
-                self._session.on_message(fields)
+            if kind_of(message) == REJECT:
+                self._heard(message)
 
     def toApp(self, message: Any, _: Any) -> None:  # noqa: N802
         """Stop an order that would go out a second time; the engine fills the gap."""
@@ -284,9 +376,21 @@ class _Application(fix.Application):  # type: ignore[misc]
     def fromApp(self, message: Any, _: Any) -> None:  # noqa: N802
         """Hand up a message; the engine tells the peer about one that we do not know."""
         with edge():
-            known = self._session.on_message(decode(message))
+            known = self._heard(message)
         if not known:
             raise fix.UnsupportedMessageType
+
+    def _heard(self, message: Any) -> bool:
+        try:
+            fields = decode(message, groups=True)
+        except VenueMistake as mistake:
+            self._session.on_unreadable(kind_of(message), raw_text(message), str(mistake))
+            return True
+        return self._session.on_message(fields)
+
+
+def _nothing() -> None:
+    """Hand nothing up."""
 
 
 def _remember(memory: dict[str, Any], key: str, value: object) -> None:

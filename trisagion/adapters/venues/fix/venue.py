@@ -50,6 +50,9 @@ from trisagion.simulate.venue import INSTANT_MAX_NS, SimulatedVenue, business_re
 LINE_BYTES_MAX: Final = 4096
 """The longest request on the control socket."""
 
+MESSAGE_FILES_MAX: Final = 4
+"""The venue's log of messages is for people: no more than these files of it are kept."""
+
 SOCKET_PATH_MAX: Final = 107
 """Bytes of a unix socket's path, after Linux sockaddr_un."""
 
@@ -57,12 +60,9 @@ SOCKET_PATH_MAX: Final = 107
 class Host:
     """The venue, its journal and its FIX session; one command at a time."""
 
-    def __init__(
-        self, venue: SimulatedVenue, journal: Journal, line: Line, store: Store, *, cancel_on_disconnect: bool
-    ) -> None:
+    def __init__(self, venue: SimulatedVenue, journal: Journal, line: Line, *, cancel_on_disconnect: bool) -> None:
         self._venue = venue
         self._journal = journal
-        self._store = store
         self._line = line
         self._cancel_on_disconnect = cancel_on_disconnect
         self._lock = threading.Lock()
@@ -134,10 +134,6 @@ class Host:
         with self._lock:
             return self._venue.snapshot()
 
-    def pulse(self) -> None:
-        """Look after the log; runs at each heartbeat."""
-        self._store.bound_log()
-
     def _apply(self, command: Mapping[str, Any]) -> Sequence[Fields]:
         if "play" in command:
             return self._venue.play(command["play"])
@@ -177,9 +173,7 @@ class _Application(fix.Application):  # type: ignore[misc]
             self._host.disconnected()
 
     def toAdmin(self, message: Any, session_id: Any) -> None:  # noqa: N802
-        """Runs at each heartbeat."""
-        with edge():
-            self._host.pulse()
+        """The engine keeps the session."""
 
     def fromAdmin(self, message: Any, session_id: Any) -> None:  # noqa: N802
         """The engine keeps the session."""
@@ -249,7 +243,7 @@ def run(arguments: argparse.Namespace, stop: threading.Event) -> NoReturn:
     """
     if len(str(arguments.control).encode()) > SOCKET_PATH_MAX:
         raise ConfigError(f"--control {arguments.control}: a socket's path has at most {SOCKET_PATH_MAX} bytes")
-    store = Store(arguments.store)
+    store = Store(arguments.store, files_max=MESSAGE_FILES_MAX)
     subject = f"{' '.join(arguments.data_spec)} {arguments.sender} {arguments.target}"
     journal = Journal(arguments.store / "journal.jsonl", subject)
     venue = SimulatedVenue([load(DataSpec.from_json(text)) for text in arguments.data_spec])
@@ -260,8 +254,8 @@ def run(arguments: argparse.Namespace, stop: threading.Event) -> NoReturn:
     )
     session_id = fix.SessionID(BEGIN_STRING, arguments.sender, arguments.target)
     line = Line(session_id, store, arguments.port)
-    host = Host(venue, journal, line, store, cancel_on_disconnect=arguments.cancel_on_disconnect)
-    acceptor = Connection(fix.SocketAcceptor, _Application(host), settings)
+    host = Host(venue, journal, line, cancel_on_disconnect=arguments.cancel_on_disconnect)
+    acceptor = Connection(fix.SocketAcceptor, _Application(host), settings, store)
     try:
         host.restore()
         acceptor.start()
