@@ -216,7 +216,7 @@ class Forwarder:
     ) -> tuple[End, str]:
         """Carry bytes both ways until one side is done or the path is to be left; say how it ended."""
         for writer in (near[1], far[1]):
-            assert writer.get_extra_info("socket").getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY), "asyncio sets it"
+            assert writer.get_extra_info("socket").getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY), "an order waits"
         assert self._leave is not None
         outward = asyncio.create_task(self._pump(near[0], far[1], first, outward=True))
         inward = asyncio.create_task(self._pump(far[0], near[1], b"", outward=False))

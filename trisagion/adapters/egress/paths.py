@@ -63,21 +63,25 @@ def tls(name: str, ca: str, pins: tuple[str, ...], certificate: str, key: str) -
     ConfigError
         A file cannot be read, or is none of certificates and keys.
     """
-    context = ssl.create_default_context(cafile=_readable("egress.tls_ca", ca) if ca else None)
-    context.minimum_version = ssl.TLSVersion.TLSv1_2
-    if certificate:
-        _readable("egress.tls_certificate", certificate)
-        try:
-            context.load_cert_chain(certificate, _readable("egress.tls_key", key) if key else None)
-        except ssl.SSLError as error:
-            raise ConfigError(f"egress.tls_certificate: expected a certificate and its key, found: {error}") from None
+    for setting, path in (("tls_ca", ca), ("tls_certificate", certificate), ("tls_key", key)):
+        if path:
+            _refuse_unreadable(f"egress.{setting}", path)
+    setting = "tls_ca"
+    try:
+        context = ssl.create_default_context(cafile=ca or None)
+        context.minimum_version = ssl.TLSVersion.TLSv1_2
+        if certificate:
+            setting = "tls_certificate"
+            context.load_cert_chain(certificate, key or None, password="")
+    except ssl.SSLError as error:
+        raise ConfigError(f"egress.{setting}: expected a file of PEM that fits, found: {error}") from None
     return Tls(context, name, frozenset(pins))
 
 
-def _readable(setting: str, path: str) -> str:
+def _refuse_unreadable(setting: str, path: str) -> None:
     try:
         with File(path).open("rb"):
-            return path
+            pass
     except OSError as error:
         raise ConfigError(f"{setting}: expected a readable file, found: {error.strerror} ({path})") from None
 
@@ -89,6 +93,8 @@ async def reach(
     try:
         async with asyncio.timeout(limit_s):
             connected = await _tunnel(way, host, port, limit_s)
+            # asyncio does so for sockets that say that they are TCP; the library's do not say so.
+            connected.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
             if secured is None:
                 return await asyncio.open_connection(sock=connected)
             streams = await asyncio.open_connection(
