@@ -6,7 +6,8 @@ take the path; open, they may not before an instant that backs off at each failu
 no clock and draws nothing: instants, and the share of a back-off that was drawn, come with the event.
 
 * The choice is sticky. A path is left because it failed, or, for a better one, while nothing but heartbeats passes and
-  after the better one has been well for a time that doubles with each connection that it lost before.
+  after the better one has been well for a time that doubles with each connection that it lost before. Until then a path
+  that lost a connection is taken only when there is no other: a probe cannot tell that it will carry one.
 * A path fails at once when it refuses, times out, resets, presents a wrong certificate, or is silent: something was
   written, and nothing was read for two heartbeats. A peer that lives sends a heartbeat after one, and answers the
   TestRequest that the engine sends after 1.2 (FIX 4.4, "Heartbeat"; the engine itself gives up at 2.4).
@@ -337,22 +338,27 @@ def _asked(state: State, event: Asked, rules: Rules) -> Step:
 
 
 def _choice(state: State, now_ns: int, rules: Rules) -> str | None:
-    if state.last is not None and state.path(state.last).breaker is Breaker.CLOSED:
-        return _better(state, state.last, now_ns, rules) or state.last
-    up = (path.name for path in state.paths if path.breaker is Breaker.CLOSED)
+    closed = [path for path in state.paths if path.breaker is Breaker.CLOSED]
+    # A probe goes no further than the venue's port: it tells nothing of a path that lost a connection beyond that.
+    trusted = [path for path in closed if path.strikes == 0 or _is_well(path, now_ns, rules)]
+    for names in ([path.name for path in trusted], [path.name for path in closed]):
+        if state.last in names:
+            return _better(state, state.last, now_ns, rules) or state.last
+        if names:
+            return names[0]
     due = (path.name for path in state.paths if path.breaker is Breaker.OPEN and path.retry_ns <= now_ns)
-    return next(up, None) or next(due, None)
+    return next(due, None)
 
 
 def _better(state: State, than: str, now_ns: int, rules: Rules) -> str | None:
     """Return a path before another one that has been well for long enough."""
-    for path in state.paths:
-        if path.name == than:
-            return None
-        well_ns = rules.healthy_ns << min(path.strikes, DOUBLINGS_MAX)
-        if path.breaker is Breaker.CLOSED and now_ns - path.since_ns >= well_ns:
-            return path.name
-    raise AssertionError(than)
+    before = state.paths[: [path.name for path in state.paths].index(than)]
+    return next((path.name for path in before if _is_well(path, now_ns, rules)), None)
+
+
+def _is_well(path: Path, now_ns: int, rules: Rules) -> bool:
+    well_ns = rules.healthy_ns << min(path.strikes, DOUBLINGS_MAX)
+    return path.breaker is Breaker.CLOSED and now_ns - path.since_ns >= well_ns
 
 
 def _failed(state: State, event: Failed, rules: Rules) -> Step:
