@@ -158,7 +158,8 @@ def commit() -> str:
         done = subprocess.run(["git", *words], cwd=ROOT, capture_output=True, text=True, check=False)
         return done.stdout.strip()
 
-    changed = git("status", "--porcelain", "--", ".", ":!bench/results.jsonl", ":!docs/performance.md")
+    written = (":!bench/results.jsonl", ":!bench/faults.jsonl", ":!docs/performance.md", ":!docs/faults.md")
+    changed = git("status", "--porcelain", "--", ".", *written)
     return (git("rev-parse", "--short", "HEAD") or "unknown") + ("+" if changed else "")
 
 

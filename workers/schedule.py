@@ -29,7 +29,8 @@ class Entry(NamedTuple):
 
 SCHEDULE: Final = (
     Entry("reconcile.cycle", None, slot=True),
-    Entry("sweep.run", 60, slot=False),
+    # What a killed worker held is to be taken up within 30 s, and the broker hands it out again only after 60.
+    Entry("sweep.run", 15, slot=False),
 )
 
 _OF_SLOTS: Final = {row.task for row in SCHEDULE if row.slot}

@@ -11,16 +11,15 @@ import signal
 import subprocess
 import sys
 import time
-from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass, field
-from decimal import Decimal
 from pathlib import Path
 from typing import IO, Any, Final
 
 import sqlalchemy as sa
 
+from tests.e2e.faults.judge import books, violations
 from trisagion.adapters.db import SqlDatabase, open_database, tables
 from trisagion.adapters.db.reading import history
 from trisagion.adapters.files import load
@@ -28,9 +27,7 @@ from trisagion.cli import rundir
 from trisagion.cli.preflight import specs_of
 from trisagion.clock import MINUTE_NS
 from trisagion.cohort.state import Shard, from_bytes
-from trisagion.orders.evidence import NEVER_RECEIVED
-from trisagion.orders.state import TERMINAL, OrderState
-from trisagion.orders.types import ExecType, Liquidity
+from trisagion.orders.state import OrderState
 from trisagion.settings import load as load_settings
 from trisagion.simulate.venue import SimulatedVenue
 
@@ -251,58 +248,8 @@ def agree(platform: Platform, *, takers: bool = False) -> Mapping[str, Any]:
     venue = rebuilt(platform.run)
     told = json.loads((platform.run / rundir.VENUE_LEDGER).read_text(encoding="utf-8"))
     assert {key: told[key] for key in venue} == venue
-    assert venue["working"] == []
     with platform.database() as database:
-        ours = rows(database, sa.select(tables.orders))
-        executions = rows(database, sa.select(tables.execution).where(tables.execution.c.exec_type == ExecType.TRADE))
-        positions = rows(database, sa.select(tables.ledger_position.c.symbol, tables.ledger_position.c.qty))
-        amounts = rows(database, sa.select(tables.posting.c.entry, tables.posting.c.amount))
-    _orders_agree(ours, venue["orders"])
-    booked = [
-        (e.exec_id, e.cl_ord_id, e.side, e.last_qty, e.last_px, e.fee, e.liquidity, e.happened_ns) for e in executions
-    ]
-    filled = [
-        (
-            f["exec_id"],
-            f["cl_ord_id"],
-            f["side"],
-            *(Decimal(f[key]) for key in ("qty", "price", "fee")),
-            f["liquidity"],
-            f["happened_ns"],
-        )
-        for f in venue["fills"]
-    ]
-    assert sorted(booked) == sorted(filled)
-    makers = {order.cl_ord_id for order in ours if not order.taker}
-    assert not [fill for fill in venue["fills"] if fill["cl_ord_id"] in makers and fill["liquidity"] != Liquidity.MAKER]
-    assert takers or len(makers) == len(ours)
-    held = {symbol: qty for symbol, qty in positions if qty}
-    assert held == {symbol: Decimal(qty) for symbol, qty in venue["positions"].items() if Decimal(qty)}
-    sums: Counter[str] = Counter()
-    for entry, amount in amounts:
-        sums[entry] += amount
-    assert not [entry for entry, total in sums.items() if total]
-    assert len(sums) == len(filled) + 1, "an entry for each fill, and the opening"
+        ours = books(database)
+    assert violations(ours, venue) == []
+    assert takers or not any(order.taker for order in ours.orders)
     return venue
-
-
-def _orders_agree(ours: list[Any], theirs: list[Mapping[str, str]]) -> None:
-    at_venue = {order["cl_ord_id"]: order for order in theirs}
-    assert len(at_venue) == len(theirs), "the venue has two orders of one id"
-    known = {order.cl_ord_id: order for order in ours}
-    assert set(at_venue) <= set(known), "the venue has an order that we do not know"
-    assert [order for order in ours if order.state not in TERMINAL] == []
-    for name, order in known.items():
-        if name in at_venue:
-            assert (order.state, order.cum_qty) == (at_venue[name]["state"], Decimal(at_venue[name]["cum_qty"])), name
-        else:
-            never_sent = order.state == OrderState.DENIED
-            assert never_sent or (order.state, order.reason) == (OrderState.REJECTED, NEVER_RECEIVED), order
-            assert order.cum_qty == 0
-    intents: dict[str, list[Any]] = {}
-    for order in ours:
-        intents.setdefault(order.intent, []).append(order)
-    for attempts in intents.values():
-        wanted = next(order.qty for order in attempts if order.attempt == 0)
-        assert sum(order.cum_qty for order in attempts) <= wanted, attempts
-        assert sum(order.state != OrderState.REJECTED for order in attempts) <= 1, attempts

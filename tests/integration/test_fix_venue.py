@@ -256,7 +256,7 @@ def test_a_message_with_a_tag_twice_is_refused_and_the_venue_goes_on(
         tap.quiet()
 
 
-def last_of_each_tag(message: Any) -> dict[int, str]:
+def last_of_each_tag(message: Any, *, groups: bool = False) -> dict[int, str]:
     """Read a message and mind no repetition."""
     pairs = [pair.partition("=") for pair in message.toString().split("\x01")[:-1]]
     return {int(tag): value for tag, _, value in pairs}

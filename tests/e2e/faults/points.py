@@ -1,0 +1,166 @@
+"""Fault points: a worker's module with its boundaries wrapped. `workers.serve tests.e2e.faults.points` serves it.
+
+Theory of operation. TRISAGION_FAULT_MODULE names the worker's own module. The text of the file that
+TRISAGION_FAULT_PLACE names, with `.armed`, is the point at which the process, when it next comes there, writes its
+process id and the order concerned to `.stopped` and stops itself; whoever armed it kills it there. A point is armed
+once. The platform's code knows nothing of it: wrapped are a transaction that moves an order, the session's handing over
+to the engine, and the sink of reports.
+
+The points are those of an order's life (K), of its cancel (C), its replace (R) and of a take-profit (T):
+
+    the gateway's task begun K1, the order locked K2, ROUTED to be committed K3, committed K4; a replace wished for R1
+    a drain begun C1; "asked" to be committed K4 C2 R2, committed K5 C3 R3; written to the socket K7 C5 R5; the answer
+    heard K8 C6 R6, a fill heard K10; booked, but the engine has not counted the message yet, K9 C7 R7, the fill K11
+
+Between the engine's store and the socket (K6 C4 R4) there is no boundary of ours: whoever plays these has the line
+swallow what is written, and the process stop after it.
+"""
+
+import json
+import os
+import signal
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from importlib import import_module
+from pathlib import Path
+from typing import Any, Final
+from unittest.mock import patch
+
+from trisagion.adapters.db.engine import SqlDatabase, Unit
+from trisagion.adapters.db.orders import Orders
+from trisagion.adapters.venues.fix.initiator import FixSession
+from trisagion.gateway.words import (
+    NEW_ORDER_SINGLE,
+    ORDER_CANCEL_REPLACE_REQUEST,
+    ORDER_CANCEL_REQUEST,
+    Fields,
+    Tag,
+)
+from trisagion.orders.state import WORKING, OrderState
+from trisagion.orders.types import ExecType, ExecutionReport, Order
+from trisagion.risk.check import check
+from trisagion.services import route_orders
+from trisagion.services.drive_session import SessionDriver
+
+PLACE: Final = Path(os.environ["TRISAGION_FAULT_PLACE"])
+ARMED: Final = PLACE.with_suffix(".armed")
+MODULE: Final = os.environ["TRISAGION_FAULT_MODULE"]
+
+SAVED: Final = {
+    OrderState.ROUTED: ("K3", "K4"),
+    OrderState.PENDING_NEW: ("K4", "K5"),
+    OrderState.PENDING_CANCEL: ("C2", "C3"),
+    OrderState.PENDING_REPLACE: ("R2", "R3"),
+}
+"""Before and after the commit that moves an order to a state."""
+
+WIRED: Final = {
+    NEW_ORDER_SINGLE: "K7",
+    ORDER_CANCEL_REQUEST: "C5",
+    ORDER_CANCEL_REPLACE_REQUEST: "R5",
+}
+"""Once the engine has stored and written it."""
+
+HEARD: Final = {
+    ExecType.NEW: ("K8", "K9"),
+    ExecType.TRADE: ("K10", "K11"),
+    ExecType.CANCELED: ("C6", "C7"),
+    ExecType.REPLACED: ("R6", "R7"),
+}
+"""Before and after a report is booked; the engine counts it as received later than both."""
+
+
+def reach(point: str, about: str) -> None:
+    """Stop here, where this point is armed."""
+    try:
+        if ARMED.read_text(encoding="ascii") != point:
+            return
+        ARMED.unlink()
+    except FileNotFoundError:
+        return
+    said = json.dumps({"pid": os.getpid(), "point": point, "about": about})
+    fresh = PLACE.with_suffix(".new")
+    fresh.write_text(said, encoding="utf-8")
+    fresh.replace(PLACE.with_suffix(".stopped"))
+    os.kill(os.getpid(), signal.SIGSTOP)
+
+
+class _Moves(threading.local):
+    """What this thread's present transaction has saved."""
+
+    orders: list[Order]
+
+
+_moves = _Moves()
+_save, _transaction = Orders.save, SqlDatabase.transaction
+
+
+def _noting_save(self: Orders, order: Order) -> None:
+    _save(self, order)
+    _moves.orders.append(order)
+
+
+@contextmanager
+def _watched_transaction(self: SqlDatabase) -> Iterator[Unit]:
+    _moves.orders = []
+    with _transaction(self) as tx:
+        yield tx
+        moved = list(_moves.orders)
+        for order in moved:
+            if order.state in SAVED:
+                reach(SAVED[order.state][0], order.cl_ord_id)
+    for order in moved:
+        if order.state in SAVED:
+            reach(SAVED[order.state][1], order.cl_ord_id)
+        if order.state in WORKING and order.wanted_qty is not None:
+            reach("R1", order.cl_ord_id)
+
+
+_hand_over = FixSession._hand_over
+
+
+def _watched_hand_over(self: FixSession, fields: Fields) -> bool:
+    sent = _hand_over(self, fields)
+    if fields[Tag.MSG_TYPE] in WIRED:
+        reach(WIRED[fields[Tag.MSG_TYPE]], fields.get(Tag.ORIG_CL_ORD_ID, fields[Tag.CL_ORD_ID]))
+    return sent
+
+
+def _begun(point: str, work: Callable[..., Any], about: Callable[..., str]) -> Callable[..., Any]:
+    def begun(*arguments: Any, **named: Any) -> Any:
+        reach(point, about(*arguments, **named))
+        return work(*arguments, **named)
+
+    return begun
+
+
+def _wrap(owner: object, name: str, made: object) -> None:
+    patch.object(owner, name, made).start()
+
+
+def _wrap_sink(sink: Any) -> None:
+    on_report = sink.on_report
+
+    def heard(self: Any, report: ExecutionReport) -> None:
+        before, after = HEARD.get(report.exec_type, ("", ""))
+        reach(before, report.cl_ord_id)
+        on_report(self, report)
+        reach(after, report.cl_ord_id)
+
+    _wrap(sink, "on_report", heard)
+
+
+_wrap(Orders, "save", _noting_save)
+_wrap(SqlDatabase, "transaction", _watched_transaction)
+_wrap(FixSession, "_hand_over", _watched_hand_over)
+_wrap(SessionDriver, "drain", _begun("C1", SessionDriver.drain, lambda *_, **__: ""))
+_wrap(route_orders, "route", _begun("K1", route_orders.route, lambda *arguments, **_: str(arguments[3])))
+_wrap(route_orders, "check", _begun("K2", check, lambda intent, **_: str(intent.key)))
+
+_served = import_module(MODULE)
+if hasattr(_served, "Sink"):
+    _wrap_sink(_served.Sink)
+app = _served.app
+
+__all__ = ["app"]
