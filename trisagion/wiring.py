@@ -61,7 +61,7 @@ class House:
         return open_database(url)
 
     def retrying(self, use_case: Callable[[], T]) -> T:
-        """Run a use case again when another writer was in the way.
+        """Run a use case again when another writer was in the way or the database was away for a moment.
 
         What it repeats is keyed, so nothing happens twice.
         """

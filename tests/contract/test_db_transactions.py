@@ -160,18 +160,29 @@ def test_retrying_gives_up_after_its_bound(monkeypatch: pytest.MonkeyPatch) -> N
     assert all(0 < pause <= engine.BACKOFF_S * 2**index for index, pause in enumerate(pauses))
 
 
-def test_retrying_repeats_conflicts_only() -> None:
-    """A lost connection may have committed: that is not run again blindly."""
-    calls = 0
+def test_retrying_waits_for_a_server_that_is_away(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each time the work is done anew, for a commit may have been kept; after the bound the error is the caller's."""
+    now_s = 100.0
 
-    def lost() -> None:
-        nonlocal calls
-        calls += 1
-        raise Unreachable("gone")
+    def sleep(seconds: float) -> None:
+        nonlocal now_s
+        assert 0 < seconds <= engine.AWAY_PAUSE_S
+        now_s += seconds
 
+    monkeypatch.setattr("time.sleep", sleep)
+    monkeypatch.setattr("time.monotonic", lambda: now_s)
+
+    def lost() -> float:
+        if now_s < back_s:
+            raise Unreachable("gone")
+        return now_s
+
+    back_s = 100.0 + engine.AWAY_S_MAX - 1.0
+    assert back_s <= retrying(lost) <= back_s + 1.0
+    begun_s, back_s = now_s, float("inf")
     with pytest.raises(Unreachable):
         retrying(lost)
-    assert calls == 1
+    assert engine.AWAY_S_MAX <= now_s - begun_s <= engine.AWAY_S_MAX + 1.0
 
 
 def test_a_thread_keeps_its_connection_until_an_error(database: SqlDatabase) -> None:

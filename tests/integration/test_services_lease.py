@@ -189,7 +189,7 @@ def test_a_holder_whose_connection_is_killed_writes_nothing(
     monkeypatch.setattr("trisagion.services.advance_cohort.advance_shard", cut_off)
     copies = ShardCopies()
     with pytest.raises(Unreachable):
-        step(desk, copies, due_ns=due_ns)
+        advance(desk.database, copies, 0, due_ns, MINUTES * MINUTE_NS)
     assert copies.held == {}
     assert [elsewhere.everything()] == left
     assert step(desk, copies, due_ns=due_ns) == ("nothing" if overtaken else "advanced")

@@ -25,6 +25,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from celery import Celery
+from sqlalchemy.engine import make_url
 
 from init import create
 from tests.e2e.faults.proxy import Proxy
@@ -102,6 +103,8 @@ class Lane:
     broker: Celery
     instrument: Instrument
     instants: Iterator[int]
+    broker_socket: Path
+    database_proxy: Proxy | None = None
     now_ns: int = 0
     notes: list[str] = field(default_factory=list)
     held: set[str] = field(default_factory=set)
@@ -342,10 +345,13 @@ def _write_tape(path: Path) -> None:
 
 
 @contextmanager
-def opened(directory: Path, sets: Mapping[str, object], *, standby: bool = False) -> Iterator[Lane]:
+def opened(
+    directory: Path, sets: Mapping[str, object], *, standby: bool = False, database_proxy: bool = False
+) -> Iterator[Lane]:
     """Start a lane in a directory, with some settings of its own; its processes end with it.
 
-    `standby`: a second owner of the session, which waits for the lease.
+    `standby`: a second owner of the session, which waits for the lease. `database_proxy`: the processes, but not the
+    lane itself, reach the database through a proxy of ours.
     """
     tape = directory / "tape.csv"
     _write_tape(tape)
@@ -362,9 +368,18 @@ def opened(directory: Path, sets: Mapping[str, object], *, standby: bool = False
         stack.callback(proxy.close)
         secret = directory / "database.url"
         secret.touch(mode=0o600)
-        secret.write_text(url, encoding="utf-8")
+        before_database = None
+        seen_url = make_url(url)
+        if database_proxy:
+            assert seen_url.port is not None, url
+            before_database = Proxy(seen_url.port)
+            stack.callback(before_database.close)
+            seen_url = seen_url.set(port=before_database.port)
+        secret.write_text(seen_url.render_as_string(hide_password=False), encoding="utf-8")
         placed = {
-            **{"database.url": f"file:{secret}", "broker.url": broker, "fix.port": proxy.port},
+            "database.url": f"file:{secret}",
+            "broker.url": broker,
+            "fix.port": proxy.port,
             # A round has one price, which stands for all of it.
             "risk.quote_age_ms": ROUND_NS // MILLISECOND_NS,
         }
@@ -410,6 +425,8 @@ def opened(directory: Path, sets: Mapping[str, object], *, standby: bool = False
             bell,
             instrument,
             iter(rounds()),
+            sockets / "redis.sock",
+            before_database,
         )
         lane.begin_round()
         first = lane.work(random.Random(0), 1)

@@ -23,7 +23,7 @@ from trisagion.adapters.db.cohort import Cohort
 from trisagion.adapters.db.control import ControlRoom
 from trisagion.adapters.db.cycles import Cycles
 from trisagion.adapters.db.egress import Egress
-from trisagion.adapters.db.faults import Conflict, translated
+from trisagion.adapters.db.faults import Conflict, Unreachable, translated
 from trisagion.adapters.db.ledger import Ledger
 from trisagion.adapters.db.market import Market
 from trisagion.adapters.db.messages import Messages
@@ -47,6 +47,11 @@ PING_AFTER_S: Final = 30.0
 ATTEMPTS_MAX: Final = 5
 BACKOFF_S: Final = 0.02
 """`retrying`: 5 attempts with 20, 40, 80, 160 ms (times a random half to one) between them."""
+
+AWAY_S_MAX: Final = 10.0
+AWAY_PAUSE_S: Final = 0.25
+"""A server that is away is waited for so long: a MariaDB that was killed has replayed its log in a few seconds. Above
+it, a session's peer would begin to ask whether we are there (FIX TestRequest)."""
 
 T = TypeVar("T")
 
@@ -219,16 +224,27 @@ def open_engine(url: str, *, may_create: bool = False) -> Engine:
 
 
 def retrying(work: Callable[[], T]) -> T:
-    """Run a unit of work, again when another writer was in the way, `ATTEMPTS_MAX` times at most.
+    """Run a unit of work, again when another writer was in the way or the server was away, within bounds.
 
-    `work` opens its own transactions and does nothing outside the database that must not be done twice.
+    `work` opens its own transactions and is keyed: a commit that ended in an error may have been kept, so what comes
+    again reads first, and what it finds done it does not do twice. Nor does it do anything outside the database that
+    must not be done twice.
     """
-    for attempt in range(ATTEMPTS_MAX - 1):
+    conflicts = 0
+    away_until_s = None
+    while True:
         try:
             return work()
         except Conflict:
-            time.sleep(BACKOFF_S * 2**attempt * random.uniform(0.5, 1.0))
-    return work()
+            conflicts += 1
+            if conflicts == ATTEMPTS_MAX:
+                raise
+            time.sleep(BACKOFF_S * 2 ** (conflicts - 1) * random.uniform(0.5, 1.0))
+        except Unreachable:
+            away_until_s = away_until_s or time.monotonic() + AWAY_S_MAX
+            if time.monotonic() >= away_until_s:
+                raise
+            time.sleep(AWAY_PAUSE_S * random.uniform(0.5, 1.0))
 
 
 def _open_sqlite(url: URL, *, may_create: bool) -> Engine:
