@@ -101,7 +101,7 @@ class FaultyProxy:
 
     Asked for a tunnel it will `serve`, `stall` without an answer, answer `garbage`, `hang up` at once, answer in
     `pieces`, or be `mute`: open the tunnel and let nothing through. `hole` swallows everything of the tunnels that are
-    open and tells neither end; `reset_after` ends each with a reset after so many bytes towards the venue.
+    open and tells neither end; `reset_after` resets all of them after so many bytes towards the venue, once.
     """
 
     def __init__(self, user: str = "", password: str = "") -> None:
@@ -109,6 +109,7 @@ class FaultyProxy:
         self.mode = "serve"
         self.hole = False
         self.reset_after: int | None = None
+        self._carried = 0
         self.asked: list[tuple[str, int]] = []
         self._user = user
         self._password = password
@@ -149,6 +150,23 @@ class FaultyProxy:
             self._reset()
 
         self._run(reset())
+
+    def swallow(self) -> None:
+        """Let nothing through any more, in tunnels that are open and in those that will be; tell neither end."""
+        self.mode, self.hole = "mute", True
+
+    def cut(self, after: int) -> None:
+        """Reset every tunnel once so many more bytes have gone towards the venue; the next ones are whole."""
+        self._carried, self.reset_after = 0, after
+
+    def heal(self) -> None:
+        """Serve, whatever was wrong; what is left of broken tunnels is reset."""
+        was_broken = self.hole
+        self.mode, self.hole, self.reset_after = "serve", False, None
+        if was_broken:
+            self.reset()
+        if self._server is None:
+            self.listen()
 
     def _run(self, work: Coroutine[object, object, object]) -> None:
         asyncio.run_coroutine_threadsafe(work, self._loop).result(START_S_MAX)
@@ -226,16 +244,16 @@ class FaultyProxy:
                 await asyncio.sleep(0.002)
 
     async def _pump(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, *, outward: bool = False) -> None:
-        carried = 0
         while chunk := await reader.read(CHUNK):
             if self.hole:
                 continue
-            if outward and self.reset_after is not None and carried + len(chunk) > self.reset_after:
-                writer.write(chunk[: self.reset_after - carried])
+            if outward and self.reset_after is not None and self._carried + len(chunk) > self.reset_after:
+                writer.write(chunk[: self.reset_after - self._carried])
+                self.reset_after = None
                 await asyncio.sleep(POLL_S)
                 self._reset()
                 return
-            carried += len(chunk)
+            self._carried += len(chunk) if outward else 0
             writer.write(chunk)
             await writer.drain()
         if self.hole:

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from trisagion.clock import SECOND_NS
 from trisagion.gateway.egress import (
     BACKOFF_NS_MAX,
+    STRANDED_NS,
     WHY_MAX,
     Asked,
     Breaker,
@@ -215,22 +216,46 @@ def test_a_probe_does_not_vouch_for_a_path_that_lost_a_connection() -> None:
 
 def test_a_path_that_comes_back_and_is_down_again_waits_longer() -> None:
     """The bound of the wait doubles up to 15 s; a path that was well for a while begins anew; the draw is a share."""
-    session = Session("a")
+    session = Session("a", "b")
+    session.ask(0)
     waits = []
     now = 0.0
+    session.fail(now)
     for _ in range(7):
-        assert session.ask(now) == "a"
-        session.fail(now)
         wait = (session.state.path("a").retry_ns - at(now)) / SECOND_NS
-        assert session.ask(now + wait - 0.01) is None
-        waits.append(wait)
+        assert "a" not in session.do(Looked(at(now + wait - 0.01), None)).probe
         now += wait
+        assert "a" in session.do(Looked(at(now), None)).probe
+        session.do(Probed(at(now), "a", Fault.TIMEOUT, "no", 1.0))
+        waits.append(wait)
     assert waits == [1, 2, 4, 8, 15, 15, 15]
-    assert session.told() == [("a", What.DOWN), ("", What.STRANDED)]
-    session.do(Probed(at(now), "a", None, "", 0.5))
+    assert session.told() == [("a", What.DOWN)]
+    session.do(Looked(at(now + 15), None))
+    session.do(Probed(at(now + 15), "a", None, "", 0.5))
     assert session.ask(now + 200) == "a"
     session.fail(now + 200, draw=0.25)
     assert session.state.path("a").retry_ns == at(now + 200.25)
+
+
+def test_a_session_whose_paths_are_all_down_tries_one_every_two_seconds() -> None:
+    """The one that failed longest ago, whatever its back-off; the record says once that the session is stranded."""
+    session = Session()
+    taken = []
+    for s in range(9):
+        name = session.ask(s)
+        taken.append(name)
+        if name is not None:
+            session.do(Failed(at(s), Fault.REFUSED, "no", 0.99))
+    assert taken == ["a", "b", "a", "b", "a", "b", "a", "b", "a"]
+    assert session.told() == [("a", What.DOWN), ("b", What.DOWN)]
+    alone = Session("a")
+    tried = []
+    for s in range(9):
+        if alone.ask(s) is not None:
+            alone.fail(s)
+            tried.append(s)
+    assert tried == [0, 1, 3, 5, 7]
+    assert alone.told() == [("a", What.DOWN), ("", What.STRANDED)]
 
 
 def test_a_trial_that_was_not_finished_may_be_made_again() -> None:
@@ -389,7 +414,7 @@ def test_whatever_fails_a_session_has_one_path_at_most_and_finds_one_that_works(
         do(Ended(at(now), End.CLIENT, Traffic(at(now)), "", 0.0))
     for name in probing:
         do(Probed(at(now), name, None, "", 0.0))
-    assert _tries(do, at(now) + BACKOFF_NS_MAX, None, 0.0)
+    assert _tries(do, at(now) + STRANDED_NS, None, 0.0)
 
 
 def _tries(do: Callable[[Event], Step], at_ns: int, fault: Fault | None, draw: float) -> bool:
@@ -408,7 +433,8 @@ def holds(before: State, done: Step, event: Event, rules: Rules) -> None:
         assert done.take is not None or not closed
         if done.take is not None and done.take not in closed:
             assert not closed
-            assert before.path(done.take).retry_ns <= now_ns
+            path = before.path(done.take)
+            assert min(path.retry_ns, path.failed_ns + STRANDED_NS) <= now_ns
             assert done.state.path(done.take).breaker is Breaker.HALF_OPEN
     if isinstance(event, Failed | Ended):
         assert done.state.taken is None

@@ -36,6 +36,9 @@ BACKOFF_NS_MAX: Final = 15 * SECOND_NS
 """The bound of a back-off doubles from one to the other; the wait is drawn evenly below it ("full jitter", M. Brooker,
 Exponential Backoff and Jitter, AWS Architecture Blog, 2015)."""
 
+STRANDED_NS: Final = 2 * SECOND_NS
+"""A session without any path that is up tries one this often: back-off is for choosing, not for standing still."""
+
 EARLY_NS: Final = 10 * SECOND_NS
 EARLY_MAX: Final = 3
 UNANSWERED_NS: Final = 5 * SECOND_NS
@@ -139,6 +142,7 @@ class Path:
     failures: int = 0
     strikes: int = 0
     early: int = 0
+    failed_ns: int = 0
     retry_ns: int = 0
     probed_ns: int = 0
     probing: bool = False
@@ -346,8 +350,11 @@ def _choice(state: State, now_ns: int, rules: Rules) -> str | None:
             return _better(state, state.last, now_ns, rules) or state.last
         if names:
             return names[0]
-    due = (path.name for path in state.paths if path.breaker is Breaker.OPEN and path.retry_ns <= now_ns)
-    return next(due, None)
+    down = [path for path in state.paths if path.breaker is Breaker.OPEN]
+    due = (path for path in down if path.retry_ns <= now_ns)
+    waited = (path for path in down if path.failed_ns + STRANDED_NS <= now_ns)
+    path = next(due, None) or min(waited, key=lambda path: path.failed_ns, default=None)
+    return None if path is None else path.name
 
 
 def _better(state: State, than: str, now_ns: int, rules: Rules) -> str | None:
@@ -469,6 +476,7 @@ def _down(state: State, path: Path, now_ns: int, why: str, draw: float, rules: R
         breaker=Breaker.OPEN,
         since_ns=now_ns if was_up else path.since_ns,
         failures=failures,
+        failed_ns=now_ns,
         retry_ns=now_ns + int(draw * bound_ns),
     )
     # The record tells that a path went down, not each time that it was found so.

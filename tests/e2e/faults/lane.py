@@ -29,6 +29,7 @@ from sqlalchemy.engine import make_url
 
 from init import create
 from tests.e2e.faults.proxy import Proxy
+from tests.integration.proxies import LOOPBACK, FaultyProxy
 from trisagion.adapters.dataspec import DataSpec
 from trisagion.adapters.db import SqlDatabase, open_database
 from trisagion.adapters.processes import Child, Children
@@ -83,6 +84,8 @@ SETTLED_S_MAX: Final = 60.0
 ANSWER_S_MAX: Final = 2.0
 """How long the venue is waited for at one look; meanwhile nobody tends the lane."""
 
+FORWARDER: Final = (sys.executable, "-m", "trisagion.adapters.egress.forwarder")
+
 UNSETTLED: Final = IN_DOUBT | {OrderState.RISK_CHECKED, OrderState.ROUTED}
 
 
@@ -109,6 +112,8 @@ class Lane:
     notes: list[str] = field(default_factory=list)
     held: set[str] = field(default_factory=set)
     """Who is not started again for now."""
+    paths: Mapping[str, FaultyProxy] = field(default_factory=dict)
+    """The session's own proxies, where it has a forwarder."""
     _from_s: float = 0.0
     _from_ns: int = 0
     _written_s: float = 0.0
@@ -346,12 +351,18 @@ def _write_tape(path: Path) -> None:
 
 @contextmanager
 def opened(
-    directory: Path, sets: Mapping[str, object], *, standby: bool = False, database_proxy: bool = False
+    directory: Path,
+    sets: Mapping[str, object],
+    *,
+    standby: bool = False,
+    database_proxy: bool = False,
+    paths: Sequence[str] = (),
 ) -> Iterator[Lane]:
     """Start a lane in a directory, with some settings of its own; its processes end with it.
 
     `standby`: a second owner of the session, which waits for the lease. `database_proxy`: the processes, but not the
-    lane itself, reach the database through a proxy of ours.
+    lane itself, reach the database through a proxy of ours. `paths`: names of proxies through which a forwarder takes
+    the session to the proxy before the venue.
     """
     tape = directory / "tape.csv"
     _write_tape(tape)
@@ -383,7 +394,8 @@ def opened(
             # A round has one price, which stands for all of it.
             "risk.quote_age_ms": ROUND_NS // MILLISECOND_NS,
         }
-        settings = load(None, {}, {**placed, **sets})
+        ways = {name: stack.enter_context(FaultyProxy()) for name in paths}
+        settings = load(None, {}, {**placed, **_through(ways), **sets})
         control = sockets / "venue"
         log = directory / "log"
         env = {
@@ -402,13 +414,9 @@ def opened(
             *("--sender", fix.target, "--target", fix.sender),
         ]
         children.start(Child("venue", venue, env, log / "venue.log"))
-        owners = ("session", "standby") if standby else ("session",)
-        for name, role in (*((name, "session") for name in owners), ("gateway", "desk")):
-            argv = worker_argv(role, name, fix.target)
-            module = argv.index("workers.serve") + 1
-            points = {"TRISAGION_FAULT_MODULE": argv[module], "TRISAGION_FAULT_PLACE": str(directory / name)}
-            argv[module] = "tests.e2e.faults.points"
-            children.start(Child(name, argv, {**env, **points}, log / f"{name}.log"))
+        if ways:
+            children.start(Child("egress", FORWARDER, env, log / "egress.log"))
+        _start_workers(children, directory, env, fix.target, standby=standby)
         database = open_database(url)
         stack.callback(database.close)
         bell = Celery("lane", broker=broker)
@@ -427,12 +435,34 @@ def opened(
             iter(rounds()),
             sockets / "redis.sock",
             before_database,
+            paths=ways,
         )
         lane.begin_round()
         first = lane.work(random.Random(0), 1)
         lane.withdraw(*first)
         lane.end_round()
         yield lane
+
+
+def _through(ways: Mapping[str, FaultyProxy]) -> dict[str, object]:
+    """Return the settings of a session that goes through proxies."""
+    if not ways:
+        return {}
+    return {
+        "egress.use": list(ways),
+        "egress.port": free_port(),
+        "egress.paths": {name: {"kind": "socks5", "host": LOOPBACK, "port": way.port} for name, way in ways.items()},
+    }
+
+
+def _start_workers(children: Children, directory: Path, env: Mapping[str, str], target: str, *, standby: bool) -> None:
+    owners = ("session", "standby") if standby else ("session",)
+    for name, role in (*((name, "session") for name in owners), ("gateway", "desk")):
+        argv = worker_argv(role, name, target)
+        module = argv.index("workers.serve") + 1
+        points = {"TRISAGION_FAULT_MODULE": argv[module], "TRISAGION_FAULT_PLACE": str(directory / name)}
+        argv[module] = "tests.e2e.faults.points"
+        children.start(Child(name, argv, {**env, **points}, directory / "log" / f"{name}.log"))
 
 
 def _found(database: SqlDatabase, spec: DataSpec) -> Instrument:

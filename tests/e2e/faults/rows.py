@@ -28,6 +28,7 @@ class Row:
     recovery_s_max: float
     sets: Mapping[str, object] = field(default_factory=dict)
     standby: bool = False
+    paths: tuple[str, ...] = ()
     database_proxy: bool = False
     raised: tuple[str, ...] = ()
     """Patterns of exceptions that this fault may leave in a log."""

@@ -50,7 +50,8 @@ def play_share(number: int, until_s: float, todo: Sequence[Job]) -> list[Run]:
 
 def _in_one_lane(row: Row, batch: Sequence[Job], directory: Path, until_s: float) -> Iterator[Run]:
     """Play in one lane until its first violation."""
-    with opened(directory, row.sets, standby=row.standby, database_proxy=row.database_proxy) as lane:
+    own = {"standby": row.standby, "database_proxy": row.database_proxy}
+    with opened(directory, row.sets, **own, paths=row.paths) as lane:
         for case, seed in batch:
             if time.monotonic() > until_s:
                 return
