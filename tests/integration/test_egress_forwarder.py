@@ -2,20 +2,24 @@
 
 import asyncio
 import random
+import socket
+import ssl
 import time
 from collections.abc import AsyncIterator, Callable, Coroutine
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
+from pathlib import Path
 
 import pytest
 
 from tests.integration.proxies import LOOPBACK, FaultyProxy, free_port, served
-from trisagion.adapters.egress.forwarder import CLIENTS_MAX, Forwarder
-from trisagion.adapters.egress.paths import Way
+from trisagion.adapters.egress.forwarder import CLIENTS_MAX, Forwarder, serve
+from trisagion.adapters.egress.paths import Tls, Way, tls
 from trisagion.adapters.egress.record import WAITING_MAX, Recorder
 from trisagion.clock import SECOND_NS
-from trisagion.errors import StateError
+from trisagion.errors import ConfigError, StateError, TrisagionError
 from trisagion.gateway.egress import EgressEvent, Rules, What
+from trisagion.settings import load
 
 WAIT_S = 20.0
 RULES = Rules(heartbeat_ns=10 * SECOND_NS, probe_ns=0, quiet_ns=SECOND_NS, healthy_ns=SECOND_NS)
@@ -78,7 +82,14 @@ class Lane:
 
 
 @asynccontextmanager
-async def lane(venue: Venue, *ways: Way, rules: Rules = RULES, connect_s: float = WAIT_S) -> AsyncIterator[Lane]:
+async def lane(
+    venue: Venue,
+    *ways: Way,
+    rules: Rules = RULES,
+    connect_s: float = WAIT_S,
+    shown: ssl.SSLContext | None = None,
+    secured: Tls | None = None,
+) -> AsyncIterator[Lane]:
     """Run a forwarder in this process."""
     events: list[EgressEvent] = []
     port, venue_port = free_port(), free_port()
@@ -89,10 +100,11 @@ async def lane(venue: Venue, *ways: Way, rules: Rules = RULES, connect_s: float 
         rules=rules,
         connect_s=connect_s,
         record=events.append,
+        secured=secured,
         draw=random.Random(1).random,
     )
     venue.reading.set()
-    async with served(venue.serve, venue_port):
+    async with served(venue.serve, venue_port, shown):
         ready = asyncio.Event()
         running = asyncio.create_task(made.run(port, ready.set))
         await asyncio.wait_for(ready.wait(), WAIT_S)
@@ -341,6 +353,60 @@ def test_a_session_goes_back_to_the_better_path_when_that_is_well() -> None:
     with FaultyProxy() as proxy:
         proxy.refuse()
         run(go(proxy))
+
+
+@pytest.mark.parametrize("name", ["venue.example", "other.example"])
+def test_a_session_without_tls_speaks_tls_to_its_venue(papers: Path, name: str) -> None:
+    """And its end is the venue's; a certificate of another name takes the path down, and nothing is said."""
+    shown = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    shown.load_cert_chain(papers / "venue.pem", papers / "venue.key")
+    secured = tls(name, str(papers / "ca.pem"), (), "", "")
+
+    async def go() -> None:
+        async with lane(Venue(), shown=shown, secured=secured) as found:
+            if name == "venue.example":
+                assert await say(found) == b"logon"
+                await until(lambda: found.venue.live == 0, "the end")
+                assert found.told(What.DOWN) == []
+            else:
+                assert await say(found) == b""
+                assert found.told(What.DOWN) == [("direct", What.DOWN)]
+                assert found.venue.heard == []
+
+    run(go())
+
+
+@pytest.mark.parametrize(
+    ("given", "told"),
+    [
+        ({}, "egress.use: expected the paths of the session, found none"),
+        ({"egress.use": ["direct"], "fix.port": 1}, "egress.port: expected a port"),
+        ({"egress.use": ["direct"], "egress.port": 1}, "fix.port: expected a port"),
+        (
+            {
+                "egress.use": ["p"],
+                "egress.port": 1,
+                "fix.port": 1,
+                "egress.paths.p": {"kind": "http", "host": "h", "port": 1, "password": "env:NOBODY_SET_THIS"},
+            },
+            "env:NOBODY_SET_THIS: expected the environment variable",
+        ),
+    ],
+)
+def test_a_forwarder_that_cannot_serve_says_why(given: dict[str, object], told: str, sqlite_url: str) -> None:
+    """Before it listens."""
+    with pytest.raises(ConfigError, match=f"^{told}"):
+        serve(load(None, {}, {"database.url": sqlite_url, **given}))
+
+
+def test_a_port_that_is_taken_is_told(sqlite_url: str) -> None:
+    """A supervisor tries again."""
+    with socket.create_server((LOOPBACK, 0)) as taken:
+        port = taken.getsockname()[1]
+        given = {"egress.use": ["direct"], "egress.port": port, "fix.port": 1, "database.url": sqlite_url}
+        with pytest.raises(TrisagionError, match=f"^egress.port: {port} cannot be listened on") as caught:
+            serve(load(None, {}, given))
+    assert caught.value.exit_code == 1
 
 
 def an_event(number: int) -> EgressEvent:

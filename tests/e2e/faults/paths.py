@@ -1,7 +1,7 @@
 """Row 80, the second half of row 8: the session's own path dies under it, and the forwarder changes to the other one.
 
-Orders are on their way when it happens, and more come while the session is down. The other path may itself have died a
-round before: it is taken again because there is no better one.
+Orders are on their way when it happens, and more come while the session is down. The other path died itself a round
+before; a probe has found it again.
 """
 
 import random
@@ -10,7 +10,7 @@ from typing import Final
 
 from tests.e2e.faults.lane import Lane
 from tests.e2e.faults.rows import Row
-from trisagion.gateway.egress import standings
+from trisagion.gateway.egress import Standing, standings
 
 HEARTBEAT_S: Final = 3
 RECOVERY_S_MAX: Final = 30.0
@@ -22,6 +22,7 @@ ORDER_BYTES: Final = 250
 
 def failover(lane: Lane, case: str, draw: random.Random) -> float:
     """Break the path that carries, with orders on it, and wait until all of them are where the venue says."""
+    lane.until(lambda: all(path.up for path in paths(lane)), "both paths are up")
     others = lane.work(draw, draw.randint(0, 2))
     name = carrier(lane)
     path = lane.paths[name]
@@ -49,11 +50,15 @@ def failover(lane: Lane, case: str, draw: random.Random) -> float:
         path.heal()
 
 
+def paths(lane: Lane) -> list[Standing]:
+    """Return how each path stands."""
+    with lane.database.snapshot() as tx:
+        return standings(tx.egress.counts(lane.settings.fix.target), tuple(lane.paths))
+
+
 def carrier(lane: Lane) -> str:
     """Return the path that carries the session, empty when none does."""
-    with lane.database.snapshot() as tx:
-        found = standings(tx.egress.counts(lane.settings.fix.target), tuple(lane.paths))
-    return next((path.path for path in found if path.carrying), "")
+    return next((path.path for path in paths(lane) if path.carrying), "")
 
 
 ROWS: Final = (

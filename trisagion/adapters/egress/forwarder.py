@@ -290,8 +290,6 @@ async def _closed(writer: asyncio.StreamWriter, *, at_once: bool = False) -> Non
 def forwarder(settings: Settings, record: Callable[[EgressEvent], None]) -> Forwarder:
     """Make the forwarder that the settings ask for, its secrets looked up."""
     given, fix = settings.egress, settings.fix
-    if not given.use:
-        raise ConfigError("egress.use: expected the paths of the session, found none: it needs no forwarder")
     name = given.tls_name or fix.host
     files = (given.tls_ca, given.tls_pins, given.tls_certificate, given.tls_key)
     return Forwarder(
@@ -350,6 +348,8 @@ def main() -> int:
 def serve(settings: Settings) -> None:
     """Serve until a signal asks to stop."""
     given = settings.egress
+    if not given.use:
+        raise ConfigError("egress.use: expected the paths of the session, found none: it needs no forwarder")
     for key, known in (("egress.port", given.port), ("fix.port", settings.fix.port)):
         if not known:
             raise ConfigError(f"{key}: expected a port; `trisagion run` chooses one for its own processes")

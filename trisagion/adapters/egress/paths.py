@@ -19,6 +19,9 @@ from python_socks.async_.asyncio import Proxy
 from trisagion.errors import ConfigError, TrisagionError
 from trisagion.gateway.egress import Fault
 
+FAILURES: Final = (OSError, ProxyError, UnicodeError)
+"""What a way may raise; the last one for a name that cannot be asked for, as one with an empty label."""
+
 ANSWER_BYTES_MAX: Final = 8192
 """Of a proxy's answer to CONNECT; Apache and nginx take no longer header either."""
 
@@ -100,7 +103,7 @@ async def reach(
             streams = await asyncio.open_connection(
                 sock=connected, ssl=secured.context, server_hostname=secured.name, ssl_shutdown_timeout=1.0
             )
-    except (OSError, ProxyError) as error:
+    except FAILURES as error:
         raise _unreached(error, limit_s) from None
     wrong = _wrong_pin(streams[1], secured.pins)
     if wrong is not None:
@@ -114,7 +117,7 @@ async def probe(way: Way, host: str, port: int, limit_s: float) -> None:
     try:
         async with asyncio.timeout(limit_s):
             connected = await _tunnel(way, host, port, limit_s)
-    except (OSError, ProxyError) as error:
+    except FAILURES as error:
         raise _unreached(error, limit_s) from None
     connected.close()
 
