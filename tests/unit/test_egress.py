@@ -202,7 +202,7 @@ def test_a_better_path_is_gone_back_to_when_it_is_well_and_the_session_quiet() -
 
 
 def test_a_probe_does_not_vouch_for_a_path_that_lost_a_connection() -> None:
-    """It goes no further than the venue's port; the other path is taken as long as there is one."""
+    """It goes no further than the venue's port; of such paths the one that failed longer ago is taken."""
     session = Session()
     session.connect(0)
     session.end(20, End.LEFT, Traffic(at(0), read_ns=at(0), written_ns=at(10)))
@@ -211,7 +211,11 @@ def test_a_probe_does_not_vouch_for_a_path_that_lost_a_connection() -> None:
     session.end(30, End.FAR, lively(21, 30))
     assert session.connect(31) == "b"
     session.end(32, End.RESET, lively(31, 31))
+    session.do(Probed(at(32.5), "b", None, "", 0.5))
     assert session.connect(33) == "a"
+    session.end(34, End.RESET, lively(33, 33))
+    session.do(Probed(at(34.5), "a", None, "", 0.5))
+    assert session.connect(35) == "b"
 
 
 def test_a_path_that_comes_back_and_is_down_again_waits_longer() -> None:

@@ -345,11 +345,13 @@ def _choice(state: State, now_ns: int, rules: Rules) -> str | None:
     closed = [path for path in state.paths if path.breaker is Breaker.CLOSED]
     # A probe goes no further than the venue's port: it tells nothing of a path that lost a connection beyond that.
     trusted = [path for path in closed if path.strikes == 0 or _is_well(path, now_ns, rules)]
-    for names in ([path.name for path in trusted], [path.name for path in closed]):
-        if state.last in names:
-            return _better(state, state.last, now_ns, rules) or state.last
-        if names:
-            return names[0]
+    names = [path.name for path in trusted]
+    if state.last in names:
+        return _better(state, state.last, now_ns, rules) or state.last
+    if names:
+        return names[0]
+    if closed:
+        return min(closed, key=lambda path: path.failed_ns).name
     down = [path for path in state.paths if path.breaker is Breaker.OPEN]
     due = (path for path in down if path.retry_ns <= now_ns)
     waited = (path for path in down if path.failed_ns + STRANDED_NS <= now_ns)
