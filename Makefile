@@ -75,8 +75,10 @@ ext-checked: dev # The kernels' tests on kernels built with bounds checks
 	../../$(BIN)/python -m pytest -c ../../setup.cfg --rootdir ../.. ../../tests/kernels $(ARGS)
 
 .PHONY: chaos
-chaos: dev servers # Whole platforms as processes, killed and restarted
-	@$(BIN)/python -m pytest -m e2e $(ARGS)
+chaos: dev servers # Whole platforms killed and restarted, then every fault in full, for hours; ARGS="--row 2 --runs 5" narrows
+	@$(BIN)/python -m pytest -m e2e
+	$(BIN)/python -m tests.e2e.faults $(ARGS)
+	$(BIN)/python -m docs.generate
 
 .PHONY: bench
 bench: dev .venv/.peers # Measure; one JSON line a figure into bench/results.jsonl; ARGS="-k cohort"

@@ -9,6 +9,8 @@ from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any, Final
 
+from bench.faults import HEAD, cells
+from bench.faults import newest as played
 from bench.measure import missed, newest
 from trisagion.adapters.tables import BAR_NAMES, SYMBOL_NAMES, TICK_NAMES, TIME_NAMES
 from trisagion.cli.worker import QUEUES
@@ -193,6 +195,16 @@ def figures() -> str:
     return f"Machine: {'; '.join(machines)}.\n\n{table(head, body)}"
 
 
+def faults() -> str:
+    """Write the newest runs of each row of faults."""
+    head = ("row", "what is done", "what must hold", *HEAD[1:], "commit", "machine")
+    rows = (
+        (each["row"], each["what"], each["must"], *cells(each)[1:], each["commit"], each["machine"])
+        for each in played()
+    )
+    return table(head, [tuple(map(str, row)) for row in rows])
+
+
 PARTS: Final[dict[str, tuple[str, Callable[[], str]]]] = {
     "flow": ("architecture.md", flow),
     "queues": ("architecture.md", queues),
@@ -202,6 +214,7 @@ PARTS: Final[dict[str, tuple[str, Callable[[], str]]]] = {
     "columns": ("data.md", columns),
     "settings": ("configuration.md", configuration),
     "figures": ("performance.md", figures),
+    "faults": ("faults.md", faults),
 }
 
 

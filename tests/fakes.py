@@ -34,6 +34,7 @@ class FakeSession:
     venue: SimulatedVenue | None = None
     account: str = "SIM-1"
     mass_status: bool = False
+    offset: int | None = None
     look: Callable[[str, Order], None] = lambda what, order: None
     asked: list[tuple[str, str]] = field(default_factory=list)
     heard: list[ExecutionReport] = field(default_factory=list)
@@ -80,6 +81,10 @@ class FakeSession:
     def tell(self, messages: Iterable[Fields]) -> None:
         """Hear what the venue says unasked."""
         self.heard += [read_report(fields, venue="SIM") for fields in messages]
+
+    def offset_ns(self) -> int | None:
+        """Return what the test says."""
+        return self.offset
 
     def logged_on(self) -> bool:
         """Tell whether the session is up."""

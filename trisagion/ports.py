@@ -21,8 +21,10 @@ from trisagion.orders.state import OrderState
 from trisagion.orders.types import ExecutionReport, Order, OrderLink, PositionReport, Unreadable
 from trisagion.regime.classify import Reading
 from trisagion.regime.types import Fit
+from trisagion.risk.check import Load
 from trisagion.safety.gates import Gate
 from trisagion.safety.modes import Control
+from trisagion.session_ports import CopyStore, MessageStore
 from trisagion.units import Quantity
 
 
@@ -101,32 +103,6 @@ class ProcessBeat:
     wall_ns: int
     tasks: int
     rss_bytes: int
-
-
-@dataclass(frozen=True, slots=True)
-class MessageLine:
-    """A message of a FIX session, or an event of its engine; `direction` is "in", "out" or "event", secrets are masked.
-
-    `number` counts the lines of a session without a hole; `at_ns` is the machine's time.
-    """
-
-    number: int
-    at_ns: int
-    direction: str
-    text: str
-
-
-@dataclass(frozen=True, slots=True)
-class SessionMessage:
-    """A line as the database keeps it: with its session, MsgType(35) and MsgSeqNum(34), None where it has none."""
-
-    session: str
-    number: int
-    direction: str
-    msg_type: str | None
-    seq_num: int | None
-    at_ns: int
-    text: str
 
 
 class MarketStore(Protocol):
@@ -332,6 +308,28 @@ class OrderStore(Protocol):
         """Return the orders in any of the states, in order of creation, then id."""
         ...
 
+    def load(self, intent: IntentKey) -> Load:
+        """Return what all live orders amount to, without those of the intent that were not sent yet."""
+        ...
+
+    def outbox(self, session: str, count: int) -> Sequence[Order]:
+        """Return what a session has to send: working orders to be cancelled or replaced, then routed ones.
+
+        Each in order of creation, then id, `count` at most.
+        """
+        ...
+
+    def locked(self, names: Sequence[ClOrdId]) -> Sequence[Order]:
+        """Return the orders of some ids in order of creation, locked against other writers as `order` does."""
+        ...
+
+    def ask(self, names: Sequence[ClOrdId], state: OrderState, now_ns: int) -> None:
+        """Move orders that this transaction has locked to a state, in one write.
+
+        With the next version, an instant of at least `now_ns`, and nothing wanted of them any more.
+        """
+        ...
+
     def attempts(self, intent: IntentKey) -> Sequence[Order]:
         """Return the orders of an intent in order of attempt."""
         ...
@@ -416,28 +414,6 @@ class LedgerStore(Protocol):
         ...
 
 
-class MessageStore(Protocol):
-    """Table fix_message."""
-
-    def add(self, messages: Sequence[SessionMessage]) -> None:
-        """Record messages; those that are there already change nothing."""
-        ...
-
-    def last_number(self, session: str) -> int:
-        """Return the number of a session's newest message, 0 when there is none."""
-        ...
-
-    def messages(
-        self, session: str | None, names: Sequence[str], since_ns: int, after: tuple[int, str, int], count: int
-    ) -> Sequence[SessionMessage]:
-        """Return messages of a session, or of all, not older than an instant, in order of time.
-
-        With `names` only those that hold one of them as ClOrdID(11) or OrigClOrdID(41). `after` is (instant, session,
-        number) of the last one that was returned before, and at most `count` follow it.
-        """
-        ...
-
-
 class ControlStore(Protocol):
     """Tables control, gate, event, lease, replay, process."""
 
@@ -467,6 +443,10 @@ class ControlStore(Protocol):
 
     def acquire(self, lease: str, owner: str, ttl_s: float) -> int | None:
         """Take or renew a lease by the database's time; return its fencing token, None while another owner holds it."""
+        ...
+
+    def wall_ns(self) -> int:
+        """Return the instant by the database's own clock, to the microsecond (SQLite: to the millisecond, of ours)."""
         ...
 
     def holds(self, lease: str, token: int) -> bool:
@@ -553,6 +533,11 @@ class Transaction(Protocol):
         ...
 
     @property
+    def copies(self) -> CopyStore:
+        """What a drop copy told."""
+        ...
+
+    @property
     def control(self) -> ControlStore:
         """Modes, events, leases and processes."""
         ...
@@ -615,25 +600,15 @@ class VenueSession(Protocol):
         """Ask for the venue's own view of our positions."""
         ...
 
+    def offset_ns(self) -> int | None:
+        """Return our wall clock less the venue's, as its messages of the last while tell; None when there was none.
+
+        The least of them: the skew, and the least time that one took.
+        """
+        ...
+
     def logged_on(self) -> bool:
         """Tell whether the session is up."""
-        ...
-
-
-class MessageOutbox(Protocol):
-    """The lines of a session that wait to be kept in the database."""
-
-    @property
-    def last(self) -> int:
-        """The number of the newest line."""
-        ...
-
-    def after(self, number: int, count: int) -> Sequence[MessageLine]:
-        """Return the lines that follow a number, in order, at most `count`."""
-        ...
-
-    def forget(self, number: int) -> None:
-        """Let go of the lines up to a number: they are kept."""
         ...
 
 

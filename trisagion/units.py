@@ -47,10 +47,17 @@ def parse_decimal(text: str | int | Decimal, *, what: str) -> Decimal:
     value = Decimal(text)
     if not value.is_finite():
         raise DataError(f"{what}: expected a finite number, found {text!r}")
-    digits = "".join(map(str, value.as_tuple().digits)).strip("0")
-    if len(digits) > DIGITS_MAX:
+    if not fits(value):
         raise DataError(f"{what}: more than {DIGITS_MAX} significant digits in {str(text)[:80]!r}")
     return value
+
+
+def fits(value: object) -> bool:
+    """Tell whether a value is a finite decimal of at most `DIGITS_MAX` significant digits."""
+    if not isinstance(value, Decimal) or not value.is_finite():
+        return False
+    digits = value.as_tuple().digits
+    return len(digits) <= DIGITS_MAX or len("".join(map(str, digits)).strip("0")) <= DIGITS_MAX
 
 
 def _stored(text: str | int | Decimal, what: str) -> Decimal:
@@ -84,8 +91,7 @@ def money(text: str | int | Decimal) -> Money:
 
 def notional(px: Price, qty: Quantity, multiplier: Decimal) -> Money:
     """Return `px · qty · multiplier`, exactly; the sign is the quantity's."""
-    with localcontext(EXACT):
-        return Money(px * qty * multiplier)
+    return Money(EXACT.multiply(EXACT.multiply(px, qty), multiplier))
 
 
 def round_money(amount: Decimal) -> Money:

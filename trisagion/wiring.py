@@ -21,13 +21,13 @@ from trisagion.market.types import Instrument
 from trisagion.orders.intents import ReconcileRules
 from trisagion.orders.types import ExecutionReport
 from trisagion.portfolio.sizing import SizingRules
-from trisagion.ports import MessageOutbox
 from trisagion.risk.check import Limits
 from trisagion.selection.votes import SelectionRules
 from trisagion.services import (
     advance_cohort,
     amend_orders,
     book_fills,
+    compare_copies,
     detect_regime,
     ingest_market,
     keep_messages,
@@ -37,6 +37,7 @@ from trisagion.services import (
     take_profit,
 )
 from trisagion.services.outcome import Outcome
+from trisagion.session_ports import MessageOutbox
 from trisagion.settings import Settings, resolve
 from trisagion.units import Price, Quantity, parse_decimal
 
@@ -158,6 +159,7 @@ class House:
             sizing=SizingRules(**given.sizing.model_dump()),
             limits=self.limits,
             alert_after=given.reconcile.alert_after,
+            drop_copy=given.fix.drop_copy,
         )
 
     @cached_property
@@ -273,3 +275,10 @@ class House:
     def keep_messages(self, outbox: MessageOutbox, session: str, kept: int) -> int:
         """Copy messages of a session that the database lacks."""
         return keep_messages.keep(self.database, outbox, session, kept)
+
+    def compare_copies(self, now_ns: int) -> tuple[Outcome, ...]:
+        """Hold the drop copy against what is booked; nothing where there is none."""
+        if not self.settings.fix.drop_copy:
+            return ()
+        wall_ns = SystemClock().now_ns()
+        return compare_copies.compare(self.database, self.book_rules, self.session_name, wall_ns, now_ns)

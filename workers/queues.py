@@ -18,6 +18,7 @@ QUEUE_OF: Final = {
     "gateway.route": "orders",
     "gateway.amend": "orders",
     "sweep.run": "control",
+    "copies.compare": "control",
 }
 
 SESSION_TASKS: Final = ("session.drain", "session.observe", "session.resolve")

@@ -31,6 +31,7 @@ SCHEDULE: Final = (
     Entry("reconcile.cycle", None, slot=True),
     # What a killed worker held is to be taken up within 30 s, and the broker hands it out again only after 60.
     Entry("sweep.run", 15, slot=False),
+    Entry("copies.compare", 10, slot=False),
 )
 
 _OF_SLOTS: Final = {row.task for row in SCHEDULE if row.slot}
@@ -70,7 +71,10 @@ class SlotScheduler(Scheduler):
 
     def setup_schedule(self) -> None:
         """Fill the schedule from the table."""
+        copied = bool(house().settings.fix.drop_copy)
         for entry in SCHEDULE:
+            if entry.task == "copies.compare" and not copied:
+                continue
             period_s = entry.every_s or house().settings.reconcile.interval_s
             self.add(name=entry.task, task=entry.task, schedule=Slots(house().clock, period_s * SECOND_NS))
 

@@ -5,6 +5,7 @@ import time
 from collections.abc import Callable
 from dataclasses import replace
 from decimal import Decimal
+from typing import Any
 
 import pytest
 import sqlalchemy as sa
@@ -16,8 +17,9 @@ from trisagion.ids import ClOrdId, CycleId, IntentKey
 from trisagion.ledger.types import Account, EquitySample, Position, Posting
 from trisagion.orders.rejects import Reject
 from trisagion.orders.state import OrderState
-from trisagion.orders.types import ExecType, OrderLink, Side
+from trisagion.orders.types import ExecType, Intent, OrderLink, Side
 from trisagion.ports import Cycle, Decision, Observation, ProcessBeat, Replay, TakeProfitStep
+from trisagion.risk.check import Load
 from trisagion.safety.gates import Gate
 from trisagion.safety.modes import Control, Mode
 from trisagion.units import Money, Price, Quantity
@@ -496,3 +498,89 @@ def test_an_entry_is_found_by_its_name(database: SqlDatabase) -> None:
         )
         assert tx.ledger.booked("SIM/E1")
         assert not tx.ledger.booked("SIM/E1/undo")
+
+
+def test_the_database_tells_its_time(database: SqlDatabase) -> None:
+    """Servers of this machine have its clock: the answer lies between two looks at it, but for what is rounded."""
+    with database.transaction() as tx:
+        before_ns = time.time_ns()
+        theirs_ns = tx.control.wall_ns()
+        after_ns = time.time_ns()
+    assert before_ns - 2_000_000 <= theirs_ns <= after_ns + 2_000_000
+    assert theirs_ns % 1000 == 0
+
+
+def test_the_outbox_holds_what_a_session_has_to_send(database: SqlDatabase) -> None:
+    """Withdrawn and amended orders that work, then routed ones, each in order of creation; no other session's."""
+    here = {"session": "SIM", "price": Price(Decimal(4000))}
+    routed, wanted = OrderState.ROUTED, {"wanted_qty": Quantity(Decimal(4)), "wanted_price": Price(Decimal(4000))}
+    orders = [
+        an_order("A", state=routed, created_ns=3, **here),
+        an_order("B", state=routed, created_ns=1, **here),
+        an_order("C", state=OrderState.NEW, cancel_reason="x", created_ns=9, **here),
+        an_order("D", state=OrderState.PARTIALLY_FILLED, created_ns=8, **here, **wanted),
+        an_order("E", state=OrderState.NEW, **here),
+        an_order("F", state=OrderState.PENDING_CANCEL, cancel_reason="x", **here),
+        an_order("G", state=routed, session="OTHER"),
+        an_order("H", state=OrderState.CANCELED, cancel_reason="x", **here),
+    ]
+    with database.transaction() as tx:
+        for order in orders:
+            assert tx.orders.add(order)
+    with database.snapshot() as tx:
+        assert [order.cl_ord_id for order in tx.orders.outbox("SIM", 9)] == ["D", "C", "B", "A"]
+        assert [order.cl_ord_id for order in tx.orders.outbox("SIM", 3)] == ["D", "C", "B"]
+        assert tx.orders.outbox("NOBODY", 9) == []
+
+
+def test_locked_orders_are_asked_for_in_one_write(database: SqlDatabase) -> None:
+    """State, version, a later instant and nothing wanted any more; nothing else of them moves, and no other order."""
+    wanted = {"wanted_qty": Quantity(Decimal(4)), "wanted_price": Price(Decimal(4000))}
+    orders = [
+        an_order("A", state=OrderState.NEW, updated_ns=NOW - 1, version=3, cancel_reason="x", **wanted),
+        an_order("B", state=OrderState.NEW, updated_ns=NOW + 1),
+        an_order("C", state=OrderState.NEW),
+    ]
+    with database.transaction() as tx:
+        for order in orders:
+            assert tx.orders.add(order)
+    names = [ClOrdId("B"), ClOrdId("A")]
+    with database.transaction() as tx:
+        assert list(tx.orders.locked([*names, ClOrdId("stranger")])) == orders[:2]
+        tx.orders.ask(names, OrderState.PENDING_CANCEL, NOW)
+        tx.orders.ask([], OrderState.PENDING_CANCEL, NOW)
+    asked: dict[str, Any] = {"state": OrderState.PENDING_CANCEL, "wanted_qty": None, "wanted_price": None}
+    expected = [
+        replace(orders[0], updated_ns=NOW, version=4, **asked),
+        replace(orders[1], updated_ns=NOW + 1, version=1, **asked),
+        orders[2],
+    ]
+    with database.snapshot() as tx:
+        assert [tx.orders.order(order.cl_ord_id) for order in orders] == expected
+
+
+def test_the_load_is_what_the_live_orders_amount_to(database: SqlDatabase) -> None:
+    """Exactly, on both servers, as the sum over the orders themselves; an intent is not counted beside itself."""
+    third = Quantity(Decimal("0.333333333333"))
+    states = [state for state in OrderState for _ in range(2)]
+    orders = [
+        an_order(
+            f"T{number}",
+            state=state,
+            intent=IntentKey(f"I{number % 5}"),
+            side=Side.BUY if number % 3 else Side.SELL,
+            symbol="NQ" if number % 7 == 0 else "ES",
+            qty=Quantity(Decimal(3) + third),
+            cum_qty=Quantity(Decimal(number % 5)),
+            wanted_qty=Quantity(Decimal(7)) if number % 4 == 0 else None,
+        )
+        for number, state in enumerate(states)
+    ]
+    with database.transaction() as tx:
+        for order in orders:
+            assert tx.orders.add(order)
+    with database.snapshot() as tx:
+        for key in ("I0", "I1", "stranger"):
+            intent = Intent(IntentKey(key), CycleId("C1"), "ES", Side.BUY, third)
+            assert tx.orders.load(intent.key) == Load.of(orders, intent)
+            assert tx.orders.load(intent.key).orders > 0

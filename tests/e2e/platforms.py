@@ -23,6 +23,7 @@ from tests.e2e.faults.judge import books, violations
 from trisagion.adapters.db import SqlDatabase, open_database, tables
 from trisagion.adapters.db.reading import history
 from trisagion.adapters.files import load
+from trisagion.adapters.venues.fix.control import VenueControl
 from trisagion.cli import rundir
 from trisagion.cli.preflight import specs_of
 from trisagion.clock import MINUTE_NS
@@ -131,6 +132,13 @@ class Platform:
                     found.setdefault(log.stem, pid)
         return found
 
+    def venue(self) -> VenueControl:
+        """Return the other end of the venue's control socket, whose path is in its driver's environment."""
+        self.until(lambda: "driver" in self.processes(), "the driver lives")
+        given = Path(f"/proc/{self.processes()['driver']}/environ").read_bytes().split(b"\0")
+        path = next(line for line in given if line.startswith(b"TRISAGION_VENUE_CONTROL=")).partition(b"=")[2]
+        return VenueControl(Path(path.decode()))
+
     def until(self, happened: Callable[[], bool], what: str) -> None:
         """Wait for something, looking a thousand times a second; fail when the run ends before."""
         assert self.popen is not None
@@ -238,6 +246,8 @@ def rebuilt(run: Path) -> Mapping[str, Any]:
         command = json.loads(line)
         if "play" in command:
             venue.play(command["play"])
+        elif "fault" in command:
+            venue.fail(command["fault"])
         else:
             venue.answer({int(tag): value for tag, value in command["message"].items()})
     return dict(json.loads(json.dumps(venue.snapshot())))

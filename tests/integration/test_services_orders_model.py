@@ -147,6 +147,10 @@ class ModelVenue:
         """Not asked here."""
         raise AssertionError(request_id)
 
+    def offset_ns(self) -> int | None:
+        """The model has no clock."""
+        return None
+
     def logged_on(self) -> bool:
         """The line breaks only while something is sent."""
         return True

@@ -22,7 +22,7 @@ from trisagion.orders.types import ExecutionReport, Order, PositionReport, Unrea
 from trisagion.ports import VenueSession
 from trisagion.safety.modes import Mode
 from trisagion.services import drive_session
-from trisagion.services.drive_session import SessionDriver, asked_ns
+from trisagion.services.drive_session import LEASE_S, SessionDriver, asked_ns
 from trisagion.services.outcome import Outcome
 from trisagion.units import Price
 
@@ -167,6 +167,28 @@ def test_an_owner_that_dies_while_sending_is_followed_by_a_question(desk: Desk, 
     successor.drain(TUESDAY_NS)
     assert session.asked == [("status", "T1")]
     assert desk.order().state is _S.UNKNOWN
+
+
+def test_an_owner_that_stood_still_after_its_claim_sends_nothing(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its lease ran out by its own clock, and a successor may have asked already; it ends."""
+    now_s = 100.0
+    desk.put(routed())
+    driver, session = owner(desk)
+    driver.clock = lambda: now_s
+    driver.lease()
+    claim = SessionDriver._claim
+
+    def claim_and_stand_still(*arguments: Any) -> Any:
+        nonlocal now_s
+        claimed = claim(*arguments)
+        now_s += LEASE_S
+        return claimed
+
+    monkeypatch.setattr(SessionDriver, "_claim", claim_and_stand_still)
+    with pytest.raises(StaleOwner, match="ran out"):
+        driver.drain(TUESDAY_NS)
+    assert session.asked == []
+    assert desk.order().state is _S.PENDING_NEW
 
 
 LATE_NS = TUESDAY_NS + 60 * SECOND_NS
@@ -349,8 +371,11 @@ def test_two_threads_that_drain_at_once_send_each_order_once(shared: Desk) -> No
     assert sorted(name for _, name in session.asked) == names
 
 
-def test_an_order_filled_between_the_look_and_the_lock_is_cancelled_all_the_same(desk: Desk) -> None:
+def test_an_order_filled_between_the_look_and_the_lock_is_cancelled_all_the_same(
+    desk: Desk, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """A fill in between is no reason to let the rest work on."""
+    monkeypatch.setattr(drive_session, "CLAIM_MAX", 1)
     desk.put(routed("Ta", state=_S.NEW, cancel_reason="x"), routed("Tb", state=_S.NEW, cancel_reason="x"))
 
     def fill(_what: str, order: Order) -> None:
@@ -364,8 +389,11 @@ def test_an_order_filled_between_the_look_and_the_lock_is_cancelled_all_the_same
     assert session.asked == [("cancel", "Ta"), ("cancel", "Tb")]
 
 
-def test_an_order_that_ended_between_the_look_and_the_lock_is_not_asked_about(desk: Desk) -> None:
+def test_an_order_that_ended_between_the_look_and_the_lock_is_not_asked_about(
+    desk: Desk, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Nor sent: somebody else denied it."""
+    monkeypatch.setattr(drive_session, "CLAIM_MAX", 1)
     desk.put(routed("Ta"), routed("Tb"))
 
     def deny(_what: str, order: Order) -> None:
@@ -377,3 +405,62 @@ def test_an_order_that_ended_between_the_look_and_the_lock_is_not_asked_about(de
     driver.drain(TUESDAY_NS)
     assert session.asked == [("new", "Ta")]
     assert desk.order(ClOrdId("Tb")).state is _S.DENIED
+
+
+def test_many_orders_are_claimed_in_one_transaction_before_the_first_is_sent(shared: Desk, colleague: Desk) -> None:
+    """As the database has them: state, instant and version are those of the orders that go out."""
+    names = [f"T{number:03}" for number in range(drive_session.CLAIM_MAX + 3)]
+    shared.put(*(routed(name, intent=f"I{name}", created_ns=TUESDAY_NS + int(name[1:])) for name in names))
+    seen: list[list[OrderState]] = []
+
+    def look(_what: str, order: Order) -> None:
+        assert colleague.order(order.cl_ord_id) == order
+        seen.append([other.state for other in colleague.orders()])
+
+    driver, session = owner(shared, look=look)
+    driver.drain(TUESDAY_NS)
+    assert [name for _, name in session.asked] == names
+    first, last = seen[0], seen[-1]
+    assert first.count(_S.PENDING_NEW) == drive_session.CLAIM_MAX
+    assert last.count(_S.PENDING_NEW) == len(names)
+
+
+def test_an_owner_that_dies_with_many_claimed_leaves_questions_and_sends_none_again(desk: Desk) -> None:
+    """One was sent, the others may have been: all are asked about."""
+    names = [f"T{number}" for number in range(5)]
+    desk.put(*(routed(name, intent=f"I{name}") for name in names))
+
+    def die(_what: str, order: Order) -> None:
+        if order.cl_ord_id == "T1":
+            raise Died
+
+    driver, session = owner(desk, look=die)
+    with pytest.raises(Died):
+        driver.drain(TUESDAY_NS)
+    assert session.asked == [("new", "T0")]
+    successor, session = owner(desk)
+    successor.drain(TUESDAY_NS)
+    assert session.asked == []
+    successor.resolve(TUESDAY_NS)
+    assert session.asked == [("status", name) for name in names]
+
+
+def test_in_reduce_what_was_denied_before_counts_no_more(desk: Desk) -> None:
+    """Three are held: the sale of five is denied, and the sale of two behind it goes out."""
+    desk.hold(3)
+    desk.switch(Mode.REDUCE)
+    desk.put(routed("Ta", intent="I1", qty=qty(5)), routed("Tb", intent="I2", qty=qty(2), created_ns=TUESDAY_NS + 1))
+    driver, session = owner(desk)
+    driver.drain(TUESDAY_NS)
+    assert session.asked == [("new", "Tb")]
+
+
+def test_a_drain_that_meets_its_bound_goes_on_with_the_guard(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The rest of a long outbox is not left to the sweeper."""
+    monkeypatch.setattr(drive_session, "OUTBOX_MAX", 2)
+    desk.put(*(routed(f"T{number}", intent=f"I{number}") for number in range(3)))
+    driver, session = owner(desk)
+    driver.drain(TUESDAY_NS)
+    assert [name for _, name in session.asked] == ["T0", "T1"]
+    driver.pump(TUESDAY_NS)
+    assert [name for _, name in session.asked] == ["T0", "T1", "T2"]

@@ -42,14 +42,17 @@ SPEAKS_FOR: Final = {
     "drive_session.resolve": ("session.resolve",),
     "drive_session.settle": ("session.report",),
     "drive_session._advance": ("session.report",),
-    "book_fills.book": ("session.report",),
-    "book_fills._book": ("session.report",),
+    "book_fills.book": ("session.report", "copies.compare"),
+    "book_fills._book": ("session.report", "copies.compare"),
     "book_fills.put_aside": ("session.report",),
     "book_fills._doubt": ("session.report",),
-    "book_fills._follow": ("session.report",),
-    "book_fills._remedy": ("session.report",),
+    "book_fills._follow": ("session.report", "copies.compare"),
+    "book_fills._remedy": ("session.report", "copies.compare"),
     "amend_orders.amend": ("gateway.amend",),
     "book_fills.observe": ("session.report",),
+    "compare_copies.observe": ("session.report",),
+    "compare_copies.compare": ("copies.compare",),
+    "compare_copies._recover": ("copies.compare",),
     "sweep.sweep": ("sweep.run",),
 }
 """Which function's outcomes become those of which tasks."""
@@ -136,7 +139,9 @@ def test_beat_gives_a_cycle_its_slot_and_a_sweep_the_instant_of_the_data(monkeyp
     """A replay that is behind its clock: what a sweep brings to an end happens where the data are."""
     clock, data_ns = HandClock(1_250 * SECOND_NS), 777 * SECOND_NS
     reconcile = SimpleNamespace(interval_s=600)
-    house = SimpleNamespace(clock=lambda: clock, now_ns=lambda: data_ns, settings=SimpleNamespace(reconcile=reconcile))
+    fix = SimpleNamespace(drop_copy="")
+    given = SimpleNamespace(reconcile=reconcile, fix=fix)
+    house = SimpleNamespace(clock=lambda: clock, now_ns=lambda: data_ns, settings=given)
     sent: dict[str, int] = {}
     monkeypatch.setattr(schedule, "house", lambda: house)
     monkeypatch.setattr(app, "send_task", lambda name, kwargs, **_: sent.update({name: kwargs["now_ns"]}))
@@ -144,6 +149,8 @@ def test_beat_gives_a_cycle_its_slot_and_a_sweep_the_instant_of_the_data(monkeyp
     for entry in beat.schedule.values():
         beat.apply_async(entry)
     assert sent == {"reconcile.cycle": 1_200 * SECOND_NS, "sweep.run": data_ns}
+    fix.drop_copy = "US-DC"
+    assert "copies.compare" in SlotScheduler(app=app).schedule
 
 
 def test_a_slot_fires_once() -> None:

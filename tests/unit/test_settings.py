@@ -278,6 +278,7 @@ def test_the_digest_changes_with_every_setting_that_can_change_a_decision(tmp_pa
         "risk.position_notional_max": 20000001, "risk.order_notional_max": 5000001, "risk.orders_max": 51,
         "risk.quote_age_ms": 251, "risk.reprices_max": 6, "fix.sender": "A", "fix.target": "B",
         "fix.messages_per_s": 50, "fix.cancel_reserve": "0.3", "fix.post_only_code": 0,
+        "fix.drop_copy": "TRISAGION-DC",
         "fix.version": "4.2", "fix.post_only": "59=P", "fix.liquidity_tag": 9730, "fix.mass_status": True,
         "fix.positions": True,
         "replay.data": "aapl",

@@ -54,9 +54,10 @@ MESSAGES = st.fixed_dictionaries(
 FAULTS = st.fixed_dictionaries(
     {
         "kind": st.sampled_from(
-            ["repeat", "bust", "correct", "fill", "fill", "rate_limit", "outage", "acknowledgements", []]
+            ["repeat", "bust", "correct", "fill", "fill", "rate_limit", "outage", "acknowledgements", "swallow", []]
         ),
         "exec_id": st.integers(0, 40).map("E{}".format),
+        "trades": st.integers(-1, 3),
         "px": PRICES,
         "qty": QUANTITIES,
         "cl_ord_id": NAMES,

@@ -13,7 +13,7 @@ from trisagion.cli.rundir import database_of, run_of, state_of
 from trisagion.clock import SECOND_NS, iso
 from trisagion.errors import ConfigError, StateError, quoted
 from trisagion.ids import ClOrdId, link_cl_ord_id
-from trisagion.ports import SessionMessage
+from trisagion.session_ports import SessionMessage
 
 if TYPE_CHECKING:
     from trisagion.ports import Database

@@ -18,10 +18,12 @@ from typing import Final
 from urllib.parse import urlsplit
 
 from trisagion.adapters.dataspec import DataSpec, entry
+from trisagion.cli.worker import refuse_a_copy_past_the_paths
 from trisagion.clock import iso
 from trisagion.errors import ConfigError, DataError, StateError
 from trisagion.market.instruments import BUNDLED
 from trisagion.market.types import Instrument, Tape
+from trisagion.services.reconcile import DROP_COPY
 from trisagion.settings import DIRECT, Replay, Settings, Terms, resolve
 from trisagion.units import plain
 
@@ -43,13 +45,16 @@ def examine(settings: Settings) -> list[str]:
             "platform.profile: fleet needs Flower, which is not installed; "
             "start it with `make fleet`, or pip install 'trisagion[fleet]'"
         )
-    from trisagion.wiring import House
-
-    _ = House(settings).profile
+    if DROP_COPY in settings.reconcile.observers and not settings.fix.drop_copy:
+        raise ConfigError(
+            f"reconcile.observers: {DROP_COPY} can only observe where there is one; name its CompID in fix.drop_copy"
+        )
+    _refuse_a_venue_that_cannot_be(settings)
     state = Path(settings.platform.state).absolute()
     if "?" in str(state):
         raise ConfigError(f"platform.state: {state} has a '?', which the URL of its database cannot hold; name another")
     _refuse_a_full_disk(state)
+    refuse_a_copy_past_the_paths(settings)
     for name in settings.egress.use:
         if name != DIRECT:
             resolve(settings.egress.paths[name].password, os.environ)
@@ -172,6 +177,14 @@ def refuse_a_taken_port(setting: str, port: int) -> None:
             raise ConfigError(
                 f"{setting}: port {port} cannot be listened to ({error.strerror}); choose another, or 0 for a free one"
             ) from None
+
+
+def _refuse_a_venue_that_cannot_be(settings: Settings) -> None:
+    """Refuse what the settings say of the venue where there is no such venue, or no way to log on to it."""
+    from trisagion.wiring import House
+
+    _ = House(settings).profile
+    resolve(settings.fix.password, os.environ)
 
 
 def _refuse_a_full_disk(state: Path) -> None:

@@ -15,7 +15,7 @@ import sys
 import time
 from collections.abc import Iterator
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from types import FrameType
 from typing import Annotated, Final
@@ -58,6 +58,8 @@ class Supervisor:
 
     def start(self) -> None:
         """Start every process; none waits for another, each asks until what it needs is there."""
+        from trisagion.wiring import House
+
         python = sys.executable
         env = self._environment()
         fix = self.settings.fix
@@ -70,12 +72,16 @@ class Supervisor:
                 *(part for spec in self.specs for part in ("--data-spec", spec.to_json())),
                 *("--port", str(fix.port), "--control", str(self._control)),
                 *("--store", str(self.run / "venue"), "--sender", fix.target, "--target", fix.sender),
+                *(("--drop-copy", fix.drop_copy) if fix.drop_copy else ()),
+                *("--profile", json.dumps(asdict(House(self.settings).profile))),
             ],
             env,
         )
         if self.settings.egress.use:
             self._child("egress", [python, "-m", "trisagion.adapters.egress.forwarder"], env)
         self._child("session", worker_argv("session", "session", fix.target), env)
+        if fix.drop_copy:
+            self._child("drop_copy", worker_argv("drop_copy", "drop_copy", fix.drop_copy), env)
         for number in range(1, self.settings.fleet.cohort_workers + 1):
             self._child(f"cohort{number}", worker_argv("cohort", f"cohort{number}", fix.target), env)
         self._child("desk", worker_argv("desk", "desk", fix.target), env)
@@ -128,6 +134,7 @@ class Supervisor:
             "TRISAGION_VENUE_LEDGER": str(self.run / rundir.VENUE_LEDGER),
             "TRISAGION_STOP": str(self._stop),
             "TRISAGION_FIX_STORE": str(self.run / "session"),
+            "TRISAGION_COPY_STORE": str(self.run / "drop_copy"),
             # Each process computes on one core; its libraries must not start a thread for each.
             "OMP_NUM_THREADS": "1",
             "OPENBLAS_NUM_THREADS": "1",

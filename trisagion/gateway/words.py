@@ -52,6 +52,7 @@ class Tag(IntEnum):
     POSS_DUP_FLAG = 43
     PRICE = 44
     REF_SEQ_NUM = 45
+    SENDING_TIME = 52
     SIDE = 54
     SYMBOL = 55
     TEXT = 58
@@ -59,6 +60,7 @@ class Tag(IntEnum):
     TRANSACT_TIME = 60
     CXL_REJ_REASON = 102
     ORD_REJ_REASON = 103
+    TEST_REQ_ID = 112
     GAP_FILL_FLAG = 123
     EXPIRE_TIME = 126
     NO_RELATED_SYM = 146
@@ -102,6 +104,7 @@ class Tag(IntEnum):
     SETTL_PRICE = 730
     SETTL_PRICE_TYPE = 731
     PRIOR_SETTL_PRICE = 734
+    COPY_MSG_INDICATOR = 797
     LAST_UPDATE_TIME = 779
     LAST_LIQUIDITY_IND = 851
     TOT_NUM_REPORTS = 911
@@ -109,6 +112,8 @@ class Tag(IntEnum):
     MASS_ACTION_REPORT_ID = 1369
 
 
+HEARTBEAT: Final = "0"
+TEST_REQUEST: Final = "1"
 LOGON: Final = "A"
 REJECT: Final = "3"
 EXECUTION_REPORT: Final = "8"

@@ -5,10 +5,11 @@ the Gregorian Easter) and 25 December by their local dates. Positions rest too: 
 """
 
 from datetime import UTC, date, datetime, timedelta
+from functools import lru_cache
 from typing import Final
 from zoneinfo import ZoneInfo
 
-from trisagion.clock import SECOND_NS
+from trisagion.clock import HOUR_NS, SECOND_NS
 
 ZONE: Final = ZoneInfo("Europe/Vatican")
 FRIDAY: Final = 4
@@ -45,7 +46,13 @@ def easter_sunday(year: int) -> date:
 
 def rest_reason(now_ns: int) -> str | None:
     """Say why nothing is traded at an instant: "1 January", "Good Friday", "25 December" or "weekend"; None: trade."""
-    now = _local(now_ns)
+    return _rest_of_hour(now_ns // HOUR_NS)
+
+
+@lru_cache(maxsize=1024)
+def _rest_of_hour(hour: int) -> str | None:
+    """Answer for an hour since 1970: rest begins and ends with one, for the zone is whole hours from UTC since 1894."""
+    now = _local(hour * HOUR_NS)
     today = now.date()
     if (today.month, today.day) == (1, 1):
         return "1 January"

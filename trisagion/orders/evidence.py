@@ -40,11 +40,11 @@ class Word:
     """A report and what the books know of what it names.
 
     `links` are the replaces of the order that its ClOrdIDs name, `undone` the booked fill that a bust or correction is
-    about, `tick` the instrument's tick size.
+    about, `tick` the instrument's tick size where something is filled or taken back.
     """
 
     report: ExecutionReport
-    tick: Decimal
+    tick: Decimal | None
     links: tuple[OrderLink, ...] = ()
     undone: ExecutionReport | None = None
 
@@ -155,12 +155,12 @@ def _average(value: Decimal, report: ExecutionReport, cum: Quantity) -> Decimal:
         return (value + report.last_px * report.last_qty) / cum
 
 
-def _plausible(order: Order, report: ExecutionReport, tick: Decimal) -> bool:
+def _plausible(order: Order, report: ExecutionReport, tick: Decimal | None) -> bool:
     """Tell whether the venue's AvgPx can be the average of the one before and this fill's price.
 
     It lies between the two. A tick to either side is for venues that round it.
     """
-    assert report.last_px is not None, report.exec_id
+    assert report.last_px is not None and tick is not None, report.exec_id
     before = order.avg_px if order.cum_qty > 0 else report.last_px
     if before <= 0:
         return True

@@ -3,11 +3,14 @@
 from dataclasses import dataclass
 from decimal import Decimal
 from enum import StrEnum
+from typing import Final
 
 from trisagion.ids import ClOrdId, CycleId, IntentKey, link_cl_ord_id
 from trisagion.orders.rejects import Reject
 from trisagion.orders.state import OrderState
 from trisagion.units import Money, Price, Quantity
+
+_NOTHING: Final = Decimal(0)
 
 
 class Side(StrEnum):
@@ -106,7 +109,7 @@ class Order:
 
         Nothing of an order that the venue has over-filled.
         """
-        return Quantity(max(max(self.qty, self.wanted_qty or self.qty) - self.cum_qty, Decimal(0)))
+        return leaves_of(self.qty, self.cum_qty, self.wanted_qty)
 
     @property
     def venue_id(self) -> ClOrdId:
@@ -117,6 +120,11 @@ class Order:
     def asked_id(self) -> ClOrdId | None:
         """The ClOrdID of a replace that has no answer yet."""
         return link_cl_ord_id(self.cl_ord_id, self.links) if self.links > self.link and self.wanted_qty else None
+
+
+def leaves_of(qty: Quantity, cum_qty: Quantity, wanted_qty: Quantity | None) -> Quantity:
+    """Return the most that may still be filled of an order; see `Order.leaves_qty`."""
+    return Quantity(max(max(qty, wanted_qty or qty) - cum_qty, _NOTHING))
 
 
 @dataclass(frozen=True, slots=True)

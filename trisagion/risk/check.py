@@ -5,22 +5,24 @@ A refusal is a value: it is part of the business. Where something cannot be judg
 """
 
 import hashlib
-from collections.abc import Sequence
-from dataclasses import astuple, dataclass
-from decimal import Decimal, localcontext
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from decimal import Decimal
 from enum import StrEnum
 from typing import Final
 
 from trisagion.clock import MILLISECOND_NS
-from trisagion.errors import ConfigError, DataError
+from trisagion.errors import ConfigError
 from trisagion.market.calendar import rest_reason
 from trisagion.market.types import Instrument, Quote
 from trisagion.orders.state import AT_VENUE, LIVE
 from trisagion.orders.types import Intent, Order, Side
 from trisagion.safety.modes import Mode
-from trisagion.units import WIDE, Price, Quantity, notional, on_grid, parse_decimal, plain
+from trisagion.units import EXACT, WIDE, Price, Quantity, fits, notional, on_grid, plain
 
-_NOT_SENT: Final = LIVE - AT_VENUE
+NOT_SENT: Final = LIVE - AT_VENUE
+_NUMBERS: Final = ("order_notional_max", "position_notional_max", "orders_max", "quote_age_ns_max")
+_ZERO: Final = Quantity(Decimal(0))
 
 QUOTE_AGE_NS_MAX: Final = 250 * MILLISECOND_NS
 """A maker joins a quote that is younger than a quarter of a second, or does not trade."""
@@ -38,18 +40,17 @@ class Limits:
     position_notional_max: Decimal
     orders_max: int
     quote_age_ns_max: int = QUOTE_AGE_NS_MAX
+    version: str = field(init=False, compare=False)
+    """The name of these limits by their content, so that a verdict says under which limits it was given."""
 
     def __post_init__(self) -> None:
-        for name in ("order_notional_max", "position_notional_max", "orders_max", "quote_age_ns_max"):
-            value = Decimal(getattr(self, name))
+        parts: tuple[Decimal | int, ...] = tuple(getattr(self, name) for name in _NUMBERS)
+        for name, part in zip(_NUMBERS, parts, strict=True):
+            value = Decimal(part)
             if not value.is_finite() or value < 0:
                 raise ConfigError(f"limits of {self.account}: expected {name} of 0 or more, found {value}")
-
-    @property
-    def version(self) -> str:
-        """Name these limits by their content, so that a verdict says under which limits it was given."""
-        text = "|".join(plain(part) if isinstance(part, Decimal) else str(part) for part in astuple(self))
-        return hashlib.sha256(text.encode()).hexdigest()[:12]
+        text = "|".join(plain(part) if isinstance(part, Decimal) else str(part) for part in (self.account, *parts))
+        object.__setattr__(self, "version", hashlib.sha256(text.encode()).hexdigest()[:12])
 
 
 class Refusal(StrEnum):
@@ -84,6 +85,29 @@ class Refused:
     text: str
 
 
+@dataclass(frozen=True, slots=True)
+class Load:
+    """What the account's live orders beside an intent amount to.
+
+    `orders` is their number, `leaves` the most that those of each symbol and side may still fill.
+    """
+
+    orders: int
+    leaves: Mapping[tuple[str, Side], Quantity]
+
+    @staticmethod
+    def of(live_orders: Sequence[Order], intent: Intent) -> "Load":
+        """Add up; what is not live does not count, nor does an order of the same intent that was not sent yet."""
+        leaves: dict[tuple[str, Side], Quantity] = {}
+        count = 0
+        for order in live_orders:
+            if order.state in LIVE and not (order.intent == intent.key and order.state in NOT_SENT):
+                count += 1
+                which = (order.symbol, order.side)
+                leaves[which] = Quantity(WIDE.add(leaves.get(which, _ZERO), order.leaves_qty))
+        return Load(count, leaves)
+
+
 def check(
     intent: Intent,
     *,
@@ -91,6 +115,34 @@ def check(
     quote: Quote | None,
     position: Quantity,
     live_orders: Sequence[Order],
+    mode: Mode,
+    limits: Limits,
+    now_ns: int,
+) -> Approved | Refused:
+    """Judge an intent beside the account's orders, as `judge` does beside what they amount to.
+
+    An order of this same intent that was not sent yet is the intent itself, and is not counted a second time.
+    """
+    load = Load.of(live_orders, intent)
+    return judge(
+        intent,
+        instrument=instrument,
+        quote=quote,
+        position=position,
+        load=load,
+        mode=mode,
+        limits=limits,
+        now_ns=now_ns,
+    )
+
+
+def judge(
+    intent: Intent,
+    *,
+    instrument: Instrument | None,
+    quote: Quote | None,
+    position: Quantity,
+    load: Load,
     mode: Mode,
     limits: Limits,
     now_ns: int,
@@ -107,9 +159,8 @@ def check(
         None: no quote.
     position : Quantity
         The signed position in the intent's symbol.
-    live_orders : sequence of Order
-        The account's orders on all symbols; those that are not live do not count. An order of this same intent that was
-        not sent yet is the intent itself, and is not counted a second time.
+    load : Load
+        The account's other live orders, on all symbols.
     mode : Mode
         PAUSE allows nothing; REDUCE and EMERGENCY only what lowers ``|position|`` even when every live order of the
         same side fills first, and never carries it through zero.
@@ -124,10 +175,9 @@ def check(
 
     RTS 6 (EU 2017/589, Art. 15) and SEC 15c3-5 are the origin of the controls; unknown orders count in full.
     """
-    others = [order for order in live_orders if order.state in LIVE and not _is_itself(order, intent)]
-    above_zero = (intent.qty, *((quote.bid, quote.ask) if quote is not None else ()))
-    sane = all(_sane(number) for number in (position, *above_zero)) and min(above_zero) > 0
-    worst = _worst(intent, position, others) if sane else None
+    above_zero = (intent.qty,) if quote is None else (intent.qty, quote.bid, quote.ask)
+    sane = fits(position) and all(map(fits, above_zero)) and min(above_zero) > 0
+    worst = _worst(intent, position, load) if sane else None
     if mode is Mode.PAUSE or (mode is not Mode.NORMAL and not _reduces(intent, worst)):
         return _refused(Refusal.MODE_FORBIDS, mode=mode, side=intent.side, qty=intent.qty, position=position)
     resting = rest_reason(now_ns)
@@ -150,8 +200,8 @@ def check(
     exposure = _exposure(intent.side, mark, worst, instrument)
     if exposure > limits.position_notional_max:
         return _refused(Refusal.POSITION_LIMIT, notional=exposure, max=limits.position_notional_max, worst=worst)
-    if len(others) + 1 > limits.orders_max:
-        return _refused(Refusal.TOO_MANY_ORDERS, live=len(others), max=limits.orders_max)
+    if load.orders + 1 > limits.orders_max:
+        return _refused(Refusal.TOO_MANY_ORDERS, live=load.orders, max=limits.orders_max)
     if intent.taker and mode is not Mode.EMERGENCY:
         return _refused(Refusal.TAKER_FORBIDDEN, mode=mode)
     return Approved(intent, limits.account, limits.version)
@@ -159,29 +209,13 @@ def check(
 
 def only_reduces(intent: Intent, position: Quantity, live_orders: Sequence[Order]) -> bool:
     """Tell whether an intent only lowers ``|position|``, even when every live order of its side fills first."""
-    others = [order for order in live_orders if order.state in LIVE and not _is_itself(order, intent)]
-    return _reduces(intent, _worst(intent, position, others))
+    return _reduces(intent, _worst(intent, position, Load.of(live_orders, intent)))
 
 
-def _is_itself(order: Order, intent: Intent) -> bool:
-    return order.intent == intent.key and order.state in _NOT_SENT
-
-
-def _sane(number: object) -> bool:
-    if not isinstance(number, Decimal):
-        return False
-    try:
-        parse_decimal(number, what="risk")
-    except DataError:
-        return False
-    return True
-
-
-def _worst(intent: Intent, position: Quantity, others: Sequence[Order]) -> Quantity:
+def _worst(intent: Intent, position: Quantity, load: Load) -> Quantity:
     """Return the position should the intent and every live order of its side and symbol fill, and nothing else."""
-    with localcontext(WIDE):
-        same = (order.leaves_qty for order in others if order.symbol == intent.symbol and order.side is intent.side)
-        return Quantity(position + intent.side.sign * sum(same, intent.qty))
+    fills = WIDE.add(load.leaves.get((intent.symbol, intent.side), _ZERO), intent.qty)
+    return Quantity(WIDE.add(position, fills) if intent.side is Side.BUY else WIDE.subtract(position, fills))
 
 
 def _reduces(intent: Intent, worst: Quantity | None) -> bool:
@@ -191,8 +225,8 @@ def _reduces(intent: Intent, worst: Quantity | None) -> bool:
 
 def _exposure(side: Side, mark: Price, worst: Quantity, instrument: Instrument) -> Decimal:
     """Return the worst position's notional as seen from the side that is added to; negative while it only reduces."""
-    with localcontext(WIDE):
-        return side.sign * notional(mark, worst, instrument.multiplier)
+    worth = notional(mark, worst, instrument.multiplier)
+    return worth if side is Side.BUY else EXACT.minus(worth)
 
 
 def _refused(reason: Refusal, **values: object) -> Refused:

@@ -2,12 +2,13 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from decimal import Decimal
 from typing import Final
 
 from trisagion.errors import DataError, quoted
+from trisagion.gateway.decide import intent_of
 from trisagion.ids import ClOrdId
 from trisagion.ledger.postings import book_fill, entry_of, reverse_fill, undoing
-from trisagion.market.types import Instrument
 from trisagion.orders.evidence import Word, weigh
 from trisagion.orders.rejects import REMEDIES, Reject, Remedy
 from trisagion.orders.state import AT_VENUE, IN_DOUBT, LIVE, TERMINAL, WORKING, OrderState, check_transition
@@ -18,7 +19,6 @@ from trisagion.safety.modes import Control, Mode, stricter
 from trisagion.services.control import PLATFORM, shut_gate
 from trisagion.services.outcome import Outcome
 from trisagion.services.reconcile import VENUE, new_attempt
-from trisagion.services.route_orders import intent_of
 
 RESTATING: Final = frozenset({ExecType.TRADE_CORRECT, ExecType.TRADE_CANCEL})
 """What speaks of a fill that was told before."""
@@ -111,9 +111,7 @@ def _book(database: Database, rules: BookRules, report: ExecutionReport) -> tupl
         if order is None or _of_another(order, report) or lost:
             tx.control.add_event("execution.quarantined", report.cl_ord_id, {"text": repr(report)[:TEXT_MAX]}, now_ns)
             return (Outcome("quarantined"),)
-        instrument = tx.market.instrument(order.symbol)
-        after, alarms = weigh(order, Word(report, instrument.tick_size, links, undone))
-        _post(tx, report, undone, instrument)
+        after, alarms = weigh(order, Word(report, _post(tx, order.symbol, report, undone), links, undone))
         if after != order:
             if after.state is not order.state:
                 check_transition(order.state, after.state, cl_ord_id=order.cl_ord_id)
@@ -157,17 +155,24 @@ def _of_another(order: Order, report: ExecutionReport) -> bool:
     return bool(report.symbol) and (report.symbol, report.side) != (order.symbol, order.side)
 
 
-def _post(tx: Transaction, report: ExecutionReport, undone: ExecutionReport | None, instrument: Instrument) -> None:
-    """Enter into the ledger what the report takes back, then what it fills."""
+def _post(tx: Transaction, symbol: str, report: ExecutionReport, undone: ExecutionReport | None) -> Decimal | None:
+    """Enter into the ledger what the report takes back, then what it fills; return the tick, None where it did neither.
+
+    Most reports do neither, and cost no look at the instrument.
+    """
+    if undone is None and not report.fills:
+        return None
+    instrument = tx.market.instrument(symbol)
     if undone is not None:
-        position = tx.ledger.position(instrument.symbol)
+        position = tx.ledger.position(symbol)
         postings, position = reverse_fill(position, undone, instrument, report.happened_ns)
         tx.ledger.post(postings)
         tx.ledger.save_position(position)
     if report.fills:
-        postings, position = book_fill(tx.ledger.position(instrument.symbol), report, instrument)
+        postings, position = book_fill(tx.ledger.position(symbol), report, instrument)
         tx.ledger.post(postings)
         tx.ledger.save_position(position)
+    return instrument.tick_size
 
 
 def _guard(tx: Transaction, order: Order, report: ExecutionReport, alarms: Sequence[str]) -> list[str]:

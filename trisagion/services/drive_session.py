@@ -4,7 +4,7 @@ An order is `PENDING_NEW` in the database before its message exists. If the proc
 owner asks the venue; it does not send.
 
 After each logon the venue is asked about every order that it may hold, and until it has spoken of all of them nothing
-new leaves, and no replace; cancels do.
+new leaves, and no replace; cancels do. Nor does anything new while our clock is far off.
 """
 
 import time
@@ -25,11 +25,25 @@ from trisagion.orders.state import AT_VENUE, IN_DOUBT, LIVE, WORKING, OrderState
 from trisagion.orders.types import ExecutionReport, Intent, Order, OrderLink
 from trisagion.ports import Database, Transaction, VenueSession
 from trisagion.risk.check import only_reduces
+from trisagion.safety.gates import Gate
 from trisagion.safety.modes import Mode, cancels_working
+from trisagion.safety.skew import Skew, judge, offset_between
+from trisagion.services.control import shut_gate
 from trisagion.services.outcome import Outcome
 
 LEASE_S: Final = 6.0
 """Renewed every 2 s; the successor of an owner that died waits this long at most."""
+CLAIM_MAX: Final = 64
+"""Orders that are claimed in one transaction: so many may be in doubt after a crash. Measured on MariaDB: beyond it a
+claim's commit is below a tenth of what its orders cost to send."""
+OUTBOX_MAX: Final = 1000
+"""Orders that one drain sends; the next one follows within a guard's turn."""
+LOGON_S_MAX: Final = 60.0
+"""Sixty attempts at a logon, one a second: beyond that a person has to look."""
+ROUTED_NS_MAX: Final = 60 * SECOND_NS
+"""An order that waited longer was decided on another market."""
+_KINDS: Final = (OrderState.PENDING_CANCEL, OrderState.PENDING_REPLACE, OrderState.PENDING_NEW)
+"""What is asked for, in this order: what takes risk away is not behind what adds it."""
 FULL: Final = TokenBucket(1000, Decimal("0.2"), tokens=1000.0, at_s=0.0)
 """The share of a session that was given none of its own: a second's worth of a loopback venue."""
 
@@ -41,9 +55,11 @@ class SessionDriver:
     It is called on several threads. Between the commit that says "asked" and the sending nobody may ask what became of
     the order: the venue would not know it, and it would be taken for lost.
 
+    `wall` is the machine's clock, which is watched; what is dated is so by the platform's.
+
     `bucket` is the session's share of messages by `clock`, a count of seconds that never goes back. It is held here and
     nowhere else, for whoever holds the lease is the only sender. `settling` is what the present logon waits for, None
-    before the first one and whenever the session is down.
+    before the first one and whenever the session is down; `skewed` says that our clock is too far off to send by.
     """
 
     database: Database
@@ -54,20 +70,32 @@ class SessionDriver:
     bucket: TokenBucket = FULL
     clock: Callable[[], float] = time.monotonic
     settling: Settling | None = None
+    wall: Callable[[], int] = time.time_ns
     _asking: Lock = field(default_factory=Lock, init=False)
     # Held for a moment only, never while something is sent: the engine calls with its session locked.
     _counting: Lock = field(default_factory=Lock, init=False)
     _logons: int = field(default=0, init=False)
     _waiting: bool = field(default=False, init=False)
     _unasked: dict[ClOrdId, None] = field(default_factory=dict, init=False)
+    skewed: bool = field(default=False, init=False)
+    _offset_ns: int = field(default=0, init=False)
+    _ours_until_s: float = field(default=0.0, init=False)
+    _skews: dict[str, Skew] = field(default_factory=dict, init=False)
+    _down_s: float | None = field(default=None, init=False)
+    _told_down: bool = field(default=False, init=False)
 
     def lease(self) -> None:
-        """Take or renew the session's lease; `StaleOwner` when somebody else holds it."""
+        """Take or renew the session's lease, and look at the database's clock; `StaleOwner` when another has it."""
+        asked_s = self.clock()
         with self.database.transaction() as tx:
             token = tx.control.acquire(f"session:{self.name}", self.owner, LEASE_S)
+            before_ns = self.wall()
+            theirs_ns = tx.control.wall_ns()
+            self._offset_ns = offset_between(before_ns, theirs_ns, self.wall())
         if token is None or (self.token is not None and token != self.token):
             raise StaleOwner(f"session {self.name}: the lease is held by another process; this one must stop")
         self.token = token
+        self._ours_until_s = asked_s + LEASE_S
 
     def drain(self, now_ns: int) -> Outcome:
         """Send every cancel that is asked for, then every replace, then every routed order, each in its order.
@@ -78,22 +106,25 @@ class SessionDriver:
         if not self.session.logged_on():
             return Outcome("logged_off")
         with self.database.snapshot() as tx:
-            working = self._mine(tx, WORKING)
-            to_cancel = [order for order in working if order.cancel_reason is not None]
-            to_replace = [order for order in working if order.cancel_reason is None and order.wanted_qty is not None]
-            to_send = self._mine(tx, frozenset({OrderState.ROUTED}))
-        settled = self.settled
-        asked = [(order, OrderState.PENDING_CANCEL) for order in to_cancel]
-        if settled:
-            asked += [(order, OrderState.PENDING_REPLACE) for order in to_replace]
-            asked += [(order, OrderState.PENDING_NEW) for order in to_send]
-        for number, (order, state) in enumerate(asked):
-            # A message that comes late must not date what was decided since to its own instant.
-            if not self._send(order, state, max(now_ns, order.updated_ns)):
-                self._throttled(len(asked) - number, now_ns)
-                return Outcome("throttled")
-        self._waiting = not settled and bool(to_replace or to_send)
-        return Outcome("settling" if self._waiting else "drained")
+            found = tx.orders.outbox(self.name, OUTBOX_MAX)
+        settled = self.settled and not self.skewed
+        asked = {kind: [order for order in found if _wish(order) is kind] for kind in _KINDS}
+        left = sum(len(orders) for kind, orders in asked.items() if settled or kind is OrderState.PENDING_CANCEL)
+        for kind, orders in asked.items():
+            if not settled and kind is not OrderState.PENDING_CANCEL:
+                break
+            while orders:
+                with self._asking:
+                    count = min(self.bucket.room(self.clock(), urgent=kind is OrderState.PENDING_CANCEL), CLAIM_MAX)
+                    self._send(orders[:count], kind, now_ns)
+                if count == 0:
+                    self._throttled(left, now_ns)
+                    return Outcome("throttled")
+                left -= len(orders[:count])
+                del orders[:count]
+        kept = not settled and any(asked.values())
+        self._waiting = kept or len(found) == OUTBOX_MAX
+        return Outcome("settling" if kept else "drained")
 
     def pump(self, now_ns: int) -> None:
         """Send and ask what had to wait: for its share of messages, for the settling, for an answer that is overdue."""
@@ -105,6 +136,44 @@ class SessionDriver:
         if self._unasked:
             with self._asking:
                 self._ask_next(now_ns)
+
+    def watch(self, now_ns: int) -> None:
+        """Look at the clocks and at the line; what a person must hear of is said once for each time."""
+        found = dict(self._skews)
+        offsets = {"venue": self.session.offset_ns(), "database": self._offset_ns}
+        for whose, offset_ns in offsets.items():
+            # Where nothing is heard any more, what was heard last holds.
+            if offset_ns is not None:
+                found[whose] = judge(offset_ns, known=self._skews.get(whose, Skew.NONE))
+        # Nothing new leaves from now on, whatever becomes of the transactions.
+        self.skewed = Skew.SHUT in found.values()
+        for whose, skew in found.items():
+            if skew > self._skews.get(whose, Skew.NONE):
+                off_s = (offsets[whose] or 0) / SECOND_NS
+                self._tell_skew(f"CLOCK: ours less the {whose}'s is {off_s:.3f} s", skew, now_ns)
+            self._skews[whose] = skew
+        self._watch_line(now_ns)
+
+    def _tell_skew(self, text: str, skew: Skew, now_ns: int) -> None:
+        with self.database.transaction() as tx:
+            tx.control.add_event("clock.alarm", self.name, {"text": text}, now_ns)
+            if skew is Skew.SHUT:
+                shut_gate(tx, self.name, text, now_ns)
+
+    def _watch_line(self, now_ns: int) -> None:
+        if self.session.logged_on():
+            self._down_s, self._told_down = None, False
+            return
+        if self._down_s is None:
+            self._down_s = self.clock()
+        if not self._told_down and self.clock() - self._down_s >= LOGON_S_MAX:
+            text = (
+                f"LOGGED_OFF: no session with the venue for {LOGON_S_MAX:g} s; should it refuse each logon without a "
+                "word, look at the clocks: one that is off by more than 120 s looks exactly so"
+            )
+            with self.database.transaction() as tx:
+                tx.control.add_event("session.alarm", self.name, {"text": text}, now_ns)
+            self._told_down = True
 
     @property
     def settled(self) -> bool:
@@ -181,67 +250,71 @@ class SessionDriver:
             told = {"waiting": str(count), "messages_per_s": str(self.bucket.per_s)}
             tx.control.add_event("session.throttled", self.name, told, now_ns)
 
-    def _send(self, order: Order, asked: OrderState, now_ns: int) -> bool:
-        """Ask the venue for something, or find that it must not be asked; False when the share is used up."""
-        with self._asking:
-            bucket = self.bucket.take(self.clock(), urgent=asked is OrderState.PENDING_CANCEL)
-            if bucket is None:
-                return False
-            settling = self.settling
-            claimed = self._claim(order, asked, now_ns)
-            if claimed is None:
-                return True
-            self.bucket = bucket
-            if asked is not OrderState.PENDING_CANCEL and (settling is not self.settling or not self.settled):
-                # The line was down in between: what is asked after the logon has to include this one.
-                return True
-            if asked is OrderState.PENDING_NEW:
-                self.session.send_new(claimed, now_ns)
-            elif asked is OrderState.PENDING_REPLACE:
-                self.session.send_replace(claimed, now_ns)
+    def _send(self, orders: Sequence[Order], kind: OrderState, now_ns: int) -> None:
+        """Ask the venue for one kind of thing about several orders, or find that it must not be asked."""
+        settling = self.settling
+        for order in self._claim(orders, kind, now_ns):
+            urgent = kind is OrderState.PENDING_CANCEL
+            if not urgent and (settling is not self.settling or not self.settled or self.skewed):
+                # The line was down in between: after the logon these are asked about, like all others.
+                return
+            if self.clock() >= self._ours_until_s:
+                # The process stood still after its claim: by now another one may have asked what became of the order.
+                raise StaleOwner(f"session {self.name}: the lease ran out between the claim and the sending")
+            self.bucket = self.bucket.take(self.clock(), urgent=urgent) or self.bucket
+            # A message that comes late must not date what was decided since to its own instant.
+            if kind is OrderState.PENDING_NEW:
+                self.session.send_new(order, order.updated_ns)
+            elif kind is OrderState.PENDING_REPLACE:
+                self.session.send_replace(order, order.updated_ns)
             else:
-                self.session.send_cancel(claimed, now_ns)
-        return True
+                self.session.send_cancel(order, order.updated_ns)
 
-    def _claim(self, order: Order, state: OrderState, now_ns: int) -> Order | None:
-        """Commit the state that says "asked" and return the order as it then is; None when it must not be asked."""
+    def _claim(self, orders: Sequence[Order], kind: OrderState, now_ns: int) -> Sequence[Order]:
+        """Commit the state that says "asked"; return the orders as they then are, without those not to be asked for.
+
+        All in one transaction, with the last look: an order costs a share of a commit. Should the process die before
+        it has sent the last of them, those are asked about, and none is sent again.
+        """
+        if not orders:
+            return ()
         with self.database.transaction() as tx:
             self._fence(tx)
-            present = tx.orders.order(order.cl_ord_id)
+            locked = tx.orders.locked([order.cl_ord_id for order in orders])
             # A fill between the look and the lock is no reason to let an order work on.
-            still = WORKING if order.state in WORKING else frozenset({order.state})
-            if present is None or present.state not in still:
-                return None
-            if state is OrderState.PENDING_REPLACE:
-                return self._claim_replace(tx, present, now_ns)
-            if state is OrderState.PENDING_NEW:
-                why = _forbidden(tx, present, now_ns)
-                if why is not None:
-                    tx.orders.save(_to(present, OrderState.DENIED, now_ns, why))
-                    tx.control.add_event("order.denied", present.cl_ord_id, {"reason": why}, now_ns)
-                    return None
-            # What is withdrawn is not to become anything else.
-            present = replace(present, wanted_qty=None, wanted_price=None)
-            claimed = _to(present, state, now_ns, present.reason)
-            tx.orders.save(claimed)
+            present = [order for order in locked if _wish(order) is kind]
+            look = None if kind is OrderState.PENDING_CANCEL else _LastLook.at(tx, self.name)
+            claimed: list[Order] = []
+            for order, why in [(order, None) for order in present] if look is None else look.over(tx, present, now_ns):
+                if kind is OrderState.PENDING_REPLACE:
+                    claimed += self._claim_replace(tx, order, why, now_ns)
+                elif why is not None:
+                    tx.orders.save(_to(order, OrderState.DENIED, now_ns, why))
+                    tx.control.add_event("order.denied", order.cl_ord_id, {"reason": why}, now_ns)
+                else:
+                    # What is withdrawn is not to become anything else.
+                    still = replace(order, wanted_qty=None, wanted_price=None)
+                    claimed.append(_to(still, kind, now_ns, order.reason))
+            if kind is not OrderState.PENDING_REPLACE:
+                tx.orders.ask([order.cl_ord_id for order in claimed], kind, now_ns)
         return claimed
 
-    def _claim_replace(self, tx: Transaction, present: Order, now_ns: int) -> Order | None:
+    def _claim_replace(self, tx: Transaction, present: Order, why: str | None, now_ns: int) -> list[Order]:
         qty, price = present.wanted_qty, present.wanted_price
-        if qty is None or price is None or present.cancel_reason is not None:
-            return None
-        why = _forbidden(tx, present, now_ns) if qty > present.cum_qty else f"FILLED: cum_qty={present.cum_qty}"
+        assert qty is not None and price is not None, present.cl_ord_id
+        if qty <= present.cum_qty:
+            why = f"FILLED: cum_qty={present.cum_qty}"
         if why is not None:
             as_it_is = replace(present, wanted_qty=None, wanted_price=None, version=present.version + 1)
             tx.orders.save(replace(as_it_is, updated_ns=max(now_ns, present.updated_ns)))
             tx.control.add_event("order.amend_denied", present.cl_ord_id, {"reason": why}, now_ns)
-            return None
+            return []
         claimed = _to(replace(present, links=present.links + 1), OrderState.PENDING_REPLACE, now_ns, present.reason)
         name = claimed.asked_id
         assert name is not None, present.cl_ord_id
         tx.orders.add_link(OrderLink(name, present.cl_ord_id, claimed.links, qty, price, now_ns))
         tx.orders.save(claimed)
-        return claimed
+        return [claimed]
 
     def _mine(self, tx: Transaction, states: frozenset[OrderState]) -> list[Order]:
         return [order for order in tx.orders.in_states(states) if order.session == self.name]
@@ -339,27 +412,56 @@ def asked_ns(request_id: str) -> int:
     return int(request_id.removeprefix("P"))
 
 
-def _forbidden(tx: Transaction, order: Order, now_ns: int) -> str | None:
-    """Say why an order, or what is wanted of it, must not go out now: the last look, right before the socket."""
-    mode = tx.control.control().mode
-    resting = rest_reason(now_ns)
-    if resting is not None:
-        return f"REST: {resting}"
-    if mode is Mode.PAUSE or order.taker is not (mode is Mode.EMERGENCY):
-        return f"MODE_FORBIDS: mode={mode}"
-    shut = tx.control.gate(order.session or "").forbids(taker=order.taker)
-    if shut is not None:
-        return shut
-    if mode is Mode.REDUCE:
-        position = tx.ledger.position(order.symbol).qty
-        left = Intent(order.intent, order.cycle, order.symbol, order.side, order.leaves_qty, order.taker)
-        others = [other for other in tx.orders.in_states(LIVE) if other.cl_ord_id != order.cl_ord_id]
-        if not only_reduces(left, position, others):
-            return f"MODE_FORBIDS: mode={mode} position={position}"
-    since_ns = order.created_ns if order.state is OrderState.ROUTED else order.updated_ns
-    if now_ns - since_ns > 60 * SECOND_NS:
-        return f"TOO_LATE: since_ns={since_ns}"
-    return None
+def _wish(order: Order) -> OrderState | None:
+    """Return what the venue is to be asked for about an order, as the state that says so; None for nothing."""
+    if order.state is OrderState.ROUTED:
+        return OrderState.PENDING_NEW
+    if order.state not in WORKING:
+        return None
+    if order.cancel_reason is not None:
+        return OrderState.PENDING_CANCEL
+    return OrderState.PENDING_REPLACE if order.wanted_qty is not None else None
+
+
+@dataclass(frozen=True, slots=True)
+class _LastLook:
+    """What is in force right before the socket: the control mode and the session's gate."""
+
+    mode: Mode
+    gate: Gate
+
+    @staticmethod
+    def at(tx: Transaction, session: str) -> "_LastLook":
+        """Read it."""
+        return _LastLook(tx.control.control().mode, tx.control.gate(session))
+
+    def over(self, tx: Transaction, orders: Sequence[Order], now_ns: int) -> list[tuple[Order, str | None]]:
+        """Return each order with the reason why it, or what is wanted of it, must not go out now."""
+        live: Sequence[Order] = tx.orders.in_states(LIVE) if self.mode is Mode.REDUCE and orders else ()
+        looked = []
+        for order in orders:
+            why = self._forbids(order, max(now_ns, order.updated_ns))
+            if why is None and self.mode is Mode.REDUCE:
+                position = tx.ledger.position(order.symbol).qty
+                left = Intent(order.intent, order.cycle, order.symbol, order.side, order.leaves_qty, order.taker)
+                if not only_reduces(left, position, [other for other in live if other.cl_ord_id != order.cl_ord_id]):
+                    why = f"MODE_FORBIDS: mode={self.mode} position={position}"
+            if why is not None and order.state is OrderState.ROUTED:
+                live = [other for other in live if other.cl_ord_id != order.cl_ord_id]
+            looked.append((order, why))
+        return looked
+
+    def _forbids(self, order: Order, now_ns: int) -> str | None:
+        resting = rest_reason(now_ns)
+        if resting is not None:
+            return f"REST: {resting}"
+        if self.mode is Mode.PAUSE or order.taker is not (self.mode is Mode.EMERGENCY):
+            return f"MODE_FORBIDS: mode={self.mode}"
+        shut = self.gate.forbids(taker=order.taker)
+        if shut is not None:
+            return shut
+        since_ns = order.created_ns if order.state is OrderState.ROUTED else order.updated_ns
+        return f"TOO_LATE: since_ns={since_ns}" if now_ns - since_ns > ROUTED_NS_MAX else None
 
 
 def _to(order: Order, state: OrderState, now_ns: int, reason: str | None) -> Order:

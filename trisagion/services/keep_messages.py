@@ -7,10 +7,11 @@ comes to it again, in order of number, so the table has no hole below its last n
 import re
 from typing import Final
 
-from trisagion.ports import Database, MessageLine, MessageOutbox, SessionMessage
+from trisagion.ports import Database
+from trisagion.session_ports import MessageLine, MessageOutbox, SessionMessage
 
 BATCH_MAX: Final = 500
-"""Lines in one transaction: on SQLite nobody else writes meanwhile; 500 took 6 ms."""
+"""Lines in one transaction: on SQLite nobody else writes meanwhile; 500 take 8 ms of processor time."""
 
 _MSG_TYPE: Final = re.compile(r"\x0135=([A-Za-z0-9]{1,8})\x01")
 _SEQ_NUM: Final = re.compile(r"\x0134=([0-9]{1,18})\x01")

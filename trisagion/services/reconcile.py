@@ -32,13 +32,16 @@ from trisagion.units import Money, Price, Quantity, plain
 VENUE: Final = "venue"
 """The observer that is the venue's own report over our session."""
 
+DROP_COPY: Final = "drop_copy"
+"""The observer that is the sum of the fills that the venue told on a second session."""
+
 LEASE: Final = "reconcile"
 LEASE_S: Final = 15.0
 
 
 @dataclass(frozen=True, slots=True)
 class CycleRules:
-    """All that a cycle is configured with."""
+    """All that a cycle is configured with; `drop_copy` is the session of that observer, empty when there is none."""
 
     account: str
     session: str
@@ -47,6 +50,7 @@ class CycleRules:
     sizing: SizingRules
     limits: Limits
     alert_after: int
+    drop_copy: str = ""
 
 
 def cycle(database: Database, rules: CycleRules, owner: str, due_ns: int) -> tuple[Outcome, ...]:
@@ -79,9 +83,10 @@ def _move(tx: Transaction, rules: CycleRules, due_ns: int) -> tuple[Outcome, ...
     if resting is not None:
         now = _save(tx, now, "decided", f"rest: {resting}")
         return _announce(tx, now)
-    if not _observed(tx, rules, due_ns):
+    silent = _unheard(tx, rules, due_ns)
+    if silent:
         _save(tx, now, "observing")
-        return (Outcome("observing", (rules.session,)),)
+        return (Outcome("observing", silent),)
     # Nobody is asked whether to flatten; the runs may not have come to this minute yet.
     shards = [] if _flattening(tx) else [from_bytes(row.state) for row in tx.cohort.shards()]
     intents = sum(_decide(tx, rules, name, instrument, shards, due_ns) for instrument in tx.market.instruments())
@@ -129,16 +134,23 @@ def _withdraw_older(tx: Transaction, name: CycleId, due_ns: int) -> bool:
     return at_venue
 
 
-def _observed(tx: Transaction, rules: CycleRules, due_ns: int) -> bool:
-    """Tell whether the venue, where it is an observer, has spoken on every symbol since the cycle began.
+def _unheard(tx: Transaction, rules: CycleRules, due_ns: int) -> tuple[str, ...]:
+    """Return the sessions whose observer has not spoken on every symbol since the cycle began.
 
-    It is the one observer that can be asked; the others speak when they do, and consensus looks at the age of their
-    word.
+    Venue and drop copy are the observers that can be asked, and are waited for where they are named; the others speak
+    when they do, and consensus looks at the age of their word.
     """
-    if VENUE not in rules.reconcile.observers:
-        return True
+    sessions = {VENUE: rules.session, DROP_COPY: rules.drop_copy}
+    return tuple(
+        session
+        for observer, session in sessions.items()
+        if session and observer in rules.reconcile.observers and not _observed(tx, observer, due_ns)
+    )
+
+
+def _observed(tx: Transaction, observer: str, due_ns: int) -> bool:
     return all(
-        any(seen.observer == VENUE and seen.at_ns >= due_ns for seen in tx.ledger.observations(instrument.symbol))
+        any(seen.observer == observer and seen.at_ns >= due_ns for seen in tx.ledger.observations(instrument.symbol))
         for instrument in tx.market.instruments()
     )
 

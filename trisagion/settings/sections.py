@@ -242,6 +242,7 @@ class Fix(Section):
     At most `messages_per_s` orders, replaces, cancels and questions go out, of which `cancel_reserve` is kept from new
     orders and replaces. `username` and `password` go into the Logon (553, 554). The others say what this venue does
     differently ([versions and venues](orders.md#versions-and-venues)); what is empty is as usual in the version.
+    `drop_copy` is our CompID on a second session, on which the venue repeats all executions; empty: there is none.
     """
 
     sender: Name = "TRISAGION"
@@ -273,6 +274,14 @@ class Fix(Section):
     positions: Annotated[Flag | None, BeforeValidator(fields.empty_is_none)] = None
     username: Annotated[Text, Field(pattern=r"^[!-~]{0,64}$")] = ""
     password: Annotated[Text, AfterValidator(fields.secret)] = ""
+    drop_copy: Annotated[Text, Field(pattern=r"^[A-Za-z0-9._-]{0,32}$")] = ""
+
+    @field_validator("drop_copy")
+    @classmethod
+    def _another_name(cls, name: str, info: ValidationInfo) -> str:
+        if name and name in {info.data.get("sender"), info.data.get("target")}:
+            raise ValueError(f"expected a CompID of its own beside sender and target, found {name!r}")
+        return name
 
 
 class Proxy(Section):

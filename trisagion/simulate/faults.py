@@ -16,8 +16,12 @@ from trisagion.gateway.words import EXECUTION_REPORT, ORDER_CANCEL_REJECT, Field
 SECONDS_MAX: Final = 7 * 86_400
 """The longest delay or outage that can be asked for."""
 
+SWALLOWED_MAX: Final = 10_000
+"""The most trades that can be asked to be lost."""
+
 _ACKNOWLEDGEMENTS: Final = frozenset({"0", "4", "5", "8"})
-"""ExecType(150) of what answers a request; a trade is never lost."""
+"""ExecType(150) of what answers a request."""
+_TRADE: Final = "F"
 
 
 class Faults:
@@ -30,6 +34,7 @@ class Faults:
         self._per_second = 0
         self._second = self._in_second = 0
         self._outage_until_ns = 0
+        self._to_swallow = 0
         self._held: list[tuple[int, Fields]] = []
 
     def acknowledgements(self, *, lost: float, late: float, late_s: float, seed: int) -> None:
@@ -54,6 +59,12 @@ class Faults:
             raise VenueMistake(f"expected seconds of 0 to {SECONDS_MAX}, found {seconds}")
         self._outage_until_ns = now_ns + round(seconds * SECOND_NS)
 
+    def swallow(self, trades: int) -> None:
+        """Lose the reports of the next trades: what was lost is never told again on this session; 0 ends it."""
+        if not 0 <= trades <= SWALLOWED_MAX:
+            raise VenueMistake(f"expected trades of 0 to {SWALLOWED_MAX}, found {trades}")
+        self._to_swallow = trades
+
     def out(self, played_ns: int) -> bool:
         """Tell whether there is an outage."""
         return played_ns < self._outage_until_ns
@@ -69,7 +80,7 @@ class Faults:
     def answered(self, reports: Sequence[Fields], now_ns: int) -> tuple[Fields, ...]:
         """Return which answers to a request go out now; draws a number for each acknowledgement."""
         now = []
-        for report in reports:
+        for report in self._left(reports):
             kind = report[Tag.MSG_TYPE]
             acknowledges = kind == ORDER_CANCEL_REJECT or (
                 kind == EXECUTION_REPORT and report[Tag.EXEC_TYPE] in _ACKNOWLEDGEMENTS
@@ -85,12 +96,23 @@ class Faults:
 
     def played(self, reports: Sequence[Fields], until_ns: int) -> tuple[Fields, ...]:
         """Return what goes out when the tape has been played up to an instant: first what was held back until then."""
+        reports = self._left(reports)
         if self.out(until_ns):
             self._held += [(self._outage_until_ns, report) for report in reports]
             return ()
         due = [held for held in self._held if held[0] <= until_ns]
         self._held = [held for held in self._held if held[0] > until_ns]
         return (*(report for _, report in sorted(due, key=lambda held: held[0])), *reports)
+
+    def _left(self, reports: Sequence[Fields]) -> list[Fields]:
+        """Return what is left of reports when the trades that are to be lost are."""
+        left = []
+        for report in reports:
+            if self._to_swallow and report[Tag.MSG_TYPE] == EXECUTION_REPORT and report[Tag.EXEC_TYPE] == _TRADE:
+                self._to_swallow -= 1
+            else:
+                left.append(report)
+        return left
 
 
 def value_of(command: Mapping[str, Any], name: str, kind: type[Any]) -> Any:

@@ -84,6 +84,7 @@ INSTANT_MAX_NS: Final = 2**62
 _REASON_OTHER: Final = "0"
 """BusinessRejectReason(380)."""
 _NOT_AVAILABLE: Final = "4"
+NOT_AUTHORISED: Final = "6"
 _CONDITIONALLY_REQUIRED_FIELD_MISSING: Final = "5"
 
 _ORDERS_AND_CHANGES: Final = frozenset(
@@ -103,6 +104,7 @@ class SimulatedVenue:
         self._faults = Faults()
         self._quotes = Quotes(self._instruments)
         self._now_ns = 0
+        self._copied = 0
 
     @property
     def played_ns(self) -> int:
@@ -145,7 +147,7 @@ class SimulatedVenue:
             ORDER_STATUS_REQUEST: self._status,
             ORDER_MASS_STATUS_REQUEST: self._mass_status,
             REQUEST_FOR_POSITIONS: self._positions,
-            MARKET_DATA_REQUEST: lambda asked: self._quotes.answer(asked, self._last()),
+            MARKET_DATA_REQUEST: lambda asked: self._quotes.answer(asked, self._last(), self._now_ns),
         }
         if self._faults.out(self.played_ns):
             return (business_reject(fields, "OUTAGE", _NOT_AVAILABLE),)
@@ -173,6 +175,7 @@ class SimulatedVenue:
             * `acknowledgements`: `lost`, `late` (shares), `late_s` (seconds of the tape), `seed`; trades are not lost.
             * `rate_limit`: `per_second`, messages in a second of TransactTime; 0 for none.
             * `outage`: `seconds` of the tape without answers or reports; what was to be told then is told after it.
+            * `swallow`: `trades`; the reports of so many trades to come are lost on the session, never told again.
             * `repeat`: `exec_id`; the same report once more.
             * `bust`: `exec_id`. `correct`: `exec_id`, `px`, `qty`.
             * `fill`: `cl_ord_id`, `qty`, `liquidity` ("maker", "taker"); at the order's price, whatever its state and
@@ -191,11 +194,22 @@ class SimulatedVenue:
             self._faults.rate_limit(value_of(command, "per_second", int))
         elif kind == "outage":
             self._faults.outage(value_of(command, "seconds", float), self.played_ns)
+        elif kind == "swallow":
+            self._faults.swallow(value_of(command, "trades", int))
         elif kind in {"repeat", "bust", "correct", "fill"}:
             return (self._report(self._wrong(kind, command)),)
         else:
             raise VenueMistake(f"expected a kind of fault that there is, found {kind!r}")
         return ()
+
+    def copies(self) -> Answers:
+        """Return the report of every event since the last call, as a drop copy tells it.
+
+        They are the books', not the session's: no fault of the session loses, delays or repeats one.
+        """
+        events = self._engine.events[self._copied :]
+        self._copied += len(events)
+        return tuple({**self._report(event), Tag.COPY_MSG_INDICATOR: "Y"} for event in events)
 
     def disconnected(self, *, cancel: bool) -> Answers:
         """End the session's subscriptions and, if so wanted, cancel its orders."""

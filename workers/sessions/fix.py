@@ -31,6 +31,7 @@ from workers import pulse, tasks
 from workers.app import app, house
 from workers.flow import follow, ring
 from workers.sessions.keeper import Keeper
+from workers.sessions.lease import EXIT_STALE, await_lease
 from workers.sessions.owner import install
 
 log = logging.getLogger(__name__)
@@ -39,9 +40,6 @@ GUARD_S: Final = 0.1
 """How often the control mode is read: a kill is to block within 250 ms."""
 
 RENEW_EVERY: Final = int(LEASE_S / 3 / GUARD_S)
-
-EXIT_STALE: Final = 71
-"""The exit code of an owner that lost its lease."""
 
 
 class Sink:
@@ -127,7 +125,7 @@ class FixOwner(bootsteps.StartStopStep):
             owner,
             bucket=TokenBucket.empty(given.messages_per_s, given.cancel_reserve, time.monotonic()),
         )
-        _await_lease(sink.driver)
+        await_lease(sink.driver.lease)
         install(sink.driver)
         self.guard = threading.Thread(target=self._guard, args=(sink.driver,), name="guard", daemon=True)
         self.guard.start()
@@ -149,27 +147,16 @@ class FixOwner(bootsteps.StartStopStep):
             try:
                 if turn % RENEW_EVERY == 0:
                     driver.lease()
-                driver.enforce(house().now_ns())
-                driver.pump(house().now_ns())
+                now_ns = house().now_ns()
+                driver.watch(now_ns)
+                driver.enforce(now_ns)
+                driver.pump(now_ns)
             except StaleOwner as error:
                 log.critical("%s", error)
                 os._exit(EXIT_STALE)
             except StateError:
                 # Nothing can be sent without the database either: unreadable means Pause.
                 log.exception("control mode cannot be read")
-
-
-def _await_lease(driver: SessionDriver) -> None:
-    """Take the lease; an owner that died without giving it back holds it for its term."""
-    deadline = time.monotonic() + 2 * LEASE_S
-    while True:
-        try:
-            driver.lease()
-            return
-        except StaleOwner:
-            if time.monotonic() > deadline:
-                raise
-            time.sleep(GUARD_S)
 
 
 app.steps["worker"].add(FixOwner)

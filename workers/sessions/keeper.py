@@ -6,7 +6,7 @@ import time
 from typing import Final
 
 from trisagion.errors import StateError
-from trisagion.ports import MessageOutbox
+from trisagion.session_ports import MessageOutbox
 from workers.app import house
 
 log = logging.getLogger(__name__)

@@ -1,4 +1,4 @@
-"""Rows 1, 2 and 3: whoever holds an order is killed at every point of the order's way, of its cancel's, its replace's.
+"""Rows 1, 2 and 3: whoever holds an order is killed at every point of its way, its cancel's, its replace's.
 
 Others are at work before the blow, and one more order is put in right after it: who recovers must do it for both.
 """
@@ -10,8 +10,9 @@ from decimal import Decimal
 from functools import partial
 from typing import Final
 
+from tests.e2e.faults.epochs import carried_on
 from tests.e2e.faults.lane import FILLS_END_NS, PARTLY_NS, Lane
-from tests.e2e.faults.rows import Row, die
+from tests.e2e.faults.rows import Blow, Row, die
 from trisagion.ids import ClOrdId
 from trisagion.orders.types import Side
 
@@ -22,6 +23,7 @@ RESOLVED_S_MAX: Final = 15.0
 
 IN_GATEWAY: Final = ("K1", "K2", "K3", "K4")
 FILLS: Final = ("K10", "K11")
+STEPS: Final = {"C": 7, "R": 7, "T": 6}
 
 
 def gateway(lane: Lane, case: str, draw: random.Random) -> float:
@@ -35,7 +37,9 @@ def session(lane: Lane, case: str, draw: random.Random) -> float:
 
 
 def change(lane: Lane, case: str, draw: random.Random) -> float:
-    """Kill who holds the wish of a cancel or a replace, at a point."""
+    """Kill who holds the wish of a cancel or a replace, or who carries a take-profit, at a point."""
+    if case.startswith("T"):
+        return carried_on(lane, case, draw)
     [target, *_] = lane.work(draw, 1 + draw.randint(0, 2))
     if draw.random() < 0.5:
         lane.play(PARTLY_NS)
@@ -50,8 +54,8 @@ def change(lane: Lane, case: str, draw: random.Random) -> float:
     if case.startswith("R"):
         assert order.price is not None
         act = partial(lane.amend, target, _less(order.qty, order.cum_qty), order.price)
-    killed_s = die(lane, who, who, case, act)
-    return _recovered(lane, killed_s, target, lane.intend(draw), resolved=who == "session")
+    blow = die(lane, who, who, case, act)
+    return _recovered(lane, blow, target, lane.intend(draw), resolved=who == "session")
 
 
 def _less(qty: Decimal, filled: Decimal) -> Decimal:
@@ -64,26 +68,24 @@ def _new(lane: Lane, case: str, draw: random.Random, *, stops: str, victim: str)
     if case in FILLS:
         bought = any(lane.order(name).side is Side.BUY for name in others)
         until_ns = draw.choice((PARTLY_NS, FILLS_END_NS)) if bought else FILLS_END_NS
-        killed_s = die(lane, stops, victim, case, lambda: lane.play(until_ns))
-        said = lane.stopped(stops)
-        assert said is not None
-        target = ClOrdId(said["about"])
+        blow = die(lane, stops, victim, case, lambda: lane.play(until_ns))
+        target = ClOrdId(blow.about)
         lane.publish(lane.now_ns)
     else:
         names: list[ClOrdId] = []
-        killed_s = die(lane, stops, victim, case, lambda: names.append(lane.intend(draw)))
+        blow = die(lane, stops, victim, case, lambda: names.append(lane.intend(draw)))
         [target] = names
-    return _recovered(lane, killed_s, target, lane.intend(draw), resolved=victim == "session")
+    return _recovered(lane, blow, target, lane.intend(draw), resolved=victim == "session")
 
 
-def _recovered(lane: Lane, killed_s: float, *names: ClOrdId, resolved: bool) -> float:
+def _recovered(lane: Lane, blow: Blow, *names: ClOrdId, resolved: bool) -> float:
     """Wait until the venue confirms where the orders are; return the seconds since the blow."""
     lane.until(lambda: lane.confirmed(*names), "the orders concerned are confirmed")
     now_s = time.monotonic()
     if resolved:
         since_s = now_s - lane.proxy.connected_s
         assert since_s <= RESOLVED_S_MAX, f"expected nothing in doubt {RESOLVED_S_MAX} s after logon, found {since_s}"
-    return now_s - killed_s
+    return now_s - blow.at_s
 
 
 ROWS: Final = (
@@ -108,10 +110,10 @@ ROWS: Final = (
     ),
     Row(
         number=3,
-        what="`kill -9` at each step of a cancel (C1 to C7) and of a replace (R1 to R7)",
-        must="I1 I2 I3 I8; the cancel or the replace comes to its end, once",
-        cases={f"{kind}{step}": 50 for kind in "CR" for step in range(1, 8)},
-        short=("C3", "R5"),
+        what="`kill -9` at each step of a cancel (C1 to C7), of a replace (R1 to R7), of a take-profit (T1 to T6)",
+        must="I1 I2 I3 I8; each comes to its end, once; exactly one flattening for each crossing",
+        cases={f"{kind}{step}": 50 for kind, steps in STEPS.items() for step in range(1, steps + 1)},
+        short=("C3", "R5", "T4"),
         play=change,
         recovery_s_max=SESSION_S_MAX,
     ),

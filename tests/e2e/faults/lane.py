@@ -1,9 +1,9 @@
 """A lane: one slice of the platform in a directory of its own, on real servers, whose processes a fault may hit.
 
-A MariaDB, a Redis, the bundled venue behind a proxy of ours, the session's owner and one worker for gateway, cycles and
-control, each a process that is started again when it ends, as `trisagion run` does it. The lane stands in for what is
-before the gateway: it puts approved intents into the outbox as a reconciliation cycle does, wants cancels and replaces,
-and sends what beat would send.
+A MariaDB, a Redis, the bundled venue behind a proxy of ours, the session's owner and one worker for all else, called
+the gateway, each a process that is started again when it ends, as `trisagion run` does it. The lane stands in for what
+is before the gateway: it puts approved intents into the outbox as a reconciliation cycle does, wants cancels and
+replaces, and sends what beat would send.
 
 Time. The platform's clock is the lane's replay row. A round begins at an instant of its own on a trading day; from
 there the clock goes as fast as the machine's, whatever happens, until it is moved on to where the tape has its prints.
@@ -24,6 +24,7 @@ from decimal import Decimal
 from pathlib import Path
 from typing import Any, Final
 
+import sqlalchemy as sa
 from celery import Celery
 from sqlalchemy.engine import make_url
 
@@ -31,13 +32,14 @@ from init import create
 from tests.e2e.faults.proxy import Proxy
 from tests.integration.proxies import LOOPBACK, FaultyProxy
 from trisagion.adapters.dataspec import DataSpec
-from trisagion.adapters.db import SqlDatabase, open_database
+from trisagion.adapters.db import SqlDatabase, open_database, tables
 from trisagion.adapters.processes import Child, Children
 from trisagion.adapters.servers import mariadb, redis
 from trisagion.adapters.venues.fix.control import VenueControl
 from trisagion.cli.run import free_port
 from trisagion.cli.worker import worker_argv
 from trisagion.clock import MILLISECOND_NS, MINUTE_NS, SECOND_NS
+from trisagion.cohort.supervise import CohortRules
 from trisagion.errors import StateError, StepTimeout
 from trisagion.ids import ClOrdId, cycle_id, intent_key
 from trisagion.ledger.postings import opening
@@ -48,6 +50,7 @@ from trisagion.orders.types import Intent, Order, Side
 from trisagion.ports import Replay
 from trisagion.risk.check import Approved, check
 from trisagion.safety.modes import Control, Mode
+from trisagion.services.advance_cohort import found_cohort
 from trisagion.services.reconcile import new_attempt
 from trisagion.settings import Settings, load, to_environment
 from trisagion.units import Money, Price, Quantity
@@ -143,12 +146,12 @@ class Lane:
             self.go_to(at_ns)
         self.until(lambda: self.venue.play(at_ns).played_ns >= at_ns, "the venue plays")
 
-    def publish(self, at_ns: int) -> None:
+    def publish(self, at_ns: int, price: Price = Price(LAST)) -> None:
         """Tell the platform a price, as ingesting a minute does."""
-        px = float(LAST)
+        px = float(price)
         bar = Bar(SYMBOL, at_ns - MINUTE_NS, MINUTE_NS, px, px, px, px, 1.0, 1)
         with self.database.transaction() as tx:
-            tx.market.add_step(MarketStep(SYMBOL, at_ns, bar, (), Price(LAST), at_ns - 1))
+            tx.market.add_step(MarketStep(SYMBOL, at_ns, bar, (), price, at_ns - 1))
 
     def _keep_clock(self) -> None:
         present_s = time.monotonic()
@@ -213,19 +216,31 @@ class Lane:
         assert popen is not None
         popen.wait(SETTLED_S_MAX)
 
+    def forgetful_broker(self) -> None:
+        """Have the broker write nothing down any more: what comes from now on is gone when it is killed."""
+        with self.broker.connection() as connection:
+            connection.default_channel.client.config_set("appendonly", "no")
+
+    def owner(self) -> str:
+        """Return the name of the process that holds the session's lease."""
+        mine = tables.lease.c.name == f"session:{self.settings.fix.target}"
+        with self.database.snapshot() as unit:
+            pid = int(str(unit.session.scalar(sa.select(tables.lease.c.owner).where(mine))).rpartition(":")[2])
+        return next(child.name for child in self.children.kept if child.pid == pid)
+
     def arm(self, name: str, point: str) -> None:
         """Have a process stop itself when it comes to a fault point."""
-        self._stopped(name).unlink(missing_ok=True)
         fresh = self._armed(name).with_suffix(".fresh")
         fresh.write_text(point, encoding="ascii")
         fresh.replace(self._armed(name))
 
     def disarm(self, name: str) -> None:
-        """Forget a point that was not come to."""
+        """Forget a point, whether it was come to or not."""
         self._armed(name).unlink(missing_ok=True)
+        self._stopped(name).unlink(missing_ok=True)
 
     def stopped(self, name: str) -> Mapping[str, Any] | None:
-        """Return what a process said that stopped at its point, None while it has not."""
+        """Return what a process said that stands at its point, None while it does not."""
         path = self._stopped(name)
         return json.loads(path.read_text(encoding="utf-8")) if path.exists() else None
 
@@ -240,6 +255,10 @@ class Lane:
     def ring(self, task: str, subject: str = "") -> None:
         """Send a task as the platform does."""
         ring(self.broker, task, self.now_ns, subject)
+
+    def ring_at(self, task: str, at_ns: int) -> None:
+        """Send a task that belongs to an instant."""
+        ring(self.broker, task, at_ns)
 
     def intend(self, draw: random.Random, *, quiet: bool = False) -> ClOrdId:
         """Put an approved intent into the outbox and ring for it, unless `quiet`."""
@@ -317,12 +336,17 @@ class Lane:
     def end_round(self) -> None:
         """Let the tape fill what it reaches, withdraw the rest, and wait until nothing is live or unheard."""
         self.play(ROUND_NS - 2 * SECOND_NS)
-        self.until(self._heard, "every report is booked")
+        self.until(self.settled, "every report is booked")
         self.withdraw(*(order.cl_ord_id for order in self.in_states(LIVE)))
         self.until(lambda: not self.in_states(LIVE), "no order is live")
-        self.until(self._heard, "every report is booked")
+        self.until(self.settled, "every report is booked")
 
-    def _heard(self) -> bool:
+    def fills_over(self) -> bool:
+        """Tell whether the tape has passed this round's prints."""
+        return (self.now_ns - MONDAY_NS) % ROUND_NS >= FILLS_END_NS
+
+    def settled(self) -> bool:
+        """Tell whether every report of the venue is booked and no order is on its way."""
         with self.database.snapshot() as tx:
             booked = tx.orders.execution_count(self.settings.fix.target)
             settled = not tx.orders.in_states(UNSETTLED)
@@ -349,20 +373,25 @@ def _write_tape(path: Path) -> None:
     path.write_text("".join(["ts_event,price,size\n", *lines]), encoding="ascii")
 
 
-@contextmanager
-def opened(
-    directory: Path,
-    sets: Mapping[str, object],
-    *,
-    standby: bool = False,
-    database_proxy: bool = False,
-    paths: Sequence[str] = (),
-) -> Iterator[Lane]:
-    """Start a lane in a directory, with some settings of its own; its processes end with it.
+SETS: Final = {
+    "cohort.runs": 10,
+    "take_profit.threshold": "0.0000001",
+    "risk.quote_age_ms": ROUND_NS // MILLISECOND_NS,
+}
+"""A small cohort, and a take-profit at ten dollars of gain: what votes or crosses is what a row makes. The one price of
+a round stands for all of it."""
+PAIRED_SETS: Final = {"fix.heartbeat_s": 2}
+PATHS_SETS: Final = {"fix.heartbeat_s": 3, "egress.probe_s": 1, "egress.healthy_s": 1, "egress.quiet_s": 86_400}
+"""A path that is well again is found at once, and gone back to only when the other one fails."""
 
-    `standby`: a second owner of the session, which waits for the lease. `database_proxy`: the processes, but not the
-    lane itself, reach the database through a proxy of ours. `paths`: names of proxies through which a forwarder takes
-    the session to the proxy before the venue.
+
+@contextmanager
+def opened(directory: Path, *, paired: bool = False, paths: Sequence[str] = ()) -> Iterator[Lane]:
+    """Start a lane in a directory; its processes end with it.
+
+    In a `paired` one a second owner waits for the session's lease, a second worker serves the same queues, heartbeats
+    come every two seconds, and the processes, but not the lane itself, reach the database through a proxy of ours. With
+    names of `paths` a forwarder takes the session through proxies of theirs to the one before the venue.
     """
     tape = directory / "tape.csv"
     _write_tape(tape)
@@ -379,23 +408,16 @@ def opened(
         stack.callback(proxy.close)
         secret = directory / "database.url"
         secret.touch(mode=0o600)
-        before_database = None
-        seen_url = make_url(url)
-        if database_proxy:
-            assert seen_url.port is not None, url
-            before_database = Proxy(seen_url.port)
-            stack.callback(before_database.close)
-            seen_url = seen_url.set(port=before_database.port)
-        secret.write_text(seen_url.render_as_string(hide_password=False), encoding="utf-8")
-        placed = {
-            "database.url": f"file:{secret}",
-            "broker.url": broker,
-            "fix.port": proxy.port,
-            # A round has one price, which stands for all of it.
-            "risk.quote_age_ms": ROUND_NS // MILLISECOND_NS,
-        }
+        direct = make_url(url)
+        assert direct.port is not None, url
+        database_proxy = Proxy(direct.port) if paired else None
+        if database_proxy is not None:
+            stack.callback(database_proxy.close)
+            direct = direct.set(port=database_proxy.port)
+        secret.write_text(direct.render_as_string(hide_password=False), encoding="utf-8")
+        placed = {"database.url": f"file:{secret}", "broker.url": broker, "fix.port": proxy.port}
         ways = {name: stack.enter_context(FaultyProxy()) for name in paths}
-        settings = load(None, {}, {**placed, **_through(ways), **sets})
+        settings = load(None, {}, {**placed, **SETS, **(PAIRED_SETS if paired else {}), **_through(ways)})
         control = sockets / "venue"
         log = directory / "log"
         env = {
@@ -416,13 +438,13 @@ def opened(
         children.start(Child("venue", venue, env, log / "venue.log"))
         if ways:
             children.start(Child("egress", FORWARDER, env, log / "egress.log"))
-        _start_workers(children, directory, env, fix.target, standby=standby)
+        _start_workers(children, directory, env, fix.target, paired=paired)
         database = open_database(url)
         stack.callback(database.close)
         bell = Celery("lane", broker=broker)
         bell.conf.update(task_routes=(route,), task_create_missing_queues=True)
         stack.callback(bell.close)
-        instrument = _found(database, spec)
+        instrument = _found(database, spec, House(settings).cohort_rules)
         lane = Lane(
             directory,
             settings,
@@ -434,7 +456,7 @@ def opened(
             instrument,
             iter(rounds()),
             sockets / "redis.sock",
-            before_database,
+            database_proxy,
             paths=ways,
         )
         lane.begin_round()
@@ -449,15 +471,16 @@ def _through(ways: Mapping[str, FaultyProxy]) -> dict[str, object]:
     if not ways:
         return {}
     return {
+        **PATHS_SETS,
         "egress.use": list(ways),
         "egress.port": free_port(),
         "egress.paths": {name: {"kind": "socks5", "host": LOOPBACK, "port": way.port} for name, way in ways.items()},
     }
 
 
-def _start_workers(children: Children, directory: Path, env: Mapping[str, str], target: str, *, standby: bool) -> None:
-    owners = ("session", "standby") if standby else ("session",)
-    for name, role in (*((name, "session") for name in owners), ("gateway", "desk")):
+def _start_workers(children: Children, directory: Path, env: Mapping[str, str], target: str, *, paired: bool) -> None:
+    roles = {"session": "session", "gateway": "all"}
+    for name, role in (roles | {"session2": "session", "gateway2": "all"} if paired else roles).items():
         argv = worker_argv(role, name, target)
         module = argv.index("workers.serve") + 1
         points = {"TRISAGION_FAULT_MODULE": argv[module], "TRISAGION_FAULT_PLACE": str(directory / name)}
@@ -465,14 +488,15 @@ def _start_workers(children: Children, directory: Path, env: Mapping[str, str], 
         children.start(Child(name, argv, {**env, **points}, directory / "log" / f"{name}.log"))
 
 
-def _found(database: SqlDatabase, spec: DataSpec) -> Instrument:
-    """Found the account: instrument, capital, mode, clock."""
+def _found(database: SqlDatabase, spec: DataSpec, rules: CohortRules) -> Instrument:
+    """Found the account: instrument, capital, cohort, mode, clock."""
     from trisagion.adapters.files import load as load_tape  # a second of imports that only this needs
 
     instrument = load_tape(spec).instrument
     with database.transaction() as tx:
         tx.market.add_instrument(instrument)
         tx.ledger.post(opening(CAPITAL, MONDAY_NS))
+        found_cohort(tx, rules, 1, 1, MONDAY_NS)
         tx.control.set_mode(Control(Mode.NORMAL, "faults", "begun", MONDAY_NS))
         tx.control.put_replay(a_replay(MONDAY_NS))
     return instrument

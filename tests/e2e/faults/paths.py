@@ -12,7 +12,6 @@ from tests.e2e.faults.lane import Lane
 from tests.e2e.faults.rows import Row
 from trisagion.gateway.egress import Standing, standings
 
-HEARTBEAT_S: Final = 3
 RECOVERY_S_MAX: Final = 30.0
 """Of which a silence takes 2.4 heartbeats on the venue's side, and a sweep 15 s."""
 
@@ -70,13 +69,6 @@ ROWS: Final = (
         short=(),
         play=failover,
         recovery_s_max=RECOVERY_S_MAX,
-        sets={
-            "fix.heartbeat_s": HEARTBEAT_S,
-            "egress.probe_s": 1,
-            "egress.healthy_s": 1,
-            # Nothing but the fault may change the path.
-            "egress.quiet_s": 86_400,
-        },
         paths=("first", "second"),
     ),
 )

@@ -12,6 +12,9 @@ The points are those of an order's life (K), of its cancel (C), its replace (R) 
     a drain begun C1; "asked" to be committed K4 C2 R2, committed K5 C3 R3; written to the socket K7 C5 R5; the answer
     heard K8 C6 R6, a fill heard K10; booked, but the engine has not counted the message yet, K9 C7 R7, the fill K11
 
+    the crossing detected T1, the runs exited T2, the working orders withdrawn T3, the orders that flatten decided T4,
+    found flat T5, a new cohort founded T6, each before its commit (T1<) and after it (T1>)
+
 Between the engine's store and the socket (K6 C4 R4) there is no boundary of ours: whoever plays these has the line
 swallow what is written, and the process stop after it.
 """
@@ -27,7 +30,9 @@ from pathlib import Path
 from typing import Any, Final
 from unittest.mock import patch
 
+from trisagion.adapters.db.cycles import Cycles
 from trisagion.adapters.db.engine import SqlDatabase, Unit
+from trisagion.adapters.db.ledger import Ledger
 from trisagion.adapters.db.orders import Orders
 from trisagion.adapters.venues.fix.initiator import FixSession
 from trisagion.gateway.words import (
@@ -39,6 +44,7 @@ from trisagion.gateway.words import (
 )
 from trisagion.orders.state import WORKING, OrderState
 from trisagion.orders.types import ExecType, ExecutionReport, Order
+from trisagion.ports import Cycle, TakeProfitStep
 from trisagion.risk.check import check
 from trisagion.services import route_orders
 from trisagion.services.drive_session import SessionDriver
@@ -54,6 +60,16 @@ SAVED: Final = {
     OrderState.PENDING_REPLACE: ("R2", "R3"),
 }
 """Before and after the commit that moves an order to a state."""
+
+TAKEN: Final = {
+    "Detected": "T1",
+    "RunsExited": "T2",
+    "cancelling": "T3",
+    "decided": "T4",
+    "Reconciled": "T5",
+    "Rebased": "T6",
+}
+"""Steps of a take-profit and stages of the cycle that flattens: before the commit `<`, after it `>`."""
 
 WIRED: Final = {
     NEW_ORDER_SINGLE: "K7",
@@ -87,34 +103,53 @@ def reach(point: str, about: str) -> None:
 
 
 class _Moves(threading.local):
-    """What this thread's present transaction has saved."""
+    """The points before and after the commit of this thread's present transaction, and whom each is about."""
 
-    orders: list[Order]
+    def __init__(self) -> None:
+        self.before: list[tuple[str, str]] = []
+        self.after: list[tuple[str, str]] = []
 
 
 _moves = _Moves()
-_save, _transaction = Orders.save, SqlDatabase.transaction
+_save, _add_step, _save_cycle = Orders.save, Ledger.add_step, Cycles.save_cycle
+_transaction = SqlDatabase.transaction
 
 
 def _noting_save(self: Orders, order: Order) -> None:
     _save(self, order)
-    _moves.orders.append(order)
+    if order.state in SAVED:
+        before, after = SAVED[order.state]
+        _moves.before.append((before, order.cl_ord_id))
+        _moves.after.append((after, order.cl_ord_id))
+    if order.state in WORKING and order.wanted_qty is not None:
+        _moves.after.append(("R1", order.cl_ord_id))
+
+
+def _noting_step(self: Ledger, step: TakeProfitStep) -> bool:
+    _note_step(step.step, str(step.epoch))
+    return _add_step(self, step)
+
+
+def _noting_cycle(self: Cycles, cycle: Cycle) -> bool:
+    _note_step(cycle.stage, cycle.cycle_id)
+    return _save_cycle(self, cycle)
+
+
+def _note_step(step: str, about: str) -> None:
+    if step in TAKEN:
+        _moves.before.append((f"{TAKEN[step]}<", about))
+        _moves.after.append((f"{TAKEN[step]}>", about))
 
 
 @contextmanager
 def _watched_transaction(self: SqlDatabase) -> Iterator[Unit]:
-    _moves.orders = []
+    _moves.before, _moves.after = [], []
     with _transaction(self) as tx:
         yield tx
-        moved = list(_moves.orders)
-        for order in moved:
-            if order.state in SAVED:
-                reach(SAVED[order.state][0], order.cl_ord_id)
-    for order in moved:
-        if order.state in SAVED:
-            reach(SAVED[order.state][1], order.cl_ord_id)
-        if order.state in WORKING and order.wanted_qty is not None:
-            reach("R1", order.cl_ord_id)
+        for point, about in _moves.before:
+            reach(point, about)
+    for point, about in _moves.after:
+        reach(point, about)
 
 
 _hand_over = FixSession._hand_over
@@ -152,6 +187,8 @@ def _wrap_sink(sink: Any) -> None:
 
 
 _wrap(Orders, "save", _noting_save)
+_wrap(Ledger, "add_step", _noting_step)
+_wrap(Cycles, "save_cycle", _noting_cycle)
 _wrap(SqlDatabase, "transaction", _watched_transaction)
 _wrap(FixSession, "_hand_over", _watched_hand_over)
 _wrap(SessionDriver, "drain", _begun("C1", SessionDriver.drain, lambda *_, **__: ""))

@@ -25,6 +25,7 @@ class Faults:
 
     stalled: bool = False
     swallowing: bool = False
+    refusing: bool = False
     delay_s: float = 0.0
     cut_at: dict[Speaker, int] = field(default_factory=dict)
     flip_at: dict[Speaker, int] = field(default_factory=dict)
@@ -44,6 +45,12 @@ class Proxy:
         """When somebody connected last and the venue took it, by the monotonic clock."""
         self._acceptor = threading.Thread(target=self._accept, name="proxy", daemon=True)
         self._acceptor.start()
+
+    @property
+    def connections(self) -> int:
+        """How many connections there are."""
+        with self._changed:
+            return len(self._lines)
 
     def stall(self) -> None:
         """Hold back what comes from now on; it goes out when healed."""
@@ -68,6 +75,16 @@ class Proxy:
     def heal(self) -> None:
         """Forward again."""
         self._fail(Faults())
+
+    def refuse(self) -> None:
+        """End every connection, and each that comes as soon as it is there, until healed."""
+        self._fail(Faults(refusing=True))
+        self._end(hard=False)
+
+    def drop(self) -> None:
+        """End every connection without RST; the next ones are forwarded."""
+        self.refuse()
+        self.heal()
 
     def reset(self) -> None:
         """End every connection with RST to both sides; the next ones are forwarded."""
@@ -94,6 +111,9 @@ class Proxy:
         with suppress(OSError):  # the listener was closed
             while True:
                 near, _ = self._listener.accept()
+                if self._faults.refusing:
+                    near.close()
+                    continue
                 try:
                     far = socket.create_connection(("127.0.0.1", self._target_port))
                 except OSError:

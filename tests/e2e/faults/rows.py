@@ -4,11 +4,12 @@ import random
 import signal
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any, Final
 
 from tests.e2e.faults.judge import books, sent, tracebacks, violations
 from tests.e2e.faults.lane import Lane, Late
+from trisagion.errors import TrisagionError
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,10 +27,8 @@ class Row:
     short: tuple[str, ...]
     play: Callable[[Lane, str, random.Random], float]
     recovery_s_max: float
-    sets: Mapping[str, object] = field(default_factory=dict)
-    standby: bool = False
+    paired: bool = False
     paths: tuple[str, ...] = ()
-    database_proxy: bool = False
     raised: tuple[str, ...] = ()
     """Patterns of exceptions that this fault may leave in a log."""
 
@@ -56,7 +55,7 @@ def play(lane: Lane, row: Row, case: str, seed: int) -> Run:
         if recovery_s > row.recovery_s_max:
             found.append(f"I9: expected recovery within {row.recovery_s_max:g} s, found {recovery_s:.1f} s")
         lane.end_round()
-    except (Late, AssertionError) as error:
+    except (Late, AssertionError, TrisagionError) as error:
         found.append(f"I9: {error}")
     ours = books(lane.database)
     found += violations(ours, lane.venue.status())
@@ -69,19 +68,29 @@ STORED: Final = {"K6": "K7", "C4": "C5", "R4": "R5"}
 """Stored by the engine and not written: the line swallows it, and the process stops at the next point."""
 
 
-def die(lane: Lane, stops: str, victim: str, point: str, act: Callable[[], Any]) -> float:
-    """Have a process stop at its point after `act`, and kill `victim` there; return when, by the monotonic clock."""
+@dataclass(frozen=True, slots=True)
+class Blow:
+    """When somebody was killed, by the monotonic clock, and what the process that stopped was about."""
+
+    at_s: float
+    about: str
+
+
+def die(lane: Lane, stops: str, victim: str, point: str, act: Callable[[], Any]) -> Blow:
+    """Have a process stop at its point after `act`, and kill `victim` there."""
     lane.arm(stops, STORED.get(point, point))
     try:
         if point in STORED:
             lane.proxy.half_open()
         act()
         lane.until(lambda: lane.stopped(stops) is not None, f"{stops} comes to {point}")
+        said = lane.stopped(stops)
+        assert said is not None
+        lane.kill(victim)
+        at_s = time.monotonic()
     finally:
+        lane.proxy.heal()
         lane.disarm(stops)
-    lane.kill(victim)
-    lane.proxy.heal()
-    killed_s = time.monotonic()
     if victim != stops:
         lane.signal(stops, signal.SIGCONT)
-    return killed_s
+    return Blow(at_s, said["about"])

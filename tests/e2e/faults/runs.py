@@ -12,9 +12,10 @@ from functools import partial
 from pathlib import Path
 from typing import Final
 
+from bench.faults import RESULTS, Line
 from bench.measure import commit, machine
 from tests.e2e.faults.lane import opened
-from tests.e2e.faults.report import RESULTS, Line, line
+from tests.e2e.faults.report import line
 from tests.e2e.faults.rows import Row, Run, play
 from tests.e2e.faults.table import ROWS
 from trisagion.adapters import processes
@@ -50,8 +51,7 @@ def play_share(number: int, until_s: float, todo: Sequence[Job]) -> list[Run]:
 
 def _in_one_lane(row: Row, batch: Sequence[Job], directory: Path, until_s: float) -> Iterator[Run]:
     """Play in one lane until its first violation."""
-    own = {"standby": row.standby, "database_proxy": row.database_proxy}
-    with opened(directory, row.sets, **own, paths=row.paths) as lane:
+    with opened(directory, paired=row.paired, paths=row.paths) as lane:
         for case, seed in batch:
             if time.monotonic() > until_s:
                 return

@@ -131,7 +131,7 @@ ROWS: Final = (
         play=database_ails,
         recovery_s_max=SLOW_S_MAX,
         raised=AWAY,
-        database_proxy=True,
+        paired=True,
     ),
     Row(
         number=6,

@@ -21,22 +21,42 @@ from workers.schedule import SCHEDULE
 
 pytestmark = [pytest.mark.e2e, pytest.mark.mariadb, pytest.mark.redis, pytest.mark.timeout(240)]
 
-SHORT: Final = [(number, case) for number, row in ROWS.items() for case in row.short]
+SHORT: Final = {
+    paired: [(number, case) for number, row in ROWS.items() if row.paired is paired for case in row.short]
+    for paired in (False, True)
+}
 
 
 @pytest.fixture(scope="module")
 def lane(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lane]:
-    """Run one lane for all rows that want nothing of their own."""
-    with opened(tmp_path_factory.mktemp("lane"), {}) as lane:
+    """Run one lane for all rows that need no second process of a kind."""
+    with opened(tmp_path_factory.mktemp("lane")) as lane:
         yield lane
 
 
-@pytest.mark.parametrize(("number", "case"), SHORT)
-def test_a_fault_leaves_our_books_as_the_venues(lane: Lane, number: int, case: str) -> None:
-    """Nothing is doubled, nothing lost, each fill is booked once, and the platform is back within its bound."""
+@pytest.fixture(scope="module")
+def paired(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lane]:
+    """Run one lane for the rows that do."""
+    with opened(tmp_path_factory.mktemp("paired"), paired=True) as lane:
+        yield lane
+
+
+def _is_survived(lane: Lane, number: int, case: str) -> None:
     run = play(lane, ROWS[number], case, seed=0)
     assert run.violations == ()
     assert run.recovery_s is not None
+
+
+@pytest.mark.parametrize(("number", "case"), SHORT[False])
+def test_a_fault_leaves_our_books_as_the_venues(lane: Lane, number: int, case: str) -> None:
+    """Nothing is doubled, nothing lost, each fill is booked once, and the platform is back within its bound."""
+    _is_survived(lane, number, case)
+
+
+@pytest.mark.parametrize(("number", "case"), SHORT[True])
+def test_a_fault_among_two_of_each_leaves_our_books_as_the_venues(paired: Lane, number: int, case: str) -> None:
+    """The same where two may do what one does."""
+    _is_survived(paired, number, case)
 
 
 @pytest.fixture

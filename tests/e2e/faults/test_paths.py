@@ -12,7 +12,7 @@ pytestmark = [pytest.mark.e2e, pytest.mark.mariadb, pytest.mark.redis, pytest.ma
 def test_a_change_of_path_under_load_leaves_our_books_as_the_venues(tmp_path_factory: pytest.TempPathFactory) -> None:
     """Reset, then cut in the middle of a message: nothing is doubled, nothing lost."""
     row = ROWS[80]
-    with opened(tmp_path_factory.mktemp("paths"), row.sets, paths=row.paths) as lane:
+    with opened(tmp_path_factory.mktemp("paths"), paths=row.paths) as lane:
         for case in ("reset", "cut"):
             run = play(lane, row, case, seed=0)
             assert run.violations == ()

@@ -20,6 +20,11 @@ _NOW_MS: Final = {
 }
 """Milliseconds since 1970 by the database's clock, by "is this SQLite"; sessions on MySQL have the time zone +00:00."""
 
+_WALL_US: Final = {
+    True: sa.select(_NOW_MS[True] * 1000),
+    False: sa.select(sa.literal_column("CAST(UNIX_TIMESTAMP(UTC_TIMESTAMP(6)) * 1000000 AS SIGNED)", sa.BigInteger())),
+}
+
 _CONTROL: Final = (
     sa.select(t.control.c.mode, t.control.c.operator, t.control.c.reason, t.control.c.set_ns)
     .order_by(t.control.c.seq.desc())
@@ -118,6 +123,11 @@ class ControlRoom:
         until_ms = row.now_ms + round(ttl_s * 1000)
         self._session.write(_TAKE, {"its_name": lease, "owner": owner, "token": token, "until_ms": until_ms})
         return token
+
+    def wall_ns(self) -> int:
+        """Return the instant by the database's own clock, to the microsecond (SQLite: to the millisecond, of ours)."""
+        wall_us: int = self._session.scalar(_WALL_US[self._session.is_sqlite])
+        return wall_us * 1000
 
     def holds(self, lease: str, token: int) -> bool:
         """Tell whether the token is still the newest of its lease and not expired.

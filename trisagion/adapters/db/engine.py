@@ -21,6 +21,7 @@ from sqlalchemy.pool import NullPool
 
 from trisagion.adapters.db.cohort import Cohort
 from trisagion.adapters.db.control import ControlRoom
+from trisagion.adapters.db.copies import Copies
 from trisagion.adapters.db.cycles import Cycles
 from trisagion.adapters.db.egress import Egress
 from trisagion.adapters.db.faults import Conflict, Unreachable, translated
@@ -68,6 +69,7 @@ class Unit:
         self.orders = Orders(session)
         self.ledger = Ledger(session)
         self.messages = Messages(session)
+        self.copies = Copies(session)
         self.control = ControlRoom(session)
         self.egress = Egress(session)
 

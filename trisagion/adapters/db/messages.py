@@ -7,7 +7,7 @@ import sqlalchemy as sa
 
 from trisagion.adapters.db import tables as t
 from trisagion.adapters.db.session import Session, insert_once, params
-from trisagion.ports import SessionMessage
+from trisagion.session_ports import SessionMessage
 
 _m: Final = t.fix_message.c
 _ADD: Final = insert_once(t.fix_message)

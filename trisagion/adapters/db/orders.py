@@ -1,6 +1,7 @@
 """Tables orders (the outbox), order_link (its further ClOrdIDs) and execution (the inbox)."""
 
 from collections.abc import Sequence
+from decimal import Decimal
 from typing import Any, Final
 
 import sqlalchemy as sa
@@ -10,9 +11,10 @@ from trisagion.adapters.db.session import Session, insert_once, params
 from trisagion.errors import StaleOwner
 from trisagion.ids import ClOrdId, IntentKey
 from trisagion.orders.rejects import Reject
-from trisagion.orders.state import OrderState
-from trisagion.orders.types import ExecType, ExecutionReport, Liquidity, Order, OrderLink, Side
-from trisagion.units import round_money
+from trisagion.orders.state import LIVE, WORKING, OrderState
+from trisagion.orders.types import ExecType, ExecutionReport, Liquidity, Order, OrderLink, Side, leaves_of
+from trisagion.risk.check import NOT_SENT, Load
+from trisagion.units import WIDE, Quantity, round_money
 
 _ADD: Final = insert_once(t.orders)
 _ORDER: Final = sa.select(t.orders).where(t.orders.c.cl_ord_id == sa.bindparam("cl_ord_id"))
@@ -26,6 +28,50 @@ _IN_STATES: Final = (
     sa.select(t.orders)
     .where(t.orders.c.state.in_(sa.bindparam("states", expanding=True)))
     .order_by(t.orders.c.created_ns, t.orders.c.cl_ord_id)
+)
+_LOAD: Final = (
+    sa.select(
+        *(_BESIDE := (t.orders.c.symbol, t.orders.c.side, t.orders.c.qty, t.orders.c.cum_qty, t.orders.c.wanted_qty)),
+        sa.func.count(),
+    )
+    .where(
+        t.orders.c.state.in_(sorted(LIVE)),
+        sa.not_((t.orders.c.intent == sa.bindparam("intent")) & t.orders.c.state.in_(sorted(NOT_SENT))),
+    )
+    .group_by(*_BESIDE)
+)
+"""Grouped and not summed: SQLite has no exact decimals to sum."""
+_OUTBOX: Final = (
+    sa.select(t.orders)
+    .where(
+        t.orders.c.session == sa.bindparam("session"),
+        sa.or_(
+            t.orders.c.state == OrderState.ROUTED,
+            t.orders.c.state.in_(sorted(WORKING))
+            & (t.orders.c.cancel_reason.is_not(None) | t.orders.c.wanted_qty.is_not(None)),
+        ),
+    )
+    .order_by(t.orders.c.state == OrderState.ROUTED, t.orders.c.created_ns, t.orders.c.cl_ord_id)
+    .limit(sa.bindparam("limit"))
+)
+_LOCKED: Final = (
+    sa.select(t.orders)
+    .where(t.orders.c.cl_ord_id.in_(sa.bindparam("names", expanding=True)))
+    .order_by(t.orders.c.created_ns, t.orders.c.cl_ord_id)
+    .with_for_update()
+)
+_ASK: Final = (
+    sa.update(t.orders)
+    .where(t.orders.c.cl_ord_id.in_(sa.bindparam("names", expanding=True)))
+    .values(
+        state=sa.bindparam("asked"),
+        updated_ns=sa.case(
+            (t.orders.c.updated_ns > sa.bindparam("now_ns"), t.orders.c.updated_ns), else_=sa.bindparam("now_ns")
+        ),
+        version=t.orders.c.version + 1,
+        wanted_qty=None,
+        wanted_price=None,
+    )
 )
 _ATTEMPTS: Final = sa.select(t.orders).where(t.orders.c.intent == sa.bindparam("intent")).order_by(t.orders.c.attempt)
 _ADD_EXECUTION: Final = insert_once(t.execution)
@@ -66,6 +112,36 @@ class Orders:
     def in_states(self, states: frozenset[OrderState]) -> Sequence[Order]:
         """Return the orders in any of the states, in order of creation, then id."""
         return [read_order(row) for row in self._session.rows(_IN_STATES, {"states": sorted(states)})]
+
+    def load(self, intent: IntentKey) -> Load:
+        """Return what all live orders amount to, without those of the intent that were not sent yet."""
+        count, leaves = 0, dict[tuple[str, Side], Quantity]()
+        for symbol, side, qty, cum_qty, wanted_qty, alike in self._session.rows(_LOAD, {"intent": intent}):
+            which = (symbol, Side(side))
+            count += alike
+            left = WIDE.multiply(leaves_of(qty, cum_qty, wanted_qty), alike)
+            leaves[which] = Quantity(WIDE.add(leaves.get(which, Decimal(0)), left))
+        return Load(count, leaves)
+
+    def outbox(self, session: str, count: int) -> Sequence[Order]:
+        """Return what a session has to send: working orders to be cancelled or replaced, then routed ones.
+
+        Each in order of creation, then id, `count` at most.
+        """
+        return [read_order(row) for row in self._session.rows(_OUTBOX, {"session": session, "limit": count})]
+
+    def locked(self, names: Sequence[ClOrdId]) -> Sequence[Order]:
+        """Return the orders of some ids in order of creation, locked against other writers as `order` does."""
+        return [read_order(row) for row in self._session.rows(_LOCKED, {"names": names})]
+
+    def ask(self, names: Sequence[ClOrdId], state: OrderState, now_ns: int) -> None:
+        """Move orders that this transaction has locked to a state, in one write.
+
+        With the next version, an instant of at least `now_ns`, and nothing wanted of them any more.
+        """
+        if names:
+            changed = self._session.write(_ASK, {"names": names, "asked": state.value, "now_ns": now_ns})
+            assert changed == len(names), (changed, names)
 
     def attempts(self, intent: IntentKey) -> Sequence[Order]:
         """Return the orders of an intent in order of attempt."""

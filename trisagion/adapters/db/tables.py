@@ -390,3 +390,41 @@ fix_message: Final = _table(
     _must("text", BLOB),
     sa.Index("fix_message_by_time", "at_ns"),
 )
+
+drop_copy: Final = _table(
+    "drop_copy",
+    _seq(),
+    _must("venue", Id(64)),
+    _must("exec_id", Id(128)),
+    _must("cl_ord_id", Id(64)),
+    _must("order_id", Id(128)),
+    _must("exec_type", Id(32)),
+    _must("ord_status", Id(32)),
+    _must("symbol", Id(64)),
+    _must("side", Id(8)),
+    _must("last_qty", Exact()),
+    _may("last_px", Exact()),
+    _must("cum_qty", Exact()),
+    _must("leaves_qty", Exact()),
+    _must("avg_px", Exact()),
+    _must("fee", Exact()),
+    _may("liquidity", Id(8)),
+    _may("reason", Note()),
+    _must("unknown_order", Boolean()),
+    _must("happened_ns", Whole()),
+    _may("request_id", Id(64)),
+    _may("ref_exec_id", Id(128)),
+    _may("reject", Id(32)),
+    _must("learned_ns", Whole()),
+    _must("verdict", Id(16)),
+    sa.UniqueConstraint("venue", "exec_id", name="drop_copy_once"),
+    sa.Index("drop_copy_by_verdict", "venue", "verdict", "seq"),
+)
+
+copy_mark: Final = _table(
+    "copy_mark",
+    _key("venue", Id(64)),
+    _must("upto_seq", Whole()),
+    _must("heard_ns", Whole()),
+    _must("checked_seq", Whole()),
+)

@@ -26,22 +26,18 @@ from typing import Any, Final
 import quickfix as fix
 
 from trisagion.errors import StateError
-from trisagion.ports import MessageLine
+from trisagion.session_ports import MessageLine
 
 FILE_BYTES: Final = 4 * 2**20
 """A file that has reached this size is followed by another."""
 
-READ_BYTES_MAX: Final = 2**20
-"""What is read of a file at once; a longer line is read whole."""
-
-SECRET_TAGS: Final = (554, 925, 96)
+_SECRETS: Final = ("554=", "925=", "96=")
 """Password, NewPassword, RawData: what FIX 4.4 has for secrets; RawDataLength(95) stays."""
-
-_SECRETS: Final = tuple(f"{tag}=" for tag in SECRET_TAGS)
 _SECRET: Final = re.compile(rb"(?<![0-9])(554|925|96)=")
 _RAW_LENGTH: Final = re.compile(rb"(?<![0-9])95=([0-9]{1,9})\x01\Z")
 _CHECKSUM: Final = re.compile(rb"\x0110=[0-9]{3}\x01")
 _BEGIN: Final = re.compile(rb"8=FIX[^\x01]*\x019=")
+_LOGS_ON: Final = re.compile(rb"\x0135=(A|BE)\x01")
 _SOH: Final = b"\x01"
 
 
@@ -78,8 +74,8 @@ def _end(content: bytes, found: "re.Match[bytes]") -> int:
 def scrub(store: Path) -> None:
     """Overwrite the secrets in the engine's store of sent messages, each message with its length and a true checksum.
 
-    Where one message ends and the next begins only the engine's index knows; what looks like a beginning is one here,
-    and at worst a star too many stands in a Logon.
+    Where one message ends and the next begins only the engine's index knows; what looks like a beginning is one here.
+    Only what logs on or changes a password is touched: the engine never sends it again.
     """
     for path in store.glob("*.body"):
         content = path.read_bytes()
@@ -89,9 +85,8 @@ def scrub(store: Path) -> None:
         with path.open("r+b", buffering=0) as file:
             for start, end in zip(starts, [*starts[1:], len(content)], strict=True):
                 message = content[start:end]
-                hidden = _summed(_hidden(message))
-                if _SECRET.search(message) and hidden != message:
-                    os.pwrite(file.fileno(), hidden, start)
+                if _LOGS_ON.search(message) and (hidden := _hidden(message)) != message:
+                    os.pwrite(file.fileno(), _summed(hidden), start)
 
 
 def _summed(message: bytes) -> bytes:
@@ -114,6 +109,7 @@ class MessageFiles:
         self._directory = directory
         self._files_max = files_max
         self._lock = threading.Lock()
+        self._handle = -1
         files = self._files()
         self._last = _mended(files[-1]) if files else 0
         self._place: tuple[int, Path, int] | None = None
@@ -169,14 +165,16 @@ class MessageFiles:
 
     def forget(self, number: int) -> None:
         """Delete the files of which every line up to a number is; the one that is written to stays."""
-        files = self._files()
-        for file, following in pairwise(files):
+        for file, following in pairwise(self._files()):
             if _first(following) <= number + 1:
                 file.unlink(missing_ok=True)
+                if self._place is not None and self._place[1] == file:
+                    self._place = None
 
     def close(self) -> None:
-        """Close the file."""
-        os.close(self._handle)
+        """Close the file; a line that comes after that is one that cannot be written."""
+        handle, self._handle = self._handle, -1
+        os.close(handle)
 
     def _where(self, number: int) -> tuple[Path, int]:
         """Return the file that holds what follows a number, and where in it to begin."""
@@ -191,7 +189,7 @@ class MessageFiles:
 
     def _begin(self) -> None:
         """Begin a file; it bears the number of its first line."""
-        if hasattr(self, "_handle"):
+        if self._handle >= 0:
             os.close(self._handle)
         self._open(self._directory / f"{self._last + 1:020d}.log")
         if self._files_max is not None:

@@ -1,8 +1,9 @@
-"""The bundled venue as a process: a FIX 4.4 acceptor before the matching engine, with a journal behind it.
+"""The bundled venue as a process: a FIX acceptor before the matching engine, with a journal behind it.
 
     python -m trisagion.adapters.venues.fix.venue --data-spec JSON --port N --control SOCKET --store DIR
 
-One `--data-spec` for each instrument.
+One `--data-spec` for each instrument. `--profile JSON` says how it speaks: `{"version": "4.2"}` and more of
+`gateway.dialect.Profile`; FIX 4.4 without. Its books and its journal are FIX 4.4's whatever is spoken.
 
 Time does not pass here by itself: the control socket's `play` moves it. Orders arrive at their TransactTime.
 
@@ -19,8 +20,12 @@ on with a SequenceReset.
 With `--cancel-on-disconnect` the end of the session cancels its working orders, and so does a restart of the venue; the
 reports wait in the FIX store.
 
+With `--drop-copy` a second session is told every execution report that has an ExecID, marked as a copy, and nothing
+else; whatever it asks is refused as not authorised. What becomes of a report on the first session does not matter to
+it: fault `swallow` loses trades there alone.
+
 QuickFIX acceptors listen on all interfaces and have no setting for it: firewall the port on a machine that others
-reach. One session is served; other CompIDs are turned away by the engine.
+reach. Other CompIDs are turned away by the engine.
 """
 
 import argparse
@@ -39,13 +44,15 @@ import quickfix as fix
 
 from trisagion.adapters.dataspec import DataSpec
 from trisagion.adapters.files import load
-from trisagion.adapters.venues.fix.engine import BEGIN_STRING, Connection, Store, decode, edge, log_out
+from trisagion.adapters.venues.fix.dictionary import BEGIN_STRINGS
+from trisagion.adapters.venues.fix.engine import Connection, Store, decode, edge, log_out
 from trisagion.adapters.venues.fix.journal import Journal
 from trisagion.adapters.venues.fix.line import SESSION_FAULTS, Line
 from trisagion.errors import ConfigError, StateError, TrisagionError, VenueMistake
+from trisagion.gateway.dialect import FIX_44, Profile, from_wire
 from trisagion.gateway.words import Fields, Tag
 from trisagion.simulate.faults import value_of
-from trisagion.simulate.venue import INSTANT_MAX_NS, SimulatedVenue, business_reject
+from trisagion.simulate.venue import INSTANT_MAX_NS, NOT_AUTHORISED, SimulatedVenue, business_reject
 
 LINE_BYTES_MAX: Final = 4096
 """The longest request on the control socket."""
@@ -60,21 +67,27 @@ SOCKET_PATH_MAX: Final = 107
 class Host:
     """The venue, its journal and its FIX session; one command at a time."""
 
-    def __init__(self, venue: SimulatedVenue, journal: Journal, line: Line, *, cancel_on_disconnect: bool) -> None:
+    def __init__(
+        self, venue: SimulatedVenue, journal: Journal, line: Line, copies: Line | None, *, cancel_on_disconnect: bool
+    ) -> None:
         self._venue = venue
         self._journal = journal
         self._line = line
+        self._copies = copies
         self._cancel_on_disconnect = cancel_on_disconnect
         self._lock = threading.Lock()
 
     def restore(self) -> None:
         """Apply the journal, and send the reports of its last command again; then there is no session yet."""
         replies: Sequence[Fields] = ()
+        copies: Sequence[Fields] = ()
         for command in self._journal.commands:
             replies = ()
             # What was refused then is refused now.
             with suppress(VenueMistake):
                 replies = self._apply(command)
+            copies = self._venue.copies()
+        self._copy(copies)
         self._send(replies)
         self.disconnected()
 
@@ -92,6 +105,14 @@ class Host:
         fields = {int(tag): str(header.getField(tag)) for tag in (Tag.MSG_TYPE, Tag.MSG_SEQ_NUM)}
         with self._lock:
             self._send((business_reject(fields, why, "0"),))
+
+    def refuse_copy(self, message: Any) -> None:
+        """Refuse whatever a drop copy is asked: it only tells."""
+        header = message.getHeader()
+        fields = {int(tag): str(header.getField(tag)) for tag in (Tag.MSG_TYPE, Tag.MSG_SEQ_NUM)}
+        with self._lock:
+            assert self._copies is not None
+            self._copies.send(business_reject(fields, "DROP_COPY_ONLY_TELLS", NOT_AUTHORISED))
 
     def receive(self, fields: Fields) -> None:
         """Answer a message of the session."""
@@ -144,16 +165,29 @@ class Host:
         return self._venue.answer({int(tag): value for tag, value in command["message"].items()})
 
     def _send(self, replies: Sequence[Fields]) -> None:
+        # The copy goes first: whoever has heard a report on the session, and then an answer on the drop copy, has heard
+        # its copy.
+        self._copy(self._venue.copies())
         for reply in replies:
             self._line.send(reply)
+
+    def _copy(self, reports: Sequence[Fields]) -> None:
+        if self._copies is not None:
+            for report in reports:
+                self._copies.send(report)
 
 
 class _Application(fix.Application):  # type: ignore[misc]
     """The engine's callbacks."""
 
-    def __init__(self, host: Host) -> None:
+    def __init__(self, host: Host, profile: Profile, target: str) -> None:
         super().__init__()
         self._host = host
+        self._profile = profile
+        self._target = target
+
+    def _is_copy(self, session_id: Any) -> bool:
+        return str(session_id.getTargetCompID().getString()) != self._target
 
     def onCreate(self, session_id: Any) -> None:  # noqa: N802
         """Nothing to prepare."""
@@ -166,7 +200,8 @@ class _Application(fix.Application):  # type: ignore[misc]
 
         On a thread of its own: the engine calls with its session locked, which whoever has our lock may be waiting for.
         """
-        threading.Thread(target=self._end_session, name="end of session", daemon=True).start()
+        if not self._is_copy(session_id):
+            threading.Thread(target=self._end_session, name="end of session", daemon=True).start()
 
     def _end_session(self) -> None:
         with edge():
@@ -184,8 +219,11 @@ class _Application(fix.Application):  # type: ignore[misc]
     def fromApp(self, message: Any, session_id: Any) -> None:  # noqa: N802
         """Answer; a failure ends the process with the message unprocessed."""
         with edge():
+            if self._is_copy(session_id):
+                self._host.refuse_copy(message)
+                return
             try:
-                fields = decode(message)
+                fields = from_wire(decode(message), self._profile)
             except VenueMistake as mistake:
                 self._host.refuse(message, str(mistake))
             else:
@@ -243,7 +281,8 @@ def run(arguments: argparse.Namespace, stop: threading.Event) -> NoReturn:
     """
     if len(str(arguments.control).encode()) > SOCKET_PATH_MAX:
         raise ConfigError(f"--control {arguments.control}: a socket's path has at most {SOCKET_PATH_MAX} bytes")
-    store = Store(arguments.store, files_max=MESSAGE_FILES_MAX)
+    profile = _profile(arguments.profile)
+    store = Store(arguments.store, profile, files_max=MESSAGE_FILES_MAX)
     subject = f"{' '.join(arguments.data_spec)} {arguments.sender} {arguments.target}"
     journal = Journal(arguments.store / "journal.jsonl", subject)
     venue = SimulatedVenue([load(DataSpec.from_json(text)) for text in arguments.data_spec])
@@ -251,11 +290,17 @@ def run(arguments: argparse.Namespace, stop: threading.Event) -> NoReturn:
         arguments.sender,
         arguments.target,
         {"ConnectionType": "acceptor", "SocketAcceptPort": str(arguments.port)},
+        also=arguments.drop_copy,
     )
-    session_id = fix.SessionID(BEGIN_STRING, arguments.sender, arguments.target)
-    line = Line(session_id, store, arguments.port)
-    host = Host(venue, journal, line, cancel_on_disconnect=arguments.cancel_on_disconnect)
-    acceptor = Connection(fix.SocketAcceptor, _Application(host), settings, store)
+    begin_string = BEGIN_STRINGS[profile.version]
+    session_id = fix.SessionID(begin_string, arguments.sender, arguments.target)
+    line = Line(session_id, store, profile, arguments.port)
+    copies = None
+    if arguments.drop_copy:
+        copied_id = fix.SessionID(begin_string, arguments.sender, arguments.drop_copy)
+        copies = Line(copied_id, store, profile, arguments.port)
+    host = Host(venue, journal, line, copies, cancel_on_disconnect=arguments.cancel_on_disconnect)
+    acceptor = Connection(fix.SocketAcceptor, _Application(host, profile, arguments.target), settings, store)
     try:
         host.restore()
         acceptor.start()
@@ -268,8 +313,17 @@ def run(arguments: argparse.Namespace, stop: threading.Event) -> NoReturn:
         arguments.control.unlink(missing_ok=True)
     except fix.RuntimeError as error:
         raise StateError(f"port {arguments.port} cannot be listened to; is it in use? ({error})") from None
+    if arguments.drop_copy:
+        log_out(fix.SessionID(begin_string, arguments.sender, arguments.drop_copy))
     log_out(session_id)
     os._exit(0)
+
+
+def _profile(text: str) -> Profile:
+    try:
+        return Profile.of(**{"version": FIX_44, **json.loads(text)})
+    except (TypeError, ValueError) as error:
+        raise ConfigError(f"--profile {text}: expected a JSON object of a profile ({error})") from None
 
 
 def main(argv: Sequence[str] | None = None) -> NoReturn:
@@ -286,8 +340,12 @@ def main(argv: Sequence[str] | None = None) -> NoReturn:
     parser.add_argument(
         "--cancel-on-disconnect", action="store_true", help="cancel the working orders when the session ends"
     )
+    parser.add_argument(
+        "--profile", default="{}", help="how to speak, as JSON of `Profile`; FIX 4.4 if nothing is said"
+    )
     parser.add_argument("--sender", default="SIM", help="our CompID")
     parser.add_argument("--target", default="TRISAGION", help="the CompID that may log on")
+    parser.add_argument("--drop-copy", help="the CompID that may log on to hear copies of all execution reports")
     arguments = parser.parse_args(argv)
     stop = threading.Event()
     for number in (signal.SIGTERM, signal.SIGINT):

@@ -1,0 +1,153 @@
+"""What is asked of the outside about the FIX sessions themselves: what was said on them, and what a drop copy told.
+
+Like `ports`, of which the two stores are a part: they belong to its unit of work.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+from trisagion.orders.types import ExecutionReport
+
+
+@dataclass(frozen=True, slots=True)
+class MessageLine:
+    """A message of a FIX session, or an event of its engine; `direction` is "in", "out" or "event", secrets are masked.
+
+    `number` counts the lines of a session without a hole; `at_ns` is the machine's time.
+    """
+
+    number: int
+    at_ns: int
+    direction: str
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class SessionMessage:
+    """A line as the database keeps it: with its session, MsgType(35) and MsgSeqNum(34), None where it has none."""
+
+    session: str
+    number: int
+    direction: str
+    msg_type: str | None
+    seq_num: int | None
+    at_ns: int
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class Copy:
+    """An execution report as a drop copy told it: the `seq`-th, at `learned_ns` of the machine's time.
+
+    `verdict` is "open", "agreed", "recovering", "recovered" or "quarantined".
+    """
+
+    seq: int
+    report: ExecutionReport
+    learned_ns: int
+    verdict: str
+
+
+@dataclass(frozen=True, slots=True)
+class CopyMark:
+    """At `heard_ns` of the machine's time the drop copy had told all executions up to the `upto_seq`-th.
+
+    Those up to `checked_seq` were looked for there.
+    """
+
+    venue: str
+    upto_seq: int
+    heard_ns: int
+    checked_seq: int
+
+
+class MessageStore(Protocol):
+    """Table fix_message."""
+
+    def add(self, messages: Sequence[SessionMessage]) -> None:
+        """Record messages; those that are there already change nothing."""
+        ...
+
+    def last_number(self, session: str) -> int:
+        """Return the number of a session's newest message, 0 when there is none."""
+        ...
+
+    def messages(
+        self, session: str | None, names: Sequence[str], since_ns: int, after: tuple[int, str, int], count: int
+    ) -> Sequence[SessionMessage]:
+        """Return messages of a session, or of all, not older than an instant, in order of time.
+
+        With `names` only those that hold one of them as ClOrdID(11) or OrigClOrdID(41). `after` is (instant, session,
+        number) of the last one that was returned before, and at most `count` follow it.
+        """
+        ...
+
+
+class CopyStore(Protocol):
+    """Tables drop_copy and copy_mark, and what they are compared with."""
+
+    def add(self, report: ExecutionReport, learned_ns: int) -> bool:
+        """Record a report of a drop copy by (venue, exec_id); False when it is there already."""
+        ...
+
+    def undecided(self, venue: str, count: int) -> Sequence[Copy]:
+        """Return the oldest `count` copies whose verdict is "open" or "recovering", in order of hearing."""
+        ...
+
+    def judge(self, verdicts: Mapping[int, str]) -> None:
+        """Record verdicts on copies by their `seq`."""
+        ...
+
+    def fills(self, venue: str) -> Sequence[ExecutionReport]:
+        """Return all trades, corrections and busts that the drop copy told, in order of hearing."""
+        ...
+
+    def booked_seq(self, venue: str) -> int:
+        """Return the number of the last execution that is booked, 0 when none is."""
+        ...
+
+    def uncopied(self, venue: str, after_seq: int, upto_seq: int) -> Sequence[ExecutionReport]:
+        """Return the executions with ``after_seq < seq <= upto_seq`` that have no copy."""
+        ...
+
+    def mark(self, venue: str) -> CopyMark | None:
+        """Return how far the drop copy is known to be complete, None before it ever was."""
+        ...
+
+    def put_mark(self, mark: CopyMark) -> None:
+        """Insert or replace the mark of a venue."""
+        ...
+
+
+class MessageOutbox(Protocol):
+    """The lines of a session that wait to be kept in the database."""
+
+    @property
+    def last(self) -> int:
+        """The number of the newest line."""
+        ...
+
+    def after(self, number: int, count: int) -> Sequence[MessageLine]:
+        """Return the lines that follow a number, in order, at most `count`."""
+        ...
+
+    def forget(self, number: int) -> None:
+        """Let go of the lines up to a number: they are kept."""
+        ...
+
+
+class CopySink(Protocol):
+    """Where a drop copy delivers what it hears, on its own thread; an exception means: not processed, deliver again."""
+
+    def on_copy(self, report: ExecutionReport) -> None:
+        """Run for each execution report."""
+        ...
+
+    def on_unreadable(self, text: str, why: str) -> None:
+        """Run for each message that is no execution report, or one that cannot be read."""
+        ...
+
+    def on_answer(self, request_id: str) -> None:
+        """Run for the answer to a question of this connection: all that the venue told before it has been heard."""
+        ...
