@@ -13,7 +13,6 @@ from decimal import Decimal
 from typing import Protocol
 
 from trisagion.cohort.types import Epoch, Progress, RunEnd, RunRecord, ShardMark, ShardRow
-from trisagion.gateway.egress import EgressCount, EgressEvent
 from trisagion.ids import ClOrdId, CycleId, IntentKey
 from trisagion.ledger.types import Account, EquitySample, Position, Posting
 from trisagion.market.types import Bar, Instrument, MarketState, MarketStep, Quote
@@ -24,7 +23,7 @@ from trisagion.regime.types import Fit
 from trisagion.risk.check import Load
 from trisagion.safety.gates import Gate
 from trisagion.safety.modes import Control
-from trisagion.session_ports import CopyStore, MessageStore
+from trisagion.session_ports import CopyStore, EgressStore, MessageStore
 from trisagion.units import Quantity
 
 
@@ -471,26 +470,6 @@ class ControlStore(Protocol):
 
     def beats(self) -> Sequence[ProcessBeat]:
         """Return the word of every process, in order of name."""
-        ...
-
-
-class EgressStore(Protocol):
-    """Table egress_event."""
-
-    def add(self, event: EgressEvent) -> None:
-        """Record an event; the same again changes nothing."""
-        ...
-
-    def sessions(self) -> Sequence[str]:
-        """Return the sessions of which there is a record, in order."""
-        ...
-
-    def counts(self, session: str) -> Sequence[EgressCount]:
-        """Return the newest event of each kind on each path, oldest first, and how many there were."""
-        ...
-
-    def events(self, session: str, count: int) -> Sequence[EgressEvent]:
-        """Return the newest `count` events of a session, oldest first."""
         ...
 
 

@@ -436,9 +436,7 @@ def opened(directory: Path, *, paired: bool = False, paths: Sequence[str] = ()) 
             *("--sender", fix.target, "--target", fix.sender),
         ]
         children.start(Child("venue", venue, env, log / "venue.log"))
-        if ways:
-            children.start(Child("egress", FORWARDER, env, log / "egress.log"))
-        _start_workers(children, directory, env, fix.target, paired=paired)
+        _start_workers(children, directory, env, settings, paired=paired)
         database = open_database(url)
         stack.callback(database.close)
         bell = Celery("lane", broker=broker)
@@ -478,14 +476,20 @@ def _through(ways: Mapping[str, FaultyProxy]) -> dict[str, object]:
     }
 
 
-def _start_workers(children: Children, directory: Path, env: Mapping[str, str], target: str, *, paired: bool) -> None:
+def _start_workers(
+    children: Children, directory: Path, env: Mapping[str, str], settings: Settings, *, paired: bool
+) -> None:
+    """Start the forwarder, where the session has paths, and the workers."""
+    log = directory / "log"
+    if settings.egress.use:
+        children.start(Child("egress", FORWARDER, env, log / "egress.log"))
     roles = {"session": "session", "gateway": "all"}
     for name, role in (roles | {"session2": "session", "gateway2": "all"} if paired else roles).items():
-        argv = worker_argv(role, name, target)
+        argv = worker_argv(role, name, settings.fix.target)
         module = argv.index("workers.serve") + 1
         points = {"TRISAGION_FAULT_MODULE": argv[module], "TRISAGION_FAULT_PLACE": str(directory / name)}
         argv[module] = "tests.e2e.faults.points"
-        children.start(Child(name, argv, {**env, **points}, directory / "log" / f"{name}.log"))
+        children.start(Child(name, argv, {**env, **points}, log / f"{name}.log"))
 
 
 def _found(database: SqlDatabase, spec: DataSpec, rules: CohortRules) -> Instrument:

@@ -31,7 +31,7 @@ _EVENTS: Final = (
 
 
 class Egress:
-    """`ports.EgressStore`."""
+    """`session_ports.EgressStore`."""
 
     def __init__(self, session: Session) -> None:
         self._session = session
