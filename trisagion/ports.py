@@ -23,7 +23,7 @@ from trisagion.regime.types import Fit
 from trisagion.risk.check import Load
 from trisagion.safety.gates import Gate
 from trisagion.safety.modes import Control
-from trisagion.session_ports import CopyStore, MessageStore
+from trisagion.session_ports import CopyStore, EgressStore, MessageStore
 from trisagion.units import Quantity
 
 
@@ -529,6 +529,11 @@ class Transaction(Protocol):
     @property
     def control(self) -> ControlStore:
         """Modes, events, leases and processes."""
+        ...
+
+    @property
+    def egress(self) -> EgressStore:
+        """The paths of sessions to their venues."""
         ...
 
 

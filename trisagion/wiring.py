@@ -77,6 +77,12 @@ class House:
         """The name of the one venue session."""
         return self.settings.fix.target
 
+    @property
+    def session_address(self) -> tuple[str, int]:
+        """Where the session connects: the venue, or the forwarder that reaches it by the paths that are configured."""
+        given = self.settings
+        return ("127.0.0.1", given.egress.port) if given.egress.use else (given.fix.host, given.fix.port)
+
     @cached_property
     def profile(self) -> Profile:
         """How the venue speaks; what the settings leave open is as usual in its version.

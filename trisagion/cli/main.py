@@ -22,6 +22,7 @@ COMMANDS: Final = {
     "cohort": ("trisagion.cli.cohort", "Show the best virtual runs and where they come from; export survivors."),
     "kill": ("trisagion.cli.kill", "Stop trading at once: cancel all working orders, and confirm it."),
     "gate": ("trisagion.cli.gate", "Show the gates of the venue sessions; open one that was shut."),
+    "egress": ("trisagion.cli.egress", "Show the paths of the venue sessions: which are up, which carries, and why."),
     "messages": ("trisagion.cli.messages", "Show what was said on the FIX sessions, message by message."),
     "prove": ("trisagion.cli.prove", "Prove from a run's database what it promises."),
     "data": ("trisagion.cli.data", "Check market data before it is used."),
