@@ -7,9 +7,17 @@ import pytest
 
 from bench import faults
 from tests.e2e.faults.report import line
-from tests.e2e.faults.rows import Row, Run
+from tests.e2e.faults.rows import LaneRow, Run
 
-ROW = Row(7, "what is done", "what must hold", {"a": 9, "b": 9}, ("a",), lambda *_: 0.0, 30.0)
+ROW = LaneRow(
+    number=7,
+    what="what is done",
+    must="what must hold",
+    cases={"a": 9, "b": 9},
+    short=("a",),
+    play=lambda *_: 0.0,
+    recovery_s_max=30.0,
+)
 
 
 def a_run(case: str, recovery_s: float | None, *violations: str) -> Run:

@@ -10,7 +10,7 @@ from typing import Final
 import sqlalchemy as sa
 
 from tests.e2e.faults.lane import Lane
-from tests.e2e.faults.rows import STORED, Row
+from tests.e2e.faults.rows import STORED, LaneRow
 from trisagion.adapters.db import tables
 from trisagion.ids import ClOrdId
 
@@ -113,7 +113,7 @@ def _settled(lane: Lane, begun_s: float, *names: ClOrdId) -> float:
 
 
 ROWS: Final = (
-    Row(
+    LaneRow(
         number=10,
         what="each task comes twice, or ten times, in any order, to two workers at once",
         must="I1 I2 I3 I8",
@@ -123,7 +123,7 @@ ROWS: Final = (
         recovery_s_max=RECOVERY_S_MAX,
         paired=True,
     ),
-    Row(
+    LaneRow(
         number=11,
         what="SIGSTOP at a point for longer than the lease, the task comes to another, SIGCONT",
         must="I1 I2 I3 I8; who stood still sends nothing",
@@ -134,7 +134,7 @@ ROWS: Final = (
         raised=(r"StateError: .*another process has this session", r"\.StaleOwner\b"),
         paired=True,
     ),
-    Row(
+    LaneRow(
         number=12,
         what="two beats; two owners of one session, of whom the first dies; two workers for each task throughout",
         must="I1 I2 I3 I8; a cycle once for a slot; one owner on the line, and the second takes over",
@@ -144,7 +144,7 @@ ROWS: Final = (
         recovery_s_max=RECOVERY_S_MAX,
         paired=True,
     ),
-    Row(
+    LaneRow(
         number=13,
         what="an order's cancel, replace or drain comes before its routing",
         must="I1 I2 I3 I8",

@@ -12,7 +12,7 @@ from typing import Final
 
 from tests.e2e.faults.epochs import carried_on
 from tests.e2e.faults.lane import FILLS_END_NS, PARTLY_NS, Lane
-from tests.e2e.faults.rows import Blow, Row, die
+from tests.e2e.faults.rows import Blow, LaneRow, die
 from trisagion.ids import ClOrdId
 from trisagion.orders.types import Side
 
@@ -89,7 +89,7 @@ def _recovered(lane: Lane, blow: Blow, *names: ClOrdId, resolved: bool) -> float
 
 
 ROWS: Final = (
-    Row(
+    LaneRow(
         number=1,
         what="`kill -9` of the gateway worker at K1 to K11",
         must="I1 I2 I3 I8; recovery within 30 s",
@@ -99,7 +99,7 @@ ROWS: Final = (
         play=gateway,
         recovery_s_max=GATEWAY_S_MAX,
     ),
-    Row(
+    LaneRow(
         number=2,
         what="`kill -9` of the session's owner at K4 to K11",
         must="I1 I3 I8; nothing in doubt 15 s after the relogon",
@@ -108,7 +108,7 @@ ROWS: Final = (
         play=session,
         recovery_s_max=SESSION_S_MAX,
     ),
-    Row(
+    LaneRow(
         number=3,
         what="`kill -9` at each step of a cancel (C1 to C7), of a replace (R1 to R7), of a take-profit (T1 to T6)",
         must="I1 I2 I3 I8; each comes to its end, once; exactly one flattening for each crossing",

@@ -7,7 +7,7 @@ from functools import partial
 from typing import Final
 
 from tests.e2e.faults.lane import Lane
-from tests.e2e.faults.rows import Row
+from tests.e2e.faults.rows import LaneRow
 from tests.e2e.faults.servers import AWAY
 from trisagion.errors import StateError
 from trisagion.ids import ClOrdId
@@ -74,7 +74,7 @@ def _known(lane: Lane, names: list[ClOrdId]) -> list[ClOrdId]:
 
 
 ROWS: Final = (
-    Row(
+    LaneRow(
         number=8,
         what="the line to the venue is cut for a while, cut, reset, stalls, or is half open",
         must="I1 I2 I3 I8; a dead line is left after 2.4 heartbeats",
@@ -84,7 +84,7 @@ ROWS: Final = (
         recovery_s_max=LINE_S_MAX,
         paired=True,
     ),
-    Row(
+    LaneRow(
         number=23,
         what="every process is killed, in any order, under load",
         must="I1 I2 I3 I8; recovery within 90 s",

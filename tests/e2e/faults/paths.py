@@ -9,7 +9,7 @@ import time
 from typing import Final
 
 from tests.e2e.faults.lane import Lane
-from tests.e2e.faults.rows import Row
+from tests.e2e.faults.rows import LaneRow
 from trisagion.gateway.egress import Standing, standings
 
 RECOVERY_S_MAX: Final = 30.0
@@ -61,7 +61,7 @@ def carrier(lane: Lane) -> str:
 
 
 ROWS: Final = (
-    Row(
+    LaneRow(
         number=80,
         what="the session's path refuses, resets, cuts a message or swallows everything; the other one takes over",
         must="I1 I2 I3 I8; the session goes on by the other path",

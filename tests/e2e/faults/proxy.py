@@ -1,4 +1,4 @@
-"""A TCP proxy of ours between session and venue: it forwards, and fails as told.
+"""A TCP proxy of ours between session and venue: it forwards, and fails or makes up messages as told.
 
 Threads, two for each connection. What it was told holds for the connections that are and for those that come, until
 `heal`. Directions are named after who speaks: "session" or "venue".
@@ -8,11 +8,16 @@ import socket
 import struct
 import threading
 import time
+from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass, field
-from typing import Final, Literal
+from typing import Final, Literal, TypeAlias
+
+from tests.e2e.faults.peer import FRAME
 
 Speaker = Literal["session", "venue"]
+Mangle: TypeAlias = Callable[[Speaker, bytes], bytes]
+"""What becomes of a whole FIX message; it is asked about one at a time."""
 
 CHUNK_BYTES: Final = 65_536
 RESET: Final = struct.pack("ii", 1, 0)
@@ -29,6 +34,7 @@ class Faults:
     delay_s: float = 0.0
     cut_at: dict[Speaker, int] = field(default_factory=dict)
     flip_at: dict[Speaker, int] = field(default_factory=dict)
+    mangle: Mangle | None = None
 
 
 class Proxy:
@@ -72,12 +78,16 @@ class Proxy:
         """Flip the lowest bit of the byte that follows a speaker's next so many, once."""
         self._fail(Faults(flip_at={speaker: after_bytes}))
 
+    def mangle(self, change: Mangle) -> None:
+        """Deliver what becomes of each message; bytes before one that are none go with it."""
+        self._fail(Faults(mangle=change))
+
     def heal(self) -> None:
         """Forward again."""
         self._fail(Faults())
 
     def refuse(self) -> None:
-        """End every connection, and each that comes as soon as it is there, until healed."""
+        """End every connection, whatever is on its way, and each that comes as soon as it is there, until healed."""
         self._fail(Faults(refusing=True))
         self._end(hard=False)
 
@@ -138,9 +148,10 @@ class Proxy:
             far.close()
 
     def _pump(self, speaker: Speaker, source: socket.socket, drain: socket.socket) -> None:
+        begun = b""  # of a message, where messages are mangled
         with suppress(OSError):  # the other side is gone
             while data := source.recv(CHUNK_BYTES):
-                passed, goes_on = self._passed(speaker, data)
+                passed, goes_on, begun = self._passed(speaker, begun + data)
                 drain.sendall(passed)
                 if not goes_on:
                     break
@@ -149,25 +160,27 @@ class Proxy:
             with suppress(OSError):
                 end.shutdown(socket.SHUT_RD)
 
-    def _passed(self, speaker: Speaker, data: bytes) -> tuple[bytes, bool]:
-        """Return what of a piece is delivered, and whether the connection goes on."""
+    def _passed(self, speaker: Speaker, data: bytes) -> tuple[bytes, bool, bytes]:
+        """Return what of a piece is delivered, whether the connection goes on, and what is kept for the next piece."""
         with self._changed:
             self._changed.wait_for(lambda: not self._faults.stalled)
             faults = self._faults
-            if faults.swallowing:
-                return b"", True
+            if faults.swallowing or faults.refusing:
+                return b"", True, b""
+            if faults.mangle is not None:
+                return _mangled(faults.mangle, speaker, data)
             if (left := faults.cut_at.get(speaker)) is not None:
                 faults.cut_at[speaker] = left - len(data)
                 if left <= len(data):
                     del faults.cut_at[speaker]
-                    return data[:left], False
+                    return data[:left], False, b""
             if (left := faults.flip_at.get(speaker)) is not None:
                 faults.flip_at[speaker] = left - len(data)
                 if left < len(data):
                     del faults.flip_at[speaker]
                     data = data[:left] + bytes([data[left] ^ 1]) + data[left + 1 :]
         time.sleep(faults.delay_s)
-        return data, True
+        return data, True, b""
 
     def _end(self, *, hard: bool) -> None:
         with self._changed:
@@ -179,3 +192,11 @@ class Proxy:
                     end.shutdown(socket.SHUT_RD)
         for line in lines:
             line.join()
+
+
+def _mangled(mangle: Mangle, speaker: Speaker, data: bytes) -> tuple[bytes, bool, bytes]:
+    told, at = [], 0
+    while (found := FRAME.search(data, at)) is not None:
+        told += [data[at : found.start()], mangle(speaker, found[0])]
+        at = found.end()
+    return b"".join(told), True, data[at:]

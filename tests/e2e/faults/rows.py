@@ -3,34 +3,17 @@
 import random
 import signal
 import time
-from collections.abc import Callable, Mapping
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
-from typing import Any, Final
+from functools import partial
+from pathlib import Path
+from typing import Any, Final, TypeAlias
 
 from tests.e2e.faults.judge import books, sent, tracebacks, violations
-from tests.e2e.faults.lane import Lane, Late
+from tests.e2e.faults.lane import Lane, Late, opened
 from trisagion.errors import TrisagionError
-
-
-@dataclass(frozen=True, slots=True)
-class Row:
-    """One row: what is done, what must hold, how often each of its cases is played, and which are in the short form.
-
-    `play` takes a lane at the beginning of a round, the name of a case and a source of choices. It returns the seconds
-    from the fault until the orders concerned were where the venue says they are; what it finds wrong it raises.
-    """
-
-    number: int
-    what: str
-    must: str
-    cases: Mapping[str, int]
-    short: tuple[str, ...]
-    play: Callable[[Lane, str, random.Random], float]
-    recovery_s_max: float
-    paired: bool = False
-    paths: tuple[str, ...] = ()
-    raised: tuple[str, ...] = ()
-    """Patterns of exceptions that this fault may leave in a log."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,9 +27,55 @@ class Run:
     violations: tuple[str, ...]
 
 
-def play(lane: Lane, row: Row, case: str, seed: int) -> Run:
+Stage: TypeAlias = Callable[[str, int], Run]
+"""Where a row is played: a case and its number make a run, judged."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Row(ABC):
+    """One row: what is done, what must hold, and how often each of its cases is played."""
+
+    number: int
+    what: str
+    must: str
+    cases: Mapping[str, int]
+
+    @abstractmethod
+    def stage(self, directory: Path) -> AbstractContextManager[Stage]:
+        """Open in a directory what the row is played on; a stage on which something was violated is left."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LaneRow(Row):
+    """A row that is played on lanes; the cases of `short` are in the short form.
+
+    `play` takes a lane at the beginning of a round, the name of a case and a source of choices. It returns the seconds
+    from the fault until the orders concerned were where the venue says they are; what it finds wrong it raises.
+    """
+
+    short: tuple[str, ...]
+    play: Callable[[Lane, str, random.Random], float]
+    recovery_s_max: float
+    paired: bool = False
+    paths: tuple[str, ...] = ()
+    raised: tuple[str, ...] = ()
+    """Patterns of exceptions that this fault may leave in a log."""
+
+    @contextmanager
+    def stage(self, directory: Path) -> Iterator[Stage]:
+        """Open a lane."""
+        with opened(directory, paired=self.paired, paths=self.paths) as lane:
+            yield partial(play, lane, self)
+
+
+def source(row: Row, case: str, seed: int) -> random.Random:
+    """Return the source of a run's choices."""
+    return random.Random(f"{row.number}/{case}/{seed}")
+
+
+def play(lane: Lane, row: LaneRow, case: str, seed: int) -> Run:
     """Play a case in the lane's next round and judge the lane after it."""
-    draw = random.Random(f"{row.number}/{case}/{seed}")
+    draw = source(row, case, seed)
     recovery_s: float | None = None
     found: list[str] = []
     try:

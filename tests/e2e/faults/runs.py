@@ -1,4 +1,4 @@
-"""Plays a row on several lanes at once, each lane a process of its own, and writes what came of it."""
+"""Plays a row on several stages at once, each a process of its own, and writes what came of it."""
 
 import multiprocessing
 import os
@@ -14,14 +14,13 @@ from typing import Final
 
 from bench.faults import RESULTS, Line
 from bench.measure import commit, machine
-from tests.e2e.faults.lane import opened
 from tests.e2e.faults.report import line
-from tests.e2e.faults.rows import Row, Run, play
+from tests.e2e.faults.rows import Row, Run
 from tests.e2e.faults.table import ROWS
 from trisagion.adapters import processes
 
-LANE_RUNS_MAX: Final = 200
-"""A lane's judge looks at all that the lane ever did; after so many runs another lane takes over."""
+STAGE_RUNS_MAX: Final = 200
+"""A stage's judge looks at all that was ever done there; after so many runs another one takes over."""
 
 Job = tuple[str, int]
 """A case and its number, which seeds its choices."""
@@ -36,12 +35,12 @@ def jobs(row: Row, runs: int | None) -> list[Job]:
 
 
 def play_share(number: int, until_s: float, todo: Sequence[Job]) -> list[Run]:
-    """Play one lane's share of a row, as far as time allows; a lane that was violated is kept, and another opened."""
+    """Play a share of a row, as far as time allows; a stage that was violated is kept, and another opened."""
     done: list[Run] = []
     while len(done) < len(todo) and time.monotonic() < until_s:
         directory = Path(tempfile.mkdtemp(prefix=f"trisagion-row{number}-"))
-        batch = todo[len(done) : len(done) + LANE_RUNS_MAX]
-        done += _in_one_lane(ROWS[number], batch, directory, until_s)
+        batch = todo[len(done) : len(done) + STAGE_RUNS_MAX]
+        done += _on_one_stage(ROWS[number], batch, directory, until_s)
         if done and done[-1].violations:
             print(f"kept: {directory}", file=sys.stderr, flush=True)
         else:
@@ -49,13 +48,13 @@ def play_share(number: int, until_s: float, todo: Sequence[Job]) -> list[Run]:
     return done
 
 
-def _in_one_lane(row: Row, batch: Sequence[Job], directory: Path, until_s: float) -> Iterator[Run]:
-    """Play in one lane until its first violation."""
-    with opened(directory, paired=row.paired, paths=row.paths) as lane:
+def _on_one_stage(row: Row, batch: Sequence[Job], directory: Path, until_s: float) -> Iterator[Run]:
+    """Play on one stage until its first violation."""
+    with row.stage(directory) as play:
         for case, seed in batch:
             if time.monotonic() > until_s:
                 return
-            run = play(lane, row, case, seed)
+            run = play(case, seed)
             recovered = "no recovery" if run.recovery_s is None else f"{run.recovery_s:.1f} s"
             told = (f"row {row.number} {case} {seed}: {recovered}", *run.violations)
             print(*told, sep="\n  ", file=sys.stderr, flush=True)
@@ -65,7 +64,7 @@ def _in_one_lane(row: Row, batch: Sequence[Job], directory: Path, until_s: float
 
 
 def measured(row: Row, runs: int | None, lanes: int, until_s: float) -> Line:
-    """Play a row on so many lanes at once and write its line."""
+    """Play a row in so many processes at once and write its line."""
     todo, where = jobs(row, runs), machine()
     shares = [todo[first::lanes] for first in range(lanes)]
     spawn = multiprocessing.get_context("spawn")

@@ -15,7 +15,7 @@ from redis import Redis
 
 from tests.e2e.faults.judge import ONCE
 from tests.e2e.faults.lane import Lane
-from tests.e2e.faults.rows import Row
+from tests.e2e.faults.rows import LaneRow
 from trisagion.gateway.words import Tag
 from trisagion.ids import ClOrdId
 
@@ -112,7 +112,7 @@ def _asked(lane: Lane) -> int:
 
 
 ROWS: Final = (
-    Row(
+    LaneRow(
         number=4,
         what="`kill -9` of MariaDB while orders are on their way",
         must="I1 I2 I3 I8; recovery within 20 s",
@@ -122,7 +122,7 @@ ROWS: Final = (
         recovery_s_max=DATABASE_S_MAX,
         raised=AWAY,
     ),
-    Row(
+    LaneRow(
         number=5,
         what="MariaDB stops for 30 s, or answers half a second later each way",
         must="I1 I2 I3 I8; nothing new leaves later than 5 s after it stopped; recovery within 20 s of its return",
@@ -133,7 +133,7 @@ ROWS: Final = (
         raised=AWAY,
         paired=True,
     ),
-    Row(
+    LaneRow(
         number=6,
         what="Redis killed with its file, killed without one, flushed",
         must="I1 I2 I3 I8; the sweeper has rung for all within 30 s",

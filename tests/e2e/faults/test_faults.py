@@ -12,8 +12,8 @@ import sqlalchemy as sa
 
 from tests.e2e.faults.judge import books, read_books, sent, tracebacks, violations
 from tests.e2e.faults.lane import SWEEP_S, Lane, opened
-from tests.e2e.faults.rows import play
-from tests.e2e.faults.table import ROWS
+from tests.e2e.faults.rows import LaneRow, play
+from tests.e2e.faults.table import LANE_ROWS
 from trisagion.adapters.db import tables
 from trisagion.adapters.db.engine import Unit
 from trisagion.orders.types import ExecType
@@ -22,7 +22,12 @@ from workers.schedule import SCHEDULE
 pytestmark = [pytest.mark.e2e, pytest.mark.mariadb, pytest.mark.redis, pytest.mark.timeout(240)]
 
 SHORT: Final = {
-    paired: [(number, case) for number, row in ROWS.items() if row.paired is paired for case in row.short]
+    paired: [
+        pytest.param(row, case, id=f"{row.number}-{case}")
+        for row in LANE_ROWS.values()
+        if row.paired is paired
+        for case in row.short
+    ]
     for paired in (False, True)
 }
 
@@ -41,29 +46,29 @@ def paired(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lane]:
         yield lane
 
 
-def _is_survived(lane: Lane, number: int, case: str) -> None:
-    run = play(lane, ROWS[number], case, seed=0)
+def _is_survived(lane: Lane, row: LaneRow, case: str) -> None:
+    run = play(lane, row, case, seed=0)
     assert run.violations == ()
     assert run.recovery_s is not None
 
 
-@pytest.mark.parametrize(("number", "case"), SHORT[False])
-def test_a_fault_leaves_our_books_as_the_venues(lane: Lane, number: int, case: str) -> None:
+@pytest.mark.parametrize(("row", "case"), SHORT[False])
+def test_a_fault_leaves_our_books_as_the_venues(lane: Lane, row: LaneRow, case: str) -> None:
     """Nothing is doubled, nothing lost, each fill is booked once, and the platform is back within its bound."""
-    _is_survived(lane, number, case)
+    _is_survived(lane, row, case)
 
 
-@pytest.mark.parametrize(("number", "case"), SHORT[True])
-def test_a_fault_among_two_of_each_leaves_our_books_as_the_venues(paired: Lane, number: int, case: str) -> None:
+@pytest.mark.parametrize(("row", "case"), SHORT[True])
+def test_a_fault_among_two_of_each_leaves_our_books_as_the_venues(paired: Lane, row: LaneRow, case: str) -> None:
     """The same where two may do what one does."""
-    _is_survived(paired, number, case)
+    _is_survived(paired, row, case)
 
 
 @pytest.fixture
 def traded(lane: Lane) -> Lane:
     """Give a lane at rest that has orders and fills, and nothing wrong."""
     if not books(lane.database).executions:
-        assert play(lane, ROWS[2], "K11", seed=0).violations == ()
+        assert play(lane, LANE_ROWS[2], "K11", seed=0).violations == ()
     assert violations(books(lane.database), lane.venue.status()) == []
     return lane
 

@@ -95,6 +95,27 @@ def test_one_bit_of_one_byte_is_flipped() -> None:
             assert near.recv(100) == expected
 
 
+def test_whole_messages_are_mangled_however_they_come_in_pieces() -> None:
+    """Each once, told who speaks; what is no message is delivered as it is."""
+    said: list[tuple[str, bytes]] = []
+
+    def twice(speaker: str, message: bytes) -> bytes:
+        said.append((speaker, message))
+        return message * 2
+
+    first, second = (b"8=FIX.4.4\x019=5\x0135=%d\x0110=000\x01" % number for number in (0, 1))
+    with line() as (proxy, near, far):
+        proxy.mangle(twice)
+        near.sendall(b"?" + first + second[:9])
+        assert far.recv(200) == b"?" + first * 2
+        near.sendall(second[9:])
+        assert far.recv(200) == second * 2
+        proxy.heal()
+        far.sendall(first)
+        assert near.recv(200) == first
+    assert said == [("session", first), ("session", second)]
+
+
 def test_a_delayed_line_delivers_later() -> None:
     """Not before its time."""
     with line() as (proxy, near, far):

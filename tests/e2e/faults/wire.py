@@ -16,7 +16,7 @@ from init import create
 from tests.builders import SESSION, TUESDAY_NS, Desk, an_order, qty
 from tests.e2e.faults.peer import WAIT_S, Held, Message, Peer, Wrong
 from tests.e2e.faults.peer_owner import HEARTBEAT_S
-from tests.e2e.faults.wire_proxy import Line
+from tests.e2e.faults.proxy import Proxy
 from trisagion.adapters.db import open_database, tables
 from trisagion.gateway.words import ORD_STATUSES
 from trisagion.orders.state import TERMINAL, OrderState
@@ -136,13 +136,13 @@ class Bench(Wire):
 
     def __init__(self, directory: Path, url: str = "") -> None:
         self.peer = Peer(_TARGET, HEARTBEAT_S)
-        self.line = Line(self.peer.port)
-        super().__init__(directory, self.line.port, url=url)
+        self.proxy = Proxy(self.peer.port)
+        super().__init__(directory, self.proxy.port, url=url)
 
     def close(self) -> None:
         """End what is left."""
         super().close()
-        self.line.close()
+        self.proxy.close()
         self.peer.close()
 
     def await_logon(self, after: int) -> None:

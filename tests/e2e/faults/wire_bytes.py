@@ -7,7 +7,6 @@ a true checksum: what TCP and FIX cannot tell from the truth, nobody can.
 
 import random
 import re
-import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
@@ -17,8 +16,8 @@ from typing import Any, Final
 
 from tests.builders import LIMITS, TUESDAY_NS, qty
 from tests.e2e.faults.peer import Wrong
+from tests.e2e.faults.proxy import Proxy
 from tests.e2e.faults.wire import Bench, Wire
-from tests.e2e.faults.wire_proxy import Line
 from tests.integration.fix_market import Market
 from trisagion.clock import SECOND_NS
 from trisagion.orders.state import LIVE, TERMINAL, OrderState
@@ -51,7 +50,7 @@ _END: Final = re.compile(rb"\x0110=(\d{3})\x01")
 
 
 class Track(Wire):
-    """Our session, a line, and the bundled venue."""
+    """Our session, a line of ours, and the bundled venue."""
 
     def __init__(self, directory: Path, url: str = "") -> None:
         self.market = Market(directory)
@@ -59,13 +58,13 @@ class Track(Wire):
         (directory / "tape.csv").write_text("\n".join(["ts_event,price,size", *rows, ""]))
         self.market.start()
         self.market.control.play(TUESDAY_NS + SECOND_NS)
-        self.line = Line(self.market.port)
-        super().__init__(directory, self.line.port, name=self.market.sender, url=url)
+        self.proxy = Proxy(self.market.port)
+        super().__init__(directory, self.proxy.port, name=self.market.sender, url=url)
 
     def close(self) -> None:
         """End what is left."""
         super().close()
-        self.line.close()
+        self.proxy.close()
         self.market.close()
 
     def bid(self) -> Order:
@@ -143,23 +142,22 @@ def cut_at(track: Track, kind: str, number: int) -> int:
     cut: list[int] = []
     wanted = b"\x0135=%s\x01" % kind.encode()
 
-    def cutting(frame: bytes, outbound: bool) -> bytes:
+    def cutting(speaker: str, frame: bytes) -> bytes:
         """Let a part through; whatever follows it, in either direction, is lost."""
         if cut:
             return b""
-        if not outbound or wanted not in frame:
+        if speaker != "session" or wanted not in frame:
             return frame
         cut.append(len(frame))
         return frame[:number]
 
-    track.line.mangle = cutting
+    track.proxy.mangle(cutting)
     if kind == "F":
         withdraw(track, order)
     elif kind == "G":
         amend(track.desk.database, LIMITS, order.cl_ord_id, qty=qty(5), price=_LOWER, now_ns=order.updated_ns)
     track.until(lambda: bool(cut), f"35={kind}")
-    track.line.end()
-    track.line.mangle = lambda frame, _: frame
+    track.proxy.drop()
     track.settled(order.cl_ord_id)
     return cut[0]
 
@@ -181,19 +179,17 @@ class Noise:
     def __init__(self, seed: int) -> None:
         self.made = 0
         self._random = random.Random(seed)
-        self._lock = threading.Lock()
 
-    def __call__(self, frame: bytes, _: bool) -> bytes:
+    def __call__(self, _: str, frame: bytes) -> bytes:
         """Put made up messages before a true one, and now and then lose that, too."""
-        with self._lock:
-            draw = self._random
-            if b"\x0135=A\x01" in frame and draw.random() < _QUIET_LOGONS:
-                return frame
-            many = draw.randint(1, MANGLED_MAX) if draw.random() < _NOISY else 0
-            made = [self._made_up(frame) for _ in range(many)]
-            kept = self._made_up(frame) if draw.random() < _LOST else frame
-            self.made += many + (kept is not frame)
-            return b"".join([*made, kept])
+        draw = self._random
+        if b"\x0135=A\x01" in frame and draw.random() < _QUIET_LOGONS:
+            return frame
+        many = draw.randint(1, MANGLED_MAX) if draw.random() < _NOISY else 0
+        made = [self._made_up(frame) for _ in range(many)]
+        kept = self._made_up(frame) if draw.random() < _LOST else frame
+        self.made += many + (kept is not frame)
+        return b"".join([*made, kept])
 
     def _made_up(self, frame: bytes) -> bytes:
         draw = self._random
@@ -233,7 +229,7 @@ def whole(data: bytes) -> bool:
 def noisy(bench: Bench, seed: int, messages: int) -> int:
     """Trade while the line makes up so many messages; return how many it was. Both books are equal at the end."""
     noise = Noise(seed)
-    bench.line.mangle = noise
+    bench.proxy.mangle(noise)
     try:
         while noise.made < messages:
             order = bench.put()
@@ -243,6 +239,6 @@ def noisy(bench: Bench, seed: int, messages: int) -> int:
                 bench.fill(held, int(held.leaves))
                 bench.comes_to(order.cl_ord_id, OrderState.FILLED, seconds=NOISE_S_MAX)
     finally:
-        bench.line.mangle = lambda frame, _: frame
+        bench.proxy.heal()
     bench.agree()
     return noise.made
