@@ -179,9 +179,11 @@ def edge() -> Iterator[None]:
     try:
         yield
     except BaseException:  # noqa: BLE001 - the outermost edge of a session
-        traceback.print_exc()
-        sys.stderr.flush()
-        os._exit(EXIT_UNPROCESSED)
+        try:
+            traceback.print_exc()
+            sys.stderr.flush()
+        finally:  # a full disk may take no traceback
+            os._exit(EXIT_UNPROCESSED)
 
 
 def _assignments(pairs: Mapping[str, str]) -> list[str]:
