@@ -25,8 +25,9 @@ from trisagion.orders.types import Order, Side
 from trisagion.services.amend_orders import amend
 from trisagion.units import Price
 
-_BID: Final = Price(Decimal("3999.75"))
-_LOWER: Final = Price(Decimal("3999.50"))
+_PRICES: Final = {Side.BUY: Price(Decimal("3999.75")), Side.SELL: Price(Decimal("4000.25"))}
+"""Beside the last price of the tape."""
+_AMENDED: Final = {Side.BUY: Price(Decimal("3999.50")), Side.SELL: Price(Decimal("4000.50"))}
 
 MANGLED_MAX: Final = 400
 """Made up messages that go before a true one."""
@@ -67,9 +68,10 @@ class Track(Wire):
         self.proxy.close()
         self.market.close()
 
-    def bid(self) -> Order:
-        """Put an order into the outbox that rests at the venue."""
-        return self.put(side=Side.BUY, price=_BID)
+    def rest(self) -> Order:
+        """Put an order into the outbox that rests at the venue; sides take turns, so that the position stays small."""
+        side = (Side.BUY, Side.SELL)[self.count % 2]
+        return self.put(side=side, price=_PRICES[side])
 
     def settled(self, name: str) -> Order:
         """Wait until nothing is asked about an order."""
@@ -125,7 +127,7 @@ def tracked(directory: Path, url: str = "") -> Iterator[Track]:
     track = Track(directory, url)
     try:
         track.start()
-        track.settled(track.bid().cl_ord_id)
+        track.settled(track.rest().cl_ord_id)
         yield track
     finally:
         track.close()
@@ -136,7 +138,7 @@ def tracked(directory: Path, url: str = "") -> Iterator[Track]:
 
 def cut_at(track: Track, kind: str, number: int) -> int:
     """Cut the line after so many bytes of the next message of a kind; return the length of that message."""
-    order = track.bid()
+    order = track.rest()
     if kind != "D":
         track.settled(order.cl_ord_id)
     cut: list[int] = []
@@ -155,7 +157,10 @@ def cut_at(track: Track, kind: str, number: int) -> int:
     if kind == "F":
         withdraw(track, order)
     elif kind == "G":
-        amend(track.desk.database, LIMITS, order.cl_ord_id, qty=qty(5), price=_LOWER, now_ns=order.updated_ns)
+        now_ns, price = order.updated_ns, _AMENDED[order.side]
+        track.desk.quote(now_ns)
+        done = amend(track.desk.database, LIMITS, order.cl_ord_id, qty=qty(5), price=price, now_ns=now_ns)
+        assert done.word == "amended", done
     track.until(lambda: bool(cut), f"35={kind}")
     track.proxy.drop()
     track.settled(order.cl_ord_id)
