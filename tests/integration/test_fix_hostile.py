@@ -1,4 +1,4 @@
-"""Our session against a wire and a venue that misbehave: every case once. In full: tests/e2e/faults/wire_rows.py."""
+"""Our session against a wire and a venue that misbehave: most cases once. In full: rows 9, 16, 17, 20 of the faults."""
 
 import random
 from collections.abc import Iterator
@@ -23,8 +23,13 @@ from trisagion.gateway.reports import positions_expected, read_positions, read_r
 
 pytestmark = pytest.mark.timeout(120)
 
-SLOW: Final = frozenset({"6_SendTestRequest", "our store lost", "4a_NoDataSentDuringHeartBtInt"})
-"""Cases that wait for heartbeats or two starts: in the long form."""
+SLOW: Final = frozenset(
+    {
+        *("6_SendTestRequest", "our store lost", "4a_NoDataSentDuringHeartBtInt", "20_SimultaneousResendRequest"),
+        *("1c_InvalidTargetCompID", "1d_InvalidLogonBadSendingTime", "2k_CompIDDoesNotMatchProfile (56)"),
+    }
+)
+"""Cases that wait for heartbeats or two starts, or are twins of one that is played: in the long form."""
 
 
 @pytest.fixture(scope="module")
@@ -49,7 +54,7 @@ def test_a_venue_that_errs_is_believed_no_further_than_our_own_count(bench: Benc
 def test_an_order_whose_message_was_cut_is_at_the_venue_once_or_never(tmp_path: Path) -> None:
     """A new order, a cancel and a replace, cut within and behind."""
     with tracked(tmp_path) as track:
-        for kind, number in (("D", 90), ("D", 999), ("F", 90), ("G", 90), ("G", 999)):
+        for kind, number in (("D", 90), ("F", 90), ("G", 999)):
             cut_at(track, kind, number)
         track.agree()
 
@@ -57,7 +62,7 @@ def test_an_order_whose_message_was_cut_is_at_the_venue_once_or_never(tmp_path: 
 def test_corrupted_bytes_are_no_messages(tmp_path: Path) -> None:
     """Between the true ones, in both directions: the session survives or ends, and nothing is booked of them."""
     with benched(tmp_path) as bench:
-        assert noisy(bench, seed=3, messages=500) >= 500
+        assert noisy(bench, seed=3, messages=200) >= 200
 
 
 # ---- our parsers under mutations

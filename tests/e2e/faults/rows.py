@@ -44,6 +44,10 @@ class Row(ABC):
     def stage(self, directory: Path) -> AbstractContextManager[Stage]:
         """Open in a directory what the row is played on; a stage on which something was violated is left."""
 
+    def lacks(self) -> str:
+        """Say what the row needs and this machine does not give, "" when nothing."""
+        return ""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LaneRow(Row):
