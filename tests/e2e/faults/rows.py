@@ -90,9 +90,12 @@ def play(lane: Lane, row: LaneRow, case: str, seed: int) -> Run:
         lane.end_round()
     except (Late, AssertionError, TrisagionError) as error:
         found.append(f"I9: {error}")
-    ours = books(lane.database)
-    found += violations(ours, lane.venue.status())
-    found += sent(ours, lane.directory / "venue" / "journal.jsonl")
+    try:
+        ours = books(lane.database)
+        found += violations(ours, lane.venue.status())
+        found += sent(ours, lane.directory / "venue" / "journal.jsonl")
+    except TrisagionError as error:
+        found.append(f"expected books to judge, found {error}")
     found += tracebacks(lane.directory / "log", row.raised)
     return Run(row.number, case, seed, recovery_s, tuple(found))
 
