@@ -57,9 +57,9 @@ def database_ails(lane: Lane, case: str, draw: random.Random) -> float:
     lane.signal("mariadb", signal.SIGSTOP)
     try:
         time.sleep(SHUT_S_MAX)
-        before = _asked(lane)
+        before = asked(lane)
         time.sleep(STOPPED_S[case] - SHUT_S_MAX)
-        left = _asked(lane) - before
+        left = asked(lane) - before
     finally:
         lane.signal("mariadb", signal.SIGCONT)
     assert left == 0, f"expected nothing new {SHUT_S_MAX:g} s after the database stopped, found {left} messages"
@@ -105,7 +105,7 @@ def _recovered(lane: Lane, begun_s: float, draw: random.Random, names: list[ClOr
     return time.monotonic() - begun_s
 
 
-def _asked(lane: Lane) -> int:
+def asked(lane: Lane) -> int:
     """Count the orders and replaces that the venue was asked for."""
     lines = (lane.directory / "venue" / "journal.jsonl").read_text(encoding="utf-8").splitlines()
     return sum(json.loads(line).get("message", {}).get(str(int(Tag.MSG_TYPE))) in ONCE for line in lines)
