@@ -17,6 +17,7 @@ SUBJECTS: Final = (
         "tails",
         "simulate",
         "risk",
+        "gateway",
         "db",
         "cli",
         "fleet",

@@ -23,7 +23,7 @@ from trisagion.regime.types import Fit
 from trisagion.risk.check import Load
 from trisagion.safety.gates import Gate
 from trisagion.safety.modes import Control
-from trisagion.session_ports import CopyStore, MessageStore
+from trisagion.session_ports import CopyStore, EgressStore, MessageStore
 from trisagion.units import Quantity
 
 
@@ -304,7 +304,17 @@ class OrderStore(Protocol):
         ...
 
     def in_states(self, states: frozenset[OrderState]) -> Sequence[Order]:
-        """Return the orders in any of the states, in order of creation, then id."""
+        """Return the orders in any of the states, in order of creation, then id.
+
+        One that cannot be read and was never sent is left out; one that the venue may know is `StateError`.
+        """
+        ...
+
+    def set_aside(self, now_ns: int) -> Sequence[tuple[str, str]]:
+        """Deny the orders that cannot be read and were never sent; return each with what is wrong with it.
+
+        One whose state is no word of ours becomes UNKNOWN.
+        """
         ...
 
     def load(self, intent: IntentKey) -> Load:
@@ -519,6 +529,11 @@ class Transaction(Protocol):
     @property
     def control(self) -> ControlStore:
         """Modes, events, leases and processes."""
+        ...
+
+    @property
+    def egress(self) -> EgressStore:
+        """The paths of sessions to their venues."""
         ...
 
 

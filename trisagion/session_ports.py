@@ -1,12 +1,13 @@
-"""What is asked of the outside about the FIX sessions themselves: what was said on them, and what a drop copy told.
+"""What is asked of the outside about the sessions themselves: what was said, by which path, and what a drop copy told.
 
-Like `ports`, of which the two stores are a part: they belong to its unit of work.
+Like `ports`, of which the stores are a part: they belong to its unit of work.
 """
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
+from trisagion.gateway.egress import EgressCount, EgressEvent
 from trisagion.orders.types import ExecutionReport
 
 
@@ -81,6 +82,26 @@ class MessageStore(Protocol):
         With `names` only those that hold one of them as ClOrdID(11) or OrigClOrdID(41). `after` is (instant, session,
         number) of the last one that was returned before, and at most `count` follow it.
         """
+        ...
+
+
+class EgressStore(Protocol):
+    """Table egress_event."""
+
+    def add(self, event: EgressEvent) -> None:
+        """Record an event; the same again changes nothing."""
+        ...
+
+    def sessions(self) -> Sequence[str]:
+        """Return the sessions of which there is a record, in order."""
+        ...
+
+    def counts(self, session: str) -> Sequence[EgressCount]:
+        """Return the newest event of each kind on each path, oldest first, and how many there were."""
+        ...
+
+    def events(self, session: str, count: int) -> Sequence[EgressEvent]:
+        """Return the newest `count` events of a session, oldest first."""
         ...
 
 

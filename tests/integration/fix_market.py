@@ -1,5 +1,6 @@
 """The bundled venue as a process of its own on loopback, and our sessions to it."""
 
+import json
 import os
 import signal
 import socket
@@ -8,18 +9,27 @@ import sys
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import asdict
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
+
+import pytest
 
 from trisagion.adapters.dataspec import DataSpec
 from trisagion.adapters.venues.fix.control import VenueControl
 from trisagion.adapters.venues.fix.initiator import FixConfig, FixSession
 from trisagion.clock import SECOND_NS
+from trisagion.gateway.dialect import Profile
 from trisagion.ids import ClOrdId, CycleId, IntentKey
 from trisagion.orders.state import OrderState
 from trisagion.orders.types import ExecType, ExecutionReport, Order, PositionReport, Side, Unreadable
 from trisagion.units import Price, Quantity
+
+PROFILES = (Profile.of("4.2"), Profile(), Profile.of("5.0SP2", post_only="9303=P", liquidity_tag=1057))
+every_version = pytest.mark.parametrize("market", PROFILES, indirect=True, ids=[each.version for each in PROFILES])
+"""For a test that takes the fixture `market`, which its file makes by `made`."""
+with_positions = pytest.mark.parametrize("market", PROFILES[1:], indirect=True, ids=["4.4", "5.0SP2"])
 
 T0 = 1_378_000_000 * SECOND_NS
 WAIT_S = 20.0
@@ -32,8 +42,10 @@ REPORTER = """
 import json, sys, threading
 from pathlib import Path
 from trisagion.adapters.venues.fix.initiator import FixConfig, FixSession
+from trisagion.gateway.dialect import Profile
 
 port, store, sender, deadly = int(sys.argv[1]), Path(sys.argv[2]), sys.argv[3], sys.argv[4]
+profile = Profile(**json.loads(sys.argv[5]))
 
 class Sink:
     def on_logon(self):
@@ -49,7 +61,7 @@ class Sink:
             raise OSError("the database is gone")
         print(json.dumps([report.exec_id, report.ord_status]), flush=True)
 
-FixSession(FixConfig("127.0.0.1", port, sender, "SIM", "ACC", store), Sink(), "SIM").start()
+FixSession(FixConfig("127.0.0.1", port, sender, "SIM", "ACC", store, profile=profile), Sink(), "SIM").start()
 threading.Event().wait()
 """
 
@@ -145,8 +157,9 @@ class Sink:
 class Market:
     """A venue on a free port with a directory of its own, and sessions to it."""
 
-    def __init__(self, directory: Path) -> None:
+    def __init__(self, directory: Path, profile: Profile | None = None) -> None:
         self.directory = directory
+        self.profile = profile or Profile()
         with socket.socket() as probe:
             probe.bind(("127.0.0.1", 0))
             self.port = probe.getsockname()[1]
@@ -162,7 +175,9 @@ class Market:
     def arguments(self) -> list[str]:
         """The venue's command line."""
         where = ["--port", str(self.port), "--control", str(self.directory / "c"), "--store", str(self.directory / "v")]
-        return ["--data-spec", self.spec.to_json(), *where, "--target", self.sender, "--drop-copy", self.copied]
+        speaks = ["--profile", json.dumps(asdict(self.profile))]
+        who = ["--target", self.sender, "--drop-copy", self.copied]
+        return ["--data-spec", self.spec.to_json(), *where, *who, *speaks]
 
     def start(self) -> "subprocess.Popen[str]":
         """Start the venue; its control socket is waited for by whoever asks."""
@@ -174,7 +189,8 @@ class Market:
 
     def reporter(self, deadly: str = "never") -> "subprocess.Popen[str]":
         """Start a session in its own process that prints what it hears and fails at one ExecID."""
-        return self.run("-c", REPORTER, str(self.port), str(self.directory / "s"), self.sender, deadly)
+        speaks = json.dumps(asdict(self.profile))
+        return self.run("-c", REPORTER, str(self.port), str(self.directory / "s"), self.sender, deadly, speaks)
 
     def run(self, *arguments: str) -> "subprocess.Popen[str]":
         """Start a Python of ours."""
@@ -193,7 +209,8 @@ class Market:
     def config(self, **changes: Any) -> FixConfig:
         """How our session reaches the venue."""
         plain = {"host": "127.0.0.1", "port": self.port, "sender": self.sender, "target": "SIM", "account": "ACC"}
-        return FixConfig(**{**plain, "store_dir": self.directory / "s", **changes})
+        speaks = {"store_dir": self.directory / "s", "profile": self.profile}
+        return FixConfig(**{**plain, **speaks, **changes})
 
     @contextmanager
     def session(self, sink: Sink, **changes: Any) -> Iterator[FixSession]:
@@ -212,6 +229,13 @@ class Market:
         for process in self.processes:
             process.kill()
             process.communicate()
+
+
+def made(request: pytest.FixtureRequest, directory: Path) -> Iterator[Market]:
+    """Make a venue not yet started, of the profile that the test asks for."""
+    market = Market(directory, getattr(request, "param", None))
+    yield market
+    market.close()
 
 
 def kill(process: "subprocess.Popen[str]") -> None:

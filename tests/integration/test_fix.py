@@ -13,7 +13,7 @@ from typing import IO
 import pytest
 import quickfix as fix
 
-from tests.integration.fix_market import WAIT_S, Market, Sink, at, kill, order
+from tests.integration.fix_market import WAIT_S, Market, Sink, at, every_version, kill, made, order, with_positions
 from trisagion.adapters.dataspec import DataSpec
 from trisagion.adapters.venues.fix.control import VenueControl
 from trisagion.adapters.venues.fix.engine import EXIT_UNPROCESSED, encode
@@ -43,11 +43,9 @@ def read_line(stream: IO[str]) -> str:
 
 
 @pytest.fixture
-def market(tmp_path: Path) -> Iterator[Market]:
+def market(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Market]:
     """A venue not yet started."""
-    made = Market(tmp_path)
-    yield made
-    made.close()
+    yield from made(request, tmp_path)
 
 
 @pytest.fixture
@@ -58,6 +56,7 @@ def opened(market: Market) -> Market:
     return market
 
 
+@every_version
 def test_orders_live_from_acknowledgement_to_fill(opened: Market) -> None:
     """Accepted, filled in three parts by the tape, each with its fee, as a maker."""
     sink = Sink()
@@ -75,6 +74,7 @@ def test_orders_live_from_acknowledgement_to_fill(opened: Market) -> None:
     assert sink.reports[1].fee == Decimal("99.75") * 2 * 50 * Decimal("0.0004")
 
 
+@every_version
 def test_orders_are_refused_cancelled_and_asked_about(opened: Market) -> None:
     """Every answer of the venue that is not a fill, in one conversation."""
     sink = Sink()
@@ -116,6 +116,7 @@ def test_orders_are_refused_cancelled_and_asked_about(opened: Market) -> None:
         assert [report.unknown_order for report in sink.reports] == [False] * 7 + [True]
 
 
+@with_positions
 def test_a_taker_trades_at_once_and_the_positions_say_so(opened: Market) -> None:
     """Emergency's order; then the venue's own word on the position, dated by the question."""
     sink = Sink()
@@ -170,6 +171,7 @@ def test_an_order_that_the_engine_took_while_the_session_was_down_is_not_sent_la
         assert sink.after(1).unknown_order
 
 
+@every_version
 def test_fills_while_we_were_away_are_heard_at_the_next_logon(opened: Market) -> None:
     """By the same session object, started again: sequence numbers go on."""
     sink = Sink()
@@ -182,6 +184,7 @@ def test_fills_while_we_were_away_are_heard_at_the_next_logon(opened: Market) ->
     assert [report.exec_id for report in sink.reports] == ["E1", "E2", "E3", "E4"]
 
 
+@every_version
 @pytest.mark.parametrize("exec_type", ["0", "F"])
 def test_a_venue_killed_between_journal_and_socket_comes_back_with_the_same_book(
     market: Market, exec_type: str
@@ -226,6 +229,7 @@ def test_a_restarted_venue_repeats_its_last_reports_under_the_same_ids_and_forge
     assert sink.told() == [("E1", ExecType.NEW, OrderState.NEW)] * 2
 
 
+@every_version
 def test_a_session_killed_and_started_again_hears_the_fills_it_missed_before_its_logon(opened: Market) -> None:
     """Two fills while nobody listened: when the sink may act, it knows them."""
     reporter = opened.reporter()
@@ -299,6 +303,29 @@ def test_the_venue_turns_other_comp_ids_away(opened: Market) -> None:
         assert not session.logged_on()
     session.stop()
     assert stranger.logons == 0
+
+
+@every_version
+def test_a_password_is_in_nothing_that_the_engine_keeps_of_its_logons(opened: Market) -> None:
+    """Nor does the engine stumble over what was taken out, when the venue asks for it all again."""
+    sink, secret = Sink(), "correct-horse"
+    with opened.session(sink, username="us", password=secret) as session:
+        session.send_new(order("a"), at(1))
+        sink.after(1)
+        kill(opened.processes[0])
+        sink.wait(lambda: sink.logouts == 1)
+        (numbers,) = (opened.directory / "v").glob(f"*-{opened.sender}.seqnums")
+        ours, _, _ = numbers.read_text().partition(":")
+        numbers.write_text(f"{ours}: 0000000001")
+        opened.start()
+        sink.wait(lambda: sink.logons == 2)
+        assert session.ask_status(order("a"), at(1))
+        sink.wait(lambda: sink.reports[-1].exec_type is ExecType.ORDER_STATUS)
+    (body,) = (opened.directory / "s").glob("*.body")
+    assert body.read_bytes().count(b"\x01554=" + b"*" * len(secret) + b"\x01") >= 2
+    kept = [path for path in (opened.directory / "s").iterdir() if path.is_file()]
+    assert not [path for path in kept if secret.encode() in path.read_bytes()]
+    assert secret not in repr(session.config)
 
 
 def test_many_orders_are_each_answered_once_and_in_order_while_the_tape_plays(opened: Market) -> None:

@@ -15,7 +15,7 @@ from tests.builders import BOOK_RULES, TUESDAY_NS, Desk, qty
 from tests.integration.fix_market import WAIT_S, Market, Sink, at, order
 from trisagion.adapters.db.engine import retrying
 from trisagion.adapters.venues.fix.drop_copy import DropCopySession, _Application
-from trisagion.adapters.venues.fix.engine import BEGIN_STRING, encode
+from trisagion.adapters.venues.fix.engine import encode
 from trisagion.adapters.venues.fix.initiator import FixSession
 from trisagion.clock import SECOND_NS
 from trisagion.gateway.requests import new_order, status_request
@@ -203,7 +203,7 @@ def test_no_application_message_leaves_a_drop_copy(market: Market, desk: Desk) -
         ear.answered(copy, "first")
         assert copy._store is not None
         smuggled = encode(new_order(order("a"), account="ACC", now_ns=at(1)), copy._store.dictionary)
-        fix.Session.sendToTarget(smuggled, fix.SessionID(BEGIN_STRING, market.copied, "SIM"))
+        fix.Session.sendToTarget(smuggled, fix.SessionID("FIX.4.4", market.copied, "SIM"))
         ear.answered(copy, "second")
         lines = copy.messages.after(0, 1000)
     assert not [line.text for line in lines if line.direction == "out" and "\x0135=D" in line.text]

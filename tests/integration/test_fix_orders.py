@@ -9,9 +9,10 @@ from pathlib import Path
 import pytest
 
 from tests.builders import BOOK_RULES, ES, LIMITS, SESSION, TUESDAY_NS, Desk, an_order, qty
-from tests.integration.fix_market import WAIT_S, Market, Sink, kill
+from tests.integration.fix_market import PROFILES, WAIT_S, Market, Sink, kill
 from trisagion.adapters.venues.fix.initiator import FixSession
 from trisagion.clock import SECOND_NS
+from trisagion.gateway.dialect import Profile
 from trisagion.gateway.settling import SETTLED
 from trisagion.ids import link_cl_ord_id
 from trisagion.orders.state import OrderState
@@ -22,6 +23,12 @@ from trisagion.services.drive_session import SessionDriver
 from trisagion.services.outcome import Outcome
 from trisagion.units import Price
 
+every_profile = pytest.mark.parametrize(
+    "profile",
+    [*PROFILES, Profile.of("4.2", post_only="59=P", liquidity_tag=1057)],
+    ids=["4.2", "4.4", "5.0SP2", "Coinbase"],
+)
+
 PRINTS = [(0, "4000", 1), (30, "3999.50", 2), (31, "3999.25", 1), (40, "3999.25", 9)]
 """Seconds after the noon, price, lots: a bid at 3999.75 is passed by the second, one at 3999.50 by the third."""
 
@@ -29,6 +36,12 @@ PRINTS = [(0, "4000", 1), (30, "3999.50", 2), (31, "3999.25", 1), (40, "3999.25"
 def at(seconds: float) -> int:
     """An instant."""
     return TUESDAY_NS + int(seconds * SECOND_NS)
+
+
+def take_lease(driver: SessionDriver) -> None:
+    """Take the lease, anew if it has lapsed: here no guard renews it, and a logon may take longer than its term."""
+    driver.token = None
+    driver.lease()
 
 
 class Booking(Sink):
@@ -43,6 +56,7 @@ class Booking(Sink):
     def on_logon(self) -> None:
         """Settle."""
         if self.driver is not None:
+            take_lease(self.driver)
             self.driver.settle(at(2))
         super().on_logon()
 
@@ -100,9 +114,9 @@ class Life:
 
 
 @contextmanager
-def living(desk: Desk, directory: Path) -> Iterator[Life]:
+def living(desk: Desk, directory: Path, profile: Profile) -> Iterator[Life]:
     """Start venue and session, and put an order of five at 3999.75 to work."""
-    market = Market(directory)
+    market = Market(directory, profile)
     rows = [f"{at(seconds)},{px},{lots}" for seconds, px, lots in PRINTS]
     (directory / "tape.csv").write_text("\n".join(["ts_event,price,size", *rows, ""]))
     try:
@@ -122,13 +136,14 @@ def living(desk: Desk, directory: Path) -> Iterator[Life]:
         market.close()
 
 
+@every_profile
 @pytest.mark.timeout(60)
 def test_a_replaced_order_is_filled_under_its_new_name_and_its_fills_are_taken_back_and_put_right(
-    desk: Desk, tmp_path: Path
+    desk: Desk, tmp_path: Path, profile: Profile
 ) -> None:
     """Our books are the venue's after the replace, the fills, a bust and a correction."""
     assert ES.tick_size == Decimal("0.25")
-    with living(desk, tmp_path) as life:
+    with living(desk, tmp_path, profile) as life:
         life.amend(4, "3999.50", 3)
         replaced = life.until(lambda order: order.price == Decimal("3999.50"))
         assert (replaced.state, replaced.qty, replaced.link) == (OrderState.NEW, qty(4), 1)
@@ -151,10 +166,13 @@ def test_a_replaced_order_is_filled_under_its_new_name_and_its_fills_are_taken_b
         assert done.cum_qty == life.held() == 4
 
 
+@every_profile
 @pytest.mark.timeout(60)
-def test_a_replace_that_would_cross_is_refused_and_the_order_works_on_as_it_was(desk: Desk, tmp_path: Path) -> None:
+def test_a_replace_that_would_cross_is_refused_and_the_order_works_on_as_it_was(
+    desk: Desk, tmp_path: Path, profile: Profile
+) -> None:
     """The desk's own look at the quote is older than the venue's; nothing is lost, and the fill is booked once."""
-    with living(desk, tmp_path) as life:
+    with living(desk, tmp_path, profile) as life:
         life.market.control.play(at(30.5))
         assert life.held() > 0
         # The venue's market stands at 3999.50 now; the desk still believes in 4000.
@@ -170,13 +188,16 @@ def test_a_replace_that_would_cross_is_refused_and_the_order_works_on_as_it_was(
         assert life.until(lambda order: order.state is OrderState.FILLED).cum_qty == life.held() == 5
 
 
+@every_profile
 @pytest.mark.timeout(60)
-def test_a_fill_that_both_sides_have_lost_the_number_of_is_found_by_asking(desk: Desk, tmp_path: Path) -> None:
+def test_a_fill_that_both_sides_have_lost_the_number_of_is_found_by_asking(
+    desk: Desk, tmp_path: Path, profile: Profile
+) -> None:
     """As after a venue's forced reset: it fills while we are away, its store and ours are gone, no resend tells of it.
 
     The order is in doubt with an alarm, and until the venue has spoken of it nothing new leaves.
     """
-    with living(desk, tmp_path) as life:
+    with living(desk, tmp_path, profile) as life:
         life.session.stop()
         market = life.market
         market.control.play(at(30.5))
@@ -201,6 +222,7 @@ def test_a_fill_that_both_sides_have_lost_the_number_of_is_found_by_asking(desk:
             [alarm] = desk.events("order.alarm T1")
             assert "CUM_QTY_GAP: ours=0" in alarm
             assert desk.order("T2").state is OrderState.ROUTED
+            take_lease(driver)
             assert driver.drain(at(31)).word == "drained"
             assert desk.order("T2").state is OrderState.PENDING_NEW
         finally:

@@ -1,16 +1,22 @@
 """The parts of the FIX adapter that need no venue: their refusals, one by one."""
 
+import socket
+import time
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
+from xml.etree import ElementTree as ET
 
 import pytest
-import quickfix as fix
 
+from tests.integration.fix_market import WAIT_S
 from trisagion.adapters.venues.fix.control import VenueControl
+from trisagion.adapters.venues.fix.dictionary import RAW_LENGTHS, Dictionary
 from trisagion.adapters.venues.fix.engine import Store, decode, encode
 from trisagion.adapters.venues.fix.initiator import FixConfig, FixSession
 from trisagion.adapters.venues.fix.journal import Journal
 from trisagion.errors import OurMistake, StateError, StepTimeout, VenueMistake
+from trisagion.gateway.dialect import VERSIONS, Profile
 from trisagion.orders.state import OrderState
 from trisagion.orders.types import ExecutionReport, PositionReport, Unreadable
 
@@ -64,6 +70,44 @@ def test_a_venue_that_does_not_know_the_question_after_logon_opens_the_session_b
         assert sink.logons == logons
 
 
+def test_a_venue_that_cannot_be_asked_for_positions_is_asked_about_an_order_that_never_was(tmp_path: Path) -> None:
+    """Its answer opens the session and is nobody's report; who asks for positions all the same is told."""
+    sink = Sink()
+    session = FixSession(replace(config(tmp_path), profile=Profile(positions=False)), sink, "SIM")
+    session.on_logon()
+    assert session.on_sending({35: "H", 34: "2", 11: session._gap_question})
+    assert session.on_message({35: "8", 150: "I", 39: "8", 11: session._gap_question})
+    assert session.on_message({35: "j", 45: "2", 372: "H", 380: "3"})
+    assert sink.logons == 1
+    with pytest.raises(OurMistake, match="venue SIM: expected one that can be asked for positions"):
+        session.ask_positions("R1", 1)
+
+
+@pytest.mark.parametrize("version", VERSIONS)
+def test_a_logon_says_who_we_are_and_which_version_we_speak(tmp_path: Path, version: str) -> None:
+    """As it comes off the wire; nothing of it is in what the session keeps once the line is cut."""
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        server.settimeout(WAIT_S)
+        port = server.getsockname()[1]
+        given = replace(config(tmp_path), port=port, profile=Profile.of(version), username="us", password="hunter2")
+        session = FixSession(given, Sink(), "SIM")
+        session.start()
+        line, _ = server.accept()
+        with line:
+            line.settimeout(WAIT_S)
+            logon = line.recv(4096)
+    fields = dict(pair.split(b"=", 1) for pair in logon.split(b"\x01")[:-1])
+    begin = {"4.2": b"FIX.4.2", "4.4": b"FIX.4.4", "5.0SP2": b"FIXT.1.1"}[version]
+    assert (fields[b"8"], fields[b"35"], fields[b"553"], fields[b"554"]) == (begin, b"A", b"us", b"hunter2")
+    assert fields.get(b"1137") == (b"9" if version == "5.0SP2" else None)
+    (body,) = tmp_path.glob("*.body")
+    deadline = time.monotonic() + WAIT_S
+    while b"554=*******\x01" not in (kept := body.read_bytes()):
+        assert time.monotonic() < deadline, kept
+        time.sleep(0.01)
+    session.stop()
+
+
 def test_an_order_asked_for_again_by_the_connection_it_was_sent_on_is_doubted_and_not_sent(tmp_path: Path) -> None:
     """It was lost on a line that loses nothing: it is asked about, and a question may be repeated."""
     sink = Sink()
@@ -107,30 +151,73 @@ def test_a_venue_that_is_not_there_is_waited_for_only_so_long(tmp_path: Path) ->
 
 def test_a_store_has_one_owner_until_it_is_closed(tmp_path: Path) -> None:
     """A second session on the same sequence numbers would corrupt them."""
-    store = Store(tmp_path)
+    store = Store(tmp_path, Profile())
     with pytest.raises(StateError, match="one session has one owner"):
-        Store(tmp_path)
+        Store(tmp_path, Profile())
     store.close()
-    Store(tmp_path).close()
+    Store(tmp_path, Profile()).close()
 
 
 def test_a_setting_or_value_that_would_break_its_frame_is_refused(tmp_path: Path) -> None:
     """Line ends in the engine's file, separators in a message, a tag twice."""
-    store = Store(tmp_path)
+    store = Store(tmp_path, Profile())
     with pytest.raises(StateError, match="FIX setting SenderCompID: expected printable text"):
         store.settings("A\n[SESSION]", "B", {})
     with pytest.raises(OurMistake, match="field separator"):
         encode({35: "H", 11: "a\x0144=1"}, store.dictionary)
-    twice = fix.Message(
-        "8=FIX.4.4\x0135=AP\x01702=2\x01703=TQ\x01704=1\x01703=TQ\x01704=2\x0110=0\x01", store.dictionary, False
-    )
+    twice = store.dictionary.message("8=FIX.4.4\x0135=AP\x01702=2\x01703=TQ\x01704=1\x01703=TQ\x01704=2\x0110=0\x01")
     with pytest.raises(VenueMistake, match="expected each tag once"):
         decode(twice)
     assert decode(twice, groups=True)[704] == "1"
-    raw = fix.Message("8=FIX.4.4\x0135=8\x01354=6\x01355=a\x0139=2\x0110=0\x01", store.dictionary, False)
+    raw = store.dictionary.message("8=FIX.4.4\x0135=8\x01354=6\x01355=a\x0139=2\x0110=0\x01")
     with pytest.raises(VenueMistake, match="expected no raw data, found tag 354"):
         decode(raw, groups=True)
     store.close()
+
+
+@pytest.mark.parametrize("version", VERSIONS)
+def test_no_message_may_hold_raw_data_that_reading_would_take_for_fields(tmp_path: Path, version: str) -> None:
+    """Every length that a dictionary lets through is one at which reading stops; of the session's own none is read."""
+    Dictionary(tmp_path, Profile.of(version))
+    of_sessions = {9, 383, 1401, 1403}
+    for path in tmp_path.glob("*.xml"):
+        tree = ET.parse(path)  # noqa: S314 - our own
+        fields = tree.iterfind("fields/field[@type='LENGTH']")
+        lengths = {field.get("name"): int(field.get("number", "")) for field in fields}
+        named = {part.get("name") for part in tree.iter() if part.get("number") is None}
+        used = {tag for name, tag in lengths.items() if name in named}
+        assert used & RAW_LENGTHS, path
+        assert used - of_sessions <= RAW_LENGTHS, path
+
+
+@pytest.mark.parametrize(
+    ("profile", "messages", "tag", "value"),
+    [
+        (Profile.of("4.2", post_only="59=P"), "D G", "59", "P"),
+        (Profile.of("4.2", post_only="9303=P"), "D G", "9303", None),
+        (Profile.of("4.2"), "8", "9730", None),
+        (Profile.of("4.2"), "A", "553", None),
+        (Profile.of("4.2"), "A", "554", None),
+        (Profile(liquidity_tag=1057), "8", "1057", None),
+        (Profile(post_only_code="1004"), "8", "103", "1004"),
+        (Profile.of("5.0SP2", post_only_code="1004"), "8", "103", "1004"),
+        (Profile.of("5.0SP2", post_only="20001=Y"), "D G", "20001", None),
+    ],
+)
+def test_a_venues_own_marks_may_stand_in_its_messages(
+    tmp_path: Path, profile: Profile, messages: str, tag: str, value: str | None
+) -> None:
+    """And a tag of its own in no others; a code that is not in the dictionary is one now."""
+    Dictionary(tmp_path, profile)
+    path = next(path for path in tmp_path.glob("*.xml") if path.stem != "FIXT11")
+    tree = ET.parse(path)  # noqa: S314 - our own
+    field = tree.find(f"fields/field[@number='{tag}']")
+    assert field is not None
+    assert value is None or field.find(f"value[@enum='{value}']") is not None
+    found = tree.iterfind("messages/message")
+    own = {each.get("msgtype") for each in found if each.find(f"field[@name='{field.get('name')}']") is not None}
+    assert own >= set(messages.split())
+    assert int(tag) < 5000 or own == set(messages.split())
 
 
 def test_a_journal_damaged_before_its_last_line_is_refused(tmp_path: Path) -> None:

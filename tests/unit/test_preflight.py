@@ -10,9 +10,11 @@ import pytest
 from trisagion.adapters.dataspec import DataSpec
 from trisagion.cli import preflight
 from trisagion.errors import ConfigError, DataError
+from trisagion.gateway.dialect import Profile
 from trisagion.market.instruments import ES
 from trisagion.market.types import Tape
 from trisagion.settings import load
+from trisagion.wiring import House
 
 SECOND_PRICES = (10, 11, 10, 12)
 
@@ -47,6 +49,38 @@ def test_one_run_too_many_is_refused_with_the_setting_that_allows_it(
     asked(tmp_path, runs, enough, data)
     with pytest.raises(ConfigError):
         asked(tmp_path, runs, enough - 1, data)
+
+
+@pytest.mark.parametrize(
+    ("given", "why"),
+    [
+        ({"fix.version": "4.2"}, r"reconcile.observers: .* this venue \(FIX 4\.2\) cannot be asked .*, found venue$"),
+        ({"fix.positions": False}, r"reconcile.observers: .* this venue \(FIX 4\.4\) cannot be asked .*, found venue$"),
+        (
+            {"fix.positions": False, "reconcile.observers": ["venue", "drop_copy"], "reconcile.quorum": 1},
+            "found venue, drop_copy$",
+        ),
+        ({"fix.version": "4.2", "fix.positions": True}, r"^fix.positions: expected false, for FIX 4\.2 has no"),
+        ({"fix.post_only": "44=P"}, "^fix.post_only: expected TAG=VALUE, the tag 18, 59 or user-defined"),
+        ({"fix.password": "env:NOT_THERE"}, "^env:NOT_THERE: expected the environment variable"),
+    ],
+)
+def test_a_venue_that_there_cannot_be_is_refused(tmp_path: Path, given: dict[str, object], why: str) -> None:
+    """Nothing that it is configured with could ever confirm a position, or let us in."""
+    state = {"platform.state": str(tmp_path / "state"), "cohort.runs": 10}
+    with pytest.raises(ConfigError, match=why):
+        preflight.examine(load(None, {}, {**state, **given}))
+
+
+def test_a_venue_of_fix_42_will_do_where_another_observer_confirms(tmp_path: Path) -> None:
+    """What the settings leave open is as usual in that version; an empty text leaves it open too."""
+    given = {"fix.version": "4.2", "reconcile.observers": ["drop_copy"], "fix.post_only_code": "", "fix.positions": ""}
+    settings = load(None, {}, {"platform.state": str(tmp_path / "state"), **given})
+    assert preflight.examine(settings) == []
+    assert House(settings).profile == Profile.of("4.2") == Profile("4.2", "18=6", "0", 9730, False, False)
+    own = {"fix.post_only": "59=P", "fix.liquidity_tag": "1057", "fix.post_only_code": "8", "fix.mass_status": "false"}
+    assert House(load(None, {}, own)).profile == Profile("4.4", "59=P", "8", 1057, mass_status=False)
+    assert House(load(None, {}, {})).profile == Profile()
 
 
 def several(tmp_path: Path, *entries: str, **given: object) -> list[str]:
@@ -169,3 +203,22 @@ def test_a_drop_copy_that_there_is_none_of_cannot_observe(tmp_path: Path) -> Non
     with pytest.raises(ConfigError, match=r"name its CompID in fix.drop_copy"):
         preflight.examine(load(None, {}, given))
     assert preflight.examine(load(None, {}, {**given, "fix.drop_copy": "TRISAGION-DC"})) == []
+
+
+@pytest.mark.parametrize(
+    ("given", "told"),
+    [
+        ({"egress.use": ["direct"], "fix.drop_copy": "COPY"}, "fix.drop_copy: expected none beside egress.use"),
+        (
+            {
+                "egress.use": ["p"],
+                "egress.paths.p": {"kind": "http", "host": "h", "port": 1, "password": "env:NOBODY_SET_THIS"},
+            },
+            "env:NOBODY_SET_THIS: expected the environment variable",
+        ),
+    ],
+)
+def test_paths_that_cannot_be_gone_are_refused(tmp_path: Path, given: dict[str, object], told: str) -> None:
+    """A secret that is not there, and a session that would go past them."""
+    with pytest.raises(ConfigError, match=f"^{told}"):
+        preflight.examine(load(None, {}, {"platform.state": str(tmp_path / "state"), **given}))

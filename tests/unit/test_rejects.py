@@ -28,11 +28,11 @@ def test_every_refusal_has_a_remedy_and_a_code_that_says_it() -> None:
         (ORD_REJ_REASONS, {*map(str, range(16))} - {"12"}),
         (CXL_REJ_REASONS, {*map(str, range(7)), "99"}),
         (BUSINESS_REJECT_REASONS, {*map(str, range(8))}),
-        (SESSION_REJECT_REASONS, {*map(str, range(18)), "99"}),
+        (SESSION_REJECT_REASONS, {*map(str, range(19)), "99"}),
     ],
 )
 def test_every_code_of_fix_44_is_in_its_table(table: dict[str, Reject], codes: set[str]) -> None:
-    """As listed in FIX 4.4 with its errata; 99 of OrdRejReason is a matter of the venue."""
+    """As listed in FIX 4.4 with its errata, and 18 of FIXT 1.1; 99 of OrdRejReason is a matter of the venue."""
     assert set(table) == codes
 
 

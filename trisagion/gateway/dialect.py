@@ -12,8 +12,8 @@ D (order state changes):
 * A fill is 150=1, a part, or 150=2, the rest; since 4.3 both are F.
 * OrdStatus(39) 5, replaced, is a state. It ranks above new and below partially filled, so it is read by the quantities.
 * HandlInst(21) must be in orders and replaces.
-* There are fewer codes, of OrdRejReason(103) 0 to 8, of CxlRejReason(102) 0 to 3. What has none is "broker option".
-* There is no LastLiquidityInd(851), no question for positions, and nothing about all orders at once.
+* There are fewer codes: of OrdRejReason(103) 0 to 8, of CxlRejReason(102) 0 to 3. What has none is "broker option".
+* There is no LastLiquidityInd(851), no question for positions, nothing about all orders at once, and no mark of copies.
 
 FIX 5.0 SP2 asks of a market data snapshot when it was (779) and of a mass cancel report an id (1369); of its own it may
 leave out AvgPx(6) where nothing was filled, and PosReqResult(728) where all is well.
@@ -184,8 +184,8 @@ def to_wire(fields: Fields, profile: Profile) -> Fields:
         _mark(wire, profile)
     if kind == EXECUTION_REPORT and Tag.LAST_LIQUIDITY_IND in wire:
         said = wire.pop(Tag.LAST_LIQUIDITY_IND)
-        marks = LIQUIDITY_MARKS[profile.liquidity_tag]
-        wire[profile.liquidity_tag] = next((mark for mark, value in marks.items() if value == said), said)
+        marks = {value: mark for mark, value in LIQUIDITY_MARKS[profile.liquidity_tag].items()}
+        wire[profile.liquidity_tag] = marks.get(said, marks["2"])
     if profile.version == FIX_42:
         return _to_42(kind, wire)
     if kind == MARKET_DATA_SNAPSHOT and profile.version == FIX_44:
@@ -259,6 +259,7 @@ def _to_42(kind: str, wire: dict[int, str]) -> Fields:
     if kind == ORDER_CANCEL_REJECT and wire.get(Tag.CXL_REJ_REASON, "0") not in _CXL_REJ_REASONS_42:
         wire[Tag.CXL_REJ_REASON] = _BROKER_OPTION_CANCEL
     if kind == EXECUTION_REPORT:
+        wire.pop(Tag.COPY_MSG_INDICATOR, None)
         _report_to_42(wire)
     return wire
 

@@ -21,7 +21,7 @@ from trisagion.gateway.words import (
     timestamp,
 )
 from trisagion.ids import ClOrdId, cancel_cl_ord_id
-from trisagion.orders.types import Order
+from trisagion.orders.types import Order, Side
 from trisagion.units import plain
 
 
@@ -101,6 +101,17 @@ def status_requests(order: Order, *, account: str) -> tuple[Fields, ...]:
     """
     names = (order.venue_id,) if order.asked_id is None else (order.asked_id, order.venue_id)
     return tuple(status_request(order, account=account, name=name) for name in names)
+
+
+def unknown_request(name: ClOrdId, *, account: str) -> Fields:
+    """Write an OrderStatusRequest for an order that never was; FIX has "[N/A]" stand where there is no symbol."""
+    return {
+        Tag.MSG_TYPE: ORDER_STATUS_REQUEST,
+        Tag.CL_ORD_ID: name,
+        Tag.ACCOUNT: account,
+        Tag.SYMBOL: "[N/A]",
+        Tag.SIDE: code(SIDES, Side.BUY),
+    }
 
 
 def mass_status_request(request_id: str, *, account: str) -> Fields:

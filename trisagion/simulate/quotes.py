@@ -15,6 +15,7 @@ from trisagion.gateway.words import (
     Fields,
     Tag,
     text,
+    timestamp,
     word,
 )
 from trisagion.market.types import Instrument
@@ -57,8 +58,11 @@ class Quotes:
         """End all subscriptions."""
         self._subscriptions.clear()
 
-    def answer(self, fields: Fields, last: Mapping[str, int | None]) -> tuple[Fields, ...]:
-        """Answer a MarketDataRequest: with a snapshot, with a reject, or, when it ends one, with nothing."""
+    def answer(self, fields: Fields, last: Mapping[str, int | None], now_ns: int) -> tuple[Fields, ...]:
+        """Answer a MarketDataRequest: with a snapshot, with a reject, or, when it ends one, with nothing.
+
+        A snapshot says when it was, for FIX 5.0 SP2 wants it to; FIX 4.4 has no place for that, and leaves it out.
+        """
         request, symbol, entry = text(fields, Tag.MD_REQ_ID), text(fields, Tag.SYMBOL), text(fields, Tag.MD_ENTRY_TYPE)
         kind = word(fields, Tag.SUBSCRIPTION_REQUEST_TYPE, {kind: kind for kind in (SNAPSHOT, SUBSCRIBE, UNSUBSCRIBE)})
         if kind == UNSUBSCRIBE:
@@ -80,7 +84,12 @@ class Quotes:
         px = self._px(symbol, entry, last[symbol])
         if kind == SUBSCRIBE:
             self._subscriptions[request] = _Subscription(symbol, entry, px)
-        head: Fields = {Tag.MSG_TYPE: MARKET_DATA_SNAPSHOT, Tag.MD_REQ_ID: request, Tag.SYMBOL: symbol}
+        head: Fields = {
+            Tag.MSG_TYPE: MARKET_DATA_SNAPSHOT,
+            Tag.MD_REQ_ID: request,
+            Tag.SYMBOL: symbol,
+            Tag.LAST_UPDATE_TIME: timestamp(now_ns),
+        }
         if px is None:
             return ({**head, Tag.NO_MD_ENTRIES: "0"},)
         return ({**head, Tag.NO_MD_ENTRIES: "1", Tag.MD_ENTRY_TYPE: entry, Tag.MD_ENTRY_PX: px},)

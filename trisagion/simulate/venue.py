@@ -147,7 +147,7 @@ class SimulatedVenue:
             ORDER_STATUS_REQUEST: self._status,
             ORDER_MASS_STATUS_REQUEST: self._mass_status,
             REQUEST_FOR_POSITIONS: self._positions,
-            MARKET_DATA_REQUEST: lambda asked: self._quotes.answer(asked, self._last()),
+            MARKET_DATA_REQUEST: lambda asked: self._quotes.answer(asked, self._last(), self._now_ns),
         }
         if self._faults.out(self.played_ns):
             return (business_reject(fields, "OUTAGE", _NOT_AVAILABLE),)

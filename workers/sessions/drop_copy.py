@@ -24,6 +24,7 @@ from trisagion.services import compare_copies
 from trisagion.services.compare_copies import CopyLease
 from trisagion.services.drive_session import LEASE_S, asked_ns
 from trisagion.services.outcome import Outcome
+from trisagion.settings import resolve
 from workers import pulse
 from workers.app import app, house, stage
 from workers.flow import follow
@@ -73,6 +74,8 @@ def drop_copy_session() -> DropCopySession:
         heartbeat_s=given.heartbeat_s,
         account=house().settings.platform.account,
         profile=house().profile,
+        username=given.username,
+        password=resolve(given.password, os.environ),
     )
     return DropCopySession(config, Sink(), venue=given.target)
 

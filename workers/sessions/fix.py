@@ -87,9 +87,10 @@ def fix_session(sink: ReportSink) -> FixSession:
     """Make the venue session; its message store is in the directory of the run."""
     settings = house().settings
     given = settings.fix
+    host, port = house().session_address
     config = FixConfig(
-        host=given.host,
-        port=given.port,
+        host=host,
+        port=port,
         sender=given.sender,
         target=given.target,
         store_dir=Path(os.environ["TRISAGION_FIX_STORE"]),

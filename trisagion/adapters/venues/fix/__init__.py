@@ -1,1 +1,1 @@
-"""FIX 4.4 over QuickFIX: our side of a session, and the bundled venue that answers it."""
+"""FIX over QuickFIX: our side of a session, and the bundled venue that answers it."""

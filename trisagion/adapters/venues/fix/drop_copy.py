@@ -15,8 +15,8 @@ from typing import Any, Final
 
 import quickfix as fix
 
+from trisagion.adapters.venues.fix.dictionary import BEGIN_STRINGS
 from trisagion.adapters.venues.fix.engine import (
-    BEGIN_STRING,
     Connection,
     Store,
     decode,
@@ -28,8 +28,9 @@ from trisagion.adapters.venues.fix.engine import (
 from trisagion.adapters.venues.fix.initiator import FixConfig
 from trisagion.adapters.venues.fix.messages import MessageFiles, masked
 from trisagion.errors import OurMistake, VenueMistake
+from trisagion.gateway.dialect import from_wire
 from trisagion.gateway.reports import read_report
-from trisagion.gateway.words import EXECUTION_REPORT, HEARTBEAT, REJECT, TEST_REQUEST, Tag, word
+from trisagion.gateway.words import EXECUTION_REPORT, HEARTBEAT, LOGON, REJECT, TEST_REQUEST, Tag, word
 from trisagion.session_ports import CopySink
 
 ASKED_MAX: Final = 16
@@ -37,13 +38,13 @@ ASKED_MAX: Final = 16
 
 
 class DropCopySession:
-    """A FIX 4.4 initiator that listens. One process, one drop copy, one of these."""
+    """A FIX initiator that listens. One process, one drop copy, one of these."""
 
     def __init__(self, config: FixConfig, sink: CopySink, venue: str) -> None:
-        self._config = config
+        self.config = config
         self._sink = sink
         self._venue = venue
-        self._id = fix.SessionID(BEGIN_STRING, config.sender, config.target)
+        self._id = fix.SessionID(BEGIN_STRINGS[config.profile.version], config.sender, config.target)
         self._asked: dict[str, None] = {}
         self._store: Store | None = None
         self._connection: Connection | None = None
@@ -55,8 +56,8 @@ class DropCopySession:
         """
         if self._store is not None:
             raise OurMistake("the drop copy was started twice")
-        config = self._config
-        self._store = Store(config.store_dir, after=messages_after)
+        config = self.config
+        self._store = Store(config.store_dir, config.profile, after=messages_after)
         settings = self._store.settings(
             config.sender,
             config.target,
@@ -68,7 +69,8 @@ class DropCopySession:
                 "ReconnectInterval": str(config.reconnect_s),
             },
         )
-        self._connection = Connection(fix.SocketInitiator, _Application(self), settings, self._store)
+        # As in `FixSession`: the plain initiator never connects again after a disconnection of its own making.
+        self._connection = Connection(fix.ThreadedSocketInitiator, _Application(self), settings, self._store)
         self._connection.start()
 
     def stop(self) -> None:
@@ -115,9 +117,9 @@ class DropCopySession:
     def on_message(self, message: Any) -> None:
         """Hand up an execution report, or a message that is none."""
         try:
-            fields = decode(message, groups=True)
+            fields = from_wire(decode(message, groups=True), self.config.profile)
             word(fields, Tag.MSG_TYPE, {EXECUTION_REPORT: None})
-            report = read_report(fields, venue=self._venue, post_only_code=self._config.profile.post_only_code)
+            report = read_report(fields, venue=self._venue, post_only_code=self.config.profile.post_only_code)
         except VenueMistake as mistake:
             self._sink.on_unreadable(masked(raw_text(message)), masked(str(mistake)))
         else:
@@ -147,9 +149,13 @@ class _Application(fix.Application):  # type: ignore[misc]
         """Nothing waits for it: what is told meanwhile comes at the next logon."""
 
     def toAdmin(self, message: Any, _: Any) -> None:  # noqa: N802
-        """Hand up what the engine refuses."""
+        """Put the credentials into a Logon; hand up what the engine refuses."""
         with edge():
-            if kind_of(message) == REJECT:
+            kind = kind_of(message)
+            if kind == LOGON:
+                for tag, value in self._session.config.credentials.items():
+                    message.setField(int(tag), value)
+            elif kind == REJECT:
                 self._session.on_refusing(message)
 
     def fromAdmin(self, message: Any, _: Any) -> None:  # noqa: N802

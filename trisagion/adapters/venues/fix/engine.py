@@ -5,24 +5,23 @@ machine. After a power loss treat it as suspect and reconcile before trading.
 """
 
 import fcntl
-import gzip
 import os
 import sys
 import time
 import traceback
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from importlib import resources
 from pathlib import Path
 from typing import Any, Final
 
 import quickfix as fix
 
+from trisagion.adapters.venues.fix.dictionary import RAW_LENGTHS, Dictionary
 from trisagion.adapters.venues.fix.messages import MessageFiles, MessageLogFactory, scrub
-from trisagion.errors import OurMistake, StateError, VenueMistake
+from trisagion.errors import OurMistake, StateError, VenueMistake, quoted
+from trisagion.gateway.dialect import Profile
 from trisagion.gateway.words import Fields
 
-BEGIN_STRING: Final = "FIX.4.4"
 SOH: Final = "\x01"
 
 EXIT_UNPROCESSED: Final = 70
@@ -49,46 +48,36 @@ FAIL_CLOSED: Final = {
 """Settings of every session; none is the user's to choose."""
 
 
-RAW_LENGTHS: Final = frozenset({90, 93, 95, 212, 348, 350, 352, 354, 356, 358, 360, 362, 364, 445, 618, 621})
-"""The tags of FIX 4.4 that announce the length of a value of raw data."""
-
-
 class Store:
     """A session's directory: sequence numbers and messages, the dictionary, the log. One process may have it.
 
     The log's lines are numbered on from `after` at least; `files_max` bounds what is kept of them, see `MessageFiles`.
     """
 
-    def __init__(self, directory: Path, *, after: int = 0, files_max: int | None = None) -> None:
+    def __init__(self, directory: Path, profile: Profile, *, after: int = 0, files_max: int | None = None) -> None:
         directory.mkdir(parents=True, exist_ok=True)
         self.directory = directory
-        self.dictionary_path = directory / "FIX44.xml"
         self._lock = (directory / "lock").open("w")
         try:
             fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             self._lock.close()
             raise StateError(f"{directory}: another process has this session; one session has one owner") from None
-        packed = resources.files("trisagion.adapters.venues.fix").joinpath("FIX44.xml.gz").read_bytes()
-        fresh = self.dictionary_path.with_suffix(".new")
-        fresh.write_bytes(gzip.decompress(packed))
-        fresh.replace(self.dictionary_path)
+        self.dictionary = Dictionary(directory, profile)
         scrub(directory)
         self.messages = MessageFiles(directory / "messages", after=after, files_max=files_max)
-        # Read as a value, not shared with the engine, which reads its own.
-        self.dictionary: Any = fix.DataDictionary(str(self.dictionary_path))
 
     def settings(self, sender: str, target: str, own: Mapping[str, str], *, also: str | None = None) -> Any:
         """Write the engine's settings file and read it; `also` is the CompID of a second counterparty."""
         default = {
             **FAIL_CLOSED,
-            "DataDictionary": str(self.dictionary_path),
+            **self.dictionary.settings,
             "FileStorePath": str(self.directory),
             **own,
         }
         lines = ["[DEFAULT]", *_assignments(default)]
         for peer in (target, *([also] if also else [])):
-            session = {"BeginString": BEGIN_STRING, "SenderCompID": sender, "TargetCompID": peer}
+            session = {"BeginString": self.dictionary.begin_string, "SenderCompID": sender, "TargetCompID": peer}
             lines += ["[SESSION]", *_assignments(session)]
         path = self.directory / "session.cfg"
         path.write_text("\n".join([*lines, ""]))
@@ -136,14 +125,17 @@ def log_out(session_id: Any) -> None:
             time.sleep(LOGOUT_POLL_S)
 
 
-def encode(fields: Fields, dictionary: Any) -> Any:
-    """Make the engine's message; the dictionary tells it which fields form a group."""
+def encode(fields: Fields, dictionary: Dictionary) -> Any:
+    """Make the engine's message."""
+    for tag, value in fields.items():
+        # The separator would begin a field of its own, and no sign that cannot be shown is part of a name or a number.
+        if not value.isprintable():
+            where = f"FIX message 35={fields.get(35)}, tag {int(tag)}"
+            raise OurMistake(f"{where}: expected text without a field separator or the like, found {quoted(value)}")
     # The parser drops a group that no field follows: a trailer ends it; the engine writes the true checksum.
-    pairs = {8: BEGIN_STRING, **fields, 10: "000"}
+    pairs = {8: dictionary.begin_string, **fields, 10: "000"}
     text = "".join(f"{int(tag)}={value}{SOH}" for tag, value in pairs.items())
-    if text.count(SOH) != len(pairs):
-        raise OurMistake(f"FIX message 35={fields.get(35)}: a value contains the field separator")
-    return fix.Message(text, dictionary, False)
+    return dictionary.message(text)
 
 
 def raw_text(message: Any) -> str:

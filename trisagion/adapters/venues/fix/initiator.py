@@ -6,9 +6,10 @@ The engine's promises are not ours, and are taken back where they differ:
   send while logged off is refused, and an order or cancel that did not get through is never sent again (`DoNotSend`):
   what became of it is asked after logon by whoever sent it.
 * A logon is not yet a session. Until both sides have filled their gaps, what is sent may be swallowed by the filling
-  (measured), and reports that were missed are still to come. So after each logon a question for positions is asked; the
-  sink hears of the logon, and may send, when that has been answered: then all that was missed has been heard. A venue
-  that does not know the question says so, which serves as well; one that is silent leaves the session shut.
+  (measured), and reports that were missed are still to come. So after each logon a question is asked, for positions, or
+  for an order that never was where the venue knows no such question; the sink hears of the logon, and may send, when
+  that has been answered: then all that was missed has been heard. A venue that does not know the question says so,
+  which serves as well; one that is silent leaves the session shut.
 * A report counts as heard only when the sink is done with it. If the sink raises, the process ends at once, the
   sequence number stays, and the venue sends the report again to the next process.
 * A session reject (35=3) or business reject (35=j) of an order or cancel comes up as doubt about that order, and so
@@ -26,8 +27,8 @@ from typing import Any, Final
 
 import quickfix as fix
 
+from trisagion.adapters.venues.fix.dictionary import BEGIN_STRINGS
 from trisagion.adapters.venues.fix.engine import (
-    BEGIN_STRING,
     SOH,
     Connection,
     Store,
@@ -40,7 +41,7 @@ from trisagion.adapters.venues.fix.engine import (
 )
 from trisagion.adapters.venues.fix.messages import MessageFiles
 from trisagion.errors import OurMistake, VenueMistake
-from trisagion.gateway.dialect import Profile
+from trisagion.gateway.dialect import Profile, from_wire, to_wire
 from trisagion.gateway.reports import (
     doubt,
     positions_expected,
@@ -57,10 +58,13 @@ from trisagion.gateway.requests import (
     positions_request,
     replace_request,
     status_requests,
+    unknown_request,
 )
 from trisagion.gateway.words import (
     BUSINESS_MESSAGE_REJECT,
     EXECUTION_REPORT,
+    LOGON,
+    LOGOUT,
     NEW_ORDER_SINGLE,
     ORDER_CANCEL_REJECT,
     ORDER_CANCEL_REPLACE_REQUEST,
@@ -106,15 +110,21 @@ class FixConfig:
     username: str = ""
     password: str = field(default="", repr=False)
 
+    @property
+    def credentials(self) -> Fields:
+        """What goes into the Logon besides the engine's own."""
+        told = {Tag.USERNAME: self.username, Tag.PASSWORD: self.password}
+        return {tag: value for tag, value in told.items() if value}
+
 
 class FixSession:
-    """A FIX 4.4 initiator; implements `ports.VenueSession`. One process, one session, one of these."""
+    """A FIX initiator; implements `ports.VenueSession`. One process, one session, one of these."""
 
     def __init__(self, config: FixConfig, sink: ReportSink, venue: str) -> None:
-        self._config = config
+        self.config = config
         self._sink = sink
         self._venue = venue
-        self._id = fix.SessionID(BEGIN_STRING, config.sender, config.target)
+        self._id = fix.SessionID(BEGIN_STRINGS[config.profile.version], config.sender, config.target)
         self._in_sequence = False
         self._gap_question = self._gap_number = ""
         self._sent: dict[str, tuple[ClOrdId, int]] = {}
@@ -131,8 +141,8 @@ class FixSession:
         """
         if self._store is not None:
             raise OurMistake("the session was started twice")
-        config = self._config
-        self._store = Store(config.store_dir, after=messages_after)
+        config = self.config
+        self._store = Store(config.store_dir, config.profile, after=messages_after)
         settings = self._store.settings(
             config.sender,
             config.target,
@@ -144,7 +154,9 @@ class FixSession:
                 "ReconnectInterval": str(config.reconnect_s),
             },
         )
-        self._connection = Connection(fix.SocketInitiator, _Application(self), settings, self._store)
+        # Not `SocketInitiator`: in 1.16.0 it never connects again after a disconnection of its own making, as after a
+        # Logout or when the venue is silent (quickfix#739; measured).
+        self._connection = Connection(fix.ThreadedSocketInitiator, _Application(self), settings, self._store)
         self._connection.start()
 
     def stop(self) -> None:
@@ -181,32 +193,42 @@ class FixSession:
 
     def send_new(self, order: Order, now_ns: int) -> bool:
         """Send a NewOrderSingle."""
-        return self._send(new_order(order, account=self._config.account, now_ns=now_ns))
+        return self._send(new_order(order, account=self.config.account, now_ns=now_ns))
 
     def send_cancel(self, order: Order, now_ns: int) -> bool:
         """Send an OrderCancelRequest."""
-        return self._send(cancel_request(order, account=self._config.account, now_ns=now_ns))
+        return self._send(cancel_request(order, account=self.config.account, now_ns=now_ns))
 
     def send_replace(self, order: Order, now_ns: int) -> bool:
         """Send an OrderCancelReplaceRequest."""
-        return self._send(replace_request(order, account=self._config.account, now_ns=now_ns))
+        return self._send(replace_request(order, account=self.config.account, now_ns=now_ns))
 
     def ask_status(self, order: Order, now_ns: int) -> bool:
         """Send an OrderStatusRequest for each ClOrdID that may be in force."""
-        sent = [self._send(fields) for fields in status_requests(order, account=self._config.account)]
+        sent = [self._send(fields) for fields in status_requests(order, account=self.config.account)]
         return all(sent)
 
     def ask_all_statuses(self, request_id: str) -> bool:
         """Send an OrderMassStatusRequest, if the venue knows it; only the answer to the last one is waited for."""
-        if not self._config.profile.mass_status:
+        if not self.config.profile.mass_status:
             return False
         self._mass_request, self._mass_told = request_id, 0
-        return self._send(mass_status_request(request_id, account=self._config.account))
+        return self._send(mass_status_request(request_id, account=self.config.account))
 
     def ask_positions(self, request_id: str, now_ns: int) -> bool:
-        """Send a RequestForPositions; only answers to questions of this process are handed up."""
+        """Send a RequestForPositions; only answers to questions of this process are handed up.
+
+        Raises
+        ------
+        OurMistake
+            This venue cannot be asked: nobody may count on it as an observer.
+        """
+        if not self.config.profile.positions:
+            raise OurMistake(
+                f"venue {self._venue}: expected one that can be asked for positions, found one that cannot"
+            )
         _remember(self._asked, request_id, (now_ns, []))
-        return self._send(positions_request(request_id, account=self._config.account, now_ns=now_ns))
+        return self._send(positions_request(request_id, account=self.config.account, now_ns=now_ns))
 
     def _send(self, fields: Fields) -> bool:
         return self.logged_on() and self._hand_over(fields)
@@ -214,12 +236,13 @@ class FixSession:
     def _hand_over(self, fields: Fields) -> bool:
         if self._store is None:
             return False
-        return bool(fix.Session.sendToTarget(encode(fields, self._store.dictionary), self._id))
+        wire = to_wire(fields, self.config.profile)
+        return bool(fix.Session.sendToTarget(encode(wire, self._store.dictionary), self._id))
 
     def on_sending(self, fields: Fields) -> bool:
         """Remember which order a message is about before it leaves; False when it must not leave."""
         number = fields[Tag.MSG_SEQ_NUM]
-        if fields.get(Tag.POS_REQ_ID) == self._gap_question:
+        if self._gap_question in {fields.get(Tag.POS_REQ_ID), fields.get(Tag.CL_ORD_ID)}:
             self._gap_number = number
         if fields[Tag.MSG_TYPE] not in NEVER_REPEATED:
             return True
@@ -258,13 +281,18 @@ class FixSession:
     def on_logon(self) -> None:
         """Ask the question whose answer means that all gaps are filled.
 
-        The engine repeats it when it falls into one.
+        The engine repeats it when it falls into one; that is why it is no TestRequest, which it would not.
         """
         # What the engine took while logged off belongs to no connection, and its numbers may be asked for.
         self._sent.clear()
         now_ns = time.time_ns()
         self._gap_question = f"GAP{now_ns}"
-        self._hand_over(positions_request(self._gap_question, account=self._config.account, now_ns=now_ns))
+        config = self.config
+        self._hand_over(
+            positions_request(self._gap_question, account=config.account, now_ns=now_ns)
+            if config.profile.positions
+            else unknown_request(ClOrdId(self._gap_question), account=config.account)
+        )
 
     def on_logout(self) -> None:
         """Say that the session is down, if it was up."""
@@ -277,11 +305,20 @@ class FixSession:
         self._sink.on_unreadable(unreadable(kind, said, venue=self._venue, why=why, fields=fields))
 
     def on_refusing(self, fields: Fields) -> None:
-        """Hand up that the engine refuses a message, by its Reject; the message itself it gives to nobody."""
+        """Hand up that the engine refuses a message, by its Reject or Logout; the message itself it gives to nobody."""
+        if fields[Tag.MSG_TYPE] == LOGOUT and Tag.TEXT not in fields:
+            # Our own goodbye, or the answer to the venue's: the engine gives a reason only where it ends the session.
+            return
         self._sink.on_unreadable(refused(fields, venue=self._venue))
+
+    def read(self, wire: Fields) -> Fields:
+        """Read a message as one of FIX 4.4; `VenueMistake` for one that cannot be."""
+        return from_wire(wire, self.config.profile)
 
     def _report(self, fields: Fields) -> Callable[[], None]:
         """Read a report; one that belongs to an answer about all orders may complete it."""
+        if fields.get(Tag.CL_ORD_ID) == self._gap_question:
+            return self._open
         if Tag.MASS_STATUS_REQ_ID not in fields:
             return self._of_one(fields)
         # "Rejected" of no order says: none at all. An order that was not sent by a FIX session has no ClOrdID; that it
@@ -308,7 +345,7 @@ class FixSession:
         return True
 
     def _of_one(self, fields: Fields) -> Callable[[], None]:
-        report = read_report(fields, venue=self._venue, post_only_code=self._config.profile.post_only_code)
+        report = read_report(fields, venue=self._venue, post_only_code=self.config.profile.post_only_code)
         return lambda: self._sink.on_report(report)
 
     def _position(self, fields: Fields) -> Callable[[], None]:
@@ -368,9 +405,13 @@ class _Application(fix.Application):  # type: ignore[misc]
             self._session.on_logout()
 
     def toAdmin(self, message: Any, _: Any) -> None:  # noqa: N802
-        """Hand up what the engine refuses."""
+        """Put the credentials into a Logon; hand up what the engine refuses."""
         with edge():
-            if kind_of(message) == REJECT:
+            kind = kind_of(message)
+            if kind == LOGON:
+                for tag, value in self._session.config.credentials.items():
+                    message.setField(int(tag), value)
+            elif kind in {REJECT, LOGOUT}:
                 self._session.on_refusing(decode(message, groups=True))
 
     def fromAdmin(self, message: Any, _: Any) -> None:  # noqa: N802
@@ -396,10 +437,12 @@ class _Application(fix.Application):  # type: ignore[misc]
             raise fix.UnsupportedMessageType
 
     def _heard(self, message: Any) -> bool:
+        wire: Fields | None = None
         try:
-            fields = decode(message, groups=True)
+            wire = decode(message, groups=True)
+            fields = self._session.read(wire)
         except VenueMistake as mistake:
-            self._session.on_unreadable(kind_of(message), raw_text(message), str(mistake))
+            self._session.on_unreadable(kind_of(message), raw_text(message), str(mistake), wire)
             return True
         return self._session.on_message(fields)
 

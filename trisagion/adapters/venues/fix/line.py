@@ -12,6 +12,7 @@ import quickfix as fix
 
 from trisagion.adapters.venues.fix.engine import Store, encode
 from trisagion.errors import VenueMistake
+from trisagion.gateway.dialect import Profile, to_wire
 from trisagion.gateway.words import SEQUENCE_RESET, Fields, Tag
 from trisagion.simulate.faults import value_of
 
@@ -24,14 +25,16 @@ GAP_MAX: Final = 10_000
 class Line:
     """A session that may be cut, may skip sequence numbers, and may reset them."""
 
-    def __init__(self, session_id: Any, store: Store, port: int) -> None:
+    def __init__(self, session_id: Any, store: Store, profile: Profile, port: int) -> None:
         self._session_id = session_id
         self._store = store
+        self._profile = profile
         self._port = port
 
     def send(self, fields: Fields) -> None:
         """Send a message, now or after the next logon."""
-        fix.Session.sendToTarget(encode(fields, self._store.dictionary), self._session_id)
+        wire = to_wire(fields, self._profile)
+        fix.Session.sendToTarget(encode(wire, self._store.dictionary), self._session_id)
 
     def fail(self, fault: Mapping[str, Any]) -> None:
         """Make one of `SESSION_FAULTS`.

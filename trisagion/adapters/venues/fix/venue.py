@@ -1,8 +1,9 @@
-"""The bundled venue as a process: a FIX 4.4 acceptor before the matching engine, with a journal behind it.
+"""The bundled venue as a process: a FIX acceptor before the matching engine, with a journal behind it.
 
     python -m trisagion.adapters.venues.fix.venue --data-spec JSON --port N --control SOCKET --store DIR
 
-One `--data-spec` for each instrument.
+One `--data-spec` for each instrument. `--profile JSON` says how it speaks: `{"version": "4.2"}` and more of
+`gateway.dialect.Profile`; FIX 4.4 without. Its books and its journal are FIX 4.4's whatever is spoken.
 
 Time does not pass here by itself: the control socket's `play` moves it. Orders arrive at their TransactTime.
 
@@ -43,10 +44,12 @@ import quickfix as fix
 
 from trisagion.adapters.dataspec import DataSpec
 from trisagion.adapters.files import load
-from trisagion.adapters.venues.fix.engine import BEGIN_STRING, Connection, Store, decode, edge, log_out
+from trisagion.adapters.venues.fix.dictionary import BEGIN_STRINGS
+from trisagion.adapters.venues.fix.engine import Connection, Store, decode, edge, log_out
 from trisagion.adapters.venues.fix.journal import Journal
 from trisagion.adapters.venues.fix.line import SESSION_FAULTS, Line
 from trisagion.errors import ConfigError, StateError, TrisagionError, VenueMistake
+from trisagion.gateway.dialect import FIX_44, Profile, from_wire
 from trisagion.gateway.words import Fields, Tag
 from trisagion.simulate.faults import value_of
 from trisagion.simulate.venue import INSTANT_MAX_NS, NOT_AUTHORISED, SimulatedVenue, business_reject
@@ -177,9 +180,10 @@ class Host:
 class _Application(fix.Application):  # type: ignore[misc]
     """The engine's callbacks."""
 
-    def __init__(self, host: Host, target: str) -> None:
+    def __init__(self, host: Host, profile: Profile, target: str) -> None:
         super().__init__()
         self._host = host
+        self._profile = profile
         self._target = target
 
     def _is_copy(self, session_id: Any) -> bool:
@@ -219,7 +223,7 @@ class _Application(fix.Application):  # type: ignore[misc]
                 self._host.refuse_copy(message)
                 return
             try:
-                fields = decode(message)
+                fields = from_wire(decode(message), self._profile)
             except VenueMistake as mistake:
                 self._host.refuse(message, str(mistake))
             else:
@@ -277,7 +281,8 @@ def run(arguments: argparse.Namespace, stop: threading.Event) -> NoReturn:
     """
     if len(str(arguments.control).encode()) > SOCKET_PATH_MAX:
         raise ConfigError(f"--control {arguments.control}: a socket's path has at most {SOCKET_PATH_MAX} bytes")
-    store = Store(arguments.store, files_max=MESSAGE_FILES_MAX)
+    profile = _profile(arguments.profile)
+    store = Store(arguments.store, profile, files_max=MESSAGE_FILES_MAX)
     subject = f"{' '.join(arguments.data_spec)} {arguments.sender} {arguments.target}"
     journal = Journal(arguments.store / "journal.jsonl", subject)
     venue = SimulatedVenue([load(DataSpec.from_json(text)) for text in arguments.data_spec])
@@ -287,13 +292,17 @@ def run(arguments: argparse.Namespace, stop: threading.Event) -> NoReturn:
         {"ConnectionType": "acceptor", "SocketAcceptPort": str(arguments.port)},
         also=arguments.drop_copy,
     )
-    session_id = fix.SessionID(BEGIN_STRING, arguments.sender, arguments.target)
-    line = Line(session_id, store, arguments.port)
+    begin_string = BEGIN_STRINGS[profile.version]
+    session_id = fix.SessionID(begin_string, arguments.sender, arguments.target)
+    line = Line(session_id, store, profile, arguments.port)
     copies = None
     if arguments.drop_copy:
-        copies = Line(fix.SessionID(BEGIN_STRING, arguments.sender, arguments.drop_copy), store, arguments.port)
+        copied_id = fix.SessionID(begin_string, arguments.sender, arguments.drop_copy)
+        copies = Line(copied_id, store, profile, arguments.port)
     host = Host(venue, journal, line, copies, cancel_on_disconnect=arguments.cancel_on_disconnect)
-    acceptor = Connection(fix.SocketAcceptor, _Application(host, arguments.target), settings, store)
+    # Not `SocketAcceptor`: in 1.16.0 it turns everybody away after a disconnection of its own making, as when the other
+    # side is silent (measured; the same mistake as quickfix#739).
+    acceptor = Connection(fix.ThreadedSocketAcceptor, _Application(host, profile, arguments.target), settings, store)
     try:
         host.restore()
         acceptor.start()
@@ -307,9 +316,16 @@ def run(arguments: argparse.Namespace, stop: threading.Event) -> NoReturn:
     except fix.RuntimeError as error:
         raise StateError(f"port {arguments.port} cannot be listened to; is it in use? ({error})") from None
     if arguments.drop_copy:
-        log_out(fix.SessionID(BEGIN_STRING, arguments.sender, arguments.drop_copy))
+        log_out(fix.SessionID(begin_string, arguments.sender, arguments.drop_copy))
     log_out(session_id)
     os._exit(0)
+
+
+def _profile(text: str) -> Profile:
+    try:
+        return Profile.of(**{"version": FIX_44, **json.loads(text)})
+    except (TypeError, ValueError) as error:
+        raise ConfigError(f"--profile {text}: expected a JSON object of a profile ({error})") from None
 
 
 def main(argv: Sequence[str] | None = None) -> NoReturn:
@@ -325,6 +341,9 @@ def main(argv: Sequence[str] | None = None) -> NoReturn:
     parser.add_argument("--store", type=Path, required=True, help="directory of journal and session")
     parser.add_argument(
         "--cancel-on-disconnect", action="store_true", help="cancel the working orders when the session ends"
+    )
+    parser.add_argument(
+        "--profile", default="{}", help="how to speak, as JSON of `Profile`; FIX 4.4 if nothing is said"
     )
     parser.add_argument("--sender", default="SIM", help="our CompID")
     parser.add_argument("--target", default="TRISAGION", help="the CompID that may log on")
