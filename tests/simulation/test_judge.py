@@ -163,7 +163,7 @@ def shrugs_at_a_taker_fill() -> Patches:
 
 def never_sweeps() -> Patches:
     """What a lost message left undone stays undone."""
-    return [(House, "sweep", lambda _: ())]
+    return [(House, "sweep", lambda *_: ())]
 
 
 def never_looks_at_the_mode() -> Patches:
