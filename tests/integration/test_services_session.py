@@ -20,11 +20,11 @@ from trisagion.gateway.settling import SETTLED
 from trisagion.ids import ClOrdId
 from trisagion.orders.state import IN_DOUBT, OrderState
 from trisagion.orders.types import ExecutionReport, Order, PositionReport, Unreadable
-from trisagion.ports import VenueSession
 from trisagion.safety.modes import Mode
 from trisagion.services import drive_session
 from trisagion.services.drive_session import LEASE_S, SessionDriver, asked_ns
 from trisagion.services.outcome import Outcome
+from trisagion.session_ports import VenueSession
 from trisagion.units import Price
 
 _S = OrderState
@@ -68,7 +68,7 @@ class Deaf:
 
 @pytest.mark.parametrize("kind", ["fake", "fix"])
 def test_a_session_that_is_down_sends_nothing_and_says_so(kind: str, tmp_path: Path) -> None:
-    """The contract of `ports.VenueSession` that the services rely on."""
+    """The contract of `session_ports.VenueSession` that the services rely on."""
     config = FixConfig("127.0.0.1", 1, "US", "SIM", "ACC", tmp_path)
     session: VenueSession = FakeSession(up=False) if kind == "fake" else FixSession(config, Deaf(), "SIM")
     assert not session.logged_on()

@@ -23,13 +23,14 @@ from trisagion.ids import ClOrdId
 from trisagion.market.calendar import rest_reason
 from trisagion.orders.state import AT_VENUE, IN_DOUBT, LIVE, WORKING, OrderState, check_transition
 from trisagion.orders.types import ExecutionReport, Intent, Order, OrderLink
-from trisagion.ports import Database, Transaction, VenueSession
+from trisagion.ports import Database, Transaction
 from trisagion.risk.check import only_reduces
 from trisagion.safety.gates import Gate
 from trisagion.safety.modes import Mode, cancels_working
 from trisagion.safety.skew import Skew, judge, offset_between
 from trisagion.services.control import shut_gate
 from trisagion.services.outcome import Outcome
+from trisagion.session_ports import VenueSession
 
 LEASE_S: Final = 6.0
 """Renewed every 2 s; the successor of an owner that died waits this long at most."""

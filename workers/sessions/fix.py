@@ -23,9 +23,9 @@ from trisagion.adapters.venues.fix.initiator import FixConfig, FixSession
 from trisagion.errors import StaleOwner, StateError
 from trisagion.gateway.pace import TokenBucket
 from trisagion.orders.types import ExecutionReport, PositionReport, Unreadable
-from trisagion.ports import ReportSink
 from trisagion.services.book_fills import observe, put_aside
 from trisagion.services.drive_session import LEASE_S, SessionDriver, asked_ns
+from trisagion.session_ports import ReportSink
 from trisagion.settings import resolve
 from workers import pulse, tasks
 from workers.app import app, house

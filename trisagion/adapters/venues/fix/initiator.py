@@ -81,8 +81,8 @@ from trisagion.gateway.words import (
 from trisagion.ids import ClOrdId
 from trisagion.orders.rejects import Reject
 from trisagion.orders.types import Order, PositionReport
-from trisagion.ports import ReportSink
 from trisagion.safety.skew import Window
+from trisagion.session_ports import ReportSink
 
 NEVER_REPEATED: Final = frozenset({NEW_ORDER_SINGLE, ORDER_CANCEL_REQUEST, ORDER_CANCEL_REPLACE_REQUEST})
 """Messages that do something. Questions may be repeated."""
@@ -118,7 +118,7 @@ class FixConfig:
 
 
 class FixSession:
-    """A FIX initiator; implements `ports.VenueSession`. One process, one session, one of these."""
+    """A FIX initiator; implements `session_ports.VenueSession`. One process, one session, one of these."""
 
     def __init__(self, config: FixConfig, sink: ReportSink, venue: str) -> None:
         self.config = config
