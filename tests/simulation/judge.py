@@ -221,11 +221,8 @@ class Judge:
         """Everything was withdrawn: both sides' books are the same, and closed."""
         books: Any = self.market.venue.snapshot()
         self.fills = len(books["fills"])
-        unknown = {name for (name,) in self.server.rows("SELECT cl_ord_id FROM orders WHERE state = 'unknown'")}
         for order in books["working"]:
-            # What is in doubt is not asked to cancel: a person has heard of it.
-            if self._first(order["cl_ord_id"]) not in unknown & self._alarmed():
-                self._violated("I6", f"{order['cl_ord_id']} works at the venue in spite of the kill")
+            self._violated("I6", f"{order['cl_ord_id']} works at the venue in spite of the kill")
         self._orders(books)
         self._bookings(books)
         self._intents_done(books)
