@@ -365,6 +365,23 @@ def test_a_mode_that_cancels_withdraws_what_works(
     assert desk.order().cancel_reason == (f"mode {mode}" if withdrawn else None)
 
 
+def test_what_is_in_doubt_is_asked_to_cancel_once(desk: Desk) -> None:
+    """It may work at the venue; when the answer leaves it in doubt it is not asked again and again."""
+    desk.put(routed(state=_S.UNKNOWN), routed("T2", state=_S.UNKNOWN, taker=True))
+    driver, session = owner(desk, up=False)
+    desk.switch(Mode.PAUSE)
+    assert driver.enforce(TUESDAY_NS)
+    assert session.asked == []
+    session.up = True
+    driver.enforce(TUESDAY_NS)
+    assert session.asked == [("cancel", "T1")]
+    assert (desk.order().state, desk.order().cancel_reason) == (_S.PENDING_CANCEL, "mode pause")
+    driver.resolve(TUESDAY_NS)
+    assert desk.order().state is _S.UNKNOWN
+    assert not driver.enforce(TUESDAY_NS)
+    assert session.asked == [("cancel", "T1"), ("status", "T1"), ("status", "T2")]
+
+
 def test_what_a_mode_withdraws_while_logged_off_is_cancelled_after_logon(desk: Desk) -> None:
     """Each look tries again, and the first reason stays."""
     desk.put(routed(state=_S.NEW, cancel_reason="superseded"))

@@ -230,10 +230,11 @@ class Judge:
         self._events()
 
     def _orders(self, books: Mapping[str, Any]) -> None:
-        """I2, I3: every order has ended, and as the venue says, or its difference lies in quarantine."""
+        """I2, I3: every order has ended, as the venue says, or its difference is known: put aside, or never told."""
         alarmed = self._alarmed()
         aside = self.server.rows("SELECT subject FROM event WHERE kind = 'execution.quarantined'")
         quarantined = {self._first(subject) for (subject,) in aside}
+        quarantined |= {self._first(fill["cl_ord_id"]) for fill in books["fills"] if self._swallowed(fill)}
         theirs = {order["cl_ord_id"]: order for order in books["orders"]}
         first = dict(self.server.rows("SELECT cl_ord_id, first_id FROM order_link"))
         by_first = {first.get(name, name): order for name, order in theirs.items()}
@@ -349,7 +350,7 @@ class Judge:
                 continue
             if not {fill["cl_ord_id"], name} & told:
                 self._violated("I4", f"{fill['exec_id']} of {name} took liquidity")
-            if name not in alarms or not shut:
+            if (name not in alarms or not shut) and not self._swallowed(fill):
                 self._violated("I4", f"{fill['exec_id']} of {name} took liquidity by command, and nobody heard of it")
 
     def _events(self) -> None:

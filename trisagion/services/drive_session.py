@@ -27,7 +27,7 @@ from trisagion.ports import Database, Transaction
 from trisagion.risk.check import only_reduces
 from trisagion.safety.gates import Gate
 from trisagion.safety.modes import Mode, cancels_working
-from trisagion.safety.skew import Skew, judge, offset_between
+from trisagion.safety.skew import WINDOW_S, Skew, judge, offset_between
 from trisagion.services.control import shut_gate
 from trisagion.services.outcome import Outcome
 from trisagion.session_ports import VenueSession
@@ -85,6 +85,8 @@ class SessionDriver:
     skewed: bool = field(default=False, init=False)
     _offset_ns: int = field(default=0, init=False)
     _ours_until_s: float = field(default=0.0, init=False)
+    _watched_s: float | None = field(default=None, init=False)
+    _blind_until_s: float = field(default=0.0, init=False)
     _skews: dict[str, Skew] = field(default_factory=dict, init=False)
     _down_s: float | None = field(default=None, init=False)
     _told_down: bool = field(default=False, init=False)
@@ -148,8 +150,14 @@ class SessionDriver:
 
     def watch(self, now_ns: int) -> None:
         """Look at the clocks and at the line; what a person must hear of is said once for each time."""
+        present_s = self.clock()
+        if self._watched_s is not None and present_s - self._watched_s > PRESENT_S:
+            # The process stood still, or the database held it up: what waited for it meanwhile looks like a skew.
+            self._blind_until_s = present_s + WINDOW_S
+        self._watched_s = present_s
         found = dict(self._skews)
-        offsets = {"venue": self.session.offset_ns(), "database": self._offset_ns}
+        heard_ns = self.session.offset_ns() if present_s >= self._blind_until_s else None
+        offsets = {"venue": heard_ns, "database": self._offset_ns}
         for whose, offset_ns in offsets.items():
             # Where nothing is heard any more, what was heard last holds.
             if offset_ns is not None:
@@ -395,15 +403,17 @@ class SessionDriver:
             return Outcome("asked" if self.session.ask_positions(f"P{now_ns}", now_ns) else "logged_off")
 
     def enforce(self, now_ns: int) -> bool:
-        """Read the control mode and withdraw all working orders where it says so; tell whether any had to be.
+        """Read the control mode and withdraw all orders at the venue where it says so; tell whether any had to be.
 
         Nobody else needs to ring for it: what is withdrawn is drained here too, again until the venue could be asked.
+        What is in doubt may work there as well, and is asked to cancel once.
         """
         with self.database.snapshot() as tx:
             mode = tx.control.control().mode
             if not cancels_working(mode):
                 return False
-            working = [order for order in self._mine(tx, WORKING) if not order.taker]
+            there = [order for order in self._mine(tx, WORKING | {OrderState.UNKNOWN}) if not order.taker]
+        working = [order for order in there if order.state in WORKING]
         for order in working:
             if order.cancel_reason is not None:
                 continue
@@ -414,9 +424,26 @@ class SessionDriver:
                     tx.orders.save(
                         replace(present, cancel_reason=f"mode {mode}", updated_ns=at_ns, version=present.version + 1)
                     )
+        doubtful = [order for order in there if order.state is OrderState.UNKNOWN and order.cancel_reason is None]
+        for order in doubtful:
+            self._cancel_in_doubt(order, f"mode {mode}", now_ns)
         if working:
             self.drain(now_ns)
-        return bool(working)
+        return bool(working or doubtful)
+
+    def _cancel_in_doubt(self, order: Order, why: str, now_ns: int) -> None:
+        with self._asking:
+            if not self.session.logged_on() or not self.bucket.room(self.clock(), urgent=True):
+                return
+            with self.database.transaction() as tx:
+                self._fence(tx)
+                present = tx.orders.order(order.cl_ord_id)
+                if present is None or present.state is not OrderState.UNKNOWN or present.cancel_reason is not None:
+                    return
+                claimed = _to(replace(present, cancel_reason=why), OrderState.PENDING_CANCEL, now_ns, present.reason)
+                tx.orders.save(claimed)
+            self._take(1)
+            self.session.send_cancel(claimed, claimed.updated_ns)
 
 
 def asked_ns(request_id: str) -> int:
