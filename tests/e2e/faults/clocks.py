@@ -35,12 +35,15 @@ SOURCE: Final = Path(__file__).with_name("offset.c")
 
 
 def jump(lane: Lane, case: str, draw: random.Random) -> float:
-    """Put the owner's clock forward or back while orders are on their way, and right again."""
+    """Put the owner's clock forward or back while orders work and others are decided, and right again.
+
+    No report is on its way at the jump: the engine refuses one whose SendingTime it cannot believe, and the venue does
+    not tell it again.
+    """
     _under_library(lane)
-    names = lane.work(draw, draw.randint(1, 2))
+    names = lane.work(draw, draw.randint(1, 2) + BURST)
     pid, alarms, off_s = lane.child("session").pid, _alarms(lane), OFF_S[case]
     shuts = abs(off_s) >= SHUT_S_MIN
-    names += [lane.intend(draw) for _ in range(BURST)]
     with _off(lane, off_s):
         lane.until(lambda: _alarms(lane) > alarms, "an alarm", TOLD_S_MAX)
         assert _shut(lane) is shuts, f"expected the gate {'shut' if shuts else 'open'}, found it otherwise"
