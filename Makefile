@@ -16,6 +16,9 @@ FIX_ENGINE ?= tls
 OTHER_ENGINE := $(if $(filter official,$(FIX_ENGINE)),quickfix-tls,quickfix)
 ENGINE_STAMP := .venv/.engine-$(FIX_ENGINE)
 
+SEEDS ?= 50000
+FIRST ?= 1000000
+
 KERNELS := $(wildcard ext/*/*.pyx ext/*/*.pxd)
 
 ## Use
@@ -79,6 +82,10 @@ chaos: dev servers # Whole platforms killed and restarted, then every fault in f
 	@$(BIN)/python -m pytest -m e2e
 	$(BIN)/python -m tests.e2e.faults $(ARGS)
 	$(BIN)/python -m docs.generate
+
+.PHONY: simulate
+simulate: dev # Platforms in virtual time with the faults of a seed; SEEDS=50000 of them from FIRST=1000000 on
+	@$(BIN)/python -m tests.simulation --seed $(FIRST) --seeds $(SEEDS)
 
 .PHONY: bench
 bench: dev .venv/.peers # Measure; one JSON line a figure into bench/results.jsonl; ARGS="-k cohort"

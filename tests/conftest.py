@@ -34,6 +34,9 @@ def _missing_servers() -> dict[str, str]:
         missing["mariadb"] = "no mariadbd on this machine; apt-get install mariadb-server"
     if shutil.which("redis-server") is None and not _redis_in_wheel():
         missing["redis"] = "no redis-server on this machine; apt-get install redis-server"
+    absent = [name for name in ("microsocks", "tinyproxy") if shutil.which(name) is None]
+    if absent:
+        missing["proxies"] = f"no {' and '.join(absent)} on this machine; apt-get install microsocks tinyproxy-bin"
     return missing
 
 

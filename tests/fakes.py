@@ -23,7 +23,7 @@ class Died(BaseException):
 
 @dataclass(slots=True)
 class FakeSession:
-    """A `ports.VenueSession` without a wire.
+    """A `session_ports.VenueSession` without a wire.
 
     It remembers what it was asked as (what, name), in order, and lets `look` see each order at the moment of sending.
     With a venue, which is the bundled one, it writes and reads real messages; the answers wait in `heard` and `seen`,

@@ -52,3 +52,9 @@ def quoted(value: object, length_max: int = TEXT_MAX) -> str:
     """Quote a piece of the user's text for a message: short, and harmless to a terminal."""
     text = "" if value is None else str(value)
     return repr(text if len(text) <= length_max else text[: length_max - 1] + "…")
+
+
+def harmless(text: str, length_max: int) -> str:
+    """Write a text so that a terminal or a log shows it: its lines stay, every other sign that acts is spelt out."""
+    cut = text if len(text) <= length_max else f"{text[:length_max]}…"
+    return "".join(sign if sign.isprintable() or sign == "\n" else ascii(sign)[1:-1] for sign in cut)

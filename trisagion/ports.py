@@ -17,13 +17,13 @@ from trisagion.ids import ClOrdId, CycleId, IntentKey
 from trisagion.ledger.types import Account, EquitySample, Position, Posting
 from trisagion.market.types import Bar, Instrument, MarketState, MarketStep, Quote
 from trisagion.orders.state import OrderState
-from trisagion.orders.types import ExecutionReport, Order, OrderLink, PositionReport, Unreadable
+from trisagion.orders.types import ExecutionReport, Order, OrderLink
 from trisagion.regime.classify import Reading
 from trisagion.regime.types import Fit
 from trisagion.risk.check import Load
 from trisagion.safety.gates import Gate
 from trisagion.safety.modes import Control, Mode
-from trisagion.session_ports import CopyStore, MessageStore
+from trisagion.session_ports import CopyStore, EgressStore, MessageStore
 from trisagion.units import Price, Quantity
 
 
@@ -304,7 +304,17 @@ class OrderStore(Protocol):
         ...
 
     def in_states(self, states: frozenset[OrderState]) -> Sequence[Order]:
-        """Return the orders in any of the states, in order of creation, then id."""
+        """Return the orders in any of the states, in order of creation, then id.
+
+        One that cannot be read and was never sent is left out; one that the venue may know is `StateError`.
+        """
+        ...
+
+    def set_aside(self, now_ns: int) -> Sequence[tuple[str, str]]:
+        """Deny the orders that cannot be read and were never sent; return each with what is wrong with it.
+
+        One whose state is no word of ours becomes UNKNOWN.
+        """
         ...
 
     def loads(self, intents: Sequence[IntentKey]) -> tuple[Load, dict[IntentKey, Load]]:
@@ -539,6 +549,11 @@ class Transaction(Protocol):
         """Modes, events, leases and processes."""
         ...
 
+    @property
+    def egress(self) -> EgressStore:
+        """The paths of sessions to their venues."""
+        ...
+
 
 class Database(Protocol):
     """Gives transactions."""
@@ -556,80 +571,4 @@ class Database(Protocol):
 
         None where the server has no such number.
         """
-        ...
-
-
-class VenueSession(Protocol):
-    """A venue connection as its owner uses it.
-
-    None of these waits for the answer. False means: not logged on, nothing was sent.
-    """
-
-    def send_new(self, order: Order, now_ns: int) -> bool:
-        """Send a post-only limit order (a crossing IOC when `order.taker`); TransactTime is `now_ns`."""
-        ...
-
-    def send_cancel(self, order: Order, now_ns: int) -> bool:
-        """Ask for the cancel of an order."""
-        ...
-
-    def send_replace(self, order: Order, now_ns: int) -> bool:
-        """Ask for an order to become what is wanted of it."""
-        ...
-
-    def ask_status(self, order: Order, now_ns: int) -> bool:
-        """Ask what became of an order: one question for each ClOrdID under which the venue may hold it."""
-        ...
-
-    def ask_all_statuses(self, request_id: str) -> bool:
-        """Ask what stands of every working order of the account; False too where the venue does not know the question.
-
-        Each order comes as a report, then the end of the answer as `ReportSink.on_all_statuses`.
-        """
-        ...
-
-    def ask_positions(self, request_id: str, now_ns: int) -> bool:
-        """Ask for the venue's own view of our positions."""
-        ...
-
-    def offset_ns(self) -> int | None:
-        """Return our wall clock less the venue's, as its messages of the last while tell; None when there was none.
-
-        The least of them: the skew, and the least time that one took.
-        """
-        ...
-
-    def logged_on(self) -> bool:
-        """Tell whether the session is up."""
-        ...
-
-
-class ReportSink(Protocol):
-    """Where a venue connection delivers what it hears, on its own thread.
-
-    An exception means: not processed, deliver again.
-    """
-
-    def on_logon(self) -> None:
-        """Run when the session is up: settle what the venue may hold before anything new is sent."""
-        ...
-
-    def on_logout(self) -> None:
-        """Run when the session went down."""
-        ...
-
-    def on_report(self, report: ExecutionReport) -> None:
-        """Run for each execution report or cancel reject."""
-        ...
-
-    def on_all_statuses(self, request_id: str) -> None:
-        """Run when the answer to a question about all orders is complete: it has named every one that works."""
-        ...
-
-    def on_positions(self, reports: Sequence[PositionReport]) -> None:
-        """Run for each complete answer to a request for positions."""
-        ...
-
-    def on_unreadable(self, word: Unreadable) -> None:
-        """Run for each message that says something which cannot be read."""
         ...

@@ -1,13 +1,14 @@
-"""What is asked of the outside about the FIX sessions themselves: what was said on them, and what a drop copy told.
+"""What is asked of the outside about sessions: a venue's own, what was said, by which path, what a drop copy told.
 
-Like `ports`, of which the two stores are a part: they belong to its unit of work.
+Like `ports`, of which the stores here are a part: they belong to its unit of work.
 """
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
-from trisagion.orders.types import ExecutionReport
+from trisagion.gateway.egress import EgressCount, EgressEvent
+from trisagion.orders.types import ExecutionReport, Order, PositionReport, Unreadable
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,6 +85,26 @@ class MessageStore(Protocol):
         ...
 
 
+class EgressStore(Protocol):
+    """Table egress_event."""
+
+    def add(self, event: EgressEvent) -> None:
+        """Record an event; the same again changes nothing."""
+        ...
+
+    def sessions(self) -> Sequence[str]:
+        """Return the sessions of which there is a record, in order."""
+        ...
+
+    def counts(self, session: str) -> Sequence[EgressCount]:
+        """Return the newest event of each kind on each path, oldest first, and how many there were."""
+        ...
+
+    def events(self, session: str, count: int) -> Sequence[EgressEvent]:
+        """Return the newest `count` events of a session, oldest first."""
+        ...
+
+
 class CopyStore(Protocol):
     """Tables drop_copy and copy_mark, and what they are compared with."""
 
@@ -150,4 +171,80 @@ class CopySink(Protocol):
 
     def on_answer(self, request_id: str) -> None:
         """Run for the answer to a question of this connection: all that the venue told before it has been heard."""
+        ...
+
+
+class VenueSession(Protocol):
+    """A venue connection as its owner uses it.
+
+    None of these waits for the answer. False means: not logged on, nothing was sent.
+    """
+
+    def send_new(self, order: Order, now_ns: int) -> bool:
+        """Send a post-only limit order (a crossing IOC when `order.taker`); TransactTime is `now_ns`."""
+        ...
+
+    def send_cancel(self, order: Order, now_ns: int) -> bool:
+        """Ask for the cancel of an order."""
+        ...
+
+    def send_replace(self, order: Order, now_ns: int) -> bool:
+        """Ask for an order to become what is wanted of it."""
+        ...
+
+    def ask_status(self, order: Order, now_ns: int) -> bool:
+        """Ask what became of an order: one question for each ClOrdID under which the venue may hold it."""
+        ...
+
+    def ask_all_statuses(self, request_id: str) -> bool:
+        """Ask what stands of every working order of the account; False too where the venue does not know the question.
+
+        Each order comes as a report, then the end of the answer as `ReportSink.on_all_statuses`.
+        """
+        ...
+
+    def ask_positions(self, request_id: str, now_ns: int) -> bool:
+        """Ask for the venue's own view of our positions."""
+        ...
+
+    def offset_ns(self) -> int | None:
+        """Return our wall clock less the venue's, as its messages of the last while tell; None when there was none.
+
+        The least of them: the skew, and the least time that one took.
+        """
+        ...
+
+    def logged_on(self) -> bool:
+        """Tell whether the session is up."""
+        ...
+
+
+class ReportSink(Protocol):
+    """Where a venue connection delivers what it hears, on its own thread.
+
+    An exception means: not processed, deliver again.
+    """
+
+    def on_logon(self) -> None:
+        """Run when the session is up: settle what the venue may hold before anything new is sent."""
+        ...
+
+    def on_logout(self) -> None:
+        """Run when the session went down."""
+        ...
+
+    def on_report(self, report: ExecutionReport) -> None:
+        """Run for each execution report or cancel reject."""
+        ...
+
+    def on_all_statuses(self, request_id: str) -> None:
+        """Run when the answer to a question about all orders is complete: it has named every one that works."""
+        ...
+
+    def on_positions(self, reports: Sequence[PositionReport]) -> None:
+        """Run for each complete answer to a request for positions."""
+        ...
+
+    def on_unreadable(self, word: Unreadable) -> None:
+        """Run for each message that says something which cannot be read."""
         ...

@@ -6,14 +6,14 @@ from functools import cached_property, partial
 from importlib import import_module
 from pathlib import Path
 from types import ModuleType
-from typing import TypeVar
+from typing import Final, TypeVar
 
 from trisagion.adapters.db.engine import SqlDatabase, open_database, retrying
 from trisagion.adapters.survivors import load_survivors
-from trisagion.clock import MILLISECOND_NS, SECOND_NS, Clock, ReplayClock, SystemClock
+from trisagion.clock import HOUR_NS, MILLISECOND_NS, SECOND_NS, Clock, ReplayClock, SystemClock, iso
 from trisagion.cohort.supervise import CohortRules
 from trisagion.cohort.survivors import Survivor
-from trisagion.errors import ConfigError
+from trisagion.errors import ConfigError, DataError, quoted
 from trisagion.gateway.dialect import Profile
 from trisagion.ids import ClOrdId
 from trisagion.ledger.take_profit import TakeProfitRules
@@ -39,9 +39,12 @@ from trisagion.services import (
 from trisagion.services.outcome import Outcome
 from trisagion.session_ports import MessageOutbox
 from trisagion.settings import Settings, resolve
-from trisagion.units import Price, Quantity, parse_decimal
+from trisagion.units import price, quantity
 
 T = TypeVar("T")
+
+AHEAD_NS: Final = HOUR_NS
+"""How far a message's instant may lie beyond the end of a replay, or beyond the machine's clock."""
 
 
 class House:
@@ -50,6 +53,7 @@ class House:
     def __init__(self, settings: Settings) -> None:
         self.settings = settings
         self._copies = advance_cohort.ShardCopies()
+        self._end_ns: int | None = None
 
     @cached_property
     def database(self) -> SqlDatabase:
@@ -72,6 +76,12 @@ class House:
     def session_name(self) -> str:
         """The name of the one venue session."""
         return self.settings.fix.target
+
+    @property
+    def session_address(self) -> tuple[str, int]:
+        """Where the session connects: the venue, or the forwarder that reaches it by the paths that are configured."""
+        given = self.settings
+        return ("127.0.0.1", given.egress.port) if given.egress.use else (given.fix.host, given.fix.port)
 
     @cached_property
     def profile(self) -> Profile:
@@ -185,9 +195,33 @@ class House:
             replay = tx.control.replay()
         return SystemClock().now_ns() if replay is None else replay.now_ns
 
-    def ingest(self, steps: str) -> Outcome:
-        """Store a published minute."""
-        return ingest_market.ingest(self.database, ingest_market.read_steps(steps))
+    def present_ns(self, rung_ns: int) -> int:
+        """Return the instant to judge by of what was rung at `rung_ns`: a message may come hours late.
+
+        In a replay the data have come no further than what is rung; then it is `rung_ns`.
+        """
+        return max(rung_ns, self.now_ns())
+
+    def expect_instant(self, now_ns: int) -> None:
+        """Refuse with `DataError` an instant that the data cannot have come to.
+
+        Believed, it would stand for the present: until it has passed nothing is marked, no shard moves, and every order
+        comes too late.
+        """
+        if self._end_ns is None:
+            with self.database.snapshot() as tx:
+                replay = tx.control.replay()
+            self._end_ns = None if replay is None else replay.end_ns
+        latest_ns = (SystemClock().now_ns() if self._end_ns is None else self._end_ns) + AHEAD_NS
+        if now_ns > latest_ns:
+            raise DataError(f"expected an instant up to {iso(latest_ns)}, found {now_ns}")
+
+    def ingest(self, text: str, now_ns: int) -> Outcome:
+        """Store a published minute, which is that of the message's instant."""
+        steps = ingest_market.read_steps(text)
+        if steps[0].at_ns != now_ns:
+            raise DataError(f"expected the minute of the message's instant, found that of {steps[0].at_ns}")
+        return ingest_market.ingest(self.database, steps)
 
     def detect(self, symbol: str, now_ns: int) -> tuple[Outcome, ...]:
         """Compute a minute's features."""
@@ -201,13 +235,19 @@ class House:
 
     def refit(self, subject: str, now_ns: int) -> Outcome:
         """Fit a model again; `subject` names symbol and model."""
-        symbol, model = subject.split(" ")
+        symbol, model = _words(subject, 2)
+        if model not in self._judging.MODELS:
+            raise DataError(f"expected a model of {', '.join(self._judging.MODELS)}, found {quoted(model)}")
+        with self.database.snapshot() as tx:
+            newest_ns, _ = tx.market.heads(tx.market.instrument(symbol).symbol)
+        if now_ns > newest_ns:
+            raise DataError(f"expected an instant whose bars are closed, up to {newest_ns}, found {now_ns}")
         outcome: Outcome = self._judging.refit(self.database, symbol, model, now_ns)
         return outcome
 
     def give_up_refit(self, subject: str, now_ns: int, why: str) -> Outcome:
         """Record that a model could not be fitted."""
-        symbol, model = subject.split(" ")
+        symbol, model = _words(subject, 2)
         outcome: Outcome = self._judging.give_up(self.database, symbol, model, now_ns, why)
         return outcome
 
@@ -244,18 +284,14 @@ class House:
 
     def amend(self, subject: str, now_ns: int) -> Outcome:
         """Ask for a working order to be replaced; `subject` names the order, its quantity in all and its price."""
-        order, qty, price = subject.split(" ")
+        order, qty, px = _words(subject, 3)
         return amend_orders.amend(
-            self.database,
-            self.limits,
-            ClOrdId(order),
-            qty=Quantity(parse_decimal(qty, what="quantity")),
-            price=Price(parse_decimal(price, what="price")),
-            now_ns=now_ns,
+            self.database, self.limits, ClOrdId(order), qty=quantity(qty), price=price(px), now_ns=now_ns
         )
 
-    def sweep(self) -> tuple[Outcome, ...]:
-        """Find what was left undone."""
+    def sweep(self, now_ns: int) -> tuple[Outcome, ...]:
+        """Find what was left undone, with what cannot be read out of the way."""
+        sweep.set_aside(self.database, now_ns)
         return sweep.sweep(self.database)
 
     def book(self, report: ExecutionReport) -> tuple[Outcome, ...]:
@@ -276,3 +312,10 @@ class House:
             return ()
         wall_ns = SystemClock().now_ns()
         return compare_copies.compare(self.database, self.book_rules, self.session_name, wall_ns, now_ns)
+
+
+def _words(subject: str, count: int) -> list[str]:
+    words = subject.split(" ")
+    if len(words) != count or not all(words):
+        raise DataError(f"expected a subject of {count} words, found {quoted(subject)}")
+    return words

@@ -5,6 +5,7 @@ none of them trusts its delivery. So results are off, retries are the sweeper's,
 id.
 """
 
+import logging
 import os
 import sys
 from collections.abc import Callable, Iterable
@@ -13,14 +14,18 @@ from typing import Any
 
 from celery import Celery
 
+from trisagion.errors import TrisagionError, quoted
 from trisagion.services.outcome import Outcome
 from trisagion.settings import load, resolve
 from trisagion.wiring import House
+from workers.door import told
 from workers.flow import follow
 from workers.queues import QUEUES, route
 
 if not __debug__:
     sys.exit("trisagion: python -O removes the assertions that guard the order path; start without it")
+
+log = logging.getLogger(__name__)
 
 
 @cache
@@ -50,6 +55,8 @@ def _configured() -> Celery:
         task_acks_late=True,
         task_reject_on_worker_lost=True,
         worker_prefetch_multiplier=1,
+        # Acknowledged late, a message that ends its worker would end the next one too: it is looked at before.
+        worker_consumer="workers.door:Consumer",
         broker_connection_retry_on_startup=True,
         broker_pool_acquire_timeout=2,
         broker_transport_options={
@@ -79,9 +86,24 @@ def stage(name: str) -> Callable[[Callable[[int, str], Iterable[Outcome]]], Any]
 
     def made(function: Callable[[int, str], Iterable[Outcome]]) -> Any:
         def run(now_ns: int, subject: str = "") -> None:
-            follow(app, name, house().retrying(lambda: function(now_ns, subject)), now_ns)
+            def work() -> None:
+                follow(app, name, house().retrying(lambda: function(now_ns, subject)), now_ns)
+
+            or_say_why(name, now_ns, subject, work)
 
         run.__doc__ = function.__doc__
         return app.task(name=name)(run)
 
     return made
+
+
+def or_say_why(name: str, now_ns: int, subject: str, work: Callable[[], None]) -> None:
+    """Do a task's work, or say in one line why not; nothing is kept then, and the sweeper rings again for what is due.
+
+    What is no error of our family is a bug: it goes up, with its traceback.
+    """
+    try:
+        house().expect_instant(now_ns)
+        work()
+    except TrisagionError as error:
+        log.error("%s %s at %d was not done: %s", name, quoted(subject), now_ns, told(error))  # noqa: TRY400

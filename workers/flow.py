@@ -11,6 +11,7 @@ from celery import Celery
 from kombu.exceptions import OperationalError
 
 from trisagion.services.outcome import Outcome
+from workers.door import expect_size
 
 log = logging.getLogger(__name__)
 
@@ -72,6 +73,7 @@ def ring(app: Celery, task: str, now_ns: int, subject: str = "") -> None:
 
     A broker that is away is no error of the work that was committed before: the sweeper rings again.
     """
+    expect_size(task, subject)
     try:
         app.send_task(task, kwargs={"now_ns": now_ns, "subject": subject})
     except OperationalError as error:

@@ -314,7 +314,7 @@ def test_a_password_is_in_nothing_that_the_engine_keeps_of_its_logons(opened: Ma
         sink.after(1)
         kill(opened.processes[0])
         sink.wait(lambda: sink.logouts == 1)
-        (numbers,) = (opened.directory / "v").glob("*.seqnums")
+        (numbers,) = (opened.directory / "v").glob(f"*-{opened.sender}.seqnums")
         ours, _, _ = numbers.read_text().partition(":")
         numbers.write_text(f"{ours}: 0000000001")
         opened.start()

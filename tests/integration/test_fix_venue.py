@@ -4,6 +4,7 @@ import subprocess
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,7 @@ import quickfix as fix
 
 from tests.integration.fix_market import WAIT_S, Market, Sink, at, every_version, kill, made, order, with_positions
 from trisagion.adapters.venues.fix import initiator
+from trisagion.adapters.venues.fix.engine import decode
 from trisagion.adapters.venues.fix.initiator import FixSession
 from trisagion.errors import VenueMistake
 from trisagion.gateway.requests import cancel_request, new_order, status_request
@@ -256,19 +258,13 @@ def test_a_message_with_a_tag_twice_is_refused_and_the_venue_goes_on(
     """Two kinds of entries in one request: a group of two."""
     with talking(market) as tap:
         # Our own side would not let such a message out.
-        monkeypatch.setattr(initiator, "decode", last_of_each_tag)
+        monkeypatch.setattr(initiator, "decode", partial(decode, groups=True))
         assert tap._store is not None
         text = "8=FIX.4.4|35=V|262=R|263=0|264=1|267=2|269=0|269=1|146=1|55=ES|10=0|".replace("|", "\x01")
         assert fix.Session.sendToTarget(tap._store.dictionary.message(text), tap._id)
         (answer,) = tap.next({35: "j", 372: "V", 380: "0"})
         assert "expected each tag once" in answer[58]
         tap.quiet()
-
-
-def last_of_each_tag(message: Any, *, groups: bool = False) -> dict[int, str]:
-    """Read a message and mind no repetition."""
-    pairs = [pair.partition("=") for pair in message.toString().split("\x01")[:-1]]
-    return {int(tag): value for tag, _, value in pairs}
 
 
 def test_lost_and_late_acknowledgements_follow_from_the_seed_across_a_restart(market: Market) -> None:

@@ -55,7 +55,7 @@ class Entry:
 
 @dataclass(slots=True)
 class ModelVenue:
-    """A `ports.VenueSession` and the venue behind it; `wire` holds what it said and we have not heard."""
+    """A `session_ports.VenueSession` and the venue behind it; `wire` holds what it said and we have not heard."""
 
     book: list[Entry] = field(default_factory=list)
     wire: list[ExecutionReport] = field(default_factory=list)

@@ -2,8 +2,9 @@
 
 import threading
 import time
-from collections.abc import Sequence
-from dataclasses import replace
+from collections.abc import Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +12,7 @@ import pytest
 
 from tests.builders import SATURDAY_NS, TUESDAY_NS, Desk, an_order, qty
 from tests.fakes import Died, FakeSession
-from trisagion.adapters.db import open_database
+from trisagion.adapters.db import SqlDatabase, Unit, open_database
 from trisagion.adapters.venues.fix.initiator import FixConfig, FixSession
 from trisagion.clock import SECOND_NS
 from trisagion.errors import StaleOwner
@@ -19,11 +20,11 @@ from trisagion.gateway.settling import SETTLED
 from trisagion.ids import ClOrdId
 from trisagion.orders.state import IN_DOUBT, OrderState
 from trisagion.orders.types import ExecutionReport, Order, PositionReport, Unreadable
-from trisagion.ports import VenueSession
 from trisagion.safety.modes import Mode
 from trisagion.services import drive_session
 from trisagion.services.drive_session import LEASE_S, SessionDriver, asked_ns
 from trisagion.services.outcome import Outcome
+from trisagion.session_ports import VenueSession
 from trisagion.units import Price
 
 _S = OrderState
@@ -67,7 +68,7 @@ class Deaf:
 
 @pytest.mark.parametrize("kind", ["fake", "fix"])
 def test_a_session_that_is_down_sends_nothing_and_says_so(kind: str, tmp_path: Path) -> None:
-    """The contract of `ports.VenueSession` that the services rely on."""
+    """The contract of `session_ports.VenueSession` that the services rely on."""
     config = FixConfig("127.0.0.1", 1, "US", "SIM", "ACC", tmp_path)
     session: VenueSession = FakeSession(up=False) if kind == "fake" else FixSession(config, Deaf(), "SIM")
     assert not session.logged_on()
@@ -189,6 +190,80 @@ def test_an_owner_that_stood_still_after_its_claim_sends_nothing(desk: Desk, mon
         driver.drain(TUESDAY_NS)
     assert session.asked == []
     assert desk.order().state is _S.PENDING_NEW
+
+
+@dataclass
+class Sluggish:
+    """A database whose process is stopped for a while at the end of each transaction."""
+
+    inner: SqlDatabase
+    held_s: float = 0.0
+    now_s: float = 0.0
+
+    @contextmanager
+    def transaction(self) -> Iterator[Unit]:
+        """Open a unit of work."""
+        with self.inner.transaction() as tx:
+            yield tx
+        self.now_s += self.held_s
+
+    def snapshot(self) -> AbstractContextManager[Unit]:
+        """Open a unit of work that only reads."""
+        return self.inner.snapshot()
+
+    def version(self) -> int | None:
+        """Return what the database says."""
+        return self.inner.version()
+
+
+def stopped(desk: Desk, *orders: Order) -> tuple[SessionDriver, FakeSession, Sluggish]:
+    """Return a driver with a fresh lease, which its database holds up from now on."""
+    desk.put(*orders)
+    database, session = Sluggish(desk.database), FakeSession()
+    driver = SessionDriver(database, session, "SIM", "one", clock=lambda: database.now_s, settling=SETTLED)
+    driver.lease()
+    return driver, session, database
+
+
+@pytest.mark.parametrize(
+    ("order", "asked"),
+    [
+        (routed(), "new"),
+        (routed(state=_S.NEW, cancel_reason="x"), "cancel"),
+        (routed(state=_S.NEW, wanted_qty=qty(2), wanted_price=Price(qty("4000.25"))), "replace"),
+    ],
+)
+@pytest.mark.parametrize(("held_s", "goes"), [(1.9, True), (2.1, False)])
+def test_what_was_claimed_before_the_process_was_stopped_is_not_sent_after_it(
+    desk: Desk, order: Order, asked: str, held_s: float, goes: bool
+) -> None:
+    """Somebody may have killed, or taken the lease, meanwhile: it is asked about, as if the line had broken."""
+    driver, session, database = stopped(desk, order)
+    database.held_s = held_s
+    driver.drain(TUESDAY_NS)
+    assert session.asked == ([(asked, "T1")] if goes else [])
+    assert desk.order().state in IN_DOUBT
+    session.asked.clear()
+    driver.drain(TUESDAY_NS)
+    driver.resolve(TUESDAY_NS)
+    assert session.asked == [("status", "T1")]
+
+
+def test_a_drain_that_lasts_too_long_leaves_the_rest_to_a_later_instant(desk: Desk) -> None:
+    """What it was told is the present is not the present any more; nothing is lost, and the order stays."""
+    driver, session, database = stopped(
+        desk,
+        routed("T1", state=_S.NEW, cancel_reason="x"),
+        routed("T2", state=_S.NEW, wanted_qty=qty(2), wanted_price=Price(qty("4000.25"))),
+        routed("T3"),
+    )
+    database.held_s = 1.2
+    assert driver.drain(TUESDAY_NS) == Outcome("throttled")
+    assert [name for _, name in session.asked] == ["T1", "T2"]
+    assert desk.order("T3").state is _S.ROUTED
+    driver.pump(TUESDAY_NS + 3 * SECOND_NS)
+    assert [name for _, name in session.asked] == ["T1", "T2", "T3"]
+    assert desk.order("T3").updated_ns == TUESDAY_NS + 3 * SECOND_NS
 
 
 LATE_NS = TUESDAY_NS + 60 * SECOND_NS

@@ -203,3 +203,22 @@ def test_a_drop_copy_that_there_is_none_of_cannot_observe(tmp_path: Path) -> Non
     with pytest.raises(ConfigError, match=r"name its CompID in fix.drop_copy"):
         preflight.examine(load(None, {}, given))
     assert preflight.examine(load(None, {}, {**given, "fix.drop_copy": "TRISAGION-DC"})) == []
+
+
+@pytest.mark.parametrize(
+    ("given", "told"),
+    [
+        ({"egress.use": ["direct"], "fix.drop_copy": "COPY"}, "fix.drop_copy: expected none beside egress.use"),
+        (
+            {
+                "egress.use": ["p"],
+                "egress.paths.p": {"kind": "http", "host": "h", "port": 1, "password": "env:NOBODY_SET_THIS"},
+            },
+            "env:NOBODY_SET_THIS: expected the environment variable",
+        ),
+    ],
+)
+def test_paths_that_cannot_be_gone_are_refused(tmp_path: Path, given: dict[str, object], told: str) -> None:
+    """A secret that is not there, and a session that would go past them."""
+    with pytest.raises(ConfigError, match=f"^{told}"):
+        preflight.examine(load(None, {}, {"platform.state": str(tmp_path / "state"), **given}))

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from trisagion import settings
 from trisagion.errors import ConfigError
-from trisagion.settings import Settings, Terms, digest, load, origins, resolve, to_environment
+from trisagion.settings import Settings, Terms, digest, load, origins, references, resolve, to_environment
 
 
 @pytest.fixture(autouse=True)
@@ -90,6 +90,9 @@ def test_a_named_file_beats_the_folders_own(tmp_path: Path) -> None:
         ("reconcile.observers", "['a', 'a']", "expected each observer once, found a, a"),
         ("take_profit.reward_multiple", "1", "expected above the threshold (1), found 1"),
         ("risk.order_notional_max", "1e9", "expected at most position_notional_max (20000000), found 1000000000"),
+        ("egress.use", "['a']", "expected names of [egress.paths.NAME] or direct, found a"),
+        ("egress.use", "['direct', 'direct']", "expected each path once, found direct, direct"),
+        ("egress.tls_pins", "'12:34'", "expected the 64 hexadecimal digits of a SHA-256 fingerprint, found '12:34'"),
         ("fix.port", "65536", "expected less than or equal to 65535, found 65536"),
         ("broker.url", "'ftp://h'", "expected a URL of redis, rediss, redis+socket, amqp, amqps, found 'ftp://h'"),
         ("replay.zone", "'Mars'", "expected a time zone such as \"America/New_York\", found 'Mars'"),
@@ -239,7 +242,11 @@ def test_children_get_exactly_what_their_parent_has(changes: dict[str, Any], dat
     """The environment carries every setting, whatever it is; a file beside the child changes nothing."""
     Path("trisagion.toml").unlink(missing_ok=True)
     terms = {"A.B": {"tick_size": "0.25", "leverage_max": 3}}
-    tree: dict[str, dict[str, Any]] = {"replay": {"data": [data, "es"], "instruments": terms}}
+    proxies = {"a": {"kind": "socks5", "host": "h", "port": 1, "user": "u", "password": "env:P"}}
+    tree: dict[str, dict[str, Any]] = {
+        "replay": {"data": [data, "es"], "instruments": terms},
+        "egress": {"paths": proxies, "use": ["direct", "a"]},
+    }
     for key, value in changes.items():
         section, name = key.split(".")
         tree.setdefault(section, {})[name] = value
@@ -283,6 +290,10 @@ def test_the_digest_changes_with_every_setting_that_can_change_a_decision(tmp_pa
         "platform.profile": "fleet", "platform.state": "x", "database.url": "sqlite:///x", "broker.url": "redis://h/0",
         "fix.host": "h", "fix.port": 1, "fix.heartbeat_s": 11, "fix.username": "u", "fix.password": "env:P",
         "fleet.cohort_workers": 3, "replay.speed": 2,
+        "egress.paths": {"a": {"kind": "http", "host": "h", "port": 1}}, "egress.use": ["direct"], "egress.port": 1,
+        "egress.connect_s": 5, "egress.probe_s": 0, "egress.quiet_s": 1, "egress.healthy_s": 1, "egress.tls": True,
+        "egress.tls_name": "h", "egress.tls_ca": "x", "egress.tls_pins": ["0" * 64], "egress.tls_certificate": "x",
+        "egress.tls_key": "x",
     }  # fmt: skip
     assert set(other) | set(place) | {"reconcile.quorum"} == set(settings.flatten(plain))
     digests = {key: digest(load(None, {}, {key: value})) for key, value in other.items()}
@@ -368,3 +379,57 @@ def test_terms_count_in_the_digest_whatever_their_order() -> None:
     """A table has no order."""
     one, other = ({name: {"tick_size": 1} for name in names} for names in (("A", "B"), ("B", "A")))
     assert digest(load(None, {}, {"replay.instruments": one})) == digest(load(None, {}, {"replay.instruments": other}))
+
+
+def test_a_proxy_is_a_table_by_its_name() -> None:
+    """Set whole or value by value; used in the order that is asked for, whatever their names."""
+    Path("trisagion.toml").write_text(
+        "[egress]\nuse = ['b', 'direct', 'a']\n"
+        "[egress.paths.a]\nkind = 'http'\nhost = 'a.example'\nport = 3128\n"
+        "[egress.paths.b]\nkind = 'socks5'\nhost = '::1'\nport = 1080\nuser = 'u'\npassword = 'env:P'\n",
+        encoding="utf-8",
+    )
+    found = load(None, {}, {"egress.paths.a.port": "8080", "egress.tls_pins": ":".join(["AB"] * 32)})
+    assert found.egress.use == ("b", "direct", "a")
+    assert (found.egress.paths["a"].port, found.egress.paths["b"].password) == (8080, "env:P")
+    assert found.egress.tls_pins == ("ab" * 32,)
+    assert references(found)["egress.paths.b.password"] == "env:P"
+    assert load(None, to_environment(found), {}) == found
+
+
+@pytest.mark.parametrize(
+    ("text", "told"),
+    [
+        ("[egress.paths.a]\nport = 1\nhost = 'h'", "a.kind: expected a value, found none"),
+        (
+            "[egress.paths.a]\nkind = 'socks4'\nport = 1\nhost = 'h'",
+            "a.kind: expected 'socks5' or 'http', found 'socks4'",
+        ),
+        (
+            "[egress.paths.a]\nkind = 'http'\nport = 0\nhost = 'h'",
+            "a.port: expected greater than or equal to 1, found 0",
+        ),
+        (
+            "[egress.paths.a]\nkind = 'http'\nport = 1\nhost = 'h'\npassword = 'hunter2'",
+            'a.password: expected a reference to the secret, "env:NAME" or "file:PATH", found the secret itself',
+        ),
+        (
+            "[egress.paths.a]\nkind = 'http'\nport = 1\nhost = 'h'\npassword = 7",
+            "a.password: expected a valid string, found something that is not shown",
+        ),
+        (
+            "[egress.paths]\na = 'socks5://u:hunter2@h:1'",
+            "a: expected a valid dictionary or instance of Proxy, found something that is not shown",
+        ),
+    ],
+)  # fmt: skip
+def test_a_proxy_that_cannot_be_used_is_refused_and_nothing_secret_repeated(text: str, told: str) -> None:
+    """By its name and the setting's."""
+    assert refusals(text) == [f"trisagion.toml:1: egress.paths.{told}"]
+
+
+def test_no_proxy_is_named_as_the_way_without_one() -> None:
+    """It would shadow it."""
+    text = "[egress.paths.direct]\nkind = 'http'\nport = 1\nhost = 'h'"
+    told = "egress.paths: expected another name than direct, which is the way without a proxy"
+    assert refusals(text) == [f"trisagion.toml:1: {told}"]

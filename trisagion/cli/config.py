@@ -11,13 +11,13 @@ import typer
 from trisagion.errors import ConfigError
 from trisagion.settings import (
     FILE,
-    SECRETS,
     SECTIONS,
     Settings,
     digest,
     flatten,
     load,
     origins,
+    references,
     resolve,
     to_environment,
     variable,
@@ -66,8 +66,8 @@ def show(
 def check(config: ConfigOption = None, sets: SetOption = None) -> None:
     """Read the configuration as a run would, secrets included, and say what is wrong with it."""
     settings = load(config, os.environ, overrides(sets))
-    for key in SECRETS:
-        resolve(flatten(settings)[key], os.environ)
+    for reference in references(settings).values():
+        resolve(reference, os.environ)
     print(f"The configuration can be used; its digest is {digest(settings)}.")
 
 

@@ -14,7 +14,7 @@ from typing import Annotated, Final, NoReturn
 import typer
 
 from trisagion import __version__
-from trisagion.errors import TrisagionError
+from trisagion.errors import TrisagionError, harmless
 
 COMMANDS: Final = {
     "run": ("trisagion.cli.run", "Run the platform: venue, cohort, reconciliation, orders and ledger."),
@@ -22,6 +22,7 @@ COMMANDS: Final = {
     "cohort": ("trisagion.cli.cohort", "Show the best virtual runs and where they come from; export survivors."),
     "kill": ("trisagion.cli.kill", "Stop trading at once: cancel all working orders, and confirm it."),
     "gate": ("trisagion.cli.gate", "Show the gates of the venue sessions; open one that was shut."),
+    "egress": ("trisagion.cli.egress", "Show the paths of the venue sessions: which are up, which carries, and why."),
     "messages": ("trisagion.cli.messages", "Show what was said on the FIX sessions, message by message."),
     "prove": ("trisagion.cli.prove", "Prove from a run's database what it promises."),
     "data": ("trisagion.cli.data", "Check market data before it is used."),
@@ -32,6 +33,9 @@ COMMANDS: Final = {
     "worker": ("trisagion.cli.worker", "Run one worker process of a fleet."),
 }
 """Name → module, help line."""
+
+SENTENCE_MAX: Final = 20_000
+"""Characters of an error that are shown: all problems of a configuration, each a line, but no megabyte of one name."""
 
 INTERRUPTED: Final = 130
 """The shell's code for an end by Ctrl-C: 128 + SIGINT."""
@@ -70,7 +74,7 @@ def _end(text: str, code: int) -> NoReturn:
     """End with a sentence; what is still unwritten on a standard output that nobody takes is left behind."""
     try:
         if text:
-            print(text, file=sys.stderr, flush=True)
+            print(harmless(text, SENTENCE_MAX), file=sys.stderr, flush=True)
         sys.stdout.flush()
     except OSError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

@@ -18,12 +18,13 @@ from typing import Final
 from urllib.parse import urlsplit
 
 from trisagion.adapters.dataspec import DataSpec, entry
+from trisagion.cli.worker import refuse_a_copy_past_the_paths
 from trisagion.clock import iso
 from trisagion.errors import ConfigError, DataError, StateError
 from trisagion.market.instruments import BUNDLED
 from trisagion.market.types import Instrument, Tape
 from trisagion.services.reconcile import DROP_COPY
-from trisagion.settings import Replay, Settings, Terms, resolve
+from trisagion.settings import DIRECT, Replay, Settings, Terms, resolve
 from trisagion.units import plain
 
 MIB: Final = 1 << 20
@@ -53,6 +54,10 @@ def examine(settings: Settings) -> list[str]:
     if "?" in str(state):
         raise ConfigError(f"platform.state: {state} has a '?', which the URL of its database cannot hold; name another")
     _refuse_a_full_disk(state)
+    refuse_a_copy_past_the_paths(settings)
+    for name in settings.egress.use:
+        if name != DIRECT:
+            resolve(settings.egress.paths[name].password, os.environ)
     if settings.broker.url:
         _refuse_a_silent_broker(resolve(settings.broker.url, os.environ))
     specs = specs_of(settings)
@@ -162,7 +167,7 @@ def room(folder: Path) -> str | None:
     return f"{folder.absolute()}: {free // MIB} MiB are left on its disk" if free < STOP_BYTES_MIN else None
 
 
-def refuse_a_taken_port(port: int) -> None:
+def refuse_a_taken_port(setting: str, port: int) -> None:
     """Refuse a port on which somebody on this machine listens."""
     with socket.socket() as probe:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
@@ -170,7 +175,7 @@ def refuse_a_taken_port(port: int) -> None:
             probe.bind(("", port))
         except OSError as error:
             raise ConfigError(
-                f"fix.port: port {port} cannot be listened to ({error.strerror}); choose another, or 0 for a free one"
+                f"{setting}: port {port} cannot be listened to ({error.strerror}); choose another, or 0 for a free one"
             ) from None
 
 

@@ -1,8 +1,8 @@
 """`trisagion run`: start the whole platform on this machine, show it, and stop it in order.
 
-The supervisor starts a broker, the bundled FIX venue, Celery workers, the session's owner and the replay driver (and
-beat when the replay is paced), each as a process of its own, restarts what dies, and draws what the database says. It
-decides nothing.
+The supervisor starts a broker, the bundled FIX venue, Celery workers, the session's owner, the replay driver, beat when
+the replay is paced, and a forwarder when the session has paths of its own, each as a process of its own, restarts what
+dies, and draws what the database says. It decides nothing.
 """
 
 import json
@@ -77,6 +77,8 @@ class Supervisor:
             ],
             env,
         )
+        if self.settings.egress.use:
+            self._child("egress", [python, "-m", "trisagion.adapters.egress.forwarder"], env)
         self._child("session", worker_argv("session", "session", fix.target), env)
         if fix.drop_copy:
             self._child("drop_copy", worker_argv("drop_copy", "drop_copy", fix.drop_copy), env)
@@ -324,8 +326,10 @@ def _resume(settings: Settings, outcome: str) -> str:
 def place(settings: Settings, run: Path, sockets: Path, children: Children, stack: ExitStack) -> Settings:
     """Fill in where database, broker and venue of this run are, starting the private servers that it needs."""
     fleet = settings.platform.profile == "fleet"
-    if settings.fix.port:
-        preflight.refuse_a_taken_port(settings.fix.port)
+    given = {"fix.port": settings.fix.port, "egress.port": settings.egress.port if settings.egress.use else 0}
+    for setting, port in given.items():
+        if port:
+            preflight.refuse_a_taken_port(setting, port)
     url = settings.database.url
     if not url and fleet:
         url = _kept_secret(run / "database.url", stack.enter_context(mariadb(run / rundir.MARIADB, sockets, children)))
@@ -333,11 +337,13 @@ def place(settings: Settings, run: Path, sockets: Path, children: Children, stac
         url = f"sqlite:///{(run / rundir.DATABASE).resolve()}"
     broker = settings.broker.url or stack.enter_context(redis(run / "redis", sockets, children))
     port = settings.fix.port or free_port()
+    forwarder = settings.egress.port or (free_port() if settings.egress.use else 0)
     return settings.model_copy(
         update={
             "database": settings.database.model_copy(update={"url": url}),
             "broker": settings.broker.model_copy(update={"url": broker}),
             "fix": settings.fix.model_copy(update={"port": port}),
+            "egress": settings.egress.model_copy(update={"port": forwarder}),
         }
     )
 

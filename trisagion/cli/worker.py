@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from trisagion.errors import ConfigError
-from trisagion.settings import load, resolve, to_environment
+from trisagion.settings import Settings, load, resolve, to_environment
 
 OWNERS = {"session": "workers.sessions.fix", "drop_copy": "workers.sessions.drop_copy"}
 """The module of each role that owns a venue connection."""
@@ -45,9 +45,19 @@ def command(
     if role == "drop_copy" and not settings.fix.drop_copy:
         raise ConfigError("fix.drop_copy: expected the CompID of the drop copy for --role drop_copy, found none")
     os.environ.update(to_environment(settings))
+    refuse_a_copy_past_the_paths(settings)
     session = settings.fix.drop_copy if role == "drop_copy" else settings.fix.target
     argv = worker_argv(role, name or f"{role}-{os.getpid()}", session, pool, concurrency)
     os.execv(argv[0], argv)  # noqa: S606 – no shell is wanted
+
+
+def refuse_a_copy_past_the_paths(settings: Settings) -> None:
+    """Refuse a drop copy beside paths: it has no forwarder, and would go to the venue by itself."""
+    if settings.egress.use and settings.fix.drop_copy:
+        raise ConfigError(
+            "fix.drop_copy: expected none beside egress.use, for the drop copy would not take these paths, found "
+            f"{settings.fix.drop_copy!r}"
+        )
 
 
 def worker_argv(role: str, name: str, session: str, pool: str = "solo", concurrency: int = 1) -> list[str]:

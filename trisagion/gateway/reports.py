@@ -24,7 +24,6 @@ from trisagion.gateway.words import (
     ORDER_CANCEL_REJECT,
     POSITION_REPORT,
     POST_ONLY_CODE,
-    REJECT,
     SESSION_REJECT_REASONS,
     SIDES,
     UNKNOWN_ORDER,
@@ -42,14 +41,17 @@ from trisagion.orders.state import OrderState
 from trisagion.orders.types import ExecType, ExecutionReport, Liquidity, PositionReport, Side, Unreadable
 from trisagion.units import Money, Price, Quantity
 
+INSTANT_MAX: Final = 2**63 - 1
+"""In nanoseconds since 1970: what 64 bits hold, in April 2262."""
+
 TEXT_MAX: Final = 2000
 """Characters kept of a message that was put aside."""
 
 _ZERO: Final = Decimal(0)
 _FILLS: Final = frozenset({ExecType.TRADE, ExecType.TRADE_CORRECT})
 _OF_TRADES: Final = frozenset({ExecType.TRADE_CORRECT, ExecType.TRADE_CANCEL})
-_OF_ORDERS: Final = frozenset({EXECUTION_REPORT, ORDER_CANCEL_REJECT, BUSINESS_MESSAGE_REJECT, REJECT, ""})
-"""Messages that may tell something of an order; one without a kind may be any."""
+_NOT_OF_ORDERS: Final = frozenset({"0", "1", "2", "4", "5", "A", POSITION_REPORT})
+"""Messages that tell nothing of an order. One of a kind that there is not may be any."""
 _SECRETS: Final = re.compile(r"(?<![^\x01|])(554|925|96)=[^\x01]*")
 """Password, NewPassword, RawData."""
 
@@ -92,7 +94,7 @@ def unreadable(kind: str, text: str, *, venue: str, why: str, fields: Fields | N
     masked = _SECRETS.sub(r"\1=***", text).replace("\x01", "|")
     return Unreadable(
         venue=venue,
-        of_orders=kind in _OF_ORDERS,
+        of_orders=kind not in _NOT_OF_ORDERS,
         names=tuple(ClOrdId(named[tag]) for tag in (Tag.ORIG_CL_ORD_ID, Tag.CL_ORD_ID) if named.get(tag)),
         text=masked[:TEXT_MAX],
         why=why[:TEXT_MAX],
@@ -100,11 +102,11 @@ def unreadable(kind: str, text: str, *, venue: str, why: str, fields: Fields | N
 
 
 def refused(fields: Fields, *, venue: str) -> Unreadable:
-    """Say that the engine refused a message of the venue, by the Reject (35=3) with which it did.
+    """Say that the engine refused a message of the venue, by the Reject (35=3) or Logout (35=5) with which it did.
 
-    It is counted as received and was never handed up. Its text is in the raw log, under its number.
+    It may count as received and was never handed up. Its text is in the raw log.
     """
-    why = f"MsgSeqNum {fields.get(Tag.REF_SEQ_NUM)} was refused: {fields.get(Tag.TEXT, '')}"
+    why = f"the engine answered 35={fields.get(Tag.MSG_TYPE)}: {fields.get(Tag.TEXT, '')}"
     text = "|".join(f"{tag}={value}" for tag, value in fields.items())
     return unreadable(fields.get(Tag.REF_MSG_TYPE, ""), text, venue=venue, why=why)
 
@@ -162,7 +164,7 @@ def _execution(fields: Fields, venue: str, post_only_code: str) -> ExecutionRepo
         liquidity=liquidity,
         reason=_reason(fields, Tag.ORD_REJ_REASON),
         unknown_order=exec_type is ExecType.ORDER_STATUS and fields.get(Tag.ORD_REJ_REASON) == UNKNOWN_ORDER,
-        happened_ns=instant(fields, Tag.TRANSACT_TIME),
+        happened_ns=_happened(fields),
         request_id=None if request is None else ClOrdId(request),
         ref_exec_id=text(fields, Tag.EXEC_REF_ID) if exec_type in _OF_TRADES else None,
         reject=_order_reject(fields, post_only_code) if exec_type is ExecType.REJECTED else None,
@@ -201,7 +203,7 @@ def _cancel_reject(fields: Fields, venue: str) -> ExecutionReport:
         order_id=text(fields, Tag.ORDER_ID),
         reason=_reason(fields, Tag.CXL_REJ_REASON),
         reject=reject,
-        happened_ns=instant(fields, Tag.TRANSACT_TIME),
+        happened_ns=_happened(fields),
         exec_type=word(fields, Tag.CXL_REJ_RESPONSE_TO, CXL_RESPONSES),
         request_id=ClOrdId(text(fields, Tag.CL_ORD_ID)),
     )
@@ -241,6 +243,15 @@ def _bare(
         request_id=request_id,
         reject=reject,
     )
+
+
+def _happened(fields: Fields) -> int:
+    """Read TransactTime as an instant of 64 bits: a report that could not be kept would come again for ever."""
+    happened_ns = instant(fields, Tag.TRANSACT_TIME)
+    if not 0 <= happened_ns <= INSTANT_MAX:
+        found = fields[Tag.TRANSACT_TIME]
+        raise VenueMistake(f"FIX message 35={fields[35]}, tag 60: expected the years 1970 to 2262, found {found!r}")
+    return happened_ns
 
 
 def _reason(fields: Fields, tag: Tag) -> str | None:

@@ -56,9 +56,10 @@ class Settling:
         return replace(self, waiting=self.waiting - answered, moved_s=now_s) if answered or self.request else self
 
     def asked(self, order: Order, now_s: float) -> "Settling":
-        """Wait for an answer about each name of an order, for it was asked by each."""
+        """Wait for an answer about each name of an order, for it was asked by each, and by no earlier one."""
         names = _names(order)
-        return replace(self, names={**self.names, order.cl_ord_id: names}, waiting=self.waiting | names, moved_s=now_s)
+        waiting = (self.waiting - self.names.get(order.cl_ord_id, frozenset())) | names
+        return replace(self, names={**self.names, order.cl_ord_id: names}, waiting=waiting, moved_s=now_s)
 
     def ended(self, order: ClOrdId) -> "Settling":
         """Wait no more for an order that has ended meanwhile."""

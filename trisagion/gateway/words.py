@@ -133,6 +133,7 @@ MARKET_DATA_SNAPSHOT: Final = "W"
 MARKET_DATA_INCREMENT: Final = "X"
 MARKET_DATA_REQUEST_REJECT: Final = "Y"
 SEQUENCE_RESET: Final = "4"
+LOGOUT: Final = "5"
 
 PARTICIPATE_DONT_INITIATE: Final = "6"
 """ExecInst(18): post-only."""

@@ -51,7 +51,10 @@ AT_VENUE: Final = frozenset(
 WORKING: Final = frozenset({_S.NEW, _S.PARTIALLY_FILLED})
 """At the venue with nothing asked: it may be asked to cancel or to replace these."""
 
-LIVE: Final = AT_VENUE | {_S.RISK_CHECKED, _S.ROUTED}
+UNSENT: Final = frozenset({_S.RISK_CHECKED, _S.ROUTED})
+"""In the outbox only: the venue has never heard of these."""
+
+LIVE: Final = AT_VENUE | UNSENT
 
 IN_DOUBT: Final = frozenset({_S.PENDING_NEW, _S.PENDING_CANCEL, _S.PENDING_REPLACE, _S.UNKNOWN})
 """Asked, not answered: resolved by a status request after each logon."""

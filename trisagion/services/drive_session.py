@@ -23,16 +23,21 @@ from trisagion.ids import ClOrdId
 from trisagion.market.calendar import rest_reason
 from trisagion.orders.state import AT_VENUE, IN_DOUBT, LIVE, WORKING, OrderState, check_transition
 from trisagion.orders.types import ExecutionReport, Intent, Order, OrderLink
-from trisagion.ports import Database, Transaction, VenueSession
+from trisagion.ports import Database, Transaction
 from trisagion.risk.check import only_reduces
 from trisagion.safety.gates import Gate
 from trisagion.safety.modes import Mode, cancels_working
 from trisagion.safety.skew import Skew, judge, offset_between
 from trisagion.services.control import shut_gate
 from trisagion.services.outcome import Outcome
+from trisagion.session_ports import VenueSession
 
 LEASE_S: Final = 6.0
 """Renewed every 2 s; the successor of an owner that died waits this long at most."""
+PRESENT_S: Final = 2.0
+"""How long an instant is the present, and a look at mode, gate and rest the last one.
+
+Our choice: a third of the lease, and two hundred times what a claim takes, so that a slow disk loses no order."""
 CLAIM_MAX: Final = 64
 """Orders that are claimed in one transaction: so many may be in doubt after a crash. Measured on MariaDB: beyond it a
 claim's commit is below a tenth of what its orders cost to send."""
@@ -100,9 +105,10 @@ class SessionDriver:
     def drain(self, now_ns: int) -> Outcome:
         """Send every cancel that is asked for, then every replace, then every routed order, each in its order.
 
-        Where the session's share of messages is used up, the rest waits as it is; `pump` sends it later. So does all
-        but the cancels while the session is settling.
+        Where the session's share of messages is used up, or `now_ns` has become the past, the rest waits as it is;
+        `pump` sends it later. So does all but the cancels while the session is settling.
         """
+        told_s = self.clock()
         if not self.session.logged_on():
             return Outcome("logged_off")
         with self.database.snapshot() as tx:
@@ -114,6 +120,9 @@ class SessionDriver:
             if not settled and kind is not OrderState.PENDING_CANCEL:
                 break
             while orders:
+                if self.clock() - told_s > PRESENT_S:
+                    self._waiting = True
+                    return Outcome("throttled")
                 with self._asking:
                     count = min(self.bucket.room(self.clock(), urgent=kind is OrderState.PENDING_CANCEL), CLAIM_MAX)
                     self._send(orders[:count], kind, now_ns)
@@ -252,7 +261,7 @@ class SessionDriver:
 
     def _send(self, orders: Sequence[Order], kind: OrderState, now_ns: int) -> None:
         """Ask the venue for one kind of thing about several orders, or find that it must not be asked."""
-        settling = self.settling
+        settling, looked_s = self.settling, self.clock()
         for order in self._claim(orders, kind, now_ns):
             urgent = kind is OrderState.PENDING_CANCEL
             if not urgent and (settling is not self.settling or not self.settled or self.skewed):
@@ -261,6 +270,9 @@ class SessionDriver:
             if self.clock() >= self._ours_until_s:
                 # The process stood still after its claim: by now another one may have asked what became of the order.
                 raise StaleOwner(f"session {self.name}: the lease ran out between the claim and the sending")
+            if self.clock() - looked_s > PRESENT_S:
+                # A kill may have come meanwhile; like any question without an answer these are asked about.
+                return
             self.bucket = self.bucket.take(self.clock(), urgent=urgent) or self.bucket
             # A message that comes late must not date what was decided since to its own instant.
             if kind is OrderState.PENDING_NEW:

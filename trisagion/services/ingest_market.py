@@ -6,7 +6,7 @@ So whoever sees one of them knows from then on who else has a step at that insta
 import json
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, fields
 from itertools import pairwise
 from typing import Any, Final
 
@@ -71,6 +71,8 @@ def _refuse_contradictions(step: MarketStep) -> None:
 
 
 def _step(read: Any) -> MarketStep:
+    if set(read) != _STEP:
+        raise ValueError(f"expected {', '.join(sorted(_STEP))}, found {', '.join(sorted(map(str, read)))[:80]}")
     bar = dict(read["bar"])
     return MarketStep(
         symbol=_text(read["symbol"]),
@@ -106,6 +108,8 @@ def _positive(value: object) -> float:
         raise ValueError(f"expected a price above 0, found {number}")
     return number
 
+
+_STEP: Final = {each.name for each in fields(MarketStep)}
 
 _BAR: Final[dict[str, Callable[[object], Any]]] = {
     "symbol": _text,

@@ -2,9 +2,17 @@
 
 from collections.abc import Iterable
 
+from trisagion.errors import quoted
 from trisagion.orders.state import IN_DOUBT, WORKING, OrderState
 from trisagion.ports import Database
 from trisagion.services.outcome import Outcome
+
+
+def set_aside(database: Database, now_ns: int) -> None:
+    """Put away what another program wrote into the outbox and nobody can read: it must not stop the others."""
+    with database.transaction() as tx:
+        for name, why in tx.orders.set_aside(now_ns):
+            tx.control.add_event("order.unreadable", quoted(name), {"text": why}, now_ns)
 
 
 def sweep(database: Database) -> tuple[Outcome, ...]:

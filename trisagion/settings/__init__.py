@@ -16,14 +16,16 @@ from trisagion.settings.layers import (
     flatten,
     load,
     origins,
+    references,
     resolve,
     to_environment,
     variable,
 )
-from trisagion.settings.sections import CONTENT, PLACE, SECRETS, SECTIONS, TABLES, Replay, Settings, Terms
+from trisagion.settings.sections import CONTENT, DIRECT, PLACE, SECRETS, SECTIONS, TABLES, Replay, Settings, Terms
 
 __all__ = [
     "CONTENT",
+    "DIRECT",
     "FILE",
     "FILE_VARIABLE",
     "PLACE",
@@ -37,6 +39,7 @@ __all__ = [
     "flatten",
     "load",
     "origins",
+    "references",
     "resolve",
     "to_environment",
     "variable",

@@ -1,6 +1,7 @@
 """What a single setting can be: its kinds, with their bounds and what is said of a value that is none of them."""
 
 import math
+import re
 from collections.abc import Callable
 from decimal import Decimal
 from typing import Annotated, Any, Final, Literal
@@ -62,7 +63,7 @@ def zone(value: str) -> str:
     try:
         return value and ZoneInfo(value).key
     except (KeyError, ValueError, OSError):
-        raise ValueError(f'expected a time zone such as "America/New_York", found {value!r}') from None
+        raise ValueError(f'expected a time zone such as "America/New_York", found {shown(value)}') from None
 
 
 def _is_reference(value: str) -> bool:
@@ -74,6 +75,14 @@ def secret(value: str) -> str:
     if value and not _is_reference(value):
         raise ValueError('expected a reference to the secret, "env:NAME" or "file:PATH", found the secret itself')
     return value
+
+
+def fingerprint(value: str) -> str:
+    """Accept a SHA-256 fingerprint as `openssl x509 -fingerprint -sha256` writes it; return its hexadecimal digits."""
+    digits = value.replace(":", "").lower()
+    if not re.fullmatch(r"[0-9a-f]{64}", digits):
+        raise ValueError(f"expected the 64 hexadecimal digits of a SHA-256 fingerprint, found {shown(value)}")
+    return digits
 
 
 def url(schemes: tuple[str, ...]) -> Callable[[str], str]:

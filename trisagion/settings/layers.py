@@ -76,6 +76,13 @@ def flatten(settings: Settings) -> dict[str, Any]:
     return {key: getattr(getattr(settings, section), name) for key in KEYS for section, name in [key.split(".", 1)]}
 
 
+def references(settings: Settings) -> dict[str, str]:
+    """Return every setting that refers to a secret, with its reference; an empty one refers to nothing."""
+    flat = flatten(settings)
+    proxies = {f"egress.paths.{name}.password": proxy.password for name, proxy in settings.egress.paths.items()}
+    return {**{key: flat[key] for key in sorted(SECRETS)}, **proxies}
+
+
 def digest(settings: Settings) -> str:
     """Hash (SHA-256, hex) everything that can change a decision: two replays of one digest must come out equal.
 
@@ -177,7 +184,10 @@ def _from_file(config_path: Path | None, environ: Mapping[str, str]) -> Iterator
         raise ConfigError(f"{path}: expected a readable text file, found: {error.strerror}") from None
     except UnicodeDecodeError as error:
         raise ConfigError(f"{path}: expected text in UTF-8, found: {error}") from None
-    except tomllib.TOMLDecodeError as error:
+    except RecursionError:
+        raise ConfigError(f"{path}: expected TOML, found one too deeply nested") from None
+    except ValueError as error:
+        # TOMLDecodeError is one; so is a whole number of more digits than Python reads.
         raise ConfigError(f"{path}: expected TOML, found: {error}") from None
     lines = _line_numbers(text)
     for section, table in tree.items():
@@ -216,7 +226,7 @@ def _read(key: str, text: str) -> object:
     field = SECTIONS[section].model_fields.get(name) if section in SECTIONS else None
     try:
         tree = tomllib.loads(f"value = {text}", parse_float=Decimal)
-    except tomllib.TOMLDecodeError:
+    except (ValueError, RecursionError):
         return text
     wanted: type | tuple[type, ...] = object
     if field is not None and field.annotation is str:
@@ -265,11 +275,19 @@ def _problem(detail: Any, given: Mapping[str, _Given]) -> str:
     message = str(detail["msg"])
     if detail["type"] == "extra_forbidden":
         return f"{source}: {key}: there is no such setting"
+    if detail["type"] == "missing":
+        return f"{source}: {key}: expected a value, found none"
     if detail["type"] == "value_error":
         return f"{source}: {key}: {message.removeprefix('Value error, ')}"
     expected = re.sub(r"^(Input|String|Tuple|Value) should (be |have |match )?", "", message)
-    found = "something that is not shown" if key in SECRETS else shown(detail["input"])
+    found = "something that is not shown" if _may_hold_a_secret(key, detail["input"]) else shown(detail["input"])
     return f"{source}: {key}: expected {expected}, found {found}"
+
+
+def _may_hold_a_secret(key: str, value: object) -> bool:
+    # What stands where a proxy's table should be may be a URL with its password.
+    a_proxy = key.startswith("egress.paths") and (key.count(".") < 3 or isinstance(value, dict))
+    return key in SECRETS or key.endswith(".password") or a_proxy
 
 
 def _toml(value: object) -> str:

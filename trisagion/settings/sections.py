@@ -21,7 +21,10 @@ DATABASE_SCHEMES: Final = ("sqlite", "mysql", "mysql+mysqldb", "mysql+pymysql", 
 BROKER_SCHEMES: Final = ("redis", "rediss", "redis+socket", "amqp", "amqps")
 
 SECRETS: Final = frozenset({"database.url", "broker.url", "fix.password"})
-"""Refused values of these are not repeated: they may hold what should have been a reference."""
+"""Refused values of these are not repeated: they may hold what should have been a reference.
+
+In a table, which has no place here, that goes for each `password`.
+"""
 
 PLACE: Final = frozenset(
     {
@@ -34,6 +37,19 @@ PLACE: Final = frozenset(
         "fix.heartbeat_s",
         "fix.username",
         "fix.password",
+        "egress.paths",
+        "egress.use",
+        "egress.port",
+        "egress.connect_s",
+        "egress.probe_s",
+        "egress.quiet_s",
+        "egress.healthy_s",
+        "egress.tls",
+        "egress.tls_name",
+        "egress.tls_ca",
+        "egress.tls_pins",
+        "egress.tls_certificate",
+        "egress.tls_key",
         "fleet.cohort_workers",
         "replay.speed",
     }
@@ -43,8 +59,13 @@ PLACE: Final = frozenset(
 CONTENT: Final = frozenset({"cohort.survivors"})
 """Names of files: what they hold is part of the digest, not where they lie."""
 
-TABLES: Final = frozenset({"replay.instruments"})
+TABLES: Final = frozenset({"replay.instruments", "egress.paths"})
 """Tables of tables: `--set` reaches into them, as `replay.instruments.NQ.tick_size=0.25`."""
+
+DIRECT: Final = "direct"
+"""The path without a proxy; it needs no table."""
+
+PATHS_MAX: Final = 16
 
 
 LEVERAGE_MAX: Final = 10_000
@@ -263,6 +284,69 @@ class Fix(Section):
         return name
 
 
+class Proxy(Section):
+    """One proxy of the user's own."""
+
+    kind: Literal["socks5", "http"]
+    host: Annotated[Text, Field(pattern=r"^[A-Za-z0-9.:_-]{1,253}$")]
+    port: Annotated[int, Field(strict=True, ge=1, le=65_535)]
+    # RFC 1929 and RFC 7617: at most 255 bytes, and a colon would end the user's name.
+    user: Annotated[Text, Field(pattern=r"^[^:\x00-\x20]{0,255}$")] = ""
+    password: Annotated[Text, AfterValidator(fields.secret)] = ""
+
+
+class Egress(Section):
+    """The ways out of the FIX session, the best first in `use`; none: the session connects by itself.
+
+    `direct` is the way without a proxy. A connection takes `connect_s` at most; idle paths are probed every `probe_s`
+    (0: never); a better path is gone back to when it has been well for `healthy_s` and the session quiet for `quiet_s`.
+    With `tls` the venue's certificate is always checked, and `tls_pins` (SHA-256) besides.
+    """
+
+    paths: Annotated[
+        dict[Annotated[str, Field(pattern=r"^[A-Za-z0-9._-]{1,32}$")], Proxy],
+        Field(
+            description="a table `[egress.paths.NAME]` for each proxy, with "
+            + ", ".join(f"`{name}`" for name in Proxy.model_fields)
+        ),
+    ] = {}
+    use: Annotated[tuple[Name, ...], BeforeValidator(fields.one_is_a_list), Field(max_length=PATHS_MAX)] = ()
+    # Where the forwarder listens on loopback; 0 takes a free one.
+    port: Annotated[int, Field(strict=True, ge=0, le=65_535)] = 0
+    connect_s: Annotated[int, Field(strict=True, ge=1, le=60)] = 4
+    probe_s: Annotated[int, Field(strict=True, ge=0, le=86_400)] = 30
+    quiet_s: Seconds = 60
+    healthy_s: Seconds = 120
+    tls: Flag = False
+    # What the certificate must be made out to, and what is asked for by SNI; empty: `fix.host`.
+    tls_name: Annotated[Text, Field(pattern=r"^[A-Za-z0-9.:_-]{0,253}$")] = ""
+    tls_ca: Text = ""
+    tls_pins: Annotated[
+        tuple[Annotated[Text, AfterValidator(fields.fingerprint)], ...],
+        BeforeValidator(fields.one_is_a_list),
+        Field(max_length=16, description="a list of SHA-256 fingerprints of certificates, in hexadecimal"),
+    ] = ()
+    tls_certificate: Text = ""
+    tls_key: Text = ""
+
+    @field_validator("paths")
+    @classmethod
+    def _direct_is_taken(cls, paths: dict[str, Proxy]) -> dict[str, Proxy]:
+        if DIRECT in paths:
+            raise ValueError(f"expected another name than {DIRECT}, which is the way without a proxy")
+        return paths
+
+    @field_validator("use")
+    @classmethod
+    def _each_is_known(cls, use: tuple[str, ...], info: ValidationInfo) -> tuple[str, ...]:
+        known = {DIRECT, *info.data.get("paths", use)}
+        if unknown := [name for name in use if name not in known]:
+            raise ValueError(f"expected names of [egress.paths.NAME] or {DIRECT}, found {', '.join(unknown)}")
+        if len(set(use)) != len(use):
+            raise ValueError(f"expected each path once, found {', '.join(use)}")
+        return use
+
+
 class Fleet(Section):
     """How many processes of this machine advance the cohort."""
 
@@ -332,6 +416,7 @@ class Settings(Section):
     take_profit: TakeProfit = TakeProfit()
     risk: Risk = Risk()
     fix: Fix = Fix()
+    egress: Egress = Egress()
     fleet: Fleet = Fleet()
     replay: Replay = Replay()
 

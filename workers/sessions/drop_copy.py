@@ -11,6 +11,7 @@ import socket
 import threading
 import time
 from collections.abc import Iterable
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any, Final
 
@@ -91,6 +92,7 @@ class CopyOwner(bootsteps.StartStopStep):
 
     def __init__(self, worker: Any, **_: Any) -> None:
         self.stopping = threading.Event()
+        self.running = ExitStack()
 
     def start(self, worker: Any) -> None:
         """Take the lease and start the session."""
@@ -98,33 +100,33 @@ class CopyOwner(bootsteps.StartStopStep):
         lease = CopyLease(house().database, name, f"{socket.gethostname()}:{os.getpid()}")
         await_lease(lease.renew)
         compare_copies.begin(house().database, house().session_name)
-        self.session = drop_copy_session()
+        session = drop_copy_session()
         kept = house().last_kept(name)
-        self.session.start(kept)
-        _SESSIONS.append(self.session)
-        self.keeper = Keeper(self.session.messages, name, kept)
-        self.keeper.start()
-        self.guard = threading.Thread(target=self._guard, args=(lease,), name="guard", daemon=True)
-        self.guard.start()
+        session.start(kept)
+        _SESSIONS.append(session)
+        keeper = Keeper(session.messages, name, kept)
+        keeper.start()
+        self.running.callback(keeper.stop)
+        self.running.callback(session.stop)
+        threading.Thread(target=self._guard, args=(lease, session), name="guard", daemon=True).start()
 
     def stop(self, worker: Any) -> None:
-        """Log out."""
+        """Log out, then keep what was said last; a standby has nothing to end."""
         self.stopping.set()
-        self.session.stop()
-        self.keeper.stop()
+        self.running.close()
 
-    def _guard(self, lease: CopyLease) -> None:
+    def _guard(self, lease: CopyLease, session: DropCopySession) -> None:
         while not self.stopping.wait(RENEW_S):
             try:
                 lease.renew()
                 seq = compare_copies.to_confirm(house().database, house().session_name)
                 if seq is not None:
-                    self.session.ask(f"{CONFIRM}{seq}")
+                    session.ask(f"{CONFIRM}{seq}")
             except StaleOwner as error:
                 log.critical("%s", error)
                 os._exit(EXIT_STALE)
-            except StateError:
-                log.exception("the drop copy is not confirmed: the database cannot be read")
+            except StateError as error:
+                log.warning("the drop copy is not confirmed: %s", error)
 
 
 @stage("session.observe")

@@ -14,6 +14,7 @@ import socket
 import threading
 import time
 from collections.abc import Sequence
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any, Final
 
@@ -23,9 +24,9 @@ from trisagion.adapters.venues.fix.initiator import FixConfig, FixSession
 from trisagion.errors import StaleOwner, StateError
 from trisagion.gateway.pace import TokenBucket
 from trisagion.orders.types import ExecutionReport, PositionReport, Unreadable
-from trisagion.ports import ReportSink
 from trisagion.services.book_fills import observe, put_aside
 from trisagion.services.drive_session import LEASE_S, SessionDriver, asked_ns
+from trisagion.session_ports import ReportSink
 from trisagion.settings import resolve
 from workers import pulse, tasks
 from workers.app import app, house
@@ -87,9 +88,10 @@ def fix_session(sink: ReportSink) -> FixSession:
     """Make the venue session; its message store is in the directory of the run."""
     settings = house().settings
     given = settings.fix
+    host, port = house().session_address
     config = FixConfig(
-        host=given.host,
-        port=given.port,
+        host=host,
+        port=port,
         sender=given.sender,
         target=given.target,
         store_dir=Path(os.environ["TRISAGION_FIX_STORE"]),
@@ -103,44 +105,45 @@ def fix_session(sink: ReportSink) -> FixSession:
 
 
 class FixOwner(bootsteps.StartStopStep):
-    """Boot step: take the lease, log on, guard; on stop log out and give the lease back."""
+    """Boot step: take the lease, log on, guard; on stop log out."""
 
     requires = ("celery.worker.components:Pool",)
 
     def __init__(self, worker: Any, **_: Any) -> None:
         self.stopping = threading.Event()
+        self.running = ExitStack()
 
     def start(self, worker: Any) -> None:
         """Take the lease and start the session."""
         sink = Sink()
         name = house().session_name
-        self.session = fix_session(sink)
+        session = fix_session(sink)
         owner = f"{socket.gethostname()}:{os.getpid()}"
         given = house().settings.fix
         sink.driver = SessionDriver(
             house().database,
-            self.session,
+            session,
             name,
             owner,
             bucket=TokenBucket.empty(given.messages_per_s, given.cancel_reserve, time.monotonic()),
         )
         await_lease(sink.driver.lease)
         install(sink.driver)
-        self.guard = threading.Thread(target=self._guard, args=(sink.driver,), name="guard", daemon=True)
-        self.guard.start()
+        threading.Thread(target=self._guard, args=(sink.driver,), name="guard", daemon=True).start()
         kept = house().last_kept(name)
-        self.session.start(kept)
-        self.keeper = Keeper(self.session.messages, name, kept)
-        self.keeper.start()
+        session.start(kept)
+        keeper = Keeper(session.messages, name, kept)
+        keeper.start()
+        self.running.callback(keeper.stop)
+        self.running.callback(session.stop)
 
     def stop(self, worker: Any) -> None:
-        """Log out."""
+        """Log out, then keep what was said last; a standby has nothing to end."""
         self.stopping.set()
-        self.session.stop()
-        self.keeper.stop()
+        self.running.close()
 
     def _guard(self, driver: SessionDriver) -> None:
-        turn = 0
+        turn, unreadable = 0, False
         while not self.stopping.wait(GUARD_S):
             turn += 1
             try:
@@ -150,12 +153,15 @@ class FixOwner(bootsteps.StartStopStep):
                 driver.watch(now_ns)
                 driver.enforce(now_ns)
                 driver.pump(now_ns)
+                unreadable = False
             except StaleOwner as error:
                 log.critical("%s", error)
                 os._exit(EXIT_STALE)
-            except StateError:
+            except StateError as error:
                 # Nothing can be sent without the database either: unreadable means Pause.
-                log.exception("control mode cannot be read")
+                if not unreadable:
+                    log.warning("the control mode cannot be read, and nothing is sent: %s", error)
+                unreadable = True
 
 
 app.steps["worker"].add(FixOwner)

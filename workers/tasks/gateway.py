@@ -9,10 +9,10 @@ from workers.app import house, stage
 @stage("gateway.route")
 def route(now_ns: int, subject: str) -> Iterable[Outcome]:
     """Check, price and route the order that `subject` names."""
-    return (house().route(subject, now_ns),)
+    return (house().route(subject, house().present_ns(now_ns)),)
 
 
 @stage("gateway.amend")
 def amend(now_ns: int, subject: str) -> Iterable[Outcome]:
     """Ask for a replace: `subject` names order, quantity in all and price."""
-    return (house().amend(subject, now_ns),)
+    return (house().amend(subject, house().present_ns(now_ns)),)

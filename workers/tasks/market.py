@@ -9,7 +9,7 @@ from workers.app import house, stage
 @stage("market.ingest")
 def ingest(now_ns: int, subject: str) -> Iterable[Outcome]:
     """Store the minute that the feed publishes in the message (`subject` is its `MarketStep`s as JSON)."""
-    return (house().ingest(subject),)
+    return (house().ingest(subject, now_ns),)
 
 
 @stage("regime.detect")

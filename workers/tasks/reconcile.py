@@ -3,7 +3,8 @@
 from collections.abc import Iterable
 
 from trisagion.services.outcome import Outcome
-from workers.app import app, house
+from workers.app import app, house, or_say_why
+from workers.door import whole
 from workers.flow import follow
 
 
@@ -13,6 +14,10 @@ def cycle(now_ns: int, subject: str = "") -> None:
 
     What follows belongs to that instant.
     """
-    due_ns = int(subject) if subject else now_ns
-    outcomes: Iterable[Outcome] = house().retrying(lambda: house().cycle(due_ns))
-    follow(app, "reconcile.cycle", outcomes, due_ns)
+
+    def work() -> None:
+        due_ns = whole(subject, "the instant of a cycle") if subject else now_ns
+        outcomes: Iterable[Outcome] = house().retrying(lambda: house().cycle(due_ns))
+        follow(app, "reconcile.cycle", outcomes, due_ns)
+
+    or_say_why("reconcile.cycle", now_ns, subject, work)

@@ -9,4 +9,4 @@ from workers.app import house, stage
 @stage("sweep.run")
 def run(now_ns: int, subject: str) -> Iterable[Outcome]:
     """Ring again for whatever a crash or a lost message left undone."""
-    return house().sweep()
+    return house().sweep(now_ns)

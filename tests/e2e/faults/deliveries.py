@@ -131,6 +131,7 @@ ROWS: Final = (
         short=("K3", "K5"),
         play=frozen,
         recovery_s_max=RECOVERY_S_MAX,
+        raised=(r"StateError: .*another process has this session", r"\.StaleOwner\b"),
         paired=True,
     ),
     Row(

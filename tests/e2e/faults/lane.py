@@ -30,6 +30,7 @@ from sqlalchemy.engine import make_url
 
 from init import create
 from tests.e2e.faults.proxy import Proxy
+from tests.integration.proxies import LOOPBACK, FaultyProxy
 from trisagion.adapters.dataspec import DataSpec
 from trisagion.adapters.db import SqlDatabase, open_database, tables
 from trisagion.adapters.processes import Child, Children
@@ -86,6 +87,8 @@ SETTLED_S_MAX: Final = 60.0
 ANSWER_S_MAX: Final = 2.0
 """How long the venue is waited for at one look; meanwhile nobody tends the lane."""
 
+FORWARDER: Final = (sys.executable, "-m", "trisagion.adapters.egress.forwarder")
+
 UNSETTLED: Final = IN_DOUBT | {OrderState.RISK_CHECKED, OrderState.ROUTED}
 
 
@@ -112,6 +115,8 @@ class Lane:
     notes: list[str] = field(default_factory=list)
     held: set[str] = field(default_factory=set)
     """Who is not started again for now."""
+    paths: Mapping[str, FaultyProxy] = field(default_factory=dict)
+    """The session's own proxies, where it has a forwarder."""
     _from_s: float = 0.0
     _from_ns: int = 0
     _written_s: float = 0.0
@@ -376,14 +381,30 @@ SETS: Final = {
 """A small cohort, and a take-profit at ten dollars of gain: what votes or crosses is what a row makes. The one price of
 a round stands for all of it."""
 PAIRED_SETS: Final = {"fix.heartbeat_s": 2}
+PATHS_SETS: Final = {"fix.heartbeat_s": 3, "egress.probe_s": 1, "egress.healthy_s": 1, "egress.quiet_s": 86_400}
+"""A path that is well again is found at once, and gone back to only when the other one fails."""
+
+
+def _environment(settings: Settings, directory: Path) -> dict[str, str]:
+    """Return what a lane's processes are told, as `trisagion run` tells its own."""
+    return {
+        **os.environ,
+        **to_environment(settings),
+        "PYTHONPATH": str(ROOT),
+        "TRISAGION_FIX_STORE": str(directory / "session"),
+        "OMP_NUM_THREADS": "1",
+        "OPENBLAS_NUM_THREADS": "1",
+        "POLARS_MAX_THREADS": "1",
+    }
 
 
 @contextmanager
-def opened(directory: Path, *, paired: bool = False) -> Iterator[Lane]:
+def opened(directory: Path, *, paired: bool = False, paths: Sequence[str] = ()) -> Iterator[Lane]:
     """Start a lane in a directory; its processes end with it.
 
     In a `paired` one a second owner waits for the session's lease, a second worker serves the same queues, heartbeats
-    come every two seconds, and the processes, but not the lane itself, reach the database through a proxy of ours.
+    come every two seconds, and the processes, but not the lane itself, reach the database through a proxy of ours. With
+    names of `paths` a forwarder takes the session through proxies of theirs to the one before the venue.
     """
     tape = directory / "tape.csv"
     _write_tape(tape)
@@ -408,18 +429,11 @@ def opened(directory: Path, *, paired: bool = False) -> Iterator[Lane]:
             direct = direct.set(port=database_proxy.port)
         secret.write_text(direct.render_as_string(hide_password=False), encoding="utf-8")
         placed = {"database.url": f"file:{secret}", "broker.url": broker, "fix.port": proxy.port}
-        settings = load(None, {}, {**placed, **SETS, **(PAIRED_SETS if paired else {})})
+        ways = {name: stack.enter_context(FaultyProxy()) for name in paths}
+        settings = load(None, {}, {**placed, **SETS, **(PAIRED_SETS if paired else {}), **_through(ways)})
         control = sockets / "venue"
         log = directory / "log"
-        env = {
-            **os.environ,
-            **to_environment(settings),
-            "PYTHONPATH": str(ROOT),
-            "TRISAGION_FIX_STORE": str(directory / "session"),
-            "OMP_NUM_THREADS": "1",
-            "OPENBLAS_NUM_THREADS": "1",
-            "POLARS_MAX_THREADS": "1",
-        }
+        env = _environment(settings, directory)
         fix = settings.fix
         venue = [
             *(sys.executable, "-m", "trisagion.adapters.venues.fix.venue", "--data-spec", spec.to_json()),
@@ -427,13 +441,7 @@ def opened(directory: Path, *, paired: bool = False) -> Iterator[Lane]:
             *("--sender", fix.target, "--target", fix.sender),
         ]
         children.start(Child("venue", venue, env, log / "venue.log"))
-        roles = {"session": "session", "gateway": "all"}
-        for name, role in (roles | {"session2": "session", "gateway2": "all"} if paired else roles).items():
-            argv = worker_argv(role, name, fix.target)
-            module = argv.index("workers.serve") + 1
-            points = {"TRISAGION_FAULT_MODULE": argv[module], "TRISAGION_FAULT_PLACE": str(directory / name)}
-            argv[module] = "tests.e2e.faults.points"
-            children.start(Child(name, argv, {**env, **points}, log / f"{name}.log"))
+        _start_workers(children, directory, env, settings, paired=paired)
         database = open_database(url)
         stack.callback(database.close)
         bell = Celery("lane", broker=broker)
@@ -452,12 +460,41 @@ def opened(directory: Path, *, paired: bool = False) -> Iterator[Lane]:
             iter(rounds()),
             sockets / "redis.sock",
             database_proxy,
+            paths=ways,
         )
         lane.begin_round()
         first = lane.work(random.Random(0), 1)
         lane.withdraw(*first)
         lane.end_round()
         yield lane
+
+
+def _through(ways: Mapping[str, FaultyProxy]) -> dict[str, object]:
+    """Return the settings of a session that goes through proxies."""
+    if not ways:
+        return {}
+    return {
+        **PATHS_SETS,
+        "egress.use": list(ways),
+        "egress.port": free_port(),
+        "egress.paths": {name: {"kind": "socks5", "host": LOOPBACK, "port": way.port} for name, way in ways.items()},
+    }
+
+
+def _start_workers(
+    children: Children, directory: Path, env: Mapping[str, str], settings: Settings, *, paired: bool
+) -> None:
+    """Start the forwarder, where the session has paths, and the workers."""
+    log = directory / "log"
+    if settings.egress.use:
+        children.start(Child("egress", FORWARDER, env, log / "egress.log"))
+    roles = {"session": "session", "gateway": "all"}
+    for name, role in (roles | {"session2": "session", "gateway2": "all"} if paired else roles).items():
+        argv = worker_argv(role, name, settings.fix.target)
+        module = argv.index("workers.serve") + 1
+        points = {"TRISAGION_FAULT_MODULE": argv[module], "TRISAGION_FAULT_PLACE": str(directory / name)}
+        argv[module] = "tests.e2e.faults.points"
+        children.start(Child(name, argv, {**env, **points}, log / f"{name}.log"))
 
 
 def _found(database: SqlDatabase, spec: DataSpec, rules: CohortRules) -> Instrument:

@@ -23,7 +23,7 @@ import json
 import os
 import signal
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from importlib import import_module
 from pathlib import Path
@@ -35,6 +35,7 @@ from trisagion.adapters.db.engine import SqlDatabase, Unit
 from trisagion.adapters.db.ledger import Ledger
 from trisagion.adapters.db.orders import Orders
 from trisagion.adapters.venues.fix.initiator import FixSession
+from trisagion.gateway.decide import decide
 from trisagion.gateway.words import (
     NEW_ORDER_SINGLE,
     ORDER_CANCEL_REPLACE_REQUEST,
@@ -42,12 +43,13 @@ from trisagion.gateway.words import (
     Fields,
     Tag,
 )
+from trisagion.ids import ClOrdId
 from trisagion.orders.state import WORKING, OrderState
 from trisagion.orders.types import ExecType, ExecutionReport, Order
 from trisagion.ports import Cycle, TakeProfitStep
-from trisagion.risk.check import check
 from trisagion.services import route_orders
 from trisagion.services.drive_session import SessionDriver
+from trisagion.units import Price
 
 PLACE: Final = Path(os.environ["TRISAGION_FAULT_PLACE"])
 ARMED: Final = PLACE.with_suffix(".armed")
@@ -111,18 +113,35 @@ class _Moves(threading.local):
 
 
 _moves = _Moves()
-_save, _add_step, _save_cycle = Orders.save, Ledger.add_step, Cycles.save_cycle
+_save, _route, _ask = Orders.save, Orders.route, Orders.ask
+_add_step, _save_cycle = Ledger.add_step, Cycles.save_cycle
 _transaction = SqlDatabase.transaction
 
 
 def _noting_save(self: Orders, order: Order) -> None:
     _save(self, order)
-    if order.state in SAVED:
-        before, after = SAVED[order.state]
-        _moves.before.append((before, order.cl_ord_id))
-        _moves.after.append((after, order.cl_ord_id))
+    _note_state(order.state, order.cl_ord_id)
     if order.state in WORKING and order.wanted_qty is not None:
         _moves.after.append(("R1", order.cl_ord_id))
+
+
+def _noting_route(self: Orders, names: Sequence[ClOrdId], session: str, price: Price, now_ns: int) -> None:
+    _route(self, names, session, price, now_ns)
+    for name in names:
+        _note_state(OrderState.ROUTED, name)
+
+
+def _noting_ask(self: Orders, names: Sequence[ClOrdId], state: OrderState, now_ns: int) -> None:
+    _ask(self, names, state, now_ns)
+    for name in names:
+        _note_state(state, name)
+
+
+def _note_state(state: OrderState, about: str) -> None:
+    if state in SAVED:
+        before, after = SAVED[state]
+        _moves.before.append((before, about))
+        _moves.after.append((after, about))
 
 
 def _noting_step(self: Ledger, step: TakeProfitStep) -> bool:
@@ -187,13 +206,15 @@ def _wrap_sink(sink: Any) -> None:
 
 
 _wrap(Orders, "save", _noting_save)
+_wrap(Orders, "route", _noting_route)
+_wrap(Orders, "ask", _noting_ask)
 _wrap(Ledger, "add_step", _noting_step)
 _wrap(Cycles, "save_cycle", _noting_cycle)
 _wrap(SqlDatabase, "transaction", _watched_transaction)
 _wrap(FixSession, "_hand_over", _watched_hand_over)
 _wrap(SessionDriver, "drain", _begun("C1", SessionDriver.drain, lambda *_, **__: ""))
 _wrap(route_orders, "route", _begun("K1", route_orders.route, lambda *arguments, **_: str(arguments[3])))
-_wrap(route_orders, "check", _begun("K2", check, lambda intent, **_: str(intent.key)))
+_wrap(route_orders, "decide", _begun("K2", decide, lambda order, **_: str(order.cl_ord_id)))
 
 _served = import_module(MODULE)
 if hasattr(_served, "Sink"):

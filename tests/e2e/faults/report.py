@@ -24,7 +24,7 @@ def line(row: Row, played: Sequence[Run], commit: str, machine: str) -> Line:
         recovered=len(times),
         recovery_p50_s=p50,
         recovery_p99_s=p99,
-        upper_bound=round(UPPER / len(played), 4) if played and not violated else None,
+        upper_bound=round(min(UPPER / len(played), 1.0), 4) if played and not violated else None,
         cases=dict(Counter(run.case for run in played)),
         violated=tuple(violated),
         commit=commit,

@@ -28,6 +28,7 @@ class Row:
     play: Callable[[Lane, str, random.Random], float]
     recovery_s_max: float
     paired: bool = False
+    paths: tuple[str, ...] = ()
     raised: tuple[str, ...] = ()
     """Patterns of exceptions that this fault may leave in a log."""
 

@@ -51,7 +51,7 @@ def play_share(number: int, until_s: float, todo: Sequence[Job]) -> list[Run]:
 
 def _in_one_lane(row: Row, batch: Sequence[Job], directory: Path, until_s: float) -> Iterator[Run]:
     """Play in one lane until its first violation."""
-    with opened(directory, paired=row.paired) as lane:
+    with opened(directory, paired=row.paired, paths=row.paths) as lane:
         for case, seed in batch:
             if time.monotonic() > until_s:
                 return

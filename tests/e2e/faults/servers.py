@@ -37,7 +37,7 @@ AWAY: Final = (
     r"adapters\.db\.faults\.(Unreachable|Conflict)\b",
     r"^trisagion\.errors\.StateError: database ",
     r"^(sqlalchemy\.exc|MySQLdb|pymysql\.err)\.\w*Error\b",
-    r"^(kombu\.exceptions\.OperationalError|redis\.exceptions\.\w+|ConnectionError|ConnectionResetError)\b",
+    r"^(kombu\.exceptions\.OperationalError|redis\.exceptions\.\w+|Connection\w*Error|BrokenPipeError)\b",
 )
 """What may be raised, and be written into a log, while a server is away."""
 

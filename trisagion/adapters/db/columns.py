@@ -6,7 +6,7 @@ a text of any length and stores a numpy integer as bytes. All of that stops here
 
 import math
 import operator
-from decimal import Decimal
+from decimal import Decimal, InvalidOperation
 from typing import Any, Final
 
 import sqlalchemy as sa
@@ -14,7 +14,8 @@ from sqlalchemy.dialects import mysql
 from sqlalchemy.engine import Dialect
 from sqlalchemy.types import TypeDecorator, TypeEngine
 
-from trisagion.errors import DataError
+from trisagion.adapters.db.faults import UnreadableRow
+from trisagion.errors import DataError, quoted
 from trisagion.units import SCALE, plain
 
 DIGITS: Final = 38
@@ -48,10 +49,19 @@ class Exact(TypeDecorator[Decimal]):
         return text
 
     def process_result_value(self, value: Any, dialect: Dialect) -> Decimal | None:
-        """Read the decimal in its plain form, so that both servers return the same exponent."""
+        """Read the decimal in its plain form, so that both servers return the same exponent.
+
+        SQLite keeps any text in any column: `UnreadableRow` when it is no number, or one that nobody wrote.
+        """
         if value is None:
             return None
-        return Decimal(value if isinstance(value, str) else plain(value))
+        try:
+            number = Decimal(value if isinstance(value, str) else plain(value))
+        except (InvalidOperation, TypeError, ValueError):
+            raise UnreadableRow(f"expected a decimal in the database, found {quoted(value)}") from None
+        if not number.is_finite() or number.adjusted() >= DIGITS - SCALE:
+            raise UnreadableRow(f"expected a finite DECIMAL({DIGITS},{SCALE}) in the database, found {quoted(value)}")
+        return number
 
 
 class Id(TypeDecorator[str]):
@@ -72,6 +82,7 @@ class Id(TypeDecorator[str]):
             raise DataError(f"expected at most {self._length} characters, found {len(value)}: {value[:80]!r}…")
         if value.endswith(" ") or "\0" in value:
             raise DataError(f"expected no space at the end and no NUL, found {value!r}")
+        _encoded(value)
         return str(value)
 
 
@@ -83,7 +94,7 @@ class Note(TypeDecorator[str]):
 
     def process_bind_param(self, value: str | None, dialect: Dialect) -> Any:
         """Refuse what MySQL would not hold."""
-        size = len(value.encode()) if value is not None else 0
+        size = len(_encoded(value)) if value is not None else 0
         if size > NOTE_BYTES_MAX:
             raise DataError(f"expected at most {NOTE_BYTES_MAX} bytes of text, found {size}: {str(value)[:80]!r}…")
         return value
@@ -112,7 +123,19 @@ class Whole(TypeDecorator[int]):
 
     def process_bind_param(self, value: int | None, dialect: Dialect) -> Any:
         """Write a plain integer, also from a numpy one."""
-        return None if value is None else operator.index(value)
+        if value is None:
+            return None
+        number = operator.index(value)
+        if not -(2**63) <= number < 2**63:
+            raise DataError(f"expected a whole number of 64 bits, found {quoted(number)}")
+        return number
+
+
+def _encoded(text: str) -> bytes:
+    try:
+        return text.encode()
+    except UnicodeEncodeError:
+        raise DataError(f"expected text that UTF-8 can hold, found {quoted(text)}") from None
 
 
 BLOB: Final = sa.LargeBinary().with_variant(mysql.LONGBLOB(), "mysql", "mariadb")

@@ -23,6 +23,7 @@ from trisagion.adapters.db.cohort import Cohort
 from trisagion.adapters.db.control import ControlRoom
 from trisagion.adapters.db.copies import Copies
 from trisagion.adapters.db.cycles import Cycles
+from trisagion.adapters.db.egress import Egress
 from trisagion.adapters.db.faults import Conflict, Unreachable, translated
 from trisagion.adapters.db.ledger import Ledger
 from trisagion.adapters.db.market import Market
@@ -70,6 +71,7 @@ class Unit:
         self.messages = Messages(session)
         self.copies = Copies(session)
         self.control = ControlRoom(session)
+        self.egress = Egress(session)
 
 
 class _Link:

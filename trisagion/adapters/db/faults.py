@@ -15,6 +15,10 @@ class Unreachable(StateError):
     """The server did not answer. A commit that ended so may have been kept: look before doing it again."""
 
 
+class UnreadableRow(StateError):
+    """A row holds what nobody of ours writes there: another program did, or the storage is damaged."""
+
+
 _SQLITE_CONFLICT: Final = {5, 6}  # SQLITE_BUSY, SQLITE_LOCKED
 _SQLITE_ADVICE: Final = {
     8: "is read-only: give this user the right to write the file and its folder",  # SQLITE_READONLY

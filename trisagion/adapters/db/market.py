@@ -8,8 +8,9 @@ import sqlalchemy as sa
 from numpy.typing import NDArray
 
 from trisagion.adapters.db import tables as t
+from trisagion.adapters.db.faults import UnreadableRow
 from trisagion.adapters.db.session import Session, insert_once, params
-from trisagion.errors import StateError
+from trisagion.errors import StateError, quoted
 from trisagion.market.types import Bar, Instrument, MarketState, MarketStep, Quote
 from trisagion.units import Price
 
@@ -109,11 +110,11 @@ class Market:
         row = self._session.row(_INSTRUMENT, {"symbol": symbol})
         if row is None:
             raise StateError(f"instrument {symbol!r} is not in the database: ingest its market data first")
-        return Instrument(*row)
+        return _read_instrument(row)
 
     def instruments(self) -> Sequence[Instrument]:
         """Return all instruments in order of symbol."""
-        return [Instrument(*row) for row in self._session.rows(_INSTRUMENTS)]
+        return [_read_instrument(row) for row in self._session.rows(_INSTRUMENTS)]
 
     def add_step(self, step: MarketStep) -> bool:
         """Record a step and its bar; False when it was there already."""
@@ -200,6 +201,21 @@ class Market:
         row = self._session.row(_HEADS, {"symbol": symbol})
         assert row is not None, "a SELECT of two values has a row"
         return row[0], row[1]
+
+
+def _read_instrument(row: Sequence[Any]) -> Instrument:
+    """Read a row of table instrument; `UnreadableRow` when nothing can be traded by its terms."""
+    instrument = Instrument(*row)
+    for name in ("tick_size", "lot_size", "multiplier", "leverage_max"):
+        if getattr(instrument, name) <= 0:
+            raise UnreadableRow(
+                f"instrument {quoted(row[0])}: {name}: expected above 0, found {getattr(instrument, name)}"
+            )
+    if not 0 <= instrument.fee_rate < 1:
+        raise UnreadableRow(
+            f"instrument {quoted(row[0])}: fee_rate: expected 0 to below 1, found {instrument.fee_rate}"
+        )
+    return instrument
 
 
 def market_state(row: sa.Row[Any]) -> MarketState:

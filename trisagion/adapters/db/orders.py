@@ -1,21 +1,28 @@
 """Tables orders (the outbox), order_link (its further ClOrdIDs) and execution (the inbox)."""
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from decimal import Decimal
 from typing import Any, Final
 
 import sqlalchemy as sa
 
 from trisagion.adapters.db import tables as t
-from trisagion.adapters.db.session import Session, insert_once, params
-from trisagion.errors import StaleOwner
+from trisagion.adapters.db.faults import UnreadableRow
+from trisagion.adapters.db.session import Params, Session, insert_once, params
+from trisagion.errors import StaleOwner, quoted
 from trisagion.ids import ClOrdId, IntentKey
 from trisagion.orders.rejects import Reject
-from trisagion.orders.state import LIVE, WORKING, OrderState
+from trisagion.orders.state import LIVE, UNSENT, WORKING, OrderState
 from trisagion.orders.types import ExecType, ExecutionReport, Liquidity, Order, OrderLink, Side, leaves_of
 from trisagion.risk.check import NOT_SENT, Load
 from trisagion.units import WIDE, Price, Quantity, round_money
+
+_NAME_LENGTH_MAX: Final = 128
+"""As the columns have it; SQLite does not hold anybody to it."""
+
+_SIDES: Final = [side.value for side in Side]
+_STATES: Final = frozenset(state.value for state in OrderState)
 
 _ADD: Final = insert_once(t.orders)
 _ORDER: Final = sa.select(t.orders).where(t.orders.c.cl_ord_id == sa.bindparam("cl_ord_id"))
@@ -36,8 +43,10 @@ _OWN: Final = sa.case(
         t.orders.c.intent,
     )
 )
-_ALIKE: Final = (t.orders.c.symbol, t.orders.c.side, t.orders.c.qty, t.orders.c.cum_qty, t.orders.c.wanted_qty, _OWN)
-_LOADS: Final = sa.select(*_ALIKE, sa.func.count()).where(t.orders.c.state.in_(sorted(LIVE))).group_by(*_ALIKE)
+_ALIKE: Final = (t.orders.c.symbol, t.orders.c.side, t.orders.c.qty, t.orders.c.cum_qty, t.orders.c.wanted_qty)
+_LOADS: Final = (
+    sa.select(*_ALIKE, sa.func.count(), _OWN).where(t.orders.c.state.in_(sorted(LIVE))).group_by(*_ALIKE, _OWN)
+)
 """Grouped and not summed: SQLite has no exact decimals to sum."""
 _OUTBOX: Final = (
     sa.select(t.orders)
@@ -89,6 +98,14 @@ _ROUTE: Final = (
         version=t.orders.c.version + 1,
     )
 )
+_IDS_IN_NO_STATE: Final = sa.select(t.orders.c.cl_ord_id, t.orders.c.state).where(
+    t.orders.c.state.not_in(sa.bindparam("states", sorted(OrderState), expanding=True))
+)
+_SET_ASIDE: Final = (
+    sa.update(t.orders)
+    .where(t.orders.c.cl_ord_id == sa.bindparam("its_id"))
+    .values({name: sa.bindparam(name) for name in ("state", "reason", "updated_ns")})
+)
 _ATTEMPTS: Final = sa.select(t.orders).where(t.orders.c.intent == sa.bindparam("intent")).order_by(t.orders.c.attempt)
 _ADD_EXECUTION: Final = insert_once(t.execution)
 _ADD_LINK: Final = insert_once(t.order_link)
@@ -126,20 +143,73 @@ class Orders:
             raise StaleOwner(f"order {order.cl_ord_id}: version {order.version - 1} is not in the database any more")
 
     def in_states(self, states: frozenset[OrderState]) -> Sequence[Order]:
-        """Return the orders in any of the states, in order of creation, then id."""
-        return [read_order(row) for row in self._session.rows(_IN_STATES, {"states": sorted(states)})]
+        """Return the orders in any of the states, in order of creation, then id.
+
+        One that cannot be read and was never sent is left out, so that the others go on: `set_aside` denies it. One
+        that the venue may know is `StateError`: what it counts against the limits is not known.
+        """
+        return self._readable(_IN_STATES, {"states": sorted(states)})
+
+    def set_aside(self, now_ns: int) -> Sequence[tuple[str, str]]:
+        """Deny the orders that cannot be read and were never sent; return each with what is wrong with it.
+
+        One whose state is no word of ours becomes UNKNOWN: the venue is asked about it.
+        """
+        aside = [
+            (name, OrderState.DENIED, str(read))
+            for name, _ in self._names(_IN_STATES, {"states": sorted(UNSENT)})
+            if isinstance(read := self._read(name), UnreadableRow)
+        ]
+        aside += [
+            (name, OrderState.UNKNOWN, str(_unreadable(name, "state", "a word of ours", state)))
+            for name, state in self._session.rows(_IDS_IN_NO_STATE)
+        ]
+        for name, state, why in aside:
+            self._session.write(_SET_ASIDE, {"its_id": name, "state": state, "reason": why, "updated_ns": now_ns})
+        return [(name, why) for name, _, why in aside]
+
+    def _readable(self, query: sa.Select[Any], parameters: Params) -> list[Order]:
+        try:
+            return [read_order(row) for row in self._session.rows(query, parameters)]
+        except UnreadableRow:
+            found = [(state, self._read(name)) for name, state in self._names(query, parameters)]
+            for state, order in found:
+                if isinstance(order, UnreadableRow) and state not in UNSENT:
+                    raise order from None
+            return [order for _, order in found if isinstance(order, Order)]
+
+    def _names(self, query: sa.Select[Any], parameters: Params) -> Sequence[tuple[str, str]]:
+        which = query.with_only_columns(t.orders.c.cl_ord_id, t.orders.c.state, maintain_column_froms=True)
+        return [(row.cl_ord_id, row.state) for row in self._session.rows(which, parameters)]
+
+    def _read(self, name: str) -> Order | UnreadableRow | None:
+        try:
+            row = self._session.row(_ORDER, {"cl_ord_id": name})
+            return None if row is None else read_order(row)
+        except UnreadableRow as error:
+            told = str(error)
+            return error if told.startswith("orders ") else UnreadableRow(f"orders {quoted(name)}: {told}")
 
     def loads(self, intents: Sequence[IntentKey]) -> tuple[Load, dict[IntentKey, Load]]:
         """Return what all live orders amount to, and for each of some intents its part that was not sent yet."""
+        try:
+            rows = [(own, _beside(*row)) for *row, own in self._session.rows(_LOADS, {"intents": intents})]
+        except (UnreadableRow, ValueError):
+            # Read one by one, what cannot be read says whose it is.
+            rows = [
+                (
+                    o.intent if o.intent in intents and o.state in NOT_SENT else None,
+                    ((o.symbol, o.side), o.leaves_qty, 1),
+                )
+                for o in self.in_states(LIVE)
+            ]
         counts = Counter[IntentKey | None]()
         leaves: dict[IntentKey | None, dict[tuple[str, Side], Quantity]] = {key: {} for key in (None, *intents)}
-        rows = self._session.rows(_LOADS, {"intents": intents})
-        for symbol, side, qty, cum_qty, wanted_qty, own, alike in rows:
-            which = (symbol, Side(side))
-            left = WIDE.multiply(leaves_of(qty, cum_qty, wanted_qty), alike)
-            for key in (None,) if own is None else (None, own):
+        for own, (which, left, alike) in rows:
+            for key in {None, own}:
                 counts[key] += alike
-                leaves[key][which] = Quantity(WIDE.add(leaves[key].get(which, Decimal(0)), left))
+                before = leaves[key].get(which, Decimal(0))
+                leaves[key][which] = Quantity(WIDE.add(before, WIDE.multiply(left, alike)))
         return Load(counts[None], leaves[None]), {key: Load(counts[key], leaves[key]) for key in intents}
 
     def outbox(self, session: str, count: int) -> Sequence[Order]:
@@ -147,11 +217,11 @@ class Orders:
 
         Each in order of creation, then id, `count` at most.
         """
-        return [read_order(row) for row in self._session.rows(_OUTBOX, {"session": session, "limit": count})]
+        return self._readable(_OUTBOX, {"session": session, "limit": count})
 
     def locked(self, names: Sequence[ClOrdId]) -> Sequence[Order]:
         """Return the orders of some ids in order of creation, locked against other writers as `order` does."""
-        return [read_order(row) for row in self._session.rows(_LOCKED, {"names": names})]
+        return self._readable(_LOCKED, {"names": names})
 
     def ask(self, names: Sequence[ClOrdId], state: OrderState, now_ns: int) -> None:
         """Move orders that this transaction has locked to a state, in one write.
@@ -167,7 +237,7 @@ class Orders:
 
         Without those that another transaction holds. Of equal age: in order of id.
         """
-        return [read_order(row) for row in self._session.rows(_WAITING, {"limit": count})]
+        return self._readable(_WAITING, {"limit": count})
 
     def route(self, names: Sequence[ClOrdId], session: str, price: Price, now_ns: int) -> None:
         """Move orders that this transaction has locked to ROUTED, to a session at a price, in one write."""
@@ -210,15 +280,56 @@ class Orders:
         return count
 
 
+def _beside(
+    symbol: str, side: str, qty: Quantity, cum_qty: Quantity, wanted_qty: Quantity | None, alike: int
+) -> tuple[tuple[str, Side], Quantity, int]:
+    if qty <= 0 or cum_qty < 0 or (wanted_qty is not None and wanted_qty <= 0):
+        raise ValueError(f"expected quantities above 0, found {qty}, {cum_qty}, {wanted_qty}")
+    return (symbol, Side(side)), leaves_of(qty, cum_qty, wanted_qty), alike
+
+
 def _params(order: Order) -> dict[str, Any]:
     # The average is the venue's quotient and may have any number of places; prices and quantities must fit as they are.
     return params(order) | {"avg_px": round_money(order.avg_px)}
 
 
 def read_order(row: Sequence[Any]) -> Order:
-    """Read the columns of table orders."""
+    """Read the columns of table orders; `UnreadableRow` names row and column of what none of ours writes."""
     cl_ord_id, intent, cycle, attempt, symbol, side, qty, taker, state, *rest = row
-    return Order(cl_ord_id, intent, cycle, attempt, symbol, Side(side), qty, taker, OrderState(state), *rest)
+    if side not in _SIDES:
+        raise _unreadable(cl_ord_id, "side", " or ".join(_SIDES), side)
+    if state not in _STATES:
+        raise _unreadable(cl_ord_id, "state", "a word of ours", state)
+    order = Order(cl_ord_id, intent, cycle, attempt, symbol, Side(side), qty, taker, OrderState(state), *rest)
+    for column, expected, found in _impossible(order):
+        raise _unreadable(cl_ord_id, column, expected, found)
+    return order
+
+
+def _unreadable(name: object, column: str, expected: str, found: object) -> UnreadableRow:
+    return UnreadableRow(f"orders {quoted(name)}: {column}: expected {expected}, found {quoted(found)}")
+
+
+def _impossible(order: Order) -> Iterator[tuple[str, str, object]]:
+    """Yield column, what is expected and what is found, for each value that no order of ours has."""
+    for column in ("cl_ord_id", "symbol", "session"):
+        text = getattr(order, column)
+        if text is not None and not (isinstance(text, str) and text.isascii() and text.isprintable()):
+            yield column, "printable ASCII", text
+        elif text is not None and not 0 < len(text) <= _NAME_LENGTH_MAX:
+            yield column, f"1 to {_NAME_LENGTH_MAX} characters", text
+    for column in ("attempt", "created_ns", "updated_ns", "version", "link", "links"):
+        number = getattr(order, column)
+        if type(number) is not int or number < 0:
+            yield column, "a whole number from 0", number
+    for column in ("qty", "price", "wanted_qty", "wanted_price"):
+        amount = getattr(order, column)
+        if amount is not None and amount <= 0:
+            yield column, "above 0", amount
+    if order.cum_qty < Decimal(0):
+        yield "cum_qty", "0 or more", order.cum_qty
+    if order.state is OrderState.ROUTED and order.price is None:
+        yield "price", "a price of what is routed", order.price
 
 
 def read_execution(row: Sequence[Any]) -> ExecutionReport:

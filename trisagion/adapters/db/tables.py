@@ -368,6 +368,17 @@ process: Final = _table(
     _must("rss_bytes", Whole()),
 )
 
+egress_event: Final = _table(
+    "egress_event",
+    _seq(),
+    _must("session", Id(128)),
+    _must("at_ns", Whole()),
+    _must("path", Id(64)),
+    _must("what", Id(16)),
+    _must("why", Note()),
+    sa.UniqueConstraint("session", "at_ns", "path", "what", name="egress_event_once"),
+)
+
 fix_message: Final = _table(
     "fix_message",
     _key("session", Id(128)),

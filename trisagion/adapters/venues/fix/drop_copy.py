@@ -69,7 +69,8 @@ class DropCopySession:
                 "ReconnectInterval": str(config.reconnect_s),
             },
         )
-        self._connection = Connection(fix.SocketInitiator, _Application(self), settings, self._store)
+        # As in `FixSession`: the plain initiator never connects again after a disconnection of its own making.
+        self._connection = Connection(fix.ThreadedSocketInitiator, _Application(self), settings, self._store)
         self._connection.start()
 
     def stop(self) -> None:

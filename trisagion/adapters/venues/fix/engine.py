@@ -18,7 +18,7 @@ import quickfix as fix
 
 from trisagion.adapters.venues.fix.dictionary import RAW_LENGTHS, Dictionary
 from trisagion.adapters.venues.fix.messages import MessageFiles, MessageLogFactory, scrub
-from trisagion.errors import OurMistake, StateError, VenueMistake
+from trisagion.errors import OurMistake, StateError, VenueMistake, quoted
 from trisagion.gateway.dialect import Profile
 from trisagion.gateway.words import Fields
 
@@ -127,11 +127,14 @@ def log_out(session_id: Any) -> None:
 
 def encode(fields: Fields, dictionary: Dictionary) -> Any:
     """Make the engine's message."""
+    for tag, value in fields.items():
+        # The separator would begin a field of its own, and no sign that cannot be shown is part of a name or a number.
+        if not value.isprintable():
+            where = f"FIX message 35={fields.get(35)}, tag {int(tag)}"
+            raise OurMistake(f"{where}: expected text without a field separator or the like, found {quoted(value)}")
     # The parser drops a group that no field follows: a trailer ends it; the engine writes the true checksum.
     pairs = {8: dictionary.begin_string, **fields, 10: "000"}
     text = "".join(f"{int(tag)}={value}{SOH}" for tag, value in pairs.items())
-    if text.count(SOH) != len(pairs):
-        raise OurMistake(f"FIX message 35={fields.get(35)}: a value contains the field separator")
     return dictionary.message(text)
 
 

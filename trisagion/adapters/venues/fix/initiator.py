@@ -64,6 +64,7 @@ from trisagion.gateway.words import (
     BUSINESS_MESSAGE_REJECT,
     EXECUTION_REPORT,
     LOGON,
+    LOGOUT,
     NEW_ORDER_SINGLE,
     ORDER_CANCEL_REJECT,
     ORDER_CANCEL_REPLACE_REQUEST,
@@ -80,8 +81,8 @@ from trisagion.gateway.words import (
 from trisagion.ids import ClOrdId
 from trisagion.orders.rejects import Reject
 from trisagion.orders.types import Order, PositionReport
-from trisagion.ports import ReportSink
 from trisagion.safety.skew import Window
+from trisagion.session_ports import ReportSink
 
 NEVER_REPEATED: Final = frozenset({NEW_ORDER_SINGLE, ORDER_CANCEL_REQUEST, ORDER_CANCEL_REPLACE_REQUEST})
 """Messages that do something. Questions may be repeated."""
@@ -117,7 +118,7 @@ class FixConfig:
 
 
 class FixSession:
-    """A FIX initiator; implements `ports.VenueSession`. One process, one session, one of these."""
+    """A FIX initiator; implements `session_ports.VenueSession`. One process, one session, one of these."""
 
     def __init__(self, config: FixConfig, sink: ReportSink, venue: str) -> None:
         self.config = config
@@ -153,7 +154,9 @@ class FixSession:
                 "ReconnectInterval": str(config.reconnect_s),
             },
         )
-        self._connection = Connection(fix.SocketInitiator, _Application(self), settings, self._store)
+        # Not `SocketInitiator`: in 1.16.0 it never connects again after a disconnection of its own making, as after a
+        # Logout or when the venue is silent (quickfix#739; measured).
+        self._connection = Connection(fix.ThreadedSocketInitiator, _Application(self), settings, self._store)
         self._connection.start()
 
     def stop(self) -> None:
@@ -302,7 +305,10 @@ class FixSession:
         self._sink.on_unreadable(unreadable(kind, said, venue=self._venue, why=why, fields=fields))
 
     def on_refusing(self, fields: Fields) -> None:
-        """Hand up that the engine refuses a message, by its Reject; the message itself it gives to nobody."""
+        """Hand up that the engine refuses a message, by its Reject or Logout; the message itself it gives to nobody."""
+        if fields[Tag.MSG_TYPE] == LOGOUT and Tag.TEXT not in fields:
+            # Our own goodbye, or the answer to the venue's: the engine gives a reason only where it ends the session.
+            return
         self._sink.on_unreadable(refused(fields, venue=self._venue))
 
     def read(self, wire: Fields) -> Fields:
@@ -405,7 +411,7 @@ class _Application(fix.Application):  # type: ignore[misc]
             if kind == LOGON:
                 for tag, value in self._session.config.credentials.items():
                     message.setField(int(tag), value)
-            elif kind == REJECT:
+            elif kind in {REJECT, LOGOUT}:
                 self._session.on_refusing(decode(message, groups=True))
 
     def fromAdmin(self, message: Any, _: Any) -> None:  # noqa: N802

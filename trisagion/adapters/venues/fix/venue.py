@@ -300,7 +300,9 @@ def run(arguments: argparse.Namespace, stop: threading.Event) -> NoReturn:
         copied_id = fix.SessionID(begin_string, arguments.sender, arguments.drop_copy)
         copies = Line(copied_id, store, profile, arguments.port)
     host = Host(venue, journal, line, copies, cancel_on_disconnect=arguments.cancel_on_disconnect)
-    acceptor = Connection(fix.SocketAcceptor, _Application(host, profile, arguments.target), settings, store)
+    # Not `SocketAcceptor`: in 1.16.0 it turns everybody away after a disconnection of its own making, as when the other
+    # side is silent (measured; the same mistake as quickfix#739).
+    acceptor = Connection(fix.ThreadedSocketAcceptor, _Application(host, profile, arguments.target), settings, store)
     try:
         host.restore()
         acceptor.start()

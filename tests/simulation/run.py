@@ -1,0 +1,187 @@
+"""One seed from its first order to the verdict."""
+
+import time
+import traceback
+from collections.abc import Callable
+from dataclasses import dataclass
+from decimal import Decimal
+from functools import partial
+from random import Random
+from typing import Final
+
+from tests.simulation.house import Platform
+from tests.simulation.judge import Judge
+from tests.simulation.line import HEARTBEATS_S, Wire
+from tests.simulation.market import PLAY_S, STEP_S, Desk, Market
+from tests.simulation.plan import Plan, draw
+from tests.simulation.store import Server
+from tests.simulation.world import World, seconds
+from trisagion.safety.modes import Mode
+from trisagion.services import control
+from trisagion.settings import Settings
+
+SETTLE_S: Final = 60.0
+"""Reliability, 5.2: everything is judged after at most so much quiet."""
+GRACE_S: Final = 12.0
+"""What was rung for at the end of it is done, and an owner that began then has waited for an older lease."""
+CLOSE_S: Final = 30.0
+"""Until every order that rests has been withdrawn and the venue has said so, two messages a second."""
+
+RISK: Final = {
+    "position_notional_max": Decimal(2_480_000),
+    "order_notional_max": Decimal(2_000_000),
+    "orders_max": 8,
+    "reprices_max": 2,
+    "quote_age_ms": 20_000,
+}
+"""Twelve contracts of ES, thirty of NQ: some intents are refused, and many orders together reach the limit."""
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """What became of a seed."""
+
+    seed: int
+    plan: Plan
+    violations: tuple[tuple[str, str, int], ...]
+    story: tuple[str, ...]
+    orders: int
+    sent: int
+    fills: int
+    transactions: int
+    wall_s: float
+
+    def explain(self, lines: int = 40) -> str:
+        """Write the violations, each with the last events before it."""
+        told = [f"seed {self.seed}: replay with `python -m tests.simulation --seed {self.seed} -v`"]
+        for invariant, text, step in self.violations[:5]:
+            told += [f"--- {invariant} at step {step}: {text}", *self.story[max(0, step - lines) : step + 1]]
+        return "\n".join(told)
+
+
+class Seed:
+    """A world with everything in it."""
+
+    def __init__(self, seed: int) -> None:
+        self.plan = draw(seed)
+        self.world = World(seed, self.plan.start_ns)
+        self.server = Server(self.world)
+        length_s = int(self.plan.faults_s + SETTLE_S + GRACE_S + CLOSE_S + 120)
+        self.market = Market(self.world, self.plan, length_s)
+        self.wire = Wire(self.world, self.plan, self.market.receive)
+        self.market.say = self.wire.say
+        fix = {"messages_per_s": self.plan.messages_per_s, "mass_status": self.plan.mass_status}
+        settings = Settings.model_validate({"risk": RISK, "fix": fix})
+        self.platform = Platform(self.world, self.server, self.wire, self.plan, settings)
+
+    def live(self) -> Verdict:
+        """Run the seed and judge it."""
+        began_s = time.perf_counter()
+        with self.platform.seams():
+            self.platform.begin()
+            self.desk = Desk(self.world, self.plan, self.platform, self.market)
+            self.judge = Judge(self.world, self.server, self.market, self.wire, self.desk)
+            try:
+                self._live()
+            except Exception:  # noqa: BLE001 - whatever the platform raises beyond its own errors is a finding
+                self.world.violated("CRASH", traceback.format_exc())
+        transactions = self.server.transactions
+        orders = self.server.rows("SELECT COUNT(*) FROM orders")[0][0]
+        self.server.close()
+        return Verdict(
+            self.world.seed,
+            self.plan,
+            tuple(self.world.violations),
+            tuple(self.world.story),
+            orders,
+            len(self.judge.sent),
+            self.judge.fills,
+            transactions,
+            time.perf_counter() - began_s,
+        )
+
+    def _live(self) -> None:
+        world, plan = self.world, self.plan
+        self.desk.found()
+        world.every(seconds(PLAY_S), self.market.play)
+        world.every(seconds(STEP_S), lambda: self.market.publish(self.server.database))
+        self._schedule()
+        world.run(world.now_ns + seconds(plan.faults_s))
+        self.platform.heal()
+        self.market.heal()
+        self.desk.release()
+        world.run(world.now_ns + seconds(SETTLE_S + GRACE_S))
+        self.judge.settled()
+        world.tell("=== everything is withdrawn ===")
+        control.engage(self.server.database, Mode.PAUSE, "operator", "the end", world.now_ns)
+        world.run(world.now_ns + seconds(CLOSE_S))
+        self.judge.ended()
+
+    def _schedule(self) -> None:
+        """Draw when the people act and when things break."""
+        plan, random = self.plan, self.world.stream("schedule")
+        for count, act in (
+            (plan.intents, self.desk.decide),
+            (plan.cancels, self.desk.withdraw),
+            (plan.amends, self.desk.amend),
+            (3, self.desk.observe),
+        ):
+            for _ in range(count):
+                # Nobody wants anything new in the last seconds; the faults go on.
+                self.world.after(seconds(2.0 + random.random() * (plan.faults_s - 5.0)), act)
+        for rate, fault in (
+            (plan.deaths_per_s, self._kill),
+            (plan.freezes_per_s, self._freeze),
+            (plan.outages_per_s, self._outage),
+            (plan.cuts_per_s, self._cut),
+            (plan.venue_faults_per_s, self.market.fault),
+            (plan.wrongs_per_s, self.market.wrong),
+            (plan.kills_per_s, self.desk.kill),
+            (plan.lost / 100, self.platform.broker.flush),
+            (0.05, self.desk.open),
+        ):
+            self._often(rate, fault, random)
+
+    def _often(self, rate: float, fault: Callable[[], None], random: Random) -> None:
+        at_s = random.expovariate(rate) if rate else self.plan.faults_s
+        while at_s < self.plan.faults_s:
+            self.world.after(seconds(at_s), partial(self._while_faulty, fault))
+            at_s += random.expovariate(rate)
+
+    def _while_faulty(self, fault: Callable[[], None]) -> None:
+        if not self.platform.healed:
+            fault()
+
+    def _kill(self) -> None:
+        process = self.platform.lives[self.wire.random.choice(sorted(self.platform.lives))]
+        if not process.dead:
+            self.world.tell(f"kill -9 {process}")
+            process.die()
+
+    def _freeze(self) -> None:
+        process = self.platform.lives[self.wire.random.choice(sorted(self.platform.lives))]
+        wait_s = self.wire.random.choice([1.0, 8.0, 15.0, 40.0])
+        self.world.tell(f"{process} is stopped for {wait_s} s")
+        process.frozen_until_ns = self.world.now_ns + seconds(wait_s)
+        connection = self.wire.current
+        if connection is not None and connection.engine.process is process and wait_s > HEARTBEATS_S:
+            self.wire.cut(connection, venue_s=HEARTBEATS_S, ours_s=wait_s, arrives=False)
+
+    def _outage(self) -> None:
+        wait_s = self.wire.random.choice([0.1, 2.0, 10.0, 25.0])
+        self.world.tell(f"the database is away for {wait_s} s")
+        self.server.down_until_ns = self.world.now_ns + seconds(wait_s)
+
+    def _cut(self) -> None:
+        connection = self.wire.current
+        if connection is None:
+            return
+        random = self.wire.random
+        half = random.random() < self.plan.half_open
+        venue_s, ours_s = random.choice([(24.0, 0.1), (0.1, 24.0), (24.0, 24.0)]) if half else (0.0, 0.1)
+        self.wire.cut(connection, venue_s=venue_s, ours_s=ours_s, arrives=random.random() < 0.5)
+
+
+def run(seed: int) -> Verdict:
+    """Run a seed."""
+    return Seed(seed).live()
