@@ -53,6 +53,11 @@ def test_every_task_on_the_way_to_the_socket_judges_by_the_present(task: str, mo
     class Watched:
         """A wiring and a driver that remember the instant."""
 
+        name = "x"
+
+        def expect_instant(self, now_ns: int) -> None:
+            assert now_ns == 3
+
         def present_ns(self, _rung_ns: int) -> int:
             return 7
 
@@ -72,6 +77,6 @@ def test_every_task_on_the_way_to_the_socket_judges_by_the_present(task: str, mo
     for module in (gateway, session):
         monkeypatch.setattr(module, "house", Watched)
     monkeypatch.setattr("workers.app.house", Watched)
-    monkeypatch.setattr(session, "driver", Watched)
+    monkeypatch.setattr("workers.sessions.owner.driver", Watched)
     app.tasks[task].run(3, "x")
     assert told == [7]

@@ -5,6 +5,7 @@ between them is what runs in production.
 """
 
 import random as random_module
+import sys
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
@@ -26,7 +27,7 @@ from trisagion import wiring
 from trisagion.adapters.db import engine as db_engine
 from trisagion.adapters.venues.fix import initiator
 from trisagion.clock import SECOND_NS
-from trisagion.errors import StaleOwner, StateError, TrisagionError
+from trisagion.errors import StaleOwner, StateError
 from trisagion.gateway.pace import TokenBucket
 from trisagion.gateway.words import EXECUTION_REPORT, ORDER_CANCEL_REJECT, Tag
 from trisagion.services.drive_session import LEASE_S, SessionDriver
@@ -37,6 +38,7 @@ from workers import tasks
 from workers.queues import SESSION_TASKS
 from workers.schedule import SCHEDULE
 from workers.sessions import fix as session_fix
+from workers.sessions import owner as session_owner
 from workers.tasks import gateway as gateway_tasks
 from workers.tasks import session as session_tasks
 from workers.tasks import sweep as sweep_tasks
@@ -173,7 +175,7 @@ class Platform:
         fix = SimpleNamespace(
             Session=sessions,
             SessionID=lambda *names: names,
-            SocketInitiator=None,
+            ThreadedSocketInitiator=None,
             DoNotSend=quickfix.DoNotSend,
             UnsupportedMessageType=quickfix.UnsupportedMessageType,
         )
@@ -183,14 +185,15 @@ class Platform:
                 (module, "house", house)
                 for module in (workers_app, gateway_tasks, session_tasks, sweep_tasks, session_fix)
             ),
-            (session_tasks, "driver", driver),
+            (session_owner, "driver", driver),
+            (workers_app, "log", SimpleNamespace(error=self._not_done)),
             (workers_app.app, "send_task", self.broker.send_task),
             (wiring, "SystemClock", lambda: SimpleNamespace(now_ns=self.time.time_ns)),
             (db_engine, "time", self.time),
             (db_engine, "random", virtual_random),
             (initiator, "time", self.time),
             (initiator, "fix", fix),
-            (initiator, "Store", lambda _, **__: Directory(self.wire, self._running())),
+            (initiator, "Store", lambda *_, **__: Directory(self.wire, self._running())),
             (initiator, "Connection", self._engine),
             (initiator, "encode", lambda fields, _: fields),
             (initiator, "decode", lambda fields, **_: dict(fields)),
@@ -203,6 +206,13 @@ class Platform:
                 stack.enter_context(patch.object(module, name, value))
             stack.enter_context(patch.dict("os.environ", {"TRISAGION_FIX_STORE": "simulated"}))
             yield
+
+    def _not_done(self, *_: object) -> None:
+        """Hear, from within the handler, why a task was not done; only what the world did to it is no bug."""
+        error = sys.exc_info()[1]
+        self.world.tell(f"failed: {type(error).__name__}: {error}")
+        if not isinstance(error, StateError | StaleOwner):
+            self.world.violated("CRASH", f"{type(error).__name__}: {error}")
 
     def _running(self) -> Process:
         assert self.world.running is not None
@@ -376,9 +386,5 @@ class Broker:
             if self.random.random() < 0.5:
                 self.world.after(self._delay_ns(), partial(self._deliver, name, now_ns, subject, flushed, 0))
             raise
-        except TrisagionError as error:
-            self.world.tell(f"{name} failed: {type(error).__name__}: {error}")
-            if not isinstance(error, StateError | StaleOwner):
-                self.world.violated("CRASH", f"{name} {subject}: {type(error).__name__}: {error}")
         finally:
             process.busy = False

@@ -24,8 +24,9 @@ from tests.simulation.world import Process, World, seconds
 from trisagion.gateway.words import Fields, Tag, timestamp
 
 RECONNECT_S: Final = 1.0
-HEARTBEATS_S: Final = 24.0
-"""2.4 heartbeats of 10 s: when an end notices that the other one is silent."""
+HEARTBEAT_S: Final = 10.0
+HEARTBEATS_S: Final = 2.4 * HEARTBEAT_S
+"""When an end notices that the other one is silent."""
 
 
 @dataclass(slots=True)
@@ -200,6 +201,15 @@ class Engine:
                     self._put(number, again)
         for number, fields in fresh:
             self._put(number, fields)
+        self._hear_heartbeat(connection)
+
+    def _hear_heartbeat(self, connection: Connection) -> None:
+        """Hear that the venue lives, and what its clock says, until the line breaks."""
+        if self.connection is not connection or connection.in_until_ns <= self.world.now_ns:
+            return
+        if not self._working:
+            self.application.fromAdmin({Tag.MSG_TYPE: "0", Tag.SENDING_TIME: timestamp(self.world.now_ns)}, None)
+        self.world.after(seconds(HEARTBEAT_S), lambda: self._hear_heartbeat(connection), self.process)
 
     def _wanted(self, fields: Mapping[int, str]) -> bool:
         try:

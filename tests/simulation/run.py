@@ -11,7 +11,7 @@ from typing import Final
 
 from tests.simulation.house import Platform
 from tests.simulation.judge import Judge
-from tests.simulation.line import HEARTBEATS_S, Wire
+from tests.simulation.line import HEARTBEAT_S, HEARTBEATS_S, Wire
 from tests.simulation.market import PLAY_S, STEP_S, Desk, Market
 from tests.simulation.plan import Plan, draw
 from tests.simulation.store import Server
@@ -110,6 +110,8 @@ class Seed:
         self.platform.heal()
         self.market.heal()
         self.desk.release()
+        # A process that wakes up hears what was said to it long ago, and takes its clock for wrong: the gate is shut.
+        world.after(seconds(2 * HEARTBEAT_S), self.desk.open)
         world.run(world.now_ns + seconds(SETTLE_S + GRACE_S))
         self.judge.settled()
         world.tell("=== everything is withdrawn ===")

@@ -14,11 +14,12 @@ from trisagion.adapters.db.control import ControlRoom
 from trisagion.adapters.db.orders import Orders
 from trisagion.adapters.venues.fix.initiator import FixSession
 from trisagion.errors import StateError
+from trisagion.gateway import decide
 from trisagion.orders.evidence import NEVER_RECEIVED
 from trisagion.orders.state import OrderState
 from trisagion.orders.types import ExecutionReport
-from trisagion.risk.check import check
-from trisagion.services import book_fills, drive_session, route_orders
+from trisagion.risk.check import Limits, check, judge
+from trisagion.services import book_fills, drive_session
 from trisagion.services.drive_session import SessionDriver
 from trisagion.services.outcome import Outcome
 from trisagion.wiring import House
@@ -96,23 +97,29 @@ def books_twice() -> Patches:
     return [(House, "book", book)]
 
 
+def _sure_of_its_lease() -> Patches:
+    honest = SessionDriver.lease
+
+    def lease(driver: SessionDriver) -> None:
+        honest(driver)
+        driver._ours_until_s = 1e9
+
+    return [(SessionDriver, "lease", lease), (drive_session, "PRESENT_S", 1e9)]
+
+
 def believes_its_lease_for_ever() -> Patches:
     """Neither the token nor the process' own clock is looked at."""
-    return [
-        (ControlRoom, "holds", lambda *_: True),
-        (drive_session, "LEASE_SURE_S", 1e9),
-        (drive_session, "PRESENT_S", 1e9),
-    ]
+    return [(ControlRoom, "holds", lambda *_: True), *_sure_of_its_lease()]
 
 
 def sends_however_long_ago_it_looked() -> Patches:
     """The token is compared in the claim alone."""
-    return [(drive_session, "LEASE_SURE_S", 1e9), (drive_session, "PRESENT_S", 1e9)]
+    return _sure_of_its_lease()
 
 
 def takes_no_last_look() -> Patches:
     """Mode, gate, rest and age are not looked at before the socket."""
-    return [(drive_session, "_forbidden", lambda *_: None)]
+    return [(drive_session._LastLook, "over", lambda _look, _tx, orders, _now_ns: [(order, None) for order in orders])]
 
 
 def believes_the_instant_of_a_message() -> Patches:
@@ -126,24 +133,27 @@ def lets_the_engine_send_again() -> Patches:
 
 
 def outlives_what_it_could_not_book() -> Patches:
-    """A report that was not booked counts as received."""
+    """A report that could not be booked at once counts as received."""
     honest = session_fix.Sink.on_report
 
     def on_report(sink: session_fix.Sink, report: ExecutionReport) -> None:
         with suppress(StateError):
             honest(sink, report)
 
-    return [(session_fix.Sink, "on_report", on_report)]
+    return [(session_fix.Sink, "on_report", on_report), (House, "retrying", lambda _, use_case: use_case())]
 
 
 def forgets_its_limits() -> Patches:
     """Ten times as much may be held and ordered."""
 
-    def lax(*given: Any, limits: Any, **further: Any) -> Any:
-        more = {"position_notional_max": limits.position_notional_max * 10, "orders_max": 100}
-        return check(*given, limits=replace(limits, **more), **further)
+    def lax(honest: Callable[..., Any]) -> Callable[..., Any]:
+        def verdict(*given: Any, limits: Limits, **further: Any) -> Any:
+            more = replace(limits, position_notional_max=limits.position_notional_max * 10, orders_max=100)
+            return honest(*given, limits=more, **further)
 
-    return [(market, "check", lax), (route_orders, "check", lax)]
+        return verdict
+
+    return [(market, "check", lax(check)), (decide, "judge", lax(judge))]
 
 
 def shrugs_at_a_taker_fill() -> Patches:
@@ -153,7 +163,7 @@ def shrugs_at_a_taker_fill() -> Patches:
 
 def never_sweeps() -> Patches:
     """What a lost message left undone stays undone."""
-    return [(House, "sweep", lambda _: ())]
+    return [(House, "sweep", lambda *_: ())]
 
 
 def never_looks_at_the_mode() -> Patches:
