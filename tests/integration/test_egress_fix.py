@@ -141,7 +141,8 @@ def test_a_session_survives_a_proxy_that_is_killed_and_one_that_resets_and_retur
     assert killed_s < NEW_S_MAX
     assert reset_s < NEW_S_MAX
     assert ("best", What.UP) in told
-    assert [path for path, what in told if what is What.CONNECTED][:4] == ["best", "faulty", "last", "best"]
+    # A machine that is slow to begin with may have gone past the best one first.
+    assert [path for path, what in told if what is What.CONNECTED][-4:] == ["best", "faulty", "last", "best"]
     assert "best is well again" in whys
 
 

@@ -14,7 +14,8 @@ from trisagion.clock import SECOND_NS
 from trisagion.errors import StateError
 from trisagion.gateway.settling import SETTLED
 from trisagion.orders.state import OrderState
-from trisagion.services.drive_session import LOGON_S_MAX, SessionDriver
+from trisagion.safety.skew import WINDOW_S
+from trisagion.services.drive_session import LOGON_S_MAX, PRESENT_S, SessionDriver
 from trisagion.services.outcome import Outcome
 
 _S = OrderState
@@ -102,6 +103,23 @@ def test_nothing_new_leaves_although_the_gate_could_not_be_shut(desk: Desk) -> N
     driver.drain(TUESDAY_NS)
     assert session.asked == [("cancel", leaving.cl_ord_id)]
     driver.watch(TUESDAY_NS)
+    assert len(desk.events("gate.shut SIM")) == 1
+
+
+def test_what_waited_for_a_process_that_stood_still_is_no_skew(desk: Desk) -> None:
+    """Its messages are old and its clock is right; whatever is still late a window later is told."""
+    driver, session = an_owner(desk)
+    now_s = 100.0
+    driver.clock = lambda: now_s
+    driver.watch(TUESDAY_NS)
+    now_s += PRESENT_S + 0.1
+    session.offset = 60 * SECOND_NS
+    for _ in range(WINDOW_S):
+        driver.watch(TUESDAY_NS)
+        assert not driver.skewed
+        now_s += 1.0
+    driver.watch(TUESDAY_NS)
+    assert driver.skewed
     assert len(desk.events("gate.shut SIM")) == 1
 
 

@@ -150,6 +150,7 @@ class Platform:
         self.server.down_until_ns = 0
         for process in self.lives.values():
             process.frozen_until_ns = 0
+            self.world.thaw(process)
 
     @contextmanager
     def seams(self) -> Iterator[None]:

@@ -12,6 +12,7 @@ drawn from the seed, and the same seed gives the same story to the last characte
 import heapq
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import partial
 from random import Random
 from typing import Any, Final
 
@@ -40,6 +41,7 @@ class Process:
     driver: Any = None
     engine: Any = None
     on_death: list[Callable[[], None]] = field(default_factory=list)
+    backlog: list["Event"] = field(default_factory=list)
 
     def __str__(self) -> str:
         return f"{self.name}.{self.life}"
@@ -126,13 +128,24 @@ class World:
         if running is not None and running.dead:
             raise Died
 
+    def thaw(self, process: Process) -> None:
+        """Let a process that is stopped no longer do what waited for it, in its order."""
+        if process.frozen_until_ns > self.now_ns:
+            self.after(process.frozen_until_ns - self.now_ns, partial(self.thaw, process))
+            return
+        for event in process.backlog:
+            event.at_ns = self.now_ns
+            heapq.heappush(self._events, event)
+        process.backlog.clear()
+
     def _do(self, event: Event) -> None:
         process = event.process
         if process is not None and process.dead:
             return
         if process is not None and process.frozen_until_ns > self.now_ns:
-            event.at_ns = process.frozen_until_ns
-            heapq.heappush(self._events, event)
+            if not process.backlog:
+                self.after(process.frozen_until_ns - self.now_ns, partial(self.thaw, process))
+            process.backlog.append(event)
             return
         before, self.running = self.running, process
         try:

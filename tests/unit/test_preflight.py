@@ -57,7 +57,10 @@ def test_one_run_too_many_is_refused_with_the_setting_that_allows_it(
         ({"fix.version": "4.2"}, r"reconcile.observers: .* this venue \(FIX 4\.2\) cannot be asked .*, found venue$"),
         ({"fix.positions": False}, r"reconcile.observers: .* this venue \(FIX 4\.4\) cannot be asked .*, found venue$"),
         (
-            {"fix.positions": False, "reconcile.observers": ["venue", "drop_copy"], "reconcile.quorum": 1},
+            {
+                "fix.positions": False, "fix.drop_copy": "DC", "reconcile.observers": ["venue", "drop_copy"],
+                "reconcile.quorum": 1,
+            },
             "found venue, drop_copy$",
         ),
         ({"fix.version": "4.2", "fix.positions": True}, r"^fix.positions: expected false, for FIX 4\.2 has no"),
@@ -74,8 +77,9 @@ def test_a_venue_that_there_cannot_be_is_refused(tmp_path: Path, given: dict[str
 
 def test_a_venue_of_fix_42_will_do_where_another_observer_confirms(tmp_path: Path) -> None:
     """What the settings leave open is as usual in that version; an empty text leaves it open too."""
-    given = {"fix.version": "4.2", "reconcile.observers": ["drop_copy"], "fix.post_only_code": "", "fix.positions": ""}
-    settings = load(None, {}, {"platform.state": str(tmp_path / "state"), **given})
+    given = {"fix.version": "4.2", "fix.drop_copy": "DC", "reconcile.observers": ["drop_copy"]}
+    empty = {"fix.post_only_code": "", "fix.positions": ""}
+    settings = load(None, {}, {"platform.state": str(tmp_path / "state"), **given, **empty})
     assert preflight.examine(settings) == []
     assert House(settings).profile == Profile.of("4.2") == Profile("4.2", "18=6", "0", 9730, False, False)
     own = {"fix.post_only": "59=P", "fix.liquidity_tag": "1057", "fix.post_only_code": "8", "fix.mass_status": "false"}

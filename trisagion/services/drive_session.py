@@ -27,7 +27,7 @@ from trisagion.ports import Database, Transaction
 from trisagion.risk.check import only_reduces
 from trisagion.safety.gates import Gate
 from trisagion.safety.modes import Mode, cancels_working
-from trisagion.safety.skew import Skew, judge, offset_between
+from trisagion.safety.skew import WINDOW_S, Skew, judge, offset_between
 from trisagion.services.control import shut_gate
 from trisagion.services.outcome import Outcome
 from trisagion.session_ports import VenueSession
@@ -85,6 +85,8 @@ class SessionDriver:
     skewed: bool = field(default=False, init=False)
     _offset_ns: int = field(default=0, init=False)
     _ours_until_s: float = field(default=0.0, init=False)
+    _watched_s: float | None = field(default=None, init=False)
+    _blind_until_s: float = field(default=0.0, init=False)
     _skews: dict[str, Skew] = field(default_factory=dict, init=False)
     _down_s: float | None = field(default=None, init=False)
     _told_down: bool = field(default=False, init=False)
@@ -148,8 +150,14 @@ class SessionDriver:
 
     def watch(self, now_ns: int) -> None:
         """Look at the clocks and at the line; what a person must hear of is said once for each time."""
+        present_s = self.clock()
+        if self._watched_s is not None and present_s - self._watched_s > PRESENT_S:
+            # The process stood still, or the database held it up: what waited for it meanwhile looks like a skew.
+            self._blind_until_s = present_s + WINDOW_S
+        self._watched_s = present_s
         found = dict(self._skews)
-        offsets = {"venue": self.session.offset_ns(), "database": self._offset_ns}
+        heard_ns = self.session.offset_ns() if present_s >= self._blind_until_s else None
+        offsets = {"venue": heard_ns, "database": self._offset_ns}
         for whose, offset_ns in offsets.items():
             # Where nothing is heard any more, what was heard last holds.
             if offset_ns is not None:

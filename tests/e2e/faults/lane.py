@@ -21,8 +21,9 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field, replace
 from decimal import Decimal
+from functools import partial
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 
 import sqlalchemy as sa
 from celery import Celery
@@ -32,7 +33,7 @@ from init import create
 from tests.e2e.faults.proxy import Proxy
 from tests.integration.proxies import LOOPBACK, FaultyProxy
 from trisagion.adapters.dataspec import DataSpec
-from trisagion.adapters.db import SqlDatabase, open_database, tables
+from trisagion.adapters.db import Conflict, SqlDatabase, open_database, tables
 from trisagion.adapters.processes import Child, Children
 from trisagion.adapters.servers import mariadb, redis
 from trisagion.adapters.venues.fix.control import VenueControl
@@ -88,6 +89,10 @@ ANSWER_S_MAX: Final = 2.0
 """How long the venue is waited for at one look; meanwhile nobody tends the lane."""
 
 FORWARDER: Final = (sys.executable, "-m", "trisagion.adapters.egress.forwarder")
+
+CONFLICTS_MAX: Final = 10
+
+T = TypeVar("T")
 
 UNSETTLED: Final = IN_DOUBT | {OrderState.RISK_CHECKED, OrderState.ROUTED}
 
@@ -267,6 +272,12 @@ class Lane:
         name = cycle_id(now_ns - now_ns % ROUND_NS + self._cycle)
         side, qty = draw.choice((Side.BUY, Side.SELL)), Quantity(Decimal(draw.randint(2, 6)))
         intent = Intent(intent_key(name, SYMBOL), name, SYMBOL, side, qty)
+        order_id = _unhindered(partial(self._approve, intent, now_ns))
+        if not quiet:
+            self.ring("gateway.route", order_id)
+        return order_id
+
+    def _approve(self, intent: Intent, now_ns: int) -> ClOrdId:
         limits = House(self.settings).limits
         with self.database.transaction() as tx:
             verdict = check(
@@ -282,21 +293,20 @@ class Lane:
             assert isinstance(verdict, Approved), verdict
             order = new_attempt(limits.account, verdict, 0, now_ns)
             assert tx.orders.add(order), order
-        if not quiet:
-            self.ring("gateway.route", order.cl_ord_id)
         return order.cl_ord_id
 
     def withdraw(self, *names: ClOrdId) -> None:
         """Want orders cancelled, as a later cycle does, and ring for it."""
-        with self.database.transaction() as tx:
-            for name in names:
-                order = tx.orders.order(name)
-                if order is not None and order.state in LIVE and order.cancel_reason is None:
-                    at_ns = max(self.now_ns, order.updated_ns)
-                    tx.orders.save(
-                        replace(order, cancel_reason="superseded", updated_ns=at_ns, version=order.version + 1)
-                    )
+        for name in names:
+            _unhindered(partial(self._withdraw, name))
         self.ring("session.drain", self.settings.fix.target)
+
+    def _withdraw(self, name: ClOrdId) -> None:
+        with self.database.transaction() as tx:
+            order = tx.orders.order(name)
+            if order is not None and order.state in LIVE and order.cancel_reason is None:
+                at_ns = max(self.now_ns, order.updated_ns)
+                tx.orders.save(replace(order, cancel_reason="superseded", updated_ns=at_ns, version=order.version + 1))
 
     def amend(self, name: ClOrdId, qty: Decimal, price: Decimal) -> None:
         """Want an order replaced, and ring for it."""
@@ -351,6 +361,16 @@ class Lane:
             booked = tx.orders.execution_count(self.settings.fix.target)
             settled = not tx.orders.in_states(UNSETTLED)
         return settled and booked >= int(self.venue.status()["executions"])
+
+
+def _unhindered(work: Callable[[], T]) -> T:
+    """Do something again while another writer is in the way; a database that is away is the lane's to bear."""
+    for _ in range(CONFLICTS_MAX):
+        try:
+            return work()
+        except Conflict:
+            continue
+    return work()
 
 
 def _wished(order: Order) -> bool:

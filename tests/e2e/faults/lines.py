@@ -8,7 +8,7 @@ from typing import Final
 
 from tests.e2e.faults.lane import Lane
 from tests.e2e.faults.rows import Row
-from tests.e2e.faults.servers import AWAY
+from tests.e2e.faults.servers import AWAY, SUCCEEDED
 from trisagion.errors import StateError
 from trisagion.ids import ClOrdId
 
@@ -92,7 +92,7 @@ ROWS: Final = (
         short=("all",),
         play=all_end,
         recovery_s_max=ALL_S_MAX,
-        raised=AWAY,
+        raised=AWAY + SUCCEEDED,
         paired=True,
     ),
 )

@@ -40,6 +40,8 @@ AWAY: Final = (
     r"^(kombu\.exceptions\.OperationalError|redis\.exceptions\.\w+|Connection\w*Error|BrokenPipeError)\b",
 )
 """What may be raised, and be written into a log, while a server is away."""
+SUCCEEDED: Final = (r"StateError: .*another process has this session", r"\.StaleOwner\b")
+"""What the two owners of a session may say when the lease of the one runs out and he still lives."""
 
 
 def database_dies(lane: Lane, case: str, draw: random.Random) -> float:
@@ -130,7 +132,7 @@ ROWS: Final = (
         short=("stopped shortly",),
         play=database_ails,
         recovery_s_max=SLOW_S_MAX,
-        raised=AWAY,
+        raised=AWAY + SUCCEEDED,
         paired=True,
     ),
     Row(

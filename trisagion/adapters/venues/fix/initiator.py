@@ -87,6 +87,9 @@ from trisagion.session_ports import ReportSink
 NEVER_REPEATED: Final = frozenset({NEW_ORDER_SINGLE, ORDER_CANCEL_REQUEST, ORDER_CANCEL_REPLACE_REQUEST})
 """Messages that do something. Questions may be repeated."""
 
+GAP: Final = "GAP-"
+"""What the question begins with whose answer means that all gaps are filled; no ClOrdID of ours has a hyphen."""
+
 REMEMBERED_MAX: Final = 1024
 """Messages that a reject can be traced back to; questions for positions that wait for the rest of their answer."""
 
@@ -286,7 +289,7 @@ class FixSession:
         # What the engine took while logged off belongs to no connection, and its numbers may be asked for.
         self._sent.clear()
         now_ns = time.time_ns()
-        self._gap_question = f"GAP{now_ns}"
+        self._gap_question = f"{GAP}{now_ns}"
         config = self.config
         self._hand_over(
             positions_request(self._gap_question, account=config.account, now_ns=now_ns)
@@ -317,8 +320,10 @@ class FixSession:
 
     def _report(self, fields: Fields) -> Callable[[], None]:
         """Read a report; one that belongs to an answer about all orders may complete it."""
-        if fields.get(Tag.CL_ORD_ID) == self._gap_question:
-            return self._open
+        name = fields.get(Tag.CL_ORD_ID, "")
+        if name.startswith(GAP):
+            # An answer to a former process' question comes to this one.
+            return self._open if name == self._gap_question else _nothing
         if Tag.MASS_STATUS_REQ_ID not in fields:
             return self._of_one(fields)
         # "Rejected" of no order says: none at all. An order that was not sent by a FIX session has no ClOrdID; that it
