@@ -58,7 +58,9 @@ def test_one_run_too_many_is_refused_with_the_setting_that_allows_it(
         ({"fix.positions": False}, r"reconcile.observers: .* this venue \(FIX 4\.4\) cannot be asked .*, found venue$"),
         (
             {
-                "fix.positions": False, "fix.drop_copy": "DC", "reconcile.observers": ["venue", "drop_copy"],
+                "fix.positions": False,
+                "fix.drop_copy": "DC",
+                "reconcile.observers": ["venue", "drop_copy"],
                 "reconcile.quorum": 1,
             },
             "found venue, drop_copy$",
