@@ -33,7 +33,7 @@ run: install # Replay the bundled data through the whole platform; ARGS="--help"
 	@$(BIN)/trisagion run $(ARGS)
 
 .PHONY: fleet
-fleet: install .venv/.fleet servers # The same on MariaDB and Redis
+fleet: install .venv/.fleet .venv/.mysql # The same on MariaDB and Redis
 	@TRISAGION__PLATFORM__PROFILE=fleet $(BIN)/trisagion run $(ARGS)
 
 .PHONY: doctor
@@ -49,7 +49,7 @@ install: .venv/.installed # Make .venv, install what is pinned, compile the kern
 test: lint types imports pytest # Everything that must hold: style, types, imports, all tests
 
 .PHONY: pytest
-pytest: dev servers # The tests alone; ARGS="-k fix"
+pytest: dev .venv/.mysql # The tests alone; ARGS="-k fix"
 	@$(BIN)/python -m pytest $(ARGS)
 
 .PHONY: lint
@@ -78,7 +78,7 @@ ext-checked: dev # The kernels' tests on kernels built with bounds checks
 	../../$(BIN)/python -m pytest -c ../../setup.cfg --rootdir ../.. ../../tests/kernels $(ARGS)
 
 .PHONY: chaos
-chaos: dev servers # Whole platforms killed and restarted, then every fault in full, for hours; ARGS="--row 2 --runs 5" narrows
+chaos: dev .venv/.mysql # Whole platforms killed and restarted, then every fault in full, for hours; ARGS="--row 2 --runs 5" narrows
 	@$(BIN)/python -m pytest -m e2e
 	$(BIN)/python -m tests.e2e.faults $(ARGS)
 	$(BIN)/python -m docs.generate
@@ -88,7 +88,7 @@ simulate: dev # Platforms in virtual time with the faults of a seed; SEEDS=50000
 	@$(BIN)/python -m tests.simulation --seed $(FIRST) --seeds $(SEEDS)
 
 .PHONY: bench
-bench: dev .venv/.peers # Measure; one JSON line a figure into bench/results.jsonl; ARGS="-k cohort"
+bench: dev .venv/.peers .venv/.mysql # Measure; one JSON line a figure into bench/results.jsonl; ARGS="-k cohort"
 	@$(BIN)/python -m bench $(ARGS)
 	$(BIN)/python -m docs.generate
 
@@ -124,6 +124,7 @@ lock: .venv/.python # Resolve the newest versions within setup.cfg's floors into
 	compile setup.cfg deploy/build.in --extra broker --extra fleet --extra dev -c deploy/fleet.lock -o deploy/dev.lock
 	compile setup.cfg --extra peers -c deploy/dev.lock -o deploy/peers.lock
 	compile deploy/data.in --no-deps -o deploy/data.lock
+	compile deploy/mysql.in --no-deps -o deploy/mysql.lock
 	for engine in tls official; do compile deploy/engine-$$engine.in -o deploy/engine-$$engine.lock; done
 
 .PHONY: clean
@@ -163,6 +164,14 @@ $(ENGINE_STAMP): deploy/engine-$(FIX_ENGINE).lock .venv/.runtime
 .venv/.fleet: deploy/fleet.lock .venv/.runtime
 	@$(LOCKED) -r deploy/fleet.lock
 	touch $@
+
+# A third less work a statement than PyMySQL, which serves where this cannot be compiled.
+.venv/.mysql: deploy/mysql.lock .venv/.runtime | servers
+	@if pkg-config --exists libmariadb 2>/dev/null && $(LOCKED) --no-build-isolation -r deploy/mysql.lock; then
+	    touch $@
+	else
+	    echo "trisagion: mysqlclient cannot be compiled here: PyMySQL serves" >&2
+	fi
 
 .venv/.dev: deploy/dev.lock deploy/data.lock .venv/.runtime
 	@echo "Installing what deploy/dev.lock pins …"

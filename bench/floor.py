@@ -105,12 +105,12 @@ class Owner:
         """Not asked here."""
 
 
-def wait(until: Callable[[], bool], what: str) -> None:
-    """Wait for something, not for ever."""
+def wait(until: Callable[[], bool], what: str, look_s: float = 0.002) -> None:
+    """Wait for something, not for ever; each `look_s` it is looked for."""
     deadline = time.monotonic() + WAIT_S_MAX
     while not until():
         assert time.monotonic() < deadline, f"waited {WAIT_S_MAX:g} s for {what}"
-        time.sleep(0.002)
+        time.sleep(look_s)
 
 
 def found(database: SqlDatabase) -> None:

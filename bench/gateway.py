@@ -106,6 +106,10 @@ def session_rate() -> Figure:
     return Figure(ours, theirs, "limit: bare quickfix")
 
 
+UNANSWERED_MAX: Final = 500
+"""Measured: of 2,000 at once the sockets of both sides fill up, and each waits for the other to read."""
+
+
 def _drained(rig: Floor, owner: Any, first: int) -> float:
     rig.put(orders(ORDERS, OrderState.ROUTED, first))
     booked, wanted = owner.booked, rig.executions() + ORDERS
@@ -131,7 +135,7 @@ def _bare(rig: Floor) -> Iterator[float]:
         "ReconnectInterval": "1",
     }
     session_id = fix.SessionID(store.dictionary.begin_string, "TRISAGION", VENUE)
-    connection = Connection(fix.SocketInitiator, _Silent(), store.settings("TRISAGION", VENUE, own), store)
+    connection = Connection(fix.ThreadedSocketInitiator, _Silent(), store.settings("TRISAGION", VENUE, own), store)
     connection.start()
     session = fix.Session.lookupSession(session_id)
     wait(session.isLoggedOn, "the bare session to log on")
@@ -140,10 +144,11 @@ def _bare(rig: Floor) -> Iterator[float]:
             encode(new_order(order, account=ACCOUNT, now_ns=TUESDAY_NS), store.dictionary)
             for order in orders(ORDERS, OrderState.ROUTED, 10**6 + turn * ORDERS)
         ]
-        begun, wanted = time.perf_counter(), rig.executions() + ORDERS
-        for message in made:
-            fix.Session.sendToTarget(message, session_id)
-        wait(partial(_has, rig, wanted), "the venue to have every order")
+        begun, before = time.perf_counter(), rig.executions()
+        for first in range(0, ORDERS, UNANSWERED_MAX):
+            for message in made[first : first + UNANSWERED_MAX]:
+                fix.Session.sendToTarget(message, session_id)
+            wait(partial(_has, rig, before + min(first + UNANSWERED_MAX, ORDERS)), "the venue to have these orders")
         yield ORDERS / (time.perf_counter() - begun)
     log_out(session_id)
     connection.stop()
@@ -249,7 +254,9 @@ def burst() -> Figure:
             rig.put(made)
             for order in made:
                 _ring(app, "gateway.route", order.cl_ord_id, "orders")
-            wait(partial(_working, rig.database, (turn + 1) * BURST), "every acknowledgement to be booked")
+            # Looking counts all orders: more often, and it would take a core from those who work.
+            done = partial(_working, rig.database, (turn + 1) * BURST)
+            wait(done, "every acknowledgement to be booked", look_s=0.1)
             took.append(time.perf_counter() - begun)
     return Figure(took)
 

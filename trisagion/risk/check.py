@@ -107,6 +107,13 @@ class Load:
                 leaves[which] = Quantity(WIDE.add(leaves.get(which, _ZERO), order.leaves_qty))
         return Load(count, leaves)
 
+    def less(self, part: "Load") -> "Load":
+        """Return what is left without a part of it."""
+        leaves = dict(self.leaves)
+        for which, qty in part.leaves.items():
+            leaves[which] = Quantity(WIDE.subtract(leaves[which], qty))
+        return Load(self.orders - part.orders, leaves)
+
 
 def check(
     intent: Intent,

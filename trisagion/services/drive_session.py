@@ -472,7 +472,7 @@ class _LastLook:
     @staticmethod
     def at(tx: Transaction, session: str) -> "_LastLook":
         """Read it."""
-        return _LastLook(tx.control.control().mode, tx.control.gate(session))
+        return _LastLook(*tx.control.in_force(session))
 
     def over(self, tx: Transaction, orders: Sequence[Order], now_ns: int) -> list[tuple[Order, str | None]]:
         """Return each order with the reason why it, or what is wanted of it, must not go out now."""

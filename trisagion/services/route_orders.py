@@ -1,38 +1,88 @@
-"""The order gateway: an approved order is checked once more, priced as a maker, and given to its session."""
+"""The order gateway: approved orders are checked once more, priced as makers, and given to their session."""
 
+from collections.abc import Sequence
+from typing import Final
+
+from trisagion.errors import DataError
 from trisagion.gateway.decide import decide
 from trisagion.ids import ClOrdId
+from trisagion.market.types import Quote
 from trisagion.orders.state import OrderState
-from trisagion.ports import Database
-from trisagion.risk.check import Limits
+from trisagion.orders.types import Order
+from trisagion.ports import Database, Transaction
+from trisagion.risk.check import Limits, Load
 from trisagion.services.outcome import Outcome
+from trisagion.units import Price
+
+ROUTE_MAX: Final = 64
+"""Orders that are routed in one transaction beside the one that is named: as many as a session claims in one."""
 
 
 def route(database: Database, limits: Limits, session: str, order_id: ClOrdId, now_ns: int) -> Outcome:
-    """Move an order from RISK_CHECKED to ROUTED, or deny it; an order that is further on is only announced again."""
+    """Move an order from RISK_CHECKED to ROUTED, or deny it; an order that is further on is only announced again.
+
+    So it goes with others that a cycle has decided and that wait, for one commit costs as much as one order. Whoever
+    rings for them later finds them done. A new attempt at a refused intent is not among them: it has its own time.
+    """
     with database.transaction() as tx:
-        order = tx.orders.order(order_id)
-        if order is None:
-            return Outcome("nothing")
-        if order.state is OrderState.ROUTED:
+        named = tx.orders.order(order_id)
+        waiting = {order.cl_ord_id: order for order in tx.orders.waiting(ROUTE_MAX)}
+        if named is not None and named.state is OrderState.RISK_CHECKED:
+            waiting[order_id] = named
+        oldest_first = sorted(waiting.values(), key=lambda order: (order.created_ns, order.cl_ord_id))
+        decided = _decided(tx, limits, session, oldest_first, order_id, now_ns) if waiting else []
+        alike: dict[tuple[Price, int], list[ClOrdId]] = {}
+        for order in decided:
+            if order.state is OrderState.DENIED:
+                tx.orders.save(order)
+                tx.control.add_event("order.denied", order.cl_ord_id, {"reason": order.reason or ""}, order.updated_ns)
+            else:
+                assert order.price is not None, order.cl_ord_id
+                alike.setdefault((order.price, order.updated_ns), []).append(order.cl_ord_id)
+        for (price, at_ns), names in alike.items():
+            tx.orders.route(names, session, price, at_ns)
+        if alike or (named is not None and named.state is OrderState.ROUTED):
             return Outcome("routed", (session,))
-        if order.state is not OrderState.RISK_CHECKED:
-            return Outcome("nothing")
+        return Outcome("denied" if decided else "nothing")
+
+
+def _decided(
+    tx: Transaction, limits: Limits, session: str, orders: Sequence[Order], named: ClOrdId, now_ns: int
+) -> list[Order]:
+    """Return the orders as they are to be saved: each judged beside all others, and beside what was denied before it.
+
+    One other than the named that cannot be judged is left as it is: whoever rings for it is told why.
+    """
+    instruments = {instrument.symbol: instrument for instrument in tx.market.instruments()}
+    positions = {symbol: tx.ledger.position(symbol).qty for symbol in sorted({order.symbol for order in orders})}
+    # Read after the positions are locked: no other gateway decides on these symbols meanwhile.
+    total, own = tx.orders.loads([order.intent for order in orders])
+    mode, gate = tx.control.in_force(session)
+    quotes: dict[tuple[str, int], Quote | None] = {}
+    decided = []
+    for order in orders:
         # A sweep may be of an instant before the order's own: no order meets a market older than its decision.
-        now_ns = max(now_ns, order.updated_ns)
-        after = decide(
-            order,
-            instrument=tx.market.instrument(order.symbol),
-            quote=tx.market.quote(order.symbol, now_ns),
-            position=tx.ledger.position(order.symbol).qty,
-            load=tx.orders.load(order.intent),
-            mode=tx.control.control().mode,
-            gate=tx.control.gate(session),
-            limits=limits,
-            now_ns=now_ns,
-        )
-        tx.orders.save(after)
+        which = (order.symbol, max(now_ns, order.updated_ns))
+        if which not in quotes:
+            quotes[which] = tx.market.quote(*which)
+        try:
+            after = decide(
+                order,
+                instrument=instruments.get(order.symbol),
+                quote=quotes[which],
+                position=positions[order.symbol],
+                load=total.less(own[order.intent]),
+                mode=mode,
+                gate=gate,
+                limits=limits,
+                now_ns=which[1],
+            )
+        except DataError:
+            if order.cl_ord_id == named:
+                raise
+            continue
         if after.state is OrderState.DENIED:
-            tx.control.add_event("order.denied", order_id, {"reason": after.reason or ""}, now_ns)
-            return Outcome("denied")
-        return Outcome("routed", (session,))
+            freed = Load(1, {(order.symbol, order.side): order.leaves_qty})
+            total, own[order.intent] = total.less(freed), own[order.intent].less(freed)
+        decided.append(after)
+    return decided

@@ -49,6 +49,7 @@ from trisagion.orders.types import ExecType, ExecutionReport, Order
 from trisagion.ports import Cycle, TakeProfitStep
 from trisagion.services import route_orders
 from trisagion.services.drive_session import SessionDriver
+from trisagion.units import Price
 
 PLACE: Final = Path(os.environ["TRISAGION_FAULT_PLACE"])
 ARMED: Final = PLACE.with_suffix(".armed")
@@ -112,7 +113,8 @@ class _Moves(threading.local):
 
 
 _moves = _Moves()
-_save, _ask, _add_step, _save_cycle = Orders.save, Orders.ask, Ledger.add_step, Cycles.save_cycle
+_save, _route, _ask = Orders.save, Orders.route, Orders.ask
+_add_step, _save_cycle = Ledger.add_step, Cycles.save_cycle
 _transaction = SqlDatabase.transaction
 
 
@@ -121,6 +123,12 @@ def _noting_save(self: Orders, order: Order) -> None:
     _note_state(order.state, order.cl_ord_id)
     if order.state in WORKING and order.wanted_qty is not None:
         _moves.after.append(("R1", order.cl_ord_id))
+
+
+def _noting_route(self: Orders, names: Sequence[ClOrdId], session: str, price: Price, now_ns: int) -> None:
+    _route(self, names, session, price, now_ns)
+    for name in names:
+        _note_state(OrderState.ROUTED, name)
 
 
 def _noting_ask(self: Orders, names: Sequence[ClOrdId], state: OrderState, now_ns: int) -> None:
@@ -198,6 +206,7 @@ def _wrap_sink(sink: Any) -> None:
 
 
 _wrap(Orders, "save", _noting_save)
+_wrap(Orders, "route", _noting_route)
 _wrap(Orders, "ask", _noting_ask)
 _wrap(Ledger, "add_step", _noting_step)
 _wrap(Cycles, "save_cycle", _noting_cycle)

@@ -37,6 +37,13 @@ _GATE: Final = (
     .order_by(t.gate.c.seq.desc())
     .limit(1)
 )
+_always: Final = sa.select(sa.literal(1).label("one")).subquery("always")
+_said: Final = _GATE.add_columns(sa.literal(1).label("one")).subquery("said")
+_IN_FORCE: Final = sa.select(
+    sa.select(t.control.c.mode).order_by(t.control.c.seq.desc()).limit(1).scalar_subquery(),
+    *(column for column in _said.c if column.name != "one"),
+).select_from(_always.outerjoin(_said, _said.c.one == _always.c.one))
+"""One row, whether anything was ever said of either or not."""
 _GATED: Final = sa.select(t.gate.c.session).distinct().order_by(t.gate.c.session)
 _SET_GATE: Final = sa.insert(t.gate)
 _ADD_EVENT: Final = sa.insert(t.event)
@@ -91,6 +98,14 @@ class ControlRoom:
         """Return a session's gate; it is open when nothing was ever said of it."""
         row = self._session.row(_GATE, {"session": session})
         return Gate.untouched(session) if row is None else Gate(*row)
+
+    def in_force(self, session: str) -> tuple[Mode, Gate]:
+        """Return the mode and a session's gate of one instant, read at once."""
+        mode, *gate = self._session.row(_IN_FORCE, {"session": session})
+        return (
+            Mode.PAUSE if mode is None else read_mode(mode),
+            Gate.untouched(session) if gate[0] is None else Gate(*gate),
+        )
 
     def gates(self) -> Sequence[Gate]:
         """Return every gate that was ever touched, in order of session."""

@@ -131,8 +131,8 @@ class SqlDatabase:
             if self._is_sqlite:
                 link.connection.exec_driver_sql("BEGIN DEFERRED")
             else:
-                link.connection.exec_driver_sql("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ")
-                link.connection.exec_driver_sql("START TRANSACTION WITH CONSISTENT SNAPSHOT, READ ONLY")
+                # It holds for the transaction that the first read opens, and what that sees, all others see.
+                link.connection.exec_driver_sql("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY")
             yield link.reader
             link.connection.rollback()
         except BaseException:

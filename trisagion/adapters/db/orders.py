@@ -1,5 +1,6 @@
 """Tables orders (the outbox), order_link (its further ClOrdIDs) and execution (the inbox)."""
 
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from decimal import Decimal
 from typing import Any, Final
@@ -15,7 +16,7 @@ from trisagion.orders.rejects import Reject
 from trisagion.orders.state import LIVE, UNSENT, WORKING, OrderState
 from trisagion.orders.types import ExecType, ExecutionReport, Liquidity, Order, OrderLink, Side, leaves_of
 from trisagion.risk.check import NOT_SENT, Load
-from trisagion.units import WIDE, Quantity, round_money
+from trisagion.units import WIDE, Price, Quantity, round_money
 
 _NAME_LENGTH_MAX: Final = 128
 """As the columns have it; SQLite does not hold anybody to it."""
@@ -36,16 +37,15 @@ _IN_STATES: Final = (
     .where(t.orders.c.state.in_(sa.bindparam("states", expanding=True)))
     .order_by(t.orders.c.created_ns, t.orders.c.cl_ord_id)
 )
-_LOAD: Final = (
-    sa.select(
-        *(_BESIDE := (t.orders.c.symbol, t.orders.c.side, t.orders.c.qty, t.orders.c.cum_qty, t.orders.c.wanted_qty)),
-        sa.func.count(),
+_OWN: Final = sa.case(
+    (
+        t.orders.c.intent.in_(sa.bindparam("intents", expanding=True)) & t.orders.c.state.in_(sorted(NOT_SENT)),
+        t.orders.c.intent,
     )
-    .where(
-        t.orders.c.state.in_(sorted(LIVE)),
-        sa.not_((t.orders.c.intent == sa.bindparam("intent")) & t.orders.c.state.in_(sorted(NOT_SENT))),
-    )
-    .group_by(*_BESIDE)
+)
+_ALIKE: Final = (t.orders.c.symbol, t.orders.c.side, t.orders.c.qty, t.orders.c.cum_qty, t.orders.c.wanted_qty)
+_LOADS: Final = (
+    sa.select(*_ALIKE, sa.func.count(), _OWN).where(t.orders.c.state.in_(sorted(LIVE))).group_by(*_ALIKE, _OWN)
 )
 """Grouped and not summed: SQLite has no exact decimals to sum."""
 _OUTBOX: Final = (
@@ -78,6 +78,24 @@ _ASK: Final = (
         version=t.orders.c.version + 1,
         wanted_qty=None,
         wanted_price=None,
+    )
+)
+_WAITING: Final = (
+    sa.select(t.orders)
+    .where(t.orders.c.state == OrderState.RISK_CHECKED, t.orders.c.attempt == 0)
+    .order_by(t.orders.c.created_ns, t.orders.c.cl_ord_id)
+    .limit(sa.bindparam("limit"))
+    .with_for_update(skip_locked=True)
+)
+_ROUTE: Final = (
+    sa.update(t.orders)
+    .where(t.orders.c.cl_ord_id.in_(sa.bindparam("names", expanding=True)))
+    .values(
+        state=OrderState.ROUTED,
+        session=sa.bindparam("its_session"),
+        price=sa.bindparam("its_price"),
+        updated_ns=sa.bindparam("now_ns"),
+        version=t.orders.c.version + 1,
     )
 )
 _IDS_IN_NO_STATE: Final = sa.select(t.orders.c.cl_ord_id, t.orders.c.state).where(
@@ -172,19 +190,27 @@ class Orders:
             told = str(error)
             return error if told.startswith("orders ") else UnreadableRow(f"orders {quoted(name)}: {told}")
 
-    def load(self, intent: IntentKey) -> Load:
-        """Return what all live orders amount to, without those of the intent that were not sent yet."""
+    def loads(self, intents: Sequence[IntentKey]) -> tuple[Load, dict[IntentKey, Load]]:
+        """Return what all live orders amount to, and for each of some intents its part that was not sent yet."""
         try:
-            rows = [_beside(*row) for row in self._session.rows(_LOAD, {"intent": intent})]
+            rows = [(own, _beside(*row)) for *row, own in self._session.rows(_LOADS, {"intents": intents})]
         except (UnreadableRow, ValueError):
             # Read one by one, what cannot be read says whose it is.
-            live = [o for o in self.in_states(LIVE) if not (o.intent == intent and o.state in NOT_SENT)]
-            rows = [((order.symbol, order.side), order.leaves_qty, 1) for order in live]
-        count, leaves = 0, dict[tuple[str, Side], Quantity]()
-        for which, left, alike in rows:
-            count += alike
-            leaves[which] = Quantity(WIDE.add(leaves.get(which, Decimal(0)), WIDE.multiply(left, alike)))
-        return Load(count, leaves)
+            rows = [
+                (
+                    o.intent if o.intent in intents and o.state in NOT_SENT else None,
+                    ((o.symbol, o.side), o.leaves_qty, 1),
+                )
+                for o in self.in_states(LIVE)
+            ]
+        counts = Counter[IntentKey | None]()
+        leaves: dict[IntentKey | None, dict[tuple[str, Side], Quantity]] = {key: {} for key in (None, *intents)}
+        for own, (which, left, alike) in rows:
+            for key in {None, own}:
+                counts[key] += alike
+                before = leaves[key].get(which, Decimal(0))
+                leaves[key][which] = Quantity(WIDE.add(before, WIDE.multiply(left, alike)))
+        return Load(counts[None], leaves[None]), {key: Load(counts[key], leaves[key]) for key in intents}
 
     def outbox(self, session: str, count: int) -> Sequence[Order]:
         """Return what a session has to send: working orders to be cancelled or replaced, then routed ones.
@@ -205,6 +231,19 @@ class Orders:
         if names:
             changed = self._session.write(_ASK, {"names": names, "asked": state.value, "now_ns": now_ns})
             assert changed == len(names), (changed, names)
+
+    def waiting(self, count: int) -> Sequence[Order]:
+        """Return the oldest `count` first attempts that wait for the gateway, locked as `order` does.
+
+        Without those that another transaction holds. Of equal age: in order of id.
+        """
+        return self._readable(_WAITING, {"limit": count})
+
+    def route(self, names: Sequence[ClOrdId], session: str, price: Price, now_ns: int) -> None:
+        """Move orders that this transaction has locked to ROUTED, to a session at a price, in one write."""
+        values = {"names": names, "its_session": session, "its_price": price, "now_ns": now_ns}
+        changed = self._session.write(_ROUTE, values)
+        assert changed == len(names), (changed, names)
 
     def attempts(self, intent: IntentKey) -> Sequence[Order]:
         """Return the orders of an intent in order of attempt."""
