@@ -75,7 +75,7 @@ def mariadb(directory: Path, sockets: Path, children: Children | None = None) ->
         *("--innodb-flush-log-at-trx-commit=1", "--innodb-rollback-on-timeout=ON", "--innodb-snapshot-isolation=ON"),
     ]
     # A MariaDB speaks first.
-    with _running(Child("mariadb", argv, os.environ, directory / "mariadb.log"), path, b"", children):
+    with _running(Child("mariadb", argv, _alone(sockets), directory / "mariadb.log"), path, b"", children):
         yield f"mysql://{DATABASE}:{password}@127.0.0.1:{port}/{DATABASE}"
 
 
@@ -107,12 +107,21 @@ def _make_data(directory: Path, sockets: Path) -> None:
     alias.symlink_to(made, target_is_directory=True)
     options = [f"--datadir={alias}", "--auth-root-authentication-method=socket", "--skip-test-db"]
     done = subprocess.run(
-        [install, "--no-defaults", *_as_root(), *options], capture_output=True, text=True, check=False
+        [install, "--no-defaults", *_as_root(), *options],
+        capture_output=True,
+        text=True,
+        check=False,
+        env=_alone(sockets),
     )
     alias.unlink()
     if done.returncode != 0:
         raise StateError(f"mariadb-install-db could not make {made}: {done.stderr.strip() or done.stdout.strip()}")
     made.rename(directory / "data")
+
+
+def _alone(sockets: Path) -> dict[str, str]:
+    """Return the environment of a server: two that are made at once take each other's temporary tables out of /tmp."""
+    return {**os.environ, "TMPDIR": str(sockets)}
 
 
 def _as_root() -> list[str]:
