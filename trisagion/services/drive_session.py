@@ -39,8 +39,8 @@ PRESENT_S: Final = 2.0
 
 Our choice: a third of the lease, and two hundred times what a claim takes, so that a slow disk loses no order."""
 CLAIM_MAX: Final = 64
-"""Orders that are claimed in one transaction: so many may be in doubt after a crash. Our choice: at the default share of
-messages they are asked about within a third of a second, and a burst of 500 costs eight commits."""
+"""Orders that are claimed in one transaction: so many may be in doubt after a crash. Our choice: at the default share
+of messages they are asked about within a third of a second, and a burst of 500 costs eight commits."""
 OUTBOX_MAX: Final = 1000
 """Orders that one drain sends; the next one follows within a guard's turn."""
 LOGON_S_MAX: Final = 60.0
