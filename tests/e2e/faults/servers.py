@@ -36,7 +36,7 @@ AWAY: Final = (
     r"adapters\.db\.faults\.(Unreachable|Conflict)\b",
     r"^trisagion\.errors\.StateError: database ",
     r"^(sqlalchemy\.exc|MySQLdb|pymysql\.err)\.\w*Error\b",
-    r"^(kombu\.exceptions\.OperationalError|redis\.exceptions\.\w+|Connection\w*Error|BrokenPipeError)\b",
+    r"^(kombu\.exceptions\.OperationalError|redis\.exceptions\.\w+|Connection\w*Error|TimeoutError|BrokenPipeError)\b",
 )
 """What may be raised, and be written into a log, while a server is away."""
 SUCCEEDED: Final = (r"StateError: .*another process has this session", r"\.StaleOwner\b")
