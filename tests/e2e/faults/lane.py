@@ -120,6 +120,8 @@ class Lane:
     notes: list[str] = field(default_factory=list)
     held: set[str] = field(default_factory=set)
     """Who is not started again for now."""
+    raised: set[str] = field(default_factory=set)
+    """Patterns of what the faults so far may have left in the logs."""
     paths: Mapping[str, FaultyProxy] = field(default_factory=dict)
     """The session's own proxies, where it has a forwarder."""
     _from_s: float = 0.0

@@ -80,6 +80,7 @@ def source(row: Row, case: str, seed: int) -> random.Random:
 def play(lane: Lane, row: LaneRow, case: str, seed: int) -> Run:
     """Play a case in the lane's next round and judge the lane after it."""
     draw = source(row, case, seed)
+    lane.raised.update(row.raised)
     recovery_s: float | None = None
     found: list[str] = []
     try:
@@ -96,7 +97,7 @@ def play(lane: Lane, row: LaneRow, case: str, seed: int) -> Run:
         found += sent(ours, lane.directory / "venue" / "journal.jsonl")
     except TrisagionError as error:
         found.append(f"expected books to judge, found {error}")
-    found += tracebacks(lane.directory / "log", row.raised)
+    found += tracebacks(lane.directory / "log", sorted(lane.raised))
     return Run(row.number, case, seed, recovery_s, tuple(found))
 
 
