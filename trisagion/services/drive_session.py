@@ -37,7 +37,7 @@ LEASE_S: Final = 6.0
 PRESENT_S: Final = 2.0
 """How long an instant is the present, and a look at mode, gate and rest the last one.
 
-Our choice: a third of the lease, and two hundred times what a claim takes, so that a slow disk loses no order."""
+Our choice: a third of the lease, so that a slow disk loses no order."""
 CLAIM_MAX: Final = 64
 """Orders that are claimed in one transaction: so many may be in doubt after a crash. Our choice: at the default share
 of messages they are asked about within a third of a second, and a burst of 500 costs eight commits."""
