@@ -23,7 +23,7 @@ from trisagion.regime.types import Fit
 from trisagion.risk.check import Load
 from trisagion.safety.gates import Gate
 from trisagion.safety.modes import Control, Mode
-from trisagion.session_ports import CopyStore, EgressStore, MessageStore
+from trisagion.session_ports import CopyStore, EgressStore, MessageStore, OrderIdStore
 from trisagion.units import Price, Quantity
 
 
@@ -552,6 +552,11 @@ class Transaction(Protocol):
     @property
     def egress(self) -> EgressStore:
         """The paths of sessions to their venues."""
+        ...
+
+    @property
+    def order_ids(self) -> OrderIdStore:
+        """Numbers that are never given twice."""
         ...
 
 

@@ -141,6 +141,22 @@ class CopyStore(Protocol):
         ...
 
 
+class OrderIdStore(Protocol):
+    """Table ib_order_id."""
+
+    def reserve(self, session: str, floor: int, count: int) -> int:
+        """Return the first of `count` order ids that were never given before; it is `floor` at least."""
+        ...
+
+
+class OrderIds(Protocol):
+    """Where a venue session that must number its orders gets its numbers, also after a crash."""
+
+    def reserve(self, session: str, floor: int, count: int) -> int:
+        """Return the first of `count` fresh numbers: durable, `floor` at least, above each that was given before."""
+        ...
+
+
 class MessageOutbox(Protocol):
     """The lines of a session that wait to be kept in the database."""
 

@@ -51,6 +51,9 @@ PASSAGES: Final[dict[tuple[Phase, Happening], Phase]] = {
     (_P.DOWN, _H.LOST): _P.DOWN,
     (_P.CONNECTING, _H.CONNECTED): _P.SYNCHRONISING,
     (_P.CONNECTING, _H.LOST): _P.DOWN,
+    # Told between the first bytes; once connected it is told to ourselves again.
+    (_P.CONNECTING, _H.SERVERS_LOST): _P.CONNECTING,
+    (_P.CONNECTING, _H.SERVERS_BACK): _P.CONNECTING,
     # The client id is in use, or the account is not the one of the configuration.
     (_P.CONNECTING, _H.REFUSED): _P.ENDED,
     (_P.SYNCHRONISING, _H.SYNCHRONISED): _P.READY,

@@ -99,7 +99,10 @@ CODES: Final = (
     _code(1101, "TWS has the servers back, data subscriptions are lost", Does.REGAIN_SERVERS),
     _code(1102, "TWS has the servers back, data subscriptions are kept", Does.REGAIN_SERVERS),
     _code(1300, "TWS' port was reset; ours stays as configured", Does.RECONNECT),
-    _code(2100, "notices, above all of market data farms", Does.NOTE, last=2169),
+    _code(2100, "notices, above all of market data farms", Does.NOTE, last=2109),
+    # Told to whoever connects while they are lost.
+    _code(2110, "TWS has no servers; it will have them back", Does.LOSE_SERVERS),
+    _code(2111, "notices", Does.NOTE, last=2169),
     _code(10089, "market data need a subscription", Does.DATA, last=10090),
     _code(10147, "no order of that id to cancel", Does.REFUSE_CANCEL, Reject.UNKNOWN_ORDER),
     _code(10148, "the order cannot be cancelled, it is over", Does.REFUSE_CANCEL, Reject.CANCEL_TOO_LATE),

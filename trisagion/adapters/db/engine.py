@@ -28,6 +28,7 @@ from trisagion.adapters.db.faults import Conflict, Unreachable, translated
 from trisagion.adapters.db.ledger import Ledger
 from trisagion.adapters.db.market import Market
 from trisagion.adapters.db.messages import Messages
+from trisagion.adapters.db.order_ids import OrderIdRows
 from trisagion.adapters.db.orders import Orders
 from trisagion.adapters.db.regime import Regime
 from trisagion.adapters.db.session import Session
@@ -72,6 +73,7 @@ class Unit:
         self.copies = Copies(session)
         self.control = ControlRoom(session)
         self.egress = Egress(session)
+        self.order_ids = OrderIdRows(session)
 
 
 class _Link:

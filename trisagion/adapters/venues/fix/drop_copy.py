@@ -26,7 +26,7 @@ from trisagion.adapters.venues.fix.engine import (
     raw_text,
 )
 from trisagion.adapters.venues.fix.initiator import FixConfig
-from trisagion.adapters.venues.fix.messages import MessageFiles, masked
+from trisagion.adapters.venues.messages import MessageFiles, masked
 from trisagion.errors import OurMistake, VenueMistake
 from trisagion.gateway.dialect import from_wire
 from trisagion.gateway.reports import read_report

@@ -39,7 +39,7 @@ from trisagion.adapters.venues.fix.engine import (
     log_out,
     raw_text,
 )
-from trisagion.adapters.venues.fix.messages import MessageFiles
+from trisagion.adapters.venues.messages import MessageFiles
 from trisagion.errors import OurMistake, VenueMistake
 from trisagion.gateway.dialect import Profile, from_wire, to_wire
 from trisagion.gateway.reports import (
