@@ -1,0 +1,1 @@
+"""Interactive Brokers: the bundled TWS simulator."""
