@@ -13,24 +13,20 @@ market order that was filled at once.
 """
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
-from decimal import Decimal
-from typing import Any, Final, TypeAlias
+from typing import Any, Final
 
 from trisagion.clock import SECOND_NS
-from trisagion.errors import OurMistake, VenueMistake
-from trisagion.market.types import Tape
-from trisagion.orders.types import ExecType, Liquidity
+from trisagion.errors import VenueMistake
+from trisagion.orders.types import Liquidity
 from trisagion.simulate import tws_words as words
 from trisagion.simulate.faults import Fate, steps_of, value_of
-from trisagion.simulate.tws_account import portfolio, position
-from trisagion.simulate.tws_books import Books, Change, TwsOrder
-from trisagion.simulate.tws_faults import COUNTED, SWITCHES, TwsFaults, flag
-from trisagion.simulate.tws_market import TICKERS_MAX, TOO_MANY_TICKERS, MarketData, Ticker
+from trisagion.simulate.tws_books import Change, TwsOrder
+from trisagion.simulate.tws_desk import Answers, Desk, Said, Session
+from trisagion.simulate.tws_faults import COUNTED, SWITCHES, flag
+from trisagion.simulate.tws_market import TICKERS_MAX, TOO_MANY_TICKERS, Ticker
 from trisagion.simulate.tws_orders import (
     CANCEL_TOO_LATE,
     CANCEL_UNKNOWN,
-    CANCELLED,
     DOES_NOT_MATCH,
     DUPLICATE_ID,
     INVALID,
@@ -38,14 +34,12 @@ from trisagion.simulate.tws_orders import (
     NO_DEFINITION,
     NO_DEFINITION_TEXT,
     NOT_CANCELLABLE,
-    REJECTED,
     UNREADABLE,
-    Contracts,
     Refused,
     Wanted,
     read_order,
 )
-from trisagion.simulate.tws_teller import Teller, answers_request, filled_at_once
+from trisagion.simulate.tws_teller import answers_request, filled_at_once
 from trisagion.simulate.tws_words import NO_ID, Message, at, whole
 from trisagion.units import plain
 
@@ -81,43 +75,8 @@ _LOCAL: Final = frozenset({words.REQ_IDS, words.REQ_MANAGED_ACCOUNTS, words.REQ_
 """What a TWS answers by itself while its servers are lost; everything else has no answer then."""
 
 
-@dataclass(frozen=True, slots=True)
-class Said:
-    """A message to a client; an empty one is the end of its connection."""
-
-    client: int
-    message: Message
-
-
-Answers: TypeAlias = tuple[Said, ...]
-
-
-@dataclass(slots=True)
-class _Session:
-    """A connected client and what it has subscribed to."""
-
-    version: int
-    positions: bool = False
-    account: str | None = None
-    manual: bool = False
-    tickers: dict[int, Ticker] = field(default_factory=dict)
-
-
-class SimulatedTws:
+class SimulatedTws(Desk):
     """One TWS with one tape for each instrument, several accounts and several clients."""
-
-    def __init__(self, tapes: Sequence[Tape], accounts: Sequence[str], cash: Decimal) -> None:
-        currencies = {tape.instrument.currency for tape in tapes}
-        if len(currencies) != 1 or not accounts:
-            raise OurMistake(f"expected instruments of one currency and an account, found {sorted(currencies)}")
-        self._books = Books(tapes)
-        self._contracts = Contracts(self._books.instruments)
-        self._teller = Teller(self._books, self._contracts, cash, currencies.pop())
-        self._market = MarketData({tape.instrument.symbol: tape for tape in tapes}, self._contracts)
-        self._accounts = tuple(accounts)
-        self._faults = TwsFaults()
-        self._sessions: dict[int, _Session] = {}
-        self._late: list[tuple[int, Said]] = []
 
     @property
     def played_ns(self) -> int:
@@ -147,7 +106,7 @@ class SimulatedTws:
     def connect(self, client: int, version: int) -> Answers:
         """Let a client in that speaks a version; the caller turns away one that `is_connected`."""
         assert client not in self._sessions, client
-        self._sessions[client] = _Session(version)
+        self._sessions[client] = Session(version)
         notices = (FARM_BROKEN, FARMS[1]) if self._faults.farm_broken else FARMS
         also = (STILL_LOST,) if self._faults.servers_lost else ()
         return (
@@ -198,7 +157,9 @@ class SimulatedTws:
             words.REQ_POSITIONS: lambda: self._positions(client, on=True),
             words.CANCEL_POSITIONS: lambda: self._positions(client, on=False),
             words.REQ_ACCOUNT_UPDATES: lambda: self._account_updates(client, message),
-            words.REQ_ACCOUNT_UPDATES_MULTI: lambda: self._said(client, teller.account_multi(message)),
+            words.REQ_ACCOUNT_UPDATES_MULTI: lambda: self._asked(
+                client, whole(message, 2), lambda: teller.account_multi(message, self._accounts)
+            ),
             words.REQ_ACCOUNT_SUMMARY: lambda: self._said(client, teller.summary(message, self._accounts)),
             words.REQ_CONTRACT_DETAILS: lambda: self._asked(
                 client, whole(message, 2), lambda: self._market.details(message, version)
@@ -210,11 +171,14 @@ class SimulatedTws:
             ),
             **dict.fromkeys(words.UNANSWERED, lambda: ()),
         }
-        if message[0] not in requests:
-            return (self._error(client, NO_ID, UNKNOWN_MESSAGE, "Fatal Error: Unknown message id."),)
         if self._faults.servers_lost and message[0] not in _LOCAL:
             return ()
         try:
+            if message[0] in words.UNSUPPORTED:
+                text = "Error validating request.-'bR' : cause - not simulated"
+                return (self._error(client, whole(message, words.UNSUPPORTED[message[0]]), INVALID, text),)
+            if message[0] not in requests:
+                return (self._error(client, NO_ID, UNKNOWN_MESSAGE, "Fatal Error: Unknown message id."),)
             return requests[message[0]]()
         except VenueMistake as mistake:
             return (self._error(client, NO_ID, UNREADABLE, f"Error reading request. {mistake}"),)
@@ -362,77 +326,7 @@ class SimulatedTws:
             self._late += [(due_ns, said) for said in answers]
         return answers if fate is Fate.NOW else []
 
-    # What is told ----------------------------------------------------------------------------------------------------
-
-    def _told(self, changes: Sequence[Change], *, silent: bool = False) -> Answers:
-        """Tell what happened at the exchange to whom it concerns."""
-        answers: list[Said] = []
-        touched: set[tuple[str, str]] = set()
-        for change in changes:
-            swallowed = change.kind is ExecType.TRADE and self._faults.befalls("swallow")
-            if change.execution is not None:
-                touched.add((change.order.words.account, change.order.words.contract.symbol))
-            if not swallowed:
-                answers += self._change(change, silent=silent)
-        return (*answers, *self._moved(touched))
-
-    def _change(self, change: Change, *, silent: bool = False) -> list[Said]:
-        order = change.order
-        session = self._sessions.get(order.words.client)
-        if session is None:
-            return []
-        said = self._tell(order, self._teller.change(change, session.version, silent=silent))
-        reasons = {
-            ExecType.REJECTED: (REJECTED, f"Order rejected - reason:{change.reason}"),
-            ExecType.CANCELED: (CANCELLED, f"Order Canceled - reason:{change.reason}"),
-            ExecType.EXPIRED: (CANCELLED, "Order Canceled - reason:its time is over"),
-        }
-        if change.kind in reasons and said:
-            said.insert(0, self._error(order.words.client, order.words.order_id, *reasons[ExecType(change.kind)]))
-        return said
-
-    def _tell(self, order: TwsOrder, messages: Sequence[Message]) -> list[Said]:
-        """Tell an order's client; a manual order's is the one that asked for such orders."""
-        client = order.words.client
-        session = self._sessions.get(client)
-        if session is None or (order.words.order_id <= 0 and not session.manual):
-            return []
-        twice = self._faults.on("duplicate_status")
-        return [
-            Said(client, each) for each in messages for _ in range(2 if twice and each[0] == words.ORDER_STATUS else 1)
-        ]
-
-    def _moved(self, touched: set[tuple[str, str]]) -> list[Said]:
-        """Tell subscribers of positions and of accounts what executions made of these."""
-        answers: list[Said] = []
-        for account, symbol in sorted(touched):
-            now = self._teller.owned(account)[symbol]
-            for client, session in self._sessions.items():
-                if session.positions:
-                    answers.append(Said(client, position(account, now)))
-                if session.account == account:
-                    values = [each for each in self._teller.account(account) if each[0] not in {"7", "54"}]
-                    answers += [Said(client, each) for each in (*values, portfolio(account, now))]
-        return answers
-
-    def _ticks(self) -> list[Said]:
-        return [
-            Said(client, tick)
-            for client, session in self._sessions.items()
-            for request, ticker in session.tickers.items()
-            for tick in self._market.ticks(request, ticker, self.played_ns)
-        ]
-
-    def _error(self, client: int, about: int, number: int, text: str) -> Said:
-        return Said(client, words.error(about, number, text, self._version(client)))
-
-    def _version(self, client: int) -> int:
-        return self._sessions[client].version
-
     # Questions -------------------------------------------------------------------------------------------------------
-
-    def _said(self, client: int, messages: Sequence[Message]) -> Answers:
-        return tuple(Said(client, message) for message in messages)
 
     def _current_time(self, client: int, clock_ns: int) -> Answers:
         return () if self._faults.on("deaf") else (Said(client, ("49", "1", str(clock_ns // SECOND_NS))),)

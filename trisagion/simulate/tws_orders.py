@@ -9,10 +9,12 @@ from dataclasses import dataclass
 from decimal import Decimal
 from typing import Final
 
+from ext.matching import VALUE_MAX
 from trisagion.errors import DataError, VenueMistake
 from trisagion.market.types import Instrument
 from trisagion.orders.types import Side
 from trisagion.simulate.tws_words import ACTIONS, Contract, Message, OrderWords, at, read_moment, whole
+from trisagion.simulate.venue import INSTANT_MAX_NS
 from trisagion.units import parse_decimal, plain, whole_steps
 
 DUPLICATE_ID: Final = 103
@@ -202,7 +204,7 @@ def _lots(text: str, instrument: Instrument) -> int:
     if not qty:
         raise Refused(SIZE_ZERO, "The order size cannot be zero.")
     lots = whole_steps(qty, instrument.lot_size)
-    if lots is None or lots < 0:
+    if lots is None or not 0 < lots <= VALUE_MAX:
         raise _invalid("The order size is invalid.")
     return lots
 
@@ -214,16 +216,19 @@ def _limit(message: Message, instrument: Instrument) -> int | None:
     if kind != LIMIT:
         raise Refused(UNSUPPORTED_TYPE, "Unsupported order type for this exchange and security type.")
     ticks = whole_steps(_number(at(message, _LIMIT)), instrument.tick_size)
-    if ticks is None or ticks <= 0:
+    if ticks is None or not 0 < ticks <= VALUE_MAX:
         raise Refused(OFF_TICK, "The price does not conform to the minimum price variation for this contract.")
     return ticks
 
 
 def _expiry(text: str) -> int:
     try:
-        return read_moment(text)
+        expire_ns = read_moment(text)
     except VenueMistake as mistake:
         raise _invalid(f"Invalid good till date: {mistake}.") from None
+    if not 0 < expire_ns <= INSTANT_MAX_NS:
+        raise _invalid("Invalid good till date.")
+    return expire_ns
 
 
 def _number(text: str) -> Decimal:

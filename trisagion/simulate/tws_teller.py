@@ -11,7 +11,7 @@ from trisagion.simulate import tws_words as words
 from trisagion.simulate.matching import Restatement
 from trisagion.simulate.tws_account import Owned, account_time, account_values, money, owned, portfolio, position, told
 from trisagion.simulate.tws_books import Books, Change, Execution, TwsOrder
-from trisagion.simulate.tws_orders import Contracts, Wanted, read_filter
+from trisagion.simulate.tws_orders import INVALID, Contracts, Refused, Wanted, read_filter
 from trisagion.simulate.tws_words import Message, at, moment
 
 _DAY_NS: Final = 24 * HOUR_NS
@@ -130,9 +130,17 @@ class Teller:
         holdings = [portfolio(account, each) for each in self.owned(account).values()]
         return [*values, *holdings, account_time(self._books.played_ns), ("54", "1", account)]
 
-    def account_multi(self, message: Message) -> list[Message]:
-        """Answer reqAccountUpdatesMulti."""
+    def account_multi(self, message: Message, accounts: Sequence[str]) -> list[Message]:
+        """Answer reqAccountUpdatesMulti.
+
+        Raises
+        ------
+        Refused
+            There is no such account.
+        """
         request, account, model = (at(message, place) for place in (2, 3, 4))
+        if account not in accounts:
+            raise Refused(INVALID, "Error validating request.-'bS' : cause - The account code is invalid.")
         head = ("73", "1", request, account, model)
         rows = [(*head, tag, told(value), self._currency) for tag, value in self.values(account).items()]
         return [*rows, ("74", "1", request)]

@@ -54,6 +54,12 @@ UNANSWERED: Final = frozenset(
 )
 """What may be asked and changes nothing here: the data are live, and each of these questions has one answer."""
 
+UNSUPPORTED: Final = {
+    **dict.fromkeys(("10", "50", "52", "54", "55", "74"), 2),
+    **dict.fromkeys(("22", "78", "79", "81", "83", "86", "87", "88", "92", "94", "96", "97"), 1),
+}
+"""Requests of the protocol that this simulator refuses, and the place of the id by which it says so."""
+
 ORDER_STATUS: Final = "3"
 
 NO_ID: Final = -1

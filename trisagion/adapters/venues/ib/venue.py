@@ -14,8 +14,8 @@ journal: killed at any moment, it comes back with the same orders, permIds and e
 Faults come through the control socket, too (`fault`): those of `SimulatedTws.fail`, which are in the journal, and these
 of a client's connection, which are not, and end with it:
 
-* `drop`: `client`, `messages` or `bytes`, `reset`. After so many more of them, nothing of what the client says is heard
-  and nothing is told: the connection is dead and stays open until the client ends it (`reset` 0), or is reset (1).
+* `drop`: `client`, `messages` or `bytes`, `reset`. What the client says after so many more of them is lost, and from
+  there on nothing is told: the connection is dead and stays open until the client ends it (`reset` 0), or is cut (1).
 * `pacing`: `client`, `per_second`; how many messages a second are taken, 50 at first, 0 for any number. One too many is
   answered with error 100 and not heard; in the third such second the client is disconnected.
 
@@ -45,7 +45,8 @@ from trisagion.adapters.venues.ib.line import Line
 from trisagion.adapters.venues.journal import Journal, owned
 from trisagion.errors import ConfigError, StateError, TrisagionError, VenueMistake
 from trisagion.simulate.faults import value_of
-from trisagion.simulate.tws import CLIENT_IN_USE, CLIENTS_MAX, Answers, SimulatedTws
+from trisagion.simulate.tws import CLIENT_IN_USE, CLIENTS_MAX, SimulatedTws
+from trisagion.simulate.tws_desk import Answers
 from trisagion.simulate.tws_words import NO_ID, START_API, Message, error, whole
 from trisagion.simulate.venue import INSTANT_MAX_NS
 from trisagion.units import parse_decimal
