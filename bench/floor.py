@@ -24,7 +24,7 @@ from init import create
 from trisagion.adapters.dataspec import DataSpec
 from trisagion.adapters.db.engine import SqlDatabase, open_database, retrying
 from trisagion.adapters.servers import mariadb
-from trisagion.adapters.venues.fix.control import VenueControl
+from trisagion.adapters.venues.control import VenueControl
 from trisagion.adapters.venues.fix.initiator import FixConfig, FixSession
 from trisagion.clock import MINUTE_NS, SECOND_NS
 from trisagion.gateway.pace import TokenBucket

@@ -122,6 +122,15 @@ def on_grid(value: Decimal, step: Decimal) -> bool:
     return value % step == 0
 
 
+def whole_steps(value: Decimal, step: Decimal) -> int | None:
+    """Return a value in whole steps; None if it is between two, or too large to be meant."""
+    if value.adjusted() >= PLACES_MAX:
+        return None
+    with localcontext(WIDE):
+        steps, rest = divmod(value, step)
+    return None if rest else int(steps)
+
+
 def plain(value: Decimal) -> str:
     """Write a decimal without exponent or trailing zeros: the one text form of messages, keys and reports."""
     text = format(value, "f")

@@ -23,7 +23,7 @@ from typing import Any, Final
 
 from trisagion.adapters.dataspec import DataSpec, dataset
 from trisagion.adapters.files import digest_of_all, load
-from trisagion.adapters.venues.fix.control import VenueControl
+from trisagion.adapters.venues.control import VenueControl
 from trisagion.clock import HOUR_NS, MINUTE_NS, SECOND_NS, ReplayClock, floor_ns, iso
 from trisagion.errors import StepTimeout, TrisagionError, VenueMistake
 from trisagion.market.bars import minutes

@@ -16,7 +16,8 @@ def test_no_number_is_given_twice_nor_below_its_floor(database: SqlDatabase) -> 
 
 def test_two_owners_are_never_given_the_same_number(database: SqlDatabase) -> None:
     """The lease forbids two; should there be two all the same, their blocks do not meet."""
-    ids, given = ReservedIds(database), []
+    ids = ReservedIds(database)
+    given: list[int] = []
 
     def take() -> None:
         for _ in range(20):

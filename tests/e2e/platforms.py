@@ -23,7 +23,7 @@ from tests.e2e.faults.judge import books, violations
 from trisagion.adapters.db import SqlDatabase, open_database, tables
 from trisagion.adapters.db.reading import history
 from trisagion.adapters.files import load
-from trisagion.adapters.venues.fix.control import VenueControl
+from trisagion.adapters.venues.control import VenueControl
 from trisagion.cli import rundir
 from trisagion.cli.preflight import specs_of
 from trisagion.clock import MINUTE_NS

@@ -17,7 +17,7 @@ from typing import Any
 import pytest
 
 from trisagion.adapters.dataspec import DataSpec
-from trisagion.adapters.venues.fix.control import VenueControl
+from trisagion.adapters.venues.control import VenueControl
 from trisagion.adapters.venues.fix.initiator import FixConfig, FixSession
 from trisagion.clock import SECOND_NS
 from trisagion.gateway.dialect import Profile

@@ -168,6 +168,11 @@ class Book:
             conclude(census, self, self._out, self._asked_number, now_s)
         return [*self._out.drained()], False
 
+    @property
+    def asking(self) -> bool:
+        """Tell whether an answer is waited for."""
+        return self._census is not None
+
     def lost(self) -> None:
         """Give up all questions: the connection is gone. What was told stays, and what waits for its fee."""
         self._census, self._waiting, self._order_id_max = None, Questions(), 0
@@ -201,7 +206,8 @@ class Book:
     def completed_order(self, told: OpenOrder) -> list[Output]:
         """Hear of an order that is over; what it says goes up with the answer that it belongs to."""
         line, alarms = self._line(told)
-        line.qty, line.reason = told.qty, told.reason or line.reason
+        line.qty = told.qty if line.qty is None else line.qty
+        line.reason = line.reason or told.reason
         line.counts(max(line.filled, told.filled), self._out.count())
         if self._census is not None:
             self._census.completed[told.perm_id] = told

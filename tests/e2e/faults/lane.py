@@ -36,7 +36,7 @@ from trisagion.adapters.dataspec import DataSpec
 from trisagion.adapters.db import Conflict, SqlDatabase, open_database, tables
 from trisagion.adapters.processes import Child, Children
 from trisagion.adapters.servers import mariadb, redis
-from trisagion.adapters.venues.fix.control import VenueControl
+from trisagion.adapters.venues.control import VenueControl
 from trisagion.cli.run import free_port
 from trisagion.cli.worker import worker_argv
 from trisagion.clock import MILLISECOND_NS, MINUTE_NS, SECOND_NS

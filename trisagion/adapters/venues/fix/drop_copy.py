@@ -15,12 +15,12 @@ from typing import Any, Final
 
 import quickfix as fix
 
+from trisagion.adapters.venues.edge import edge
 from trisagion.adapters.venues.fix.dictionary import BEGIN_STRINGS
 from trisagion.adapters.venues.fix.engine import (
     Connection,
     Store,
     decode,
-    edge,
     kind_of,
     log_out,
     raw_text,

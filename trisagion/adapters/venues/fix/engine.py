@@ -1,21 +1,18 @@
-"""What both ends of a session share: the directory they keep, messages as plain values, the edge where exceptions end.
+"""What both ends of a session share: the directory they keep, messages as plain values.
 
 The QuickFIX file store is flushed at each message but never synced: it survives the death of the process, not of the
 machine. After a power loss treat it as suspect and reconcile before trading.
 """
 
 import fcntl
-import os
-import sys
 import time
-import traceback
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Final
 
 import quickfix as fix
 
+from trisagion.adapters.venues.edge import edge
 from trisagion.adapters.venues.fix.dictionary import RAW_LENGTHS, Dictionary
 from trisagion.adapters.venues.fix.messages import MessageLogFactory, scrub
 from trisagion.adapters.venues.messages import MessageFiles
@@ -24,9 +21,6 @@ from trisagion.gateway.dialect import Profile
 from trisagion.gateway.words import Fields
 
 SOH: Final = "\x01"
-
-EXIT_UNPROCESSED: Final = 70
-"""sysexits.h EX_SOFTWARE: a message could not be processed; once we are started again, the peer sends it again."""
 
 LOGOUT_S_MAX: Final = 2.0
 LOGOUT_POLL_S: Final = 0.002
@@ -172,19 +166,6 @@ def decode(message: Any, *, groups: bool = False) -> dict[int, str]:
     if not groups and len(fields) != len(pairs):
         raise VenueMistake(f"FIX message 35={fields.get(35)}: expected each tag once")
     return fields
-
-
-@contextmanager
-def edge() -> Iterator[None]:
-    """Run what the engine calls: an exception ends the process before the engine can take the message for processed."""
-    try:
-        yield
-    except BaseException:  # noqa: BLE001 - the outermost edge of a session
-        try:
-            traceback.print_exc()
-            sys.stderr.flush()
-        finally:  # a full disk may take no traceback
-            os._exit(EXIT_UNPROCESSED)
 
 
 def _assignments(pairs: Mapping[str, str]) -> list[str]:

@@ -27,13 +27,13 @@ from typing import Any, Final
 
 import quickfix as fix
 
+from trisagion.adapters.venues.edge import edge
 from trisagion.adapters.venues.fix.dictionary import BEGIN_STRINGS
 from trisagion.adapters.venues.fix.engine import (
     SOH,
     Connection,
     Store,
     decode,
-    edge,
     encode,
     kind_of,
     log_out,

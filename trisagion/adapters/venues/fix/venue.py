@@ -32,7 +32,6 @@ import argparse
 import json
 import os
 import signal
-import socketserver
 import sys
 import threading
 from collections.abc import Mapping, Sequence
@@ -44,24 +43,20 @@ import quickfix as fix
 
 from trisagion.adapters.dataspec import DataSpec
 from trisagion.adapters.files import load
+from trisagion.adapters.venues.control_server import check_path, controlled
+from trisagion.adapters.venues.edge import edge
 from trisagion.adapters.venues.fix.dictionary import BEGIN_STRINGS
-from trisagion.adapters.venues.fix.engine import Connection, Store, decode, edge, log_out
-from trisagion.adapters.venues.fix.journal import Journal
+from trisagion.adapters.venues.fix.engine import Connection, Store, decode, log_out
 from trisagion.adapters.venues.fix.line import SESSION_FAULTS, Line
+from trisagion.adapters.venues.journal import Journal
 from trisagion.errors import ConfigError, StateError, TrisagionError, VenueMistake
 from trisagion.gateway.dialect import FIX_44, Profile, from_wire
 from trisagion.gateway.words import Fields, Tag
 from trisagion.simulate.faults import value_of
 from trisagion.simulate.venue import INSTANT_MAX_NS, NOT_AUTHORISED, SimulatedVenue, business_reject
 
-LINE_BYTES_MAX: Final = 4096
-"""The longest request on the control socket."""
-
 MESSAGE_FILES_MAX: Final = 4
 """The venue's log of messages is for people: no more than these files of it are kept."""
-
-SOCKET_PATH_MAX: Final = 107
-"""Bytes of a unix socket's path, after Linux sockaddr_un."""
 
 
 class Host:
@@ -230,57 +225,13 @@ class _Application(fix.Application):  # type: ignore[misc]
                 self._host.receive(fields)
 
 
-class _Control(socketserver.ThreadingUnixStreamServer):
-    daemon_threads = True
-
-    def __init__(self, path: Path, host: Host, stop: threading.Event) -> None:
-        self.host = host
-        self.stop = stop
-        super().__init__(str(path), _ControlRequest)
-        path.chmod(0o600)
-
-
-class _ControlRequest(socketserver.StreamRequestHandler):
-    """Requests of one connection, a line each."""
-
-    server: _Control
-
-    def handle(self) -> None:
-        """Answer until the other side has had enough."""
-        while line := self.rfile.readline(LINE_BYTES_MAX):
-            with edge():
-                answer = self._answer(line)
-            self.wfile.write(json.dumps(answer).encode() + b"\n")
-            if answer.get("stopping"):
-                self.server.stop.set()
-
-    def _answer(self, line: bytes) -> Mapping[str, object]:
-        try:
-            request = json.loads(line)
-            match request:
-                case {"op": "play", "until_ns": int(until_ns)}:
-                    return {"ok": True, **self.server.host.play(until_ns)}
-                case {"op": "fault", "fault": dict(fault)}:
-                    return {"ok": True, **self.server.host.fail(fault)}
-                case {"op": "status"}:
-                    return {"ok": True, **self.server.host.status()}
-                case {"op": "stop"}:
-                    return {"ok": True, "stopping": True}
-        except VenueMistake as mistake:
-            return {"ok": False, "error": str(mistake)}
-        except ValueError as error:
-            return {"ok": False, "error": f"expected a line of JSON: {error}"}
-        return {"ok": False, "error": f"expected play with until_ns, fault, status or stop, found {request!r}"}
-
-
 def run(arguments: argparse.Namespace, stop: threading.Event) -> NoReturn:
     """Serve until `stop` is set, and end the process.
 
     From within and not by `sys.exit`: an interpreter on its way down takes the engine apart in an order that the engine
     does not survive.
     """
-    if len(str(arguments.control).encode()) > SOCKET_PATH_MAX:
-        raise ConfigError(f"--control {arguments.control}: a socket's path has at most {SOCKET_PATH_MAX} bytes")
+    check_path(arguments.control)
     profile = _profile(arguments.profile)
     store = Store(arguments.store, profile, files_max=MESSAGE_FILES_MAX)
     subject = f"{' '.join(arguments.data_spec)} {arguments.sender} {arguments.target}"
@@ -306,13 +257,8 @@ def run(arguments: argparse.Namespace, stop: threading.Event) -> NoReturn:
     try:
         host.restore()
         acceptor.start()
-        # Whoever made the socket that may lie there had the store's lock, and has it no more.
-        arguments.control.unlink(missing_ok=True)
-        with _Control(arguments.control, host, stop) as control:
-            threading.Thread(target=control.serve_forever, name="control", daemon=True).start()
+        with controlled(arguments.control, host, stop):
             stop.wait()
-            control.shutdown()
-        arguments.control.unlink(missing_ok=True)
     except fix.RuntimeError as error:
         raise StateError(f"port {arguments.port} cannot be listened to; is it in use? ({error})") from None
     if arguments.drop_copy:

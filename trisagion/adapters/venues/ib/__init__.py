@@ -1,1 +1,1 @@
-"""Interactive Brokers."""
+"""Interactive Brokers: our session with TWS, and the bundled TWS simulator."""

@@ -1,294 +1,191 @@
-"""The connection to TWS: one thread that reads and writes, connects again, and hands on what it hears.
+"""The simulated TWS's end of one client's connection: frames, the pace that is allowed, and how it fails on command.
 
-The library's own promises are not ours, and are taken back where they differ:
-
-* It throttles by a queue in memory that is cleared when the connection goes: of 120 orders 82 never left (reliability
-  0.8). Here each message goes to the socket at once or not at all, and only while nothing before it still waits there.
-* It logs what it cannot decode, and goes on. Here that is handed on like any other message.
-
-Every message is kept as text before it is on the socket, or before it is processed. A line that cannot be kept ends the
-process, like an exception in whatever hears.
+A frame is a length of four bytes, big end first, and fields that end with a zero byte each. Before the first one a
+client says `API` and which versions it speaks; the answer names the one that is spoken from then on.
 """
 
-import asyncio
-import threading
-from collections.abc import Callable, Mapping
-from concurrent.futures import Future
+import re
+import socket
+import struct
+from collections.abc import Iterator, Mapping
 from contextlib import suppress
-from dataclasses import dataclass
 from typing import Any, Final
 
-from trisagion.adapters.venues.edge import edge
-from trisagion.adapters.venues.ib.ears import Ears, IbContract
-from trisagion.adapters.venues.ib.library import Client, Decoder
-from trisagion.errors import TrisagionError
+from trisagion.clock import SECOND_NS
+from trisagion.errors import VenueMistake
+from trisagion.simulate.faults import value_of
+from trisagion.simulate.tws_faults import flag
+from trisagion.simulate.tws_words import VERSION_MAX, VERSION_MIN, Message
 
-CONNECT_S: Final = 10.0
-"""The library's handshake, from the first byte to the first order id."""
-CALL_S: Final = 5.0
-"""The longest that a message waits for the thread; after that it is not sent any more."""
-RETRY_S_MAX: Final = 30.0
-NAMES_MAX: Final = 4096
-TEXT_MAX: Final = 2000
-"""Characters kept of a message that cannot be read."""
+HELLO: Final = b"API\0"
+_VERSIONS: Final = re.compile(rb"v(\d{1,4})(?:\.\.(\d{1,4}))?(?: .*)?", re.DOTALL)
 
-_SOH: Final = "\x01"
-_REF_IN: Final = {"5": 23, "11": 26, "101": 22}
-_REF_OUT: Final = {"3": 26}
-_ID_IN: Final = {"3": 1, "4": 2}
-_ID_OUT: Final = {"4": 2}
-"""Where a message has its orderRef, or else an order id."""
-OF_ORDERS: Final = frozenset({"3", "5", "11", "59", "101"})
-"""Messages that tell something of an order: orderStatus, openOrder, execDetails, commissionReport, completedOrder."""
-_SWALLOWED: Final = frozenset({"3"})
-"""Those of them that the library decodes in a place where it swallows its own exceptions."""
-_UNREADABLE: Final = (ValueError, TypeError, LookupError, AttributeError, NameError, ArithmeticError, TrisagionError)
-"""What decoding raises on a message that is not as the library expects it."""
+FRAME_BYTES_MAX: Final = 65_536
+"""The longest message that is read; an order is of some six hundred bytes."""
+
+SEND_S_MAX: Final = 2
+"""Who reads nothing for so long, with his buffers full, is let go."""
+
+PER_SECOND: Final = 50
+"""Messages a second that a TWS takes of one client, after IB's documentation."""
+
+STRIKES_MAX: Final = 3
+"""Seconds with more than that after which the client is disconnected."""
+
+MESSAGES_MAX: Final = 1_000_000
+"""The most messages or bytes after which a connection can be asked to fail."""
 
 
-@dataclass(frozen=True, slots=True)
-class Dialled:
-    """A connection is tried."""
+class Line:
+    """One client's connection. Whoever calls holds the simulator's lock, but for `receive`."""
 
+    def __init__(self, connection: socket.socket) -> None:
+        self._connection = connection
+        self._buffer = b""
+        self._messages_left: int | None = None
+        self._bytes_left: int | None = None
+        self._ends_by_reset = False
+        self._dropped = False
+        self._per_second = PER_SECOND
+        self._second = self._in_second = self._strikes = 0
+        self.version = 0
+        self.client: int | None = None
+        timeout = struct.pack("ll", SEND_S_MAX, 0)
+        connection.setsockopt(socket.SOL_SOCKET, socket.SO_SNDTIMEO, timeout)
+        connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
 
-@dataclass(frozen=True, slots=True)
-class Connected:
-    """TWS takes messages; accounts and the next order id were told."""
-
-
-@dataclass(frozen=True, slots=True)
-class Lost:
-    """There is no connection any more, or none came about."""
-
-    why: str
-
-
-@dataclass(frozen=True, slots=True)
-class Garbled:
-    """A message that cannot be read; `name` is the orderRef where that could be."""
-
-    kind: str
-    name: str | None
-    text: str
-    why: str
-
-
-@dataclass(frozen=True, slots=True)
-class Where:
-    """Which TWS, as which client, and whose orders: `zone` is that of TWS' instants where it names none."""
-
-    host: str
-    port: int
-    client_id: int
-    account: str
-    contracts: Mapping[str, IbContract]
-    zone: str
-
-
-class TwsLine:
-    """A connection to TWS under one client id, made again and again until `stop`.
-
-    `hear` is called on the line's thread with each thing that is heard, in order; it must not wait. `keep` is given
-    "in", "out" or "event" and a text for each message.
-    """
-
-    def __init__(
-        self,
-        where: Where,
-        hear: Callable[[object], None],
-        *,
-        keep: Callable[[str, str], None],
-        retry_s: float,
-    ) -> None:
-        self._where = where
-        self._ears = Ears(where.account, where.contracts, where.zone, self.on_heard)
-        self._hear = hear
-        self._keep = keep
-        self._retry_s = retry_s
-        self._names: dict[str, str] = {}
-        self._heard = 0
-        self._client: _Client | None = None
-        self._loop: asyncio.AbstractEventLoop | None = None
-        self._stopping: asyncio.Event | None = None
-        self._begun = threading.Event()
-        self._thread = threading.Thread(target=self._run, name="tws-line", daemon=True)
-
-    def start(self) -> None:
-        """Begin to connect; returns at once."""
-        self._thread.start()
-        self._begun.wait()
-
-    def stop(self) -> None:
-        """Disconnect for good."""
-        assert self._loop is not None and self._stopping is not None
-        with suppress(RuntimeError):  # the loop has ended by itself
-            self._loop.call_soon_threadsafe(self._stopping.set)
-        self._thread.join(CONNECT_S)
-
-    def speak(self, write: Callable[[Client], None]) -> bool:
-        """Let the library write a message; True: it was handed to the socket. False: nothing was, nor will be."""
-        loop = self._loop
-        if loop is None:
+    def greet(self, now: str) -> bool:
+        """Read the greeting and answer it; tell whether there is a version that both speak."""
+        while len(self._buffer) < len(HELLO):
+            if not self._read():
+                return False
+        if not self._buffer.startswith(HELLO):
             return False
-        answer: Future[bool] = Future()
-
-        def run() -> None:
-            if answer.set_running_or_notify_cancel():
-                answer.set_result(self._write(write))
-
-        try:
-            loop.call_soon_threadsafe(run)
-        except RuntimeError:
+        self._buffer = self._buffer[len(HELLO) :]
+        frame = self._frame()
+        found = _VERSIONS.fullmatch(frame or b"")
+        if found is None:
             return False
-        try:
-            return answer.result(CALL_S)
-        except TimeoutError:
-            # Whoever cancels first has decided it.
-            return not answer.cancel() and answer.result()
-
-    def drop(self, why: str) -> None:
-        """Give the connection up, at once and whatever waits on it; the next one follows."""
-        loop = self._loop
-        if loop is not None:
-            with suppress(RuntimeError):
-                loop.call_soon_threadsafe(self._abort, why)
-
-    def on_message(self, fields: list[str], handlers: dict[int, Callable[[list[str]], None]]) -> None:
-        """Keep a message and have it decoded; what cannot be read is handed on as that."""
-        kind = fields[0] if fields else ""
-        with edge():
-            self._keep("in", self._text(fields, _REF_IN, _ID_IN))
-            before, why = self._heard, "the library could not decode it"
-            try:
-                handlers[int(kind)](list(fields))
-            except _UNREADABLE as error:
-                why = f"{type(error).__name__}: {error}"
-            else:
-                if kind not in _SWALLOWED or self._heard > before:
-                    return
-            self._hear(Garbled(kind, self._name(fields, _REF_IN, _ID_IN), "|".join(fields)[:TEXT_MAX], why))
-
-    def on_heard(self, what: object) -> None:
-        """Hand on what the ears made of a message."""
-        self._heard += 1
-        self._hear(what)
-
-    def on_sending(self, message: str) -> None:
-        """Keep a message that is about to leave."""
-        with edge():
-            self._keep("out", self._text(message.split("\0")[:-1], _REF_OUT, _ID_OUT))
-
-    def _run(self) -> None:
-        with edge():
-            asyncio.run(self._main())
-
-    async def _main(self) -> None:
-        self._loop, self._stopping = asyncio.get_running_loop(), asyncio.Event()
-        self._begun.set()
-        pause_s = self._retry_s
-        while not self._stopping.is_set():
-            self._hear(Dialled())
-            connected, why = await self._connection(self._stopping)
-            self._keep("event", f"no connection: {why}")
-            self._hear(Lost(why))
-            pause_s = self._retry_s if connected else min(pause_s * 2, max(RETRY_S_MAX, self._retry_s))
-            with suppress(TimeoutError):
-                await asyncio.wait_for(self._stopping.wait(), pause_s)
-
-    async def _connection(self, stopping: asyncio.Event) -> tuple[bool, str]:
-        """Connect, and stay until the connection ends; return whether it came about, and why it ended."""
-        client = _Client(self, self._ears)
-        told: list[str] = []
-        gone = asyncio.Event()
-
-        def ended(message: str) -> None:
-            told.append(message)
-            gone.set()
-
-        client.conn.disconnected += ended
-        where = self._where
-        connecting = asyncio.ensure_future(
-            client.connectAsync(where.host, where.port, where.client_id, CONNECT_S)  # type: ignore[no-untyped-call]
-        )
-        ends = [asyncio.ensure_future(gone.wait()), asyncio.ensure_future(stopping.wait())]
-        try:
-            await asyncio.wait([connecting, *ends], return_when=asyncio.FIRST_COMPLETED)
-            if not connecting.done():
-                return False, (told or ["stopped"])[-1] or "the peer has closed it"
-            if (failed := connecting.exception()) is not None:
-                return False, f"{type(failed).__name__}: {failed}"
-            self._client = client
-            self._keep("event", f"connected to {where.host}:{where.port} as client {where.client_id}")
-            self._hear(Connected())
-            await asyncio.wait(ends, return_when=asyncio.FIRST_COMPLETED)
-            return True, (told or ["stopped"])[-1] or "the peer has closed it"
-        finally:
-            self._client = None
-            for task in (connecting, *ends):
-                task.cancel()
-            # Whatever they end with has been seen, or does not matter any more.
-            await asyncio.gather(connecting, *ends, return_exceptions=True)
-            if client.conn.transport is not None:
-                client.conn.transport.abort()
-                await gone.wait()
-
-    def _write(self, write: Callable[[Client], None]) -> bool:
-        client = self._client
-        transport = None if client is None else client.conn.transport
-        if client is None or transport is None or transport.is_closing() or transport.get_write_buffer_size() > 0:
+        least, most = int(found[1]), int(found[2] or found[1])
+        self.version = min(most, VERSION_MAX)
+        if self.version < max(least, VERSION_MIN):
             return False
-        try:
-            write(client)
-        except ConnectionError:
-            return False
+        self.send((str(self.version), now))
         return True
 
-    def _abort(self, why: str) -> None:
-        client = self._client
-        if client is not None and client.conn.transport is not None:
-            self._keep("event", f"given up: {why}")
-            client.conn.transport.abort()
+    def messages(self) -> Iterator[Message]:
+        """Give the client's messages until it goes, or says what is no message."""
+        while (frame := self._frame()) is not None:
+            *fields, rest = frame.decode(errors="replace").split("\0")
+            if not fields or rest:
+                return
+            yield tuple(fields)
 
-    def _text(self, fields: list[str], refs: dict[str, int], ids: dict[str, int]) -> str:
-        """Write a message with its kind (35) and the order that it is about (11) where messages of FIX have them."""
-        name = self._name(fields, refs, ids)
-        about = "" if name is None else f"11={name}{_SOH}"
-        return f"{_SOH}35={fields[0] if fields else ''}{_SOH}{about}{'|'.join(fields)}"
+    def passes(self) -> bool:
+        """Count a message, and tell whether it is heard at all."""
+        if self._messages_left is not None:
+            if not self._messages_left:
+                self._drop()
+            else:
+                self._messages_left -= 1
+        return not self._dropped
 
-    def _name(self, fields: list[str], refs: dict[str, int], ids: dict[str, int]) -> str | None:
-        """Return the orderRef of a message, or the last one that was said of its order id."""
-        kind = fields[0] if fields else ""
-        place = refs.get(kind)
-        if place is not None and len(fields) > place:
-            name = fields[place]
-            if kind in {"3", "5"} and name:
-                self._names[fields[1]] = name
-                while len(self._names) > NAMES_MAX:
-                    del self._names[next(iter(self._names))]
-            return name or None
-        place = ids.get(kind)
-        return self._names.get(fields[place]) if place is not None and len(fields) > place else None
+    def too_fast(self, monotonic_ns: int) -> bool:
+        """Count a message, and tell whether it is one too many in its second."""
+        second = monotonic_ns // SECOND_NS
+        if second != self._second:
+            self._second, self._in_second = second, 0
+        self._in_second += 1
+        over = 0 < self._per_second < self._in_second
+        self._strikes += over and self._in_second == self._per_second + 1
+        return over
+
+    @property
+    def struck_out(self) -> bool:
+        """Whether it was too fast too often."""
+        return self._strikes >= STRIKES_MAX
+
+    @property
+    def per_second(self) -> int:
+        """How many messages a second are taken; 0 for any number."""
+        return self._per_second
+
+    def send(self, message: Message) -> None:
+        """Write a message, unless the connection is dead without anybody knowing."""
+        if self._dropped:
+            return
+        body = "".join(f"{field}\0" for field in message).encode()
+        try:
+            self._connection.sendall(struct.pack(">I", len(body)) + body)
+        except OSError:
+            # Gone, or deaf: its reader finds out.
+            self.close()
+
+    def close(self) -> None:
+        """End the connection; what was written still arrives."""
+        with suppress(OSError):
+            self._connection.shutdown(socket.SHUT_RDWR)
+
+    def fail(self, fault: Mapping[str, Any]) -> None:
+        """Make one of `SESSION_FAULTS`; see `venue`.
+
+        Raises
+        ------
+        VenueMistake
+            The fault lacks what it needs.
+        """
+        if fault["kind"] == "pacing":
+            self._per_second = _count(fault, "per_second")
+            return
+        messages, size = ("messages" in fault), ("bytes" in fault)
+        if messages == size:
+            raise VenueMistake("fault 'drop': expected messages or bytes after which the rest is lost")
+        self._ends_by_reset = flag(fault, "reset")
+        if messages:
+            self._messages_left = _count(fault, "messages")
+        else:
+            self._bytes_left = _count(fault, "bytes")
+        if not (self._messages_left if messages else self._bytes_left):
+            self._drop()
+
+    def _drop(self) -> None:
+        self._dropped = True
+        if self._ends_by_reset:
+            with suppress(OSError):
+                self._connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+            self.close()
+
+    def _frame(self) -> bytes | None:
+        """Return the next frame, None when there will be none."""
+        while True:
+            if len(self._buffer) >= 4:
+                size = struct.unpack(">I", self._buffer[:4])[0]
+                if size > FRAME_BYTES_MAX:
+                    return None
+                if len(self._buffer) >= 4 + size:
+                    frame, self._buffer = self._buffer[4 : 4 + size], self._buffer[4 + size :]
+                    return frame
+            if not self._read():
+                return None
+
+    def _read(self) -> bool:
+        """Read on, and tell whether the client is still there; what a dropped connection says is thrown away."""
+        try:
+            data = self._connection.recv(FRAME_BYTES_MAX)
+        except OSError:
+            return False
+        if self._bytes_left is not None:
+            heard, self._bytes_left = data[: self._bytes_left], max(0, self._bytes_left - len(data))
+            if len(heard) < len(data) or not self._bytes_left:
+                self._drop()
+            self._buffer += heard
+        elif not self._dropped:
+            self._buffer += data
+        return bool(data)
 
 
-class _Client(Client):
-    """The library's client without its queue; what it decodes goes through the line."""
-
-    def __init__(self, line: TwsLine, ears: Ears) -> None:
-        super().__init__(ears)  # type: ignore[no-untyped-call]
-        self._line = line
-        self.decoder = _Decoder(ears, line)
-
-    def sendMsg(self, msg: str) -> None:  # noqa: N802
-        """Keep a message and hand it to the socket."""
-        self._line.on_sending(msg)
-        self.conn.sendMsg(self._prefix(msg.encode()))  # type: ignore[no-untyped-call]
-
-
-class _Decoder(Decoder):
-    def __init__(self, ears: Ears, line: TwsLine) -> None:
-        super().__init__(ears, 0)  # type: ignore[arg-type]
-        self._line = line
-
-    def interpret(self, fields: Any) -> None:
-        """Decode a message."""
-        self._line.on_message(fields, self.handlers)
+def _count(fault: Mapping[str, Any], name: str) -> int:
+    value: int = value_of(fault, name, int)
+    if not 0 <= value <= MESSAGES_MAX:
+        raise VenueMistake(f"fault {fault['kind']!r}: expected {name} of 0 to {MESSAGES_MAX}, found {value}")
+    return value

@@ -1,9 +1,9 @@
 """Our side of a session with TWS or IB Gateway: sends what it is told to, once, and hands up what it hears, in order.
 
-Theory of operation. Two threads: the line's reads and writes and never waits (`line.TwsLine`); the session's takes what
-was heard, makes reports of it (`gateway.ib_book`), and hands these up. If the sink raises, the process ends: TWS does
-not say again what it has said, but tells all executions of the day and all orders to whoever asks, and the next process
-does, before it sends anything.
+Theory of operation. Two threads: the line's reads and writes and never waits (`connection.TwsLine`); the session's
+takes what was heard, makes reports of it (`gateway.ib_book`), and hands these up. If the sink raises, the process ends:
+TWS does not say again what it has said, but tells all executions of the day and all orders to whoever asks, and the next
+process does, before it sends anything.
 
 What is sent is sent now or not at all; there is no queue. Between TWS and the servers of IB there may be none either
 (1100), so after each loss of either line, and after the nightly reset, the session synchronises: open orders, completed
@@ -16,12 +16,13 @@ that an open order has: TWS rolls its own back at night.
 import queue
 import threading
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 from trisagion.adapters.venues.edge import edge
+from trisagion.adapters.venues.ib.connection import OF_ORDERS, Connected, Dialled, Garbled, Lost, TwsLine, Where
 from trisagion.adapters.venues.ib.ears import (
     REQUESTS_FROM,
     Accounts,
@@ -32,9 +33,8 @@ from trisagion.adapters.venues.ib.ears import (
     NextId,
     ServerTime,
 )
-from trisagion.adapters.venues.ib.library import Client, Contract, ExecutionFilter
+from trisagion.adapters.venues.ib.library import Contract, ExecutionFilter
 from trisagion.adapters.venues.ib.library import Order as IbOrder
-from trisagion.adapters.venues.ib.line import OF_ORDERS, Connected, Dialled, Garbled, Lost, TwsLine, Where
 from trisagion.adapters.venues.messages import MessageFiles
 from trisagion.clock import SECOND_NS
 from trisagion.errors import ConfigError, OurMistake, StaleOwner
@@ -72,6 +72,14 @@ ASKED_IN_ORDER: Final = (POSITIONS, OPEN, COMPLETED)
 
 
 @dataclass(frozen=True, slots=True)
+class LoggedOut:
+    """The session, which was up, is not any more."""
+
+
+Outputs = Sequence[Output | LoggedOut]
+
+
+@dataclass(frozen=True, slots=True)
 class IbConfig:
     """Where TWS is, who we are there, what our symbols are, and where the session keeps what was said.
 
@@ -103,7 +111,9 @@ class IbSession:
     def __init__(self, config: IbConfig, sink: ReportSink, venue: str, ids: OrderIds) -> None:
         check_environment(config.environment, config.account, config.port)
         if config.client_id < 1:
-            raise ConfigError(f"ib.client_id: expected 1 or more, found {config.client_id}: 0 moves orders made by hand")
+            raise ConfigError(
+                f"ib.client_id: expected 1 or more, found {config.client_id}: 0 moves orders made by hand"
+            )
         self.config = config
         self._sink = sink
         self._venue = venue
@@ -184,7 +194,7 @@ class IbSession:
             order_id = self._next_id()
             line = self._book.placing(order, order_id, now_ns, time.monotonic())
             terms = self._terms(order, order.cl_ord_id, plain(order.qty), plain(order.price))
-            sent = self._speak(lambda client: client.placeOrder(order_id, contract, terms))  # type: ignore[no-untyped-call]
+            sent = self._speak(lambda client: client.placeOrder(order_id, contract, terms))
             if not sent:
                 self._book.not_placed(line)
             return sent
@@ -205,7 +215,7 @@ class IbSession:
             order_id, before = line.order_id, line.change
             terms = self._terms(order, name, plain(qty), plain(price))
             self._book.changing(line, order, now_ns, time.monotonic())
-            sent = self._speak(lambda client: client.placeOrder(order_id, contract, terms))  # type: ignore[no-untyped-call]
+            sent = self._speak(lambda client: client.placeOrder(order_id, contract, terms))
             if not sent:
                 line.change = before
             return sent
@@ -217,7 +227,7 @@ class IbSession:
             if self._phase not in UP or line is None:
                 return False
             order_id = line.order_id
-            sent = self._speak(lambda client: client.cancelOrder(order_id))  # type: ignore[no-untyped-call]
+            sent = self._speak(lambda client: client.cancelOrder(order_id))
             if sent:
                 self._book.cancelling(line, now_ns, time.monotonic())
             return sent
@@ -286,12 +296,12 @@ class IbSession:
         found, self._free_ids = self._free_ids[0], self._free_ids[1:]
         return found
 
-    def _speak(self, write: "Client | object") -> bool:
-        assert self._line is not None and callable(write)
+    def _speak(self, write: Callable[[Any], None]) -> bool:
+        assert self._line is not None
         return self._line.speak(write)
 
     def _ask(self, what: str) -> None:
-        asks = {
+        asks: dict[str, Callable[[Any], None]] = {
             POSITIONS: lambda client: client.reqPositions(),
             OPEN: lambda client: client.reqAllOpenOrders(),
             COMPLETED: lambda client: client.reqCompletedOrders(False),
@@ -328,31 +338,14 @@ class IbSession:
             outputs = self._outputs(heard, now_s)
         self._hand_up(outputs)
 
-    def _outputs(self, heard: object, now_s: float) -> list[Output]:
-        book = self._book
+    def _outputs(self, heard: object, now_s: float) -> Outputs:
         match heard:
-            case OpenOrder(completed=False):
-                return book.open_order(heard, now_s)
-            case OpenOrder():
-                return book.completed_order(heard)
-            case StatusTold():
-                return book.status(heard, now_s)
-            case Executed():
-                return book.executed(heard, now_s)
-            case Commission():
-                return book.commission(heard)
-            case Held():
-                book.position(heard.symbol, heard.qty)
             case Ended():
                 return self._ended(heard, now_s)
             case Error():
                 return self._error(heard, now_s)
             case ServerTime():
                 self._on_time(heard.seconds)
-            case Garbled():
-                name = () if heard.name is None else (ClOrdId(heard.name),)
-                of_orders = heard.kind in OF_ORDERS
-                return [Unreadable(self._venue, of_orders, name if of_orders else (), heard.text, heard.why)]
             case Accounts():
                 self._check_accounts(heard.names)
             case NextId():
@@ -361,12 +354,34 @@ class IbSession:
                 self._servers_lost = False
                 self._pass(Happening.DIALLED)
             case Connected():
-                self._connected(now_s)
+                return self._connected(now_s)
             case Lost():
-                self._down(Happening.LOST)
+                return self._down(Happening.LOST)
+            case _:
+                return self._told(heard, now_s)
         return []
 
-    def _hand_up(self, outputs: list[Output]) -> None:
+    def _told(self, heard: object, now_s: float) -> Outputs:
+        """Hear what is said of orders and positions."""
+        book = self._book
+        match heard:
+            case OpenOrder():
+                return book.completed_order(heard) if heard.completed else book.open_order(heard, now_s)
+            case StatusTold():
+                return book.status(heard, now_s)
+            case Executed():
+                return book.executed(heard, now_s)
+            case Commission():
+                return book.commission(heard)
+            case Held():
+                book.position(heard.symbol, heard.qty)
+            case Garbled():
+                of_orders = heard.kind in OF_ORDERS
+                names = (ClOrdId(heard.name),) if of_orders and heard.name is not None else ()
+                return [Unreadable(self._venue, of_orders, names, heard.text, heard.why)]
+        return []
+
+    def _hand_up(self, outputs: Outputs) -> None:
         for each in outputs:
             match each:
                 case ExecutionReport():
@@ -378,6 +393,8 @@ class IbSession:
                 case PositionsTold():
                     if each.reports:
                         self._sink.on_positions(each.reports)
+                case LoggedOut():
+                    self._sink.on_logout()
                 case Synchronised():
                     self._open(each.order_id_max)
 
@@ -404,31 +421,31 @@ class IbSession:
         if self._phase is Phase.SYNCHRONISING:
             self._book.synchronise()
 
-    def _down(self, happening: Happening) -> None:
-        """Give up all questions; the sink hears of it where the session was up."""
+    def _down(self, happening: Happening) -> Outputs:
+        """Give up all questions; the sink is to hear of it where the session was up."""
         was_up = self._phase in UP
         self._pass(happening)
         self._book.lost()
         if self._phase is Phase.SYNCHRONISING:
             self._book.synchronise()
         self._pulse_ns = None
-        if was_up:
-            self._sink.on_logout()
+        return [LoggedOut()] if was_up else []
 
-    def _connected(self, now_s: float) -> None:
+    def _connected(self, now_s: float) -> Outputs:
         self._pulse_s, self._pulse_ns = now_s - self.config.heartbeat_s, None
         self._pass(Happening.CONNECTED)
-        if self._servers_lost:
-            self._down(Happening.SERVERS_LOST)
+        return self._down(Happening.SERVERS_LOST) if self._servers_lost else []
 
     def _check_accounts(self, names: tuple[str, ...]) -> None:
         config = self.config
         if config.account not in names:
-            raise ConfigError(f"ib.account: expected one of {', '.join(names)}, which TWS manages, found {config.account}")
+            raise ConfigError(
+                f"ib.account: expected one of {', '.join(names)}, which TWS manages, found {config.account}"
+            )
         for name in names:
             check_environment(config.environment, name)
 
-    def _ended(self, end: Ended, now_s: float) -> list[Output]:
+    def _ended(self, end: Ended, now_s: float) -> Outputs:
         if end.what == EXECUTIONS and end.request != self._request:
             return []
         outputs, executions = self._book.answered(end.what, now_s)
@@ -438,16 +455,16 @@ class IbSession:
             self._ask_executions(now_s)
         return outputs
 
-    def _error(self, error: Error, now_s: float) -> list[Output]:
+    def _error(self, error: Error, now_s: float) -> Outputs:
         of_order = 0 < error.about < REQUESTS_FROM
         row = meaning(error.code, of_order=of_order)
         match row.does:
             case Does.LOSE_SERVERS:
                 self._servers_lost = True
-                self._down(Happening.SERVERS_LOST)
+                return self._down(Happening.SERVERS_LOST)
             case Does.REGAIN_SERVERS:
                 self._servers_lost = False
-                self._down(Happening.SERVERS_BACK)
+                return self._down(Happening.SERVERS_BACK)
             case Does.FENCE:
                 raise StaleOwner(f"client id {self.config.client_id} is in use at TWS: another owner lives")
             case Does.RECONNECT if not of_order:
@@ -473,7 +490,7 @@ class IbSession:
             outputs = self._overdue(now_s)
         self._hand_up(outputs)
 
-    def _overdue(self, now_s: float) -> list[Output]:
+    def _overdue(self, now_s: float) -> Outputs:
         assert self._line is not None
         self._beat(now_s)
         if self._phase is Phase.SERVERS_LOST:
@@ -482,7 +499,7 @@ class IbSession:
         if self._phase is Phase.READY and reset:
             self._pass(Happening.RESET_BEGAN)
         elif self._phase is Phase.RESETTING and not reset:
-            self._down(Happening.RESET_OVER)
+            return self._down(Happening.RESET_OVER)
         outputs, hungry = self._book.overdue(now_s)
         sources = self._book.begin(now_s)
         if sources:
