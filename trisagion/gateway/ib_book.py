@@ -191,12 +191,14 @@ class Book:
             line.order_id, line.mine = told.order_id, True
             self._by_id[told.order_id] = line
             self._order_id_max = max(self._order_id_max, told.order_id)
-        before, line.qty, line.price = (line.qty, line.price), told.qty, told.price
+        before, change = (line.qty, line.price), line.change
+        line.qty, line.price = told.qty, told.price
         if census is not None and OPEN in census.left:
             census.open[told.perm_id] = line
         if told.state not in OVER:
             self._moved(line, told.state, now_s)
-            if line.acked and line.change is None and before[0] is not None and before != (told.qty, told.price):
+            known = line.acked and change is None and before[0] is not None
+            if known and before != (told.qty, told.price):
                 self._altered(line, ClOrdId(told.ref), now_s)
         early = self._early.pop(told.perm_id, None)
         if early is not None:
@@ -242,7 +244,7 @@ class Book:
     def position(self, symbol: str, qty: Decimal) -> None:
         """Hear of a position, in an answer."""
         if self._census is not None and POSITIONS in self._census.left:
-            self._census.held[symbol] = self._census.held.get(symbol, Decimal(0)) + qty
+            self._census.held[symbol] = qty
 
     def problem(self, told: Problem, now_s: float) -> list[Output]:
         """Hear an error about an order id of this connection; about one that is not ours it says nothing."""

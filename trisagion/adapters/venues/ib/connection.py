@@ -27,6 +27,7 @@ CONNECT_S: Final = 10.0
 """The library's handshake, from the first byte to the first order id."""
 CALL_S: Final = 5.0
 """The longest that a message waits for the thread; after that it is not sent any more."""
+GOODBYE_S: Final = 1.0
 RETRY_S_MAX: Final = 30.0
 NAMES_MAX: Final = 4096
 TEXT_MAX: Final = 2000
@@ -229,8 +230,11 @@ class TwsLine:
             # Whatever they end with has been seen, or does not matter any more.
             await asyncio.gather(connecting, *ends, return_exceptions=True)
             if client.conn.transport is not None:
+                client.disconnect()  # type: ignore[no-untyped-call]
+                with suppress(TimeoutError):
+                    await asyncio.wait_for(gone.wait(), GOODBYE_S)
+            if client.conn.transport is not None:
                 client.conn.transport.abort()
-                await gone.wait()
 
     def _write(self, write: Callable[[Any], None]) -> bool:
         client = self._client

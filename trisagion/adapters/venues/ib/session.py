@@ -2,8 +2,8 @@
 
 Theory of operation. Two threads: the line's reads and writes and never waits (`connection.TwsLine`); the session's
 takes what was heard, makes reports of it (`gateway.ib_book`), and hands these up. If the sink raises, the process ends:
-TWS does not say again what it has said, but tells all executions of the day and all orders to whoever asks, and the next
-process does, before it sends anything.
+TWS does not say again what it has said, but tells all executions of the day and all orders to whoever asks, and the
+next process does, before it sends anything.
 
 What is sent is sent now or not at all; there is no queue. Between TWS and the servers of IB there may be none either
 (1100), so after each loss of either line, and after the nightly reset, the session synchronises: open orders, completed
