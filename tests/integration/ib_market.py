@@ -72,7 +72,7 @@ class TwsMarket:
         process = subprocess.Popen(
             [sys.executable, *arguments],
             cwd=root,
-            env={**os.environ, "PYTHONPATH": os.pathsep.join([str(root), *filter(None, [os.environ.get("LIBRARY")])])},
+            env={**os.environ, "PYTHONPATH": str(root)},
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             text=True,
