@@ -235,6 +235,26 @@ class VenueSession(Protocol):
         ...
 
 
+class OwnedSession(VenueSession, Protocol):
+    """A venue connection as the process that holds it uses it: from `start` to `stop`."""
+
+    def start(self, messages_after: int = 0) -> None:
+        """Connect, again and again until `stop`; returns at once.
+
+        `messages_after` is the number of the last of the session's messages that is kept elsewhere.
+        """
+        ...
+
+    def stop(self) -> None:
+        """Log out and disconnect. Not to be called from within the sink."""
+        ...
+
+    @property
+    def messages(self) -> MessageOutbox:
+        """All that was said on the session; there from `start` to `stop`."""
+        ...
+
+
 class ReportSink(Protocol):
     """Where a venue connection delivers what it hears, on its own thread.
 
