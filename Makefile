@@ -121,7 +121,7 @@ lock: .venv/.python # Resolve the newest versions within setup.cfg's floors into
 	compile() { build/lock/bin/uv pip compile --quiet --override deploy/override.in --upgrade --universal --python-version 3.11 --generate-hashes --no-header --no-annotate --no-emit-index-url "$$@"; }
 	compile setup.cfg deploy/build.in --extra broker --extra ib -o deploy/runtime.lock
 	compile setup.cfg deploy/build.in --extra broker --extra ib --extra fleet -c deploy/runtime.lock -o deploy/fleet.lock
-	compile setup.cfg deploy/build.in --extra broker --extra ib --extra fleet --extra dev -c deploy/fleet.lock -o deploy/dev.lock
+	compile setup.cfg deploy/build.in --extra broker --extra ib --extra fleet --extra calendars --extra dev -c deploy/fleet.lock -o deploy/dev.lock
 	compile setup.cfg --extra peers -c deploy/dev.lock -o deploy/peers.lock
 	compile deploy/data.in --no-deps -o deploy/data.lock
 	compile deploy/mysql.in --no-deps -o deploy/mysql.lock
