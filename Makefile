@@ -16,6 +16,9 @@ FIX_ENGINE ?= tls
 OTHER_ENGINE := $(if $(filter official,$(FIX_ENGINE)),quickfix-tls,quickfix)
 ENGINE_STAMP := .venv/.engine-$(FIX_ENGINE)
 
+# The tests mostly wait for servers and sessions.
+JOBS ?= 2
+
 SEEDS ?= 50000
 FIRST ?= 1000000
 
@@ -49,8 +52,8 @@ install: .venv/.installed # Make .venv, install what is pinned, compile the kern
 test: lint types imports pytest # Everything that must hold: style, types, imports, all tests
 
 .PHONY: pytest
-pytest: dev .venv/.mysql # The tests alone; ARGS="-k fix"
-	@$(BIN)/python -m pytest $(ARGS)
+pytest: dev .venv/.mysql # The tests alone, JOBS=2 at a time; ARGS="-k fix"
+	@$(BIN)/python -m pytest -n $(JOBS) --dist worksteal $(ARGS)
 
 .PHONY: lint
 lint: dev # ruff, codespell, cython-lint
