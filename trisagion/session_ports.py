@@ -5,9 +5,12 @@ Like `ports`, of which the stores here are a part: they belong to its unit of wo
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from decimal import Decimal
 from typing import Protocol
 
 from trisagion.gateway.egress import EgressCount, EgressEvent
+from trisagion.gateway.ib_words import Commission, Executed, OpenOrder
+from trisagion.market.types import Bar, Quote
 from trisagion.orders.types import ExecutionReport, Order, PositionReport, Unreadable
 
 
@@ -252,6 +255,51 @@ class OwnedSession(VenueSession, Protocol):
     @property
     def messages(self) -> MessageOutbox:
         """All that was said on the session; there from `start` to `stop`."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class AccountValue:
+    """One of the numbers that a venue keeps of an account, as it wrote it."""
+
+    name: str
+    value: str
+    currency: str
+
+
+@dataclass(frozen=True, slots=True)
+class VenueExecution:
+    """An execution as Interactive Brokers tells it; `cost` is None as long as that was not told."""
+
+    told: Executed
+    cost: Commission | None
+
+
+class VenueData(Protocol):
+    """Questions to a venue that change nothing there. Each waits for its answer."""
+
+    def account_values(self) -> Sequence[AccountValue]:
+        """Return what the venue counts of the account."""
+        ...
+
+    def positions(self) -> Mapping[str, Decimal]:
+        """Return the positions by symbol."""
+        ...
+
+    def open_orders(self) -> Sequence[tuple[OpenOrder, Decimal]]:
+        """Return the open orders, whoever sent them, each with what is filled of it."""
+        ...
+
+    def executions(self) -> Sequence[VenueExecution]:
+        """Return the executions of the account that the venue remembers."""
+        ...
+
+    def quote(self, symbol: str) -> Quote:
+        """Return the present quote; `DataError` where there is none."""
+        ...
+
+    def bars(self, symbol: str, size: str, duration: str, until_ns: int | None = None) -> Sequence[Bar]:
+        """Return bars of trades, oldest first; `DataError` where there are none."""
         ...
 
 

@@ -119,7 +119,7 @@ def test_a_replace_whose_answer_was_lost_is_proved_by_the_order(market: TwsMarke
         working(session, first)
         market.fault("acknowledgements", lost=1.0, late=0.0, late_s=0.0, seed=1)
         assert session.send_replace(after, at(2))
-        eventually(lambda: market.control.status()["orders"][0]["qty"] == "7")  # type: ignore[index]
+        eventually(lambda: market.control.status()["orders"][0]["qty"] == "7")
         market.fault("acknowledgements", lost=0.0, late=0.0, late_s=0.0, seed=1)
     with market.session(second) as session:
         assert session.ask_status(after, at(3))
@@ -320,8 +320,8 @@ def test_a_correction_names_the_execution_that_it_corrects(market: TwsMarket) ->
     with market.session(second) as session:
         assert session.ask_all_statuses("M")
         second.wait(lambda: second.complete == ["M"])
-        ids = [each.exec_id for each in second.reports if each.exec_id]
-        assert ids.index(one) < ids.index(told.exec_id)
+        ids = [str(each.exec_id) for each in second.reports if each.exec_id]
+        assert ids.index(one) < ids.index(str(told.exec_id))
 
 
 def test_a_fill_that_nobody_told_is_learned_at_the_next_logon(market: TwsMarket) -> None:

@@ -51,7 +51,9 @@ class IbContract:
     def is_told(self, contract: Any) -> bool:
         """Tell whether TWS speaks of this contract."""
         return (
-            (self.symbol, self.sec_type, self.currency) == (contract.symbol, contract.secType, contract.currency)
+            self.symbol in {"", contract.symbol}
+            and self.sec_type in {"", contract.secType}
+            and self.currency in {"", contract.currency}
             and self.local_symbol in {"", contract.localSymbol}
             and contract.lastTradeDateOrContractMonth.startswith(self.last_trade_date)
         )

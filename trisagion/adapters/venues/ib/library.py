@@ -6,6 +6,8 @@ trades with statuses of their own, a throttle that is an in-memory queue – is 
 
 from typing import TYPE_CHECKING
 
+from trisagion.adapters.venues.ib.ears import IbContract
+
 if TYPE_CHECKING:
     from ib_async.client import Client
     from ib_async.contract import Contract
@@ -26,4 +28,18 @@ else:
         from ib_insync.objects import ExecutionFilter
         from ib_insync.order import Order
 
-__all__ = ("Client", "Contract", "Decoder", "ExecutionFilter", "Order")
+
+def contract_of(known: IbContract) -> Contract:
+    """Make the library's contract of ours."""
+    return Contract(
+        secType=known.sec_type,
+        symbol=known.symbol,
+        exchange=known.exchange,
+        currency=known.currency,
+        localSymbol=known.local_symbol,
+        lastTradeDateOrContractMonth=known.last_trade_date,
+        multiplier=known.multiplier_text,
+    )
+
+
+__all__ = ("Client", "Contract", "Decoder", "ExecutionFilter", "Order", "contract_of")

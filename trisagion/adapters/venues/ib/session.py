@@ -33,7 +33,7 @@ from trisagion.adapters.venues.ib.ears import (
     NextId,
     ServerTime,
 )
-from trisagion.adapters.venues.ib.library import Contract, ExecutionFilter
+from trisagion.adapters.venues.ib.library import Contract, ExecutionFilter, contract_of
 from trisagion.adapters.venues.ib.library import Order as IbOrder
 from trisagion.adapters.venues.messages import MessageFiles
 from trisagion.clock import SECOND_NS
@@ -262,15 +262,7 @@ class IbSession:
         known = self.config.contracts.get(symbol)
         if known is None:
             raise OurMistake(f"IB session: expected one of {', '.join(self.config.contracts)}, found {symbol!r}")
-        return Contract(
-            secType=known.sec_type,
-            symbol=known.symbol,
-            exchange=known.exchange,
-            currency=known.currency,
-            localSymbol=known.local_symbol,
-            lastTradeDateOrContractMonth=known.last_trade_date,
-            multiplier=known.multiplier_text,
-        )
+        return contract_of(known)
 
     def _terms(self, order: Order, name: ClOrdId, qty: str, price: str) -> IbOrder:
         """Write an order; numbers as text, which both libraries pass on as it is."""
