@@ -54,7 +54,7 @@ class Pen(Client):
     """The client's own writing, kept instead of sent."""
 
     def __init__(self, version: int) -> None:
-        super().__init__(SimpleNamespace())
+        super().__init__(SimpleNamespace())  # type: ignore[no-untyped-call]
         self._serverVersion = version
         self.connState = Client.CONNECTED
         self.written: list[tuple[str, ...]] = []

@@ -19,9 +19,10 @@ PLACED = 85
 
 def written(order_id: int, order: Any) -> tuple[str, ...]:
     """The message of an order, as ib_async writes it."""
-    pen = Pen(178)
+    pen: Any = Pen(178)
     pen.placeOrder(order_id, ES, order)
-    return pen.written[0]
+    message: tuple[str, ...] = pen.written[0]
+    return message
 
 
 CLIENT = st.sampled_from(CLIENTS)
