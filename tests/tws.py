@@ -4,7 +4,7 @@ from collections.abc import Iterable
 from datetime import UTC
 from decimal import Decimal
 from types import SimpleNamespace
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 from ib_async.client import Client
@@ -50,11 +50,11 @@ def market(action: str = "BUY", qty: float = 1, ref: str = "m") -> Order:
     return MarketOrder(action, qty, orderRef=ref, tif="DAY")
 
 
-class _Pen(Client):
+class Pen(Client):
     """The client's own writing, kept instead of sent."""
 
     def __init__(self, version: int) -> None:
-        super().__init__(SimpleNamespace())
+        super().__init__(SimpleNamespace())  # type: ignore[no-untyped-call]
         self._serverVersion = version
         self.connState = Client.CONNECTED
         self.written: list[tuple[str, ...]] = []
@@ -90,7 +90,7 @@ class Talk:
     def heard(self, answers: Iterable[Any], client: int = 1) -> list[tuple[str, tuple[Any, ...]]]:
         """What a client reads in answers: each method of its wrapper that is called, with the arguments."""
         ear = _Ear()
-        decoder = Decoder(ear, self.version)
+        decoder: Any = Decoder(cast("Any", ear), self.version)
         decoder.logger = SimpleNamespace(exception=_unreadable)
         for said in answers:
             if said.client == client:
@@ -99,7 +99,7 @@ class Talk:
 
     def say(self, request: str, *args: Any, client: int = 1) -> list[tuple[str, tuple[Any, ...]]]:
         """Let a client make a request by the name of its method; return what it hears."""
-        pen = _Pen(self.version)
+        pen = Pen(self.version)
         getattr(pen, request)(*args)
         [message] = pen.written
         return self.heard(self.tws.answer(client, message, CLOCK_NS), client)

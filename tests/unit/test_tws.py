@@ -3,9 +3,9 @@
 from typing import Any
 
 import pytest
-from ib_async.contract import Contract
+from ib_async.contract import Contract, TagValue
 from ib_async.objects import ExecutionFilter
-from ib_async.order import Order, TagValue
+from ib_async.order import Order
 
 from tests.tws import CLOCK_NS, DU, ES, T0, Talk, at, limit, market, short, tape
 from trisagion.clock import HOUR_NS, SECOND_NS
@@ -336,7 +336,7 @@ def test_bars_are_those_of_the_tape_and_none_is_told_before_its_end() -> None:
     talk.play(3600)
 
     def bars(size: str, duration: str = "2 D", end: str = "", form: int = 2) -> list[Any]:
-        asked = ("reqHistoricalData", 3, ES, end, duration, size, "TRADES", False, form, False, [])
+        asked: tuple[Any, ...] = ("reqHistoricalData", 3, ES, end, duration, size, "TRADES", False, form, False, [])
         return [args[1] for name, args in talk.say(*asked) if name == "historicalData"]
 
     expected = [step.bar for step in market_steps(told) if step.bar.close_ns <= at(3600)]

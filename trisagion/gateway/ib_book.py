@@ -73,6 +73,7 @@ class Book:
     _by_perm: dict[int, Line] = field(default_factory=dict, init=False)
     _by_id: dict[int, Line] = field(default_factory=dict, init=False)
     _lines: dict[int, Line] = field(default_factory=dict, init=False)
+    _asked: dict[int, Line] = field(default_factory=dict, init=False)
     _early: dict[int, StatusTold] = field(default_factory=dict, init=False)
     _waiting: Questions = field(default_factory=Questions, init=False)
     _census: Census | None = field(default=None, init=False)
@@ -92,6 +93,7 @@ class Book:
         line = Line(order.cl_ord_id, order.symbol, order.side, order.qty, order.price, order_id=order_id, mine=True)
         line.at_ns, line.sent_s, line.asked_s = now_ns, now_s, now_s
         self._enter(line)
+        self._asked[id(line)] = line
         self._by_id[order_id] = line
         return line
 
@@ -111,11 +113,13 @@ class Book:
         assert change is not None, order.cl_ord_id
         line.change, line.at_ns, line.sent_s, line.asked_s = change, now_ns, now_s, now_s
         self._name(line, change.name)
+        self._asked[id(line)] = line
 
     def cancelling(self, line: Line, now_ns: int, now_s: float) -> None:
         """Note a cancel before it is sent."""
         self._date(now_ns)
         line.at_ns, line.asked_s = now_ns, now_s
+        self._asked[id(line)] = line
 
     # What we ask.
 
@@ -250,7 +254,7 @@ class Book:
         """Hear an error about an order id of this connection; about one that is not ours it says nothing."""
         row = meaning(told.code, of_order=True)
         if row.does is Does.PACED:
-            return self._doubt([line for line in self._lines.values() if line.asked_s is not None], "PACED", now_s)
+            return self._doubt(self._unanswered(), "PACED", now_s)
         line = self._by_id.get(told.order_id)
         if line is None or row.does in {Does.NOTE, Does.DATA}:
             return []
@@ -271,8 +275,7 @@ class Book:
 
         An execution whose fee does not come is never booked with a guessed one: a person hears of it.
         """
-        asked = [line for line in self._lines.values() if line.asked_s is not None]
-        unheard = [line for line in asked if line.asked_s is not None and now_s - line.asked_s >= UNHEARD_S]
+        unheard = [line for line in self._unanswered() if now_s - (line.asked_s or 0.0) >= UNHEARD_S]
         alarms, hungry = self._out.overdue(now_s)
         doubts = self._doubt(unheard, f"UNHEARD: no answer for {UNHEARD_S:g} s", now_s)
         return [*doubts, *alarms], hungry
@@ -332,6 +335,7 @@ class Book:
 
     def _forget(self, line: Line) -> None:
         self._lines.pop(id(line), None)
+        self._asked.pop(id(line), None)
         for name in line.names:
             if self._by_ref.get(name) is line:
                 del self._by_ref[name]
@@ -429,6 +433,10 @@ class Book:
 
     def _in_doubt(self, line: Line, reason: str) -> Callable[[Decimal], ExecutionReport]:
         return lambda _: refusal(line, self.venue, ExecType.ORDER_STATUS, request=None, reject=None, reason=reason)
+
+    def _unanswered(self) -> list[Line]:
+        self._asked = {key: line for key, line in self._asked.items() if line.asked_s is not None}
+        return list(self._asked.values())
 
     def _date(self, now_ns: int) -> None:
         self.now_ns = max(self.now_ns, now_ns)

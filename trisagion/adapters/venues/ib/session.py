@@ -48,7 +48,7 @@ from trisagion.gateway.ib_census import (
     PositionsTold,
     Synchronised,
 )
-from trisagion.gateway.ib_guard import RESET_WINDOWS, ResetWindow, check_environment, resetting
+from trisagion.gateway.ib_guard import RESET_WINDOWS, ResetWindow, check_environment, disagreements, resetting
 from trisagion.gateway.ib_state import UP, Happening, Phase, passage
 from trisagion.gateway.ib_words import Commission, Does, Executed, OpenOrder, Problem, StatusTold, meaning
 from trisagion.ids import ClOrdId
@@ -430,12 +430,12 @@ class IbSession:
 
     def _check_accounts(self, names: tuple[str, ...]) -> None:
         config = self.config
+        found = [wrong for name in names for wrong in disagreements(config.environment, name)]
         if config.account not in names:
-            raise ConfigError(
-                f"ib.account: expected one of {', '.join(names)}, which TWS manages, found {config.account}"
-            )
-        for name in names:
-            check_environment(config.environment, name)
+            found.append(f"ib.account: expected one of {', '.join(names)}, which TWS manages, found {config.account}")
+        if found:
+            self._pass(Happening.REFUSED)
+            raise ConfigError("\n".join(found))
 
     def _ended(self, end: Ended, now_s: float) -> Outputs:
         if end.what == EXECUTIONS and end.request != self._request:
@@ -458,6 +458,7 @@ class IbSession:
                 self._servers_lost = False
                 return self._down(Happening.SERVERS_BACK)
             case Does.FENCE:
+                self._pass(Happening.REFUSED)
                 raise StaleOwner(f"client id {self.config.client_id} is in use at TWS: another owner lives")
             case Does.RECONNECT if not of_order:
                 assert self._line is not None
