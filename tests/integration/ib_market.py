@@ -13,11 +13,12 @@ from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
-from tests.integration.fix_market import PRINTS, WAIT_S, Sink, at
+from tests.integration.fix_market import PRINTS, T0, WAIT_S, Sink
 from trisagion.adapters.dataspec import DataSpec
 from trisagion.adapters.venues.control import VenueControl
 from trisagion.adapters.venues.ib.ears import IbContract
 from trisagion.adapters.venues.ib.session import IbConfig, IbSession
+from trisagion.clock import SECOND_NS
 from trisagion.ids import ClOrdId
 from trisagion.orders.state import OrderState
 from trisagion.orders.types import ExecutionReport, Order
@@ -46,14 +47,14 @@ class Numbers:
 class TwsMarket:
     """A simulator on a free port with a directory of its own, and sessions to it."""
 
-    def __init__(self, directory: Path) -> None:
+    def __init__(self, directory: Path, begin_ns: int = T0) -> None:
         self.directory = directory
         with socket.socket() as probe:
             probe.bind(("127.0.0.1", 0))
             self.port = probe.getsockname()[1]
         self.control = VenueControl(directory / "c", timeout_s=WAIT_S)
         tape = directory / "tape.csv"
-        rows = [f"{at(seconds)},{px},{lots}" for seconds, px, lots in PRINTS]
+        rows = [f"{begin_ns + seconds * SECOND_NS},{px},{lots}" for seconds, px, lots in PRINTS]
         tape.write_text("\n".join(["ts_event,price,size", *rows, ""]))
         self.spec = DataSpec(str(tape), symbol="ES", tick_size=Decimal("0.25"), multiplier=Decimal(50))
         self.numbers = Numbers()
