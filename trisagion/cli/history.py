@@ -35,8 +35,6 @@ DatabaseOption = Annotated[
 JsonOption = Annotated[bool, typer.Option("--json", help="Print one JSON object.")]
 Interval = Literal["1m", "5m", "15m", "1h", "1d"]
 
-assert set(Interval.__args__) == set(INTERVALS), "typer wants the names written out"  # type: ignore[attr-defined]
-
 
 def take_in(
     file: Annotated[

@@ -182,8 +182,8 @@ def as_quotes(symbol: str, known: Known) -> Quotes:
 def merged(known: Known, told: Known) -> tuple[Known, Changes]:
     """Take in what was told: what was not known is added, other numbers replace those that were not learned later.
 
-    The same numbers again change nothing, not even when they were learned; so whatever is told twice, or in another
-    order, comes to the same.
+    The same numbers again change nothing, not even when they were learned: so whatever was told in order of learning,
+    and any of it again at any time, comes to the newest word.
     """
     at_ns = np.union1d(known.at_ns, told.at_ns)
     numbers = np.empty((len(told.numbers), len(at_ns)), dtype=np.float64)

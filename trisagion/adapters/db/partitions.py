@@ -12,9 +12,10 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 import sqlalchemy as sa
+from sqlalchemy import event
 
 from trisagion.adapters.db import tables as t
-from trisagion.adapters.db.engine import SqlDatabase
+from trisagion.adapters.db.engine import SqlDatabase, open_engine
 from trisagion.adapters.db.faults import Conflict
 from trisagion.clock import iso
 from trisagion.errors import StateError
@@ -27,6 +28,9 @@ BEGINS: Final = {t.bar_day: t.bar_day.c.day_ns, t.quote_hour: t.quote_hour.c.hou
 
 TABLE_WAIT_S: Final = 3
 """A statement that waits longer for a table gives up: whoever wants the table after it would wait behind it."""
+
+DDL_S: Final = 3600
+"""How long a statement may take: splitting a partition that has rows moves them, 200 MB in 4 s."""
 
 _PARTITIONS: Final = sa.text(
     "SELECT partition_name, partition_description, data_length + index_length FROM information_schema.partitions "
@@ -188,7 +192,13 @@ def _months(connection: sa.Connection, table: sa.Table) -> list[Partition]:
 @contextmanager
 def _alone(database: SqlDatabase) -> Iterator[sa.Connection]:
     """Give a connection of its own while nobody else makes or drops partitions; the lock ends with the connection."""
-    with database.engine.connect() as connection:
+    engine = open_engine(database.engine.url.render_as_string(hide_password=False))
+
+    @event.listens_for(engine, "do_connect")
+    def wait_longer(_dialect: Any, _record: Any, _arguments: Any, options: dict[str, Any]) -> None:
+        options.update(read_timeout=DDL_S, write_timeout=DDL_S)
+
+    with engine.connect() as connection:
         connection.exec_driver_sql(f"SET SESSION lock_wait_timeout={TABLE_WAIT_S}")
         if not connection.exec_driver_sql(f"SELECT GET_LOCK({_LOCK}, {TABLE_WAIT_S})").scalar_one():
             raise Conflict("another process is making or dropping partitions: wait until it is done")
