@@ -326,6 +326,7 @@ def test_dropping_removes_whole_months_and_tells_it(unparted: SqlDatabase) -> No
     assert by_month(unparted)["before_202402"] == 1849, "a month that was dropped can be told again"
 
 
+@pytest.mark.mariadb
 def test_a_table_in_use_is_waited_for_and_then_let_be(on_mariadb: SqlDatabase) -> None:
     """A reader that does not end keeps its partitions; the error says so, and nothing is lost."""
     _join(on_mariadb)
@@ -352,6 +353,7 @@ def test_a_table_in_use_is_waited_for_and_then_let_be(on_mariadb: SqlDatabase) -
     _join(on_mariadb)
 
 
+@pytest.mark.mariadb
 def test_two_that_make_partitions_take_turns(on_mariadb: SqlDatabase) -> None:
     """The second waits a little and is told; a table that another program made without partitions is told too."""
     _join(on_mariadb)
@@ -370,6 +372,7 @@ def test_two_that_make_partitions_take_turns(on_mariadb: SqlDatabase) -> None:
         _join(on_mariadb)
 
 
+@pytest.mark.mariadb
 def test_a_month_is_read_from_its_partition_alone(on_mariadb: SqlDatabase) -> None:
     """The server prunes the others: its plan for a month of one symbol names one partition."""
     _join(on_mariadb)
