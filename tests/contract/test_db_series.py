@@ -312,13 +312,14 @@ def test_dropping_removes_whole_months_and_tells_it(unparted: SqlDatabase) -> No
     assert len(read(unparted, MINUTE_NS)) == 1450, "looking drops nothing"
     partitions.drop(unparted, chosen, "ann", 77)
     assert read(unparted, MINUTE_NS).close_ns.min() == FEBRUARY + MINUTE_NS
-    assert by_month(unparted) == {"before_202403": 15}
+    partitions.drop(unparted, chosen[:1], "bob", 78)
+    assert by_month(unparted) == {"before_202403": 15}, "what is gone already is gone"
     assert by_month(unparted, "quote_hour") == {}
     with unparted.snapshot() as tx:
         events = [(row.kind, row.subject, row.at_ns) for row in tx.session.rows(sa.select(tables.event))]
         detail = tx.session.scalar(sa.select(tables.event.c.detail).limit(1))
     told = [(f"history.{kind}", table, 77) for table in ("bar_day", "quote_hour") for kind in ("dropping", "dropped")]
-    assert events == told
+    assert events[:4] == told
     assert '"before": "2024-02-01T00:00:00.000Z"' in detail
     assert '"count": "1849", "operator": "ann"' in detail
     partitions.make(unparted, [JANUARY])

@@ -109,6 +109,7 @@ def drop(database: SqlDatabase, chosen: Sequence[Partition], operator: str, now_
     for partition in chosen:
         by_table[partition.table].append(partition)
     for name, partitions in by_table.items():
+        table = next(table for table in BEGINS if table.name == name)
         detail = {
             "operator": operator,
             "partitions": ", ".join(partition.name for partition in partitions),
@@ -118,17 +119,23 @@ def drop(database: SqlDatabase, chosen: Sequence[Partition], operator: str, now_
         with database.transaction() as unit:
             unit.control.add_event("history.dropping", name, detail, now_ns)
         if database.engine.dialect.name == "sqlite":
-            _delete(database, name, partitions)
+            _delete(database, table, partitions)
         else:
-            names = ", ".join(partition.name for partition in partitions)
-            with _alone(database) as connection:
-                connection.exec_driver_sql(f"ALTER TABLE {name} DROP PARTITION {names}")
+            _drop(database, table, {partition.name for partition in partitions})
         with database.transaction() as unit:
             unit.control.add_event("history.dropped", name, detail, now_ns)
 
 
-def _delete(database: SqlDatabase, name: str, partitions: Sequence[Partition]) -> None:
-    table, begins = next((table, begins) for table, begins in BEGINS.items() if table.name == name)
+def _drop(database: SqlDatabase, table: sa.Table, chosen: set[str]) -> None:
+    with _alone(database) as connection:
+        # Another may have dropped some since they were chosen. A name never comes to hold later months than it had.
+        there = [found.name for found in _partitions(connection, table, measured=False) if found.name in chosen]
+        if there:
+            connection.exec_driver_sql(f"ALTER TABLE {table.name} DROP PARTITION {', '.join(there)}")
+
+
+def _delete(database: SqlDatabase, table: sa.Table, partitions: Sequence[Partition]) -> None:
+    begins = BEGINS[table]
     for partition in partitions:
         with database.transaction() as unit:
             unit.session.write(sa.delete(table).where(begins >= partition.from_ns, begins < partition.until_ns), {})
