@@ -265,6 +265,15 @@ def test_what_is_sent_while_logged_off_is_refused_and_never_sent_later(stage: St
     assert stage.sink.positions == []
 
 
+def test_a_session_that_is_stopped_is_logged_off_and_has_said_so_once(stage: Stage) -> None:
+    """When `stop` returns, not some time later: whoever would send still asks."""
+    assert stage.sink.logouts == 0
+    stage.session.stop()
+    assert not stage.session.logged_on()
+    assert not stage.session.ask_status(order("a"), at(1))
+    assert stage.sink.logouts == 1
+
+
 def test_fills_that_were_missed_are_told_after_the_next_logon(stage: Stage) -> None:
     """Each once by ExecID, with what the venue's books say of it."""
     assert stage.session.send_new(order("a"), at(1))
