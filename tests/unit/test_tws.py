@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 from ib_async.contract import Contract, TagValue
 from ib_async.objects import ExecutionFilter
-from ib_async.order import Order
+from ib_async.order import Order, TimeCondition
 
 from tests.tws import CLOCK_NS, DU, ES, T0, Talk, at, limit, market, short, tape
 from trisagion.clock import HOUR_NS, SECOND_NS
@@ -56,6 +56,9 @@ REFUSED: list[tuple[str, Order, Contract, int]] = [
     ("a scale", limit(scalePriceIncrement=0.5, scaleInitLevelSize=1), ES, 201),
     ("hedging", limit(hedgeType="D"), ES, 201),
     ("delta-neutral", limit(deltaNeutralOrderType="LMT"), ES, 201),
+    ("a condition", limit(conditions=[TimeCondition(time="20300101 00:00:00 UTC")]), ES, 201),
+    ("all or none", limit(allOrNone=True), ES, 201),
+    ("a discretionary amount", limit(discretionaryAmt=0.5), ES, 201),
     ("a later start", limit(goodAfterTime="20300101 00:00:00 UTC"), ES, 201),
     ("another account", limit(account="DU9"), ES, 321),
     ("no action", limit(action="HOLD"), ES, 321),
@@ -77,10 +80,13 @@ REFUSED: list[tuple[str, Order, Contract, int]] = [
 ]
 
 
+@pytest.mark.parametrize("version", [176, 178])
 @pytest.mark.parametrize(("order", "contract", "number"), [row[1:] for row in REFUSED], ids=[row[0] for row in REFUSED])
-def test_what_cannot_be_an_order_is_refused_by_number(order: Order, contract: Contract, number: int) -> None:
-    """Nothing of it is in the books as live, the id is used up, and a what-if of the same is refused alike."""
-    talk = Talk()
+def test_what_cannot_be_an_order_is_refused_by_number(
+    order: Order, contract: Contract, number: int, version: int
+) -> None:
+    """Nothing of it is live, and the id is used up; before and after the field that left the protocol at 177."""
+    talk = Talk(version=version)
     talk.play(1)
     assert talk.place(1, order, contract)[0] == f"error {number}"
     assert talk.tws.working == 0

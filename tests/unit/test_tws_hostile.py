@@ -13,7 +13,7 @@ from trisagion.errors import VenueMistake
 from trisagion.simulate.tws import SimulatedTws
 
 CLIENTS = (0, 1, 2)
-PLACED = 85
+PLACED = 90
 """Fields of a placeOrder message that this simulator reads."""
 
 

@@ -48,8 +48,9 @@ REF_CHARACTERS_MAX: Final = 128
 # Places of a placeOrder message without combination legs.
 _CONTRACT: Final = 2
 _ACTION, _QTY, _TYPE, _LIMIT, _TIF, _OCA, _ACCOUNT, _REF = 16, 17, 18, 19, 21, 22, 23, 26
-_TRANSMIT, _PARENT, _OUTSIDE, _HIDDEN, _AFTER, _UNTIL, _FA_GROUP = 27, 28, 33, 34, 37, 38, 39
-_DELTA_NEUTRAL, _SCALE, _HEDGE, _NEUTRAL_CONTRACT, _ALGORITHM, _WHAT_IF = 64, 72, 76, 81, 82, 84
+_TRANSMIT, _PARENT, _OUTSIDE, _HIDDEN, _DISCRETION, _AFTER, _UNTIL, _FA_GROUP = 27, 28, 33, 34, 36, 37, 38, 39
+_ALL_OR_NONE, _DELTA_NEUTRAL, _SCALE, _HEDGE, _NEUTRAL_CONTRACT, _ALGORITHM = 49, 64, 72, 76, 81, 82
+_WHAT_IF, _CONDITIONS = 84, 89
 """From 177 on; before that, one more for faProfile, which stood between the two lines."""
 _NO_FA_PROFILE: Final = 177
 
@@ -190,11 +191,14 @@ def _unsupported(message: Message, later: int) -> str | None:
         ("a group", _OCA, frozenset({""})),
         ("a start in the future", _AFTER, frozenset({""})),
         ("an allocation", _FA_GROUP, frozenset({""})),
+        ("a discretionary amount", _DISCRETION, frozenset({"", "0", "0.0"})),
+        ("all or none", _ALL_OR_NONE + later, frozenset({"", "0"})),
         ("delta-neutral hedging", _DELTA_NEUTRAL + later, frozenset({""})),
         ("a scale", _SCALE + later, frozenset({"", "0", "0.0"})),
         ("hedging", _HEDGE + later, frozenset({""})),
         ("a delta-neutral contract", _NEUTRAL_CONTRACT + later, frozenset({"", "0"})),
         ("an algorithm", _ALGORITHM + later, frozenset({""})),
+        ("a condition", _CONDITIONS + later, frozenset({"", "0"})),
     )
     return next((name for name, place, expected in plain_values if at(message, place) not in expected), None)
 
