@@ -3,6 +3,7 @@
 import sys
 import time
 from collections.abc import Iterator
+from datetime import time as clock_time
 from decimal import Decimal
 from pathlib import Path
 
@@ -532,3 +533,17 @@ def test_the_predecessor_of_the_library_does_as_well(market: TwsMarket) -> None:
     assert told == ["logon", "new"], process.stderr.read()
     market.control.play(at(11))
     assert [process.stdout.readline().strip() for _ in range(2)] == ["trade", "3.99 ib_insync.client"]
+
+
+def test_a_reset_by_the_machines_clock_does_not_hold_a_replay_up(market: TwsMarket) -> None:
+    """Its orders are of the tape's time; and what works is asked about again when the machine's window is over."""
+    # All of a day but the second of the order.
+    window = ResetWindow(clock_time(1, 46, 42), clock_time(1, 46, 41), "UTC")
+    assert not window.holds(at(1))
+    sink = Sink()
+    with market.session(sink, reset_windows=(window,)) as session:
+        eventually(lambda: session.phase is Phase.RESETTING)
+        working(session, sink)
+        assert not session.send_new(order("B"), at(2))
+        assert session.send_cancel(order("A"), at(2))
+        assert sink.after(2).exec_type is _E.CANCELED

@@ -25,7 +25,7 @@ class Phase(StrEnum):
     SERVERS_LOST = "servers_lost"
     """TWS is there and its servers are not: what is handed to it now may vanish."""
     RESETTING = "resetting"
-    """The nightly reset: nothing new leaves; cancels and questions do."""
+    """The nightly reset, by the machine's clock; whether something new leaves is decided by the platform's."""
     ENDED = "ended"
     """Not to be taken up again by this process."""
 
@@ -82,7 +82,7 @@ PASSAGES: Final[dict[tuple[Phase, Happening], Phase]] = {
 """What is not here cannot happen, but for `ENDED`, which nothing leads out of."""
 
 UP: Final = frozenset({Phase.READY, Phase.RESETTING})
-"""Cancels and questions may leave."""
+"""Messages may leave."""
 
 
 def passage(phase: Phase, happening: Happening) -> Phase:

@@ -181,19 +181,20 @@ class IbSession:
         return self._offsets.offset_ns(time.monotonic())
 
     def logged_on(self) -> bool:
-        """Tell whether cancels and questions would leave now; orders do not while the servers are being reset."""
+        """Tell whether a message would be sent now; nothing new is while the servers are being reset."""
         return self._phase in UP
 
     def send_new(self, order: Order, now_ns: int) -> bool:
         """Place a limit order for the day, or immediate-or-cancel when `order.taker`.
 
         Whoever calls has made sure that the price makes (`gateway.ib_guard.maker_refusal`): there is no post-only here.
+        Nothing new leaves in a reset window of `now_ns`, which is the platform's clock: a replay has no other.
         """
         if order.price is None or order.qty <= 0:
             raise OurMistake(f"order {order.cl_ord_id}: expected price and quantity, found {order.price}, {order.qty}")
         contract = self._contract(order.symbol)
         with self._lock:
-            if self._phase is not Phase.READY or resetting(self.config.reset_windows, now_ns):
+            if self._phase not in UP or resetting(self.config.reset_windows, now_ns):
                 return False
             order_id = self._next_id()
             line = self._book.placing(order, order_id, now_ns, time.monotonic())
@@ -214,7 +215,7 @@ class IbSession:
         contract = self._contract(order.symbol)
         with self._lock:
             line = self._book.line_of(order)
-            if self._phase is not Phase.READY or line is None or resetting(self.config.reset_windows, now_ns):
+            if self._phase not in UP or line is None or resetting(self.config.reset_windows, now_ns):
                 return False
             order_id, before = line.order_id, line.change
             terms = self._terms(order, name, plain(qty), plain(price))
