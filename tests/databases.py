@@ -1,5 +1,6 @@
 """Real databases and a broker for tests: what takes a `database` runs on SQLite and on a private MariaDB."""
 
+import getpass
 import shutil
 import tempfile
 from collections.abc import Iterator
@@ -9,6 +10,8 @@ import pytest
 
 from init import create
 from trisagion.adapters.db import SqlDatabase, open_database, tables
+from trisagion.adapters.db.engine import open_engine
+from trisagion.adapters.db.users import USERS
 from trisagion.adapters.servers import mariadb, redis
 
 
@@ -33,11 +36,32 @@ def redis_url(tmp_path_factory: pytest.TempPathFactory, short_directory: Path) -
         yield url
 
 
+@pytest.fixture
+def mariadb_elsewhere(mariadb_url: str, short_directory: Path) -> Iterator[str]:
+    """Give the URL, with all rights, of a database that the server does not have yet; it goes after the test."""
+    assert mariadb_url
+    # The server's administrator is whoever started it, by the socket file alone.
+    at = f"{getpass.getuser()}@localhost/{{}}?unix_socket={short_directory / 'mariadb.sock'}"
+    yield f"mysql://{at.format('elsewhere')}"
+    with open_engine(f"mysql://{at.format('information_schema')}").connect() as connection:
+        connection.exec_driver_sql("DROP DATABASE IF EXISTS elsewhere")
+        for user in USERS:
+            connection.exec_driver_sql(f"DROP USER IF EXISTS 'elsewhere_{user}'@'%%'")
+
+
+@pytest.fixture(params=["sqlite", pytest.param("mariadb", marks=pytest.mark.mariadb)])
+def new_url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
+    """Give the URL of a database that is not there yet, with the right to create it."""
+    if request.param == "sqlite":
+        return f"sqlite:///{tmp_path / 'new.sqlite3'}"
+    return str(request.getfixturevalue("mariadb_elsewhere"))
+
+
 def _emptied(url: str) -> str:
     create(url)
     database = open_database(url)
     with database.transaction() as tx:
-        for table in tables.METADATA.sorted_tables:
+        for table in set(tables.METADATA.sorted_tables) - {tables.schema_migration}:
             tx.session.write(table.delete(), {})
     database.close()
     return url
