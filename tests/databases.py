@@ -1,16 +1,20 @@
 """Real databases and a broker for tests: what takes a `database` runs on SQLite and on a private MariaDB."""
 
 import getpass
+import re
 import shutil
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+import sqlalchemy as sa
 
 from init import create
 from trisagion.adapters.db import SqlDatabase, open_database, tables
 from trisagion.adapters.db.engine import open_engine
+from trisagion.adapters.db.migrations import BASE
+from trisagion.adapters.db.sql import MIGRATIONS, for_sqlite
 from trisagion.adapters.db.users import USERS
 from trisagion.adapters.servers import mariadb, redis
 
@@ -55,6 +59,32 @@ def new_url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
     if request.param == "sqlite":
         return f"sqlite:///{tmp_path / 'new.sqlite3'}"
     return str(request.getfixturevalue("mariadb_elsewhere"))
+
+
+def dump(url: str) -> str:
+    """Write every table of a database, as it is declared and row by row."""
+    with open_engine(url).connect() as connection:
+        lite = connection.dialect.name == "sqlite"
+        made = "SELECT sql FROM sqlite_master WHERE name = '{}'" if lite else "SHOW CREATE TABLE {}"
+        texts = []
+        for name in sorted(sa.inspect(connection).get_table_names()):
+            texts.append(str(connection.exec_driver_sql(made.format(name)).all()))
+            texts += sorted(map(str, connection.exec_driver_sql(f"SELECT * FROM {name}")))  # noqa: S608 # its own names
+    return "\n".join(texts)
+
+
+def make_base(url: str) -> None:
+    """Make a database as release 0.1.0 left it, before the first migration."""
+    if not url.startswith("sqlite"):
+        create(url)
+        with open_engine(url).connect() as connection:
+            for (name,) in connection.exec_driver_sql("SHOW TABLES").all():
+                connection.exec_driver_sql(f"DROP TABLE {name}")
+    text = re.sub(r"^--.*\n", "", (MIGRATIONS / BASE).read_text(encoding="utf-8"), flags=re.MULTILINE)
+    with open_engine(url, may_create=True).connect() as connection:
+        for statement in filter(None, (part.strip() for part in text.split(";"))):
+            for part in for_sqlite(statement) if url.startswith("sqlite") else [statement]:
+                connection.exec_driver_sql(part)
 
 
 def _emptied(url: str) -> str:

@@ -40,7 +40,7 @@ TABLE_WAIT_S: Final = 5
 LOCK_WAIT_S: Final = 10
 
 _UNKNOWN_DATABASE: Final = 1049
-_LOCK: Final = "CONCAT('trisagion.', SHA1(DATABASE()))"
+LOCK: Final = "CONCAT('trisagion.', SHA1(DATABASE()))"
 _KEEP: Final = upsert(t.schema_migration)
 
 
@@ -228,12 +228,12 @@ def _alone(url: str, *, may_create: bool = False, wait_s: int) -> Iterator[sa.Co
             connection.commit()
             return
         connection.exec_driver_sql(f"SET SESSION lock_wait_timeout={TABLE_WAIT_S}")
-        if not connection.exec_driver_sql(f"SELECT GET_LOCK({_LOCK}, {wait_s})").scalar_one():
-            holder = connection.exec_driver_sql(f"SELECT IS_USED_LOCK({_LOCK})").scalar_one()
+        if not connection.exec_driver_sql(f"SELECT GET_LOCK({LOCK}, {wait_s})").scalar_one():
+            holder = connection.exec_driver_sql(f"SELECT IS_USED_LOCK({LOCK})").scalar_one()
             raise Conflict(
                 f"connection {holder} of the server is changing this database's shape: wait until it is done "
                 "(a statement goes on when its client was killed)"
             )
         yield connection
         connection.commit()
-        connection.exec_driver_sql(f"SELECT RELEASE_LOCK({_LOCK})")
+        connection.exec_driver_sql(f"SELECT RELEASE_LOCK({LOCK})")
