@@ -111,12 +111,23 @@ def sqlite_url(sqlite_template: Path, tmp_path: Path) -> str:
     return f"sqlite:///{shutil.copy(sqlite_template, tmp_path / 'trisagion.sqlite3')}"
 
 
+@pytest.fixture(scope="session")
+def mariadb_users(mariadb_url: str, short_directory: Path) -> dict[str, str]:
+    """Give the URL of each user with few rights on the one MariaDB's database."""
+    owner = f"mysql://{getpass.getuser()}@localhost/trisagion?unix_socket={short_directory / 'mariadb.sock'}"
+    create(owner, dict.fromkeys(USERS, "secret"))
+    url = sa.make_url(mariadb_url)
+    named = {user: url.set(username=f"trisagion_{user}", password="secret") for user in USERS}
+    return {user: one.render_as_string(hide_password=False) for user, one in named.items()}
+
+
 @pytest.fixture(params=["sqlite", pytest.param("mariadb", marks=pytest.mark.mariadb)])
 def database_url(request: pytest.FixtureRequest) -> str:
-    """Give the URL of a database with all tables, each without a row."""
+    """Give the URL of a database with all tables, each without a row; on MariaDB the writer's, who may do no more."""
     if request.param == "sqlite":
         return str(request.getfixturevalue("sqlite_url"))
-    return _emptied(str(request.getfixturevalue("mariadb_url")))
+    _emptied(str(request.getfixturevalue("mariadb_url")))
+    return str(request.getfixturevalue("mariadb_users")["writer"])
 
 
 @pytest.fixture

@@ -167,7 +167,7 @@ REFUSED = {
     "writer": {
         "DELETE FROM orders",
         "UPDATE event SET kind = 'x'",
-        "UPDATE execution SET last_qty = 1",
+        "UPDATE control SET mode = 'normal'",
         "UPDATE schema_migration SET state = 'x'",
         "CREATE TABLE t (a INT)",
         "DROP TABLE event",
@@ -175,7 +175,7 @@ REFUSED = {
     },
     "gateway": {
         "UPDATE shard SET epoch = 1",
-        "UPDATE posting SET amount = 1",
+        "UPDATE instrument SET tick_size = 1",
         "DELETE FROM orders",
         "DROP TABLE event",
     },

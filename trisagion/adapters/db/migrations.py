@@ -91,8 +91,8 @@ class Standing:
     @property
     def needed(self) -> tuple[Migration, ...]:
         """What must be applied before a process of this release may use it."""
-        befores = [index for index, file in enumerate(self.pending, start=1) if file.phase == "before"]
-        return self.pending[: max(befores, default=0)]
+        needed = [index for index, file in enumerate(self.pending, start=1) if file.phase == "before"]
+        return self.pending[: max(needed, default=0)]
 
 
 def read_migration(path: Path) -> Migration:
