@@ -224,6 +224,10 @@ def test_an_apply_that_was_killed_is_called_again(
     _, said = process.communicate(timeout=60)
     assert process.returncode == -9, said
     assert number not in _done(new_url, more)
+    with open_engine(new_url).connect() as connection:
+        left = {entry.number for entry in standing(connection, more).begun}
+    # SQLite takes all of it back, and the first migration is not recorded before it was done: its table is the record.
+    assert left == (set() if new_url.startswith("sqlite") or number == 1 else {number})
     assert apply(new_url, number, "bob", SystemClock()).operator == "bob"
     assert number in _done(new_url, more)
     with open_engine(new_url).connect() as connection:
