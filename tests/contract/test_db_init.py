@@ -128,6 +128,14 @@ def test_a_process_goes_on_until_the_first_after_file_of_a_newer_release(
     database.close()
 
 
+def test_a_record_of_another_program_is_refused(new_url: str) -> None:
+    """Its table has our name and other columns: nothing is created beside it."""
+    create(new_url)
+    run(new_url, "ALTER TABLE schema_migration DROP COLUMN checksum")
+    with pytest.raises(StateError, match="table schema_migration is another program's: name another database"):
+        create(new_url)
+
+
 def test_an_empty_database_says_what_makes_its_tables(tmp_path: Path) -> None:
     """A process that opens it is told the command, not the name of a missing table."""
     url = f"sqlite:///{tmp_path / 'empty.sqlite3'}"

@@ -17,7 +17,7 @@ from trisagion.cli.config import ConfigOption, SetOption, overrides
 from trisagion.cli.rundir import database_of, run_of
 from trisagion.clock import SystemClock, iso
 from trisagion.errors import ConfigError, StateError
-from trisagion.settings import Settings, load, resolve
+from trisagion.settings import load, resolve
 
 if TYPE_CHECKING:
     from sqlalchemy import Connection
@@ -72,7 +72,7 @@ def status(
     """Tell of each migration whether it was applied, by whom and when; exit code 1 when one is due."""
     from trisagion.adapters.db.migrations import migrations, standing
 
-    with _looking(config, sets, state, run) as (_, connection):
+    with _looking(config, sets, state, run) as connection:
         found = standing(connection, migrations())
     told = [
         {"name": entry.name, "state": entry.state, "operator": entry.operator, "at": iso(entry.at_ns)}
@@ -109,7 +109,7 @@ def plan(
     from trisagion.adapters.db.maintenance import rows_in
     from trisagion.adapters.db.migrations import migrations, standing
 
-    with _looking(config, sets, state, run) as (_, connection):
+    with _looking(config, sets, state, run) as connection:
         pending = standing(connection, migrations()).pending
         rows = [rows_in(connection, file.table) for file in pending]
     if json:
@@ -140,7 +140,7 @@ def verify(
     from trisagion.adapters.db.migrations import migrations, standing
     from trisagion.adapters.db.schema import differences
 
-    with _looking(config, sets, state, run) as (_, connection):
+    with _looking(config, sets, state, run) as connection:
         found = standing(connection, migrations())
         live = differences(connection, missing=True)
     files = drift_of_files()
@@ -209,7 +209,7 @@ def _fields(difference: Any) -> dict[str, str]:
 @contextmanager
 def _chosen(config: Path | None, sets: list[str] | None, state: Path | None, run: str | None) -> Iterator[str]:
     """Give the URL of the configured database; of a run's where one is named, and of the newest where none is set."""
-    settings: Settings = load(config, os.environ, overrides(sets))
+    settings = load(config, os.environ, overrides(sets))
     if settings.database.url and run is None:
         yield resolve(settings.database.url, os.environ)
         return
@@ -220,9 +220,9 @@ def _chosen(config: Path | None, sets: list[str] | None, state: Path | None, run
 @contextmanager
 def _looking(
     config: Path | None, sets: list[str] | None, state: Path | None, run: str | None
-) -> "Iterator[tuple[str, Connection]]":
+) -> "Iterator[Connection]":
     from trisagion.adapters.db.engine import open_engine
 
     with _chosen(config, sets, state, run) as url, open_engine(url).connect() as connection:
-        yield url, connection
+        yield connection
         connection.rollback()

@@ -144,10 +144,10 @@ def migrations() -> tuple[Migration, ...]:
 
 
 def standing(connection: sa.Connection, known: Sequence[Migration]) -> Standing:
-    """Read how a database stands to the known migrations."""
+    """Read how a database stands to the known migrations; `StateError` when the record is none of ours."""
     there = table_names(connection)
     recorded = t.schema_migration.name in there
-    entries = [Entry(*row) for row in connection.execute(_RECORD)] if recorded else []
+    entries = _entries(connection) if recorded else []
     by_number = {migration.number: migration for migration in known}
     done = {entry.number: entry for entry in entries if entry.state != "begun"}
     changed = [
@@ -165,6 +165,15 @@ def standing(connection: sa.Connection, known: Sequence[Migration]) -> Standing:
         unknown=tuple(entry for entry in entries if entry.number not in by_number),
         changed=tuple(changed),
     )
+
+
+def _entries(connection: sa.Connection) -> list[Entry]:
+    try:
+        return [Entry(*row) for row in connection.execute(_RECORD)]
+    except sa.exc.DBAPIError as error:
+        raise StateError(
+            f"table {t.schema_migration.name} is another program's: name another database ({error.orig})"
+        ) from error
 
 
 def table_names(connection: sa.Connection) -> set[str]:
