@@ -122,6 +122,14 @@ def mariadb_users(mariadb_url: str, short_directory: Path) -> dict[str, str]:
 
 
 @pytest.fixture(params=["sqlite", pytest.param("mariadb", marks=pytest.mark.mariadb)])
+def owned_url(request: pytest.FixtureRequest) -> str:
+    """Give the same as `database_url`, for what makes and drops partitions: with the rights to do so."""
+    if request.param == "sqlite":
+        return str(request.getfixturevalue("sqlite_url"))
+    return _emptied(str(request.getfixturevalue("mariadb_url")))
+
+
+@pytest.fixture(params=["sqlite", pytest.param("mariadb", marks=pytest.mark.mariadb)])
 def database_url(request: pytest.FixtureRequest) -> str:
     """Give the URL of a database with all tables, each without a row; on MariaDB the writer's, who may do no more."""
     if request.param == "sqlite":

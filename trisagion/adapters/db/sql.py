@@ -5,7 +5,7 @@ The SQL is MySQL's, in the part that MariaDB knows too. For SQLite it is rewritt
 1. `DECIMAL(38,12)` becomes `TEXT`: SQLite would keep a decimal as a float, a text stays exact.
 2. `BIGINT NOT NULL AUTO_INCREMENT PRIMARY KEY` becomes `INTEGER NOT NULL PRIMARY KEY AUTOINCREMENT`.
 3. A `KEY name (columns)` line becomes a `CREATE INDEX` after the table.
-4. What follows a table's closing bracket (engine, character set) is left out.
+4. What follows a table's closing bracket (engine, character set, partitions) is left out.
 5. Each `ADD COLUMN` of an `ALTER TABLE` becomes a statement.
 6. `DROP INDEX name ON table` loses its table.
 """
@@ -19,7 +19,9 @@ INIT: Final = _HOUSE / "init"
 MIGRATIONS: Final = _HOUSE / "migrations_manual"
 """Both lie beside `trisagion/`, in a clone and where it is installed."""
 
-_TABLE: Final = re.compile(r"CREATE TABLE (IF NOT EXISTS )?(\w+) \(\n.*\n\)( ENGINE=InnoDB [\w =]*)?", re.DOTALL)
+_TABLE: Final = re.compile(
+    r"CREATE TABLE (IF NOT EXISTS )?(\w+) \(\n.*?\n\)( ENGINE=InnoDB [\w =]*)?(\nPARTITION BY RANGE [^\n]*)?", re.DOTALL
+)
 _KEY: Final = re.compile(r",\n    KEY (\w+) (\(.*\))")
 _INDEX: Final = re.compile(r"CREATE (?:UNIQUE )?INDEX \w+ ON (\w+) \([^;]*\)")
 _DROP_INDEX: Final = re.compile(r"DROP INDEX (\w+) ON (\w+)")
@@ -53,7 +55,7 @@ def for_sqlite(statement: str) -> list[str]:
     """Return a statement of one of `FORMS` as SQLite takes it."""
     if table := _TABLE.fullmatch(statement):
         absent, name = table[1] or "", table[2]
-        head = statement[: statement.rindex(")") + 1]
+        head = statement[: statement.index("\n)") + 2]
         made = _exact(_KEY.sub("", head))
         return [made, *(f"CREATE INDEX {absent}{key} ON {name} {columns}" for key, columns in _KEY.findall(head))]
     if added := _ADD.fullmatch(statement):
