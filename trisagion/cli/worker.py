@@ -2,6 +2,7 @@
 
 import os
 import sys
+from contextlib import closing, suppress
 from pathlib import Path
 from typing import Annotated
 
@@ -46,6 +47,7 @@ def command(
         raise ConfigError("fix.drop_copy: expected the CompID of the drop copy for --role drop_copy, found none")
     os.environ.update(to_environment(settings))
     refuse_a_copy_past_the_paths(settings)
+    refuse_another_schema(resolve(settings.database.url, os.environ))
     session = settings.fix.drop_copy if role == "drop_copy" else settings.fix.target
     argv = worker_argv(role, name or f"{role}-{os.getpid()}", session, pool, concurrency)
     os.execv(argv[0], argv)  # noqa: S606 – no shell is wanted
@@ -58,6 +60,14 @@ def refuse_a_copy_past_the_paths(settings: Settings) -> None:
             "fix.drop_copy: expected none beside egress.use, for the drop copy would not take these paths, found "
             f"{settings.fix.drop_copy!r}"
         )
+
+
+def refuse_another_schema(url: str) -> None:
+    """Refuse a database that this release cannot use before any task is taken; one that is away is looked at later."""
+    from trisagion.adapters.db import Unreachable, open_database
+
+    with closing(open_database(url)) as database, suppress(Unreachable), database.snapshot():
+        pass
 
 
 def worker_argv(role: str, name: str, session: str, pool: str = "solo", concurrency: int = 1) -> list[str]:
