@@ -26,6 +26,7 @@ COMMANDS: Final = {
     "messages": ("trisagion.cli.messages", "Show what was said on the venue sessions, message by message."),
     "ib": ("trisagion.cli.ib", "Look at an account and a market at Interactive Brokers; sends no order."),
     "prove": ("trisagion.cli.prove", "Prove from a run's database what it promises."),
+    "db": ("trisagion.cli.db", "Make the database, tell how its schema stands, and change it by a migration."),
     "data": ("trisagion.cli.data", "Check market data before it is used; keep its history in a database."),
     "regime": ("trisagion.cli.regime", "Tell the state of a market over its bars, why, and draw it."),
     "study": ("trisagion.cli.study", "Study a market or a run: does oscillation go with adverse excursions."),

@@ -379,8 +379,9 @@ def create_tables(url: str) -> None:
     env = {**os.environ, "TRISAGION_DATABASE": url}
     done = subprocess.run([sys.executable, "-m", "init"], capture_output=True, text=True, check=False, env=env)
     if done.returncode != 0:
+        _, refusal, said = done.stderr.rpartition("init: ")
         last = (done.stderr.strip().splitlines() or [f"python -m init ended with {done.returncode}"])[-1]
-        raise StateError(last.removeprefix("init: "))
+        raise StateError(said.strip() if refusal else last)
 
 
 def free_port() -> int:

@@ -2,6 +2,7 @@
 
 import os
 import sys
+from contextlib import closing, suppress
 from pathlib import Path
 from typing import Annotated
 
@@ -49,6 +50,7 @@ def command(
         raise ConfigError("fix.drop_copy: expected the CompID of the drop copy for --role drop_copy, found none")
     os.environ.update(to_environment(settings))
     refuse_what_has_no_line(settings)
+    refuse_another_schema(resolve(settings.database.url, os.environ))
     argv = worker_argv(role, name or f"{role}-{os.getpid()}", settings, pool, concurrency)
     os.execv(argv[0], argv)  # noqa: S606 – no shell is wanted
 
@@ -73,6 +75,14 @@ def refuse_what_has_no_line(settings: Settings) -> None:
             "fix.drop_copy: expected none beside egress.use, for the drop copy would not take these paths, found "
             f"{settings.fix.drop_copy!r}"
         )
+
+
+def refuse_another_schema(url: str) -> None:
+    """Refuse a database that this release cannot use before any task is taken; one that is away is looked at later."""
+    from trisagion.adapters.db import Unreachable, open_database
+
+    with closing(open_database(url)) as database, suppress(Unreachable), database.snapshot():
+        pass
 
 
 def worker_argv(role: str, name: str, settings: Settings, pool: str = "solo", concurrency: int = 1) -> list[str]:

@@ -20,7 +20,17 @@ from trisagion.units import plain
 DATABASE_SCHEMES: Final = ("sqlite", "mysql", "mysql+mysqldb", "mysql+pymysql", "mariadb", "mariadb+pymysql")
 BROKER_SCHEMES: Final = ("redis", "rediss", "redis+socket", "amqp", "amqps")
 
-SECRETS: Final = frozenset({"database.url", "broker.url", "fix.password"})
+SECRETS: Final = frozenset(
+    {
+        "database.url",
+        "database.writer_password",
+        "database.gateway_password",
+        "database.audit_password",
+        "database.reader_password",
+        "broker.url",
+        "fix.password",
+    }
+)
 """Refused values of these are not repeated: they may hold what should have been a reference.
 
 In a table, which has no place here, that goes for each `password`.
@@ -31,6 +41,10 @@ PLACE: Final = frozenset(
         "platform.profile",
         "platform.state",
         "database.url",
+        "database.writer_password",
+        "database.gateway_password",
+        "database.audit_password",
+        "database.reader_password",
         "broker.url",
         "fix.host",
         "ib.host",
@@ -108,9 +122,13 @@ class Platform(Section):
 
 
 class Database(Section):
-    """Empty: a SQLite file in the run's directory."""
+    """Empty: a SQLite file in the run's directory. The passwords: of users that `trisagion db init --users` makes."""
 
     url: Annotated[Text, AfterValidator(fields.url(DATABASE_SCHEMES))] = ""
+    writer_password: Annotated[Text, AfterValidator(fields.secret)] = ""
+    gateway_password: Annotated[Text, AfterValidator(fields.secret)] = ""
+    audit_password: Annotated[Text, AfterValidator(fields.secret)] = ""
+    reader_password: Annotated[Text, AfterValidator(fields.secret)] = ""
 
 
 class Broker(Section):

@@ -28,6 +28,7 @@ from trisagion.adapters.db.faults import Conflict, Unreachable, translated
 from trisagion.adapters.db.ledger import Ledger
 from trisagion.adapters.db.market import Market
 from trisagion.adapters.db.messages import Messages
+from trisagion.adapters.db.migrations import expect_schema
 from trisagion.adapters.db.order_ids import OrderIdRows
 from trisagion.adapters.db.orders import Orders
 from trisagion.adapters.db.regime import Regime
@@ -98,6 +99,7 @@ class SqlDatabase:
         self.engine = engine
         self._is_sqlite = engine.dialect.name == "sqlite"
         self._pid = os.getpid()
+        self._looked_at = False
         # By thread number, not in a threading.local: threads of a C++ library are new to Python at each callback.
         self._links: dict[int, _Link] = {}
         # The parent's connections in a forked child: closing them here would end them there.
@@ -114,7 +116,7 @@ class SqlDatabase:
         Unreachable
             The server went away; if it happened at the commit, the work may have been kept.
         StateError
-            The disk is full, the database is read-only, damaged or foreign.
+            The disk is full; the database is read-only, damaged, foreign, or of another release.
         """
         link = self._link()
         try:
@@ -176,9 +178,23 @@ class SqlDatabase:
         if link is not None and not self._is_sqlite and now_s - link.used_s > PING_AFTER_S:
             link = self._pinged(link)
         if link is None:
-            link = self._links[threading.get_ident()] = _Link(self.engine.connect())
+            link = self._links[threading.get_ident()] = _Link(self._connected())
         link.used_s, link.busy = now_s, True
         return link
+
+    def _connected(self) -> sa.Connection:
+        """Connect, the first time with a look at whether this release can use the database."""
+        connection = self.engine.connect()
+        if not self._looked_at:
+            try:
+                expect_schema(connection)
+                connection.rollback()
+            except BaseException:
+                connection.invalidate()
+                connection.close()
+                raise
+            self._looked_at = True
+        return connection
 
     def _pinged(self, link: _Link) -> _Link | None:
         try:
@@ -212,10 +228,11 @@ def open_database(url: str) -> SqlDatabase:
     return SqlDatabase(open_engine(url))
 
 
-def open_engine(url: str, *, may_create: bool = False) -> Engine:
+def open_engine(url: str, *, may_create: bool = False, io_s: int = IO_S) -> Engine:
     """Return an engine without a pool whose connections are set up as the platform needs them; errors are ours.
 
     A SQLite file that does not exist is an error unless it `may_create` it: a mistyped path must not make an empty one.
+    `io_s` is how long a server may take for an answer.
     """
     try:
         parsed = make_url(url)
@@ -225,7 +242,7 @@ def open_engine(url: str, *, may_create: bool = False) -> Engine:
     if backend == "sqlite":
         return _open_sqlite(parsed, may_create=may_create)
     if backend in {"mysql", "mariadb"}:
-        return _open_mysql(parsed)
+        return _open_mysql(parsed, io_s)
     raise ConfigError(f"database: expected sqlite:///file or mysql://user@host/name, found the scheme {backend!r}")
 
 
@@ -264,7 +281,7 @@ def _open_sqlite(url: URL, *, may_create: bool) -> Engine:
     def look(_dialect: Any, _record: Any, arguments: list[Any], _options: Any) -> None:
         path = str(arguments[0])
         if not (may_create or path.startswith("file:") or Path(path).exists()):
-            raise StateError(f"database {path} does not exist: name the right file, or run `python -m init`")
+            raise StateError(f"database {path} does not exist: name the right file, or run `trisagion db init`")
 
     @event.listens_for(engine, "connect")
     def set_up(raw: Any, _record: Any) -> None:
@@ -280,15 +297,15 @@ def _open_sqlite(url: URL, *, may_create: bool) -> Engine:
     return engine
 
 
-def _open_mysql(url: URL) -> Engine:
+def _open_mysql(url: URL, io_s: int) -> Engine:
     driver = url.drivername.partition("+")[2] or _mysql_driver()
     engine = sa.create_engine(
         url.set(drivername=f"mysql+{driver}"),
         poolclass=NullPool,
         connect_args={
             "connect_timeout": CONNECT_S,
-            "read_timeout": IO_S,
-            "write_timeout": IO_S,
+            "read_timeout": io_s,
+            "write_timeout": io_s,
             "charset": "utf8mb4",
             # Without FOUND_ROWS, which SQLAlchemy asks for: a row that an insert found and left alone counts 0.
             "client_flag": 0,

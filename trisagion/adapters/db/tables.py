@@ -35,6 +35,16 @@ def _seq() -> "Column[int]":
     return Column("seq", kind, primary_key=True, nullable=False, autoincrement=True)
 
 
+schema_migration: Final = _table(
+    "schema_migration",
+    _key("number", Whole()),
+    _must("name", Id(128)),
+    _must("checksum", Id(64)),
+    _must("state", Id(16)),
+    _must("operator", Id(128)),
+    _must("at_ns", Whole()),
+)
+
 instrument: Final = _table(
     "instrument",
     _key("symbol", Id(64)),
