@@ -18,7 +18,8 @@ import pytest
 
 from trisagion.adapters.dataspec import DataSpec
 from trisagion.adapters.venues.fix.control import VenueControl
-from trisagion.adapters.venues.fix.initiator import FixConfig, FixSession
+from trisagion.adapters.venues.fix.initiator import FixSession
+from trisagion.adapters.venues.fix.session import FixConfig
 from trisagion.clock import SECOND_NS
 from trisagion.gateway.dialect import Profile
 from trisagion.ids import ClOrdId, CycleId, IntentKey
@@ -41,7 +42,8 @@ PRINTS = [(0, "100", 1), (10, "99.75", 3), (11, "99.50", 2), (12, "99.50", 9), (
 REPORTER = """
 import json, sys, threading
 from pathlib import Path
-from trisagion.adapters.venues.fix.initiator import FixConfig, FixSession
+from trisagion.adapters.venues.fix.initiator import FixSession
+from trisagion.adapters.venues.fix.session import FixConfig
 from trisagion.gateway.dialect import Profile
 
 port, store, sender, deadly = int(sys.argv[1]), Path(sys.argv[2]), sys.argv[3], sys.argv[4]

@@ -14,9 +14,9 @@ from init import create
 from tests.integration.fix_market import WAIT_S, Market, Sink, at, kill, order
 from tests.leaks import CANARY, leaks
 from trisagion.adapters.db import SqlDatabase, open_database
-from trisagion.adapters.venues.fix import initiator
 from trisagion.adapters.venues.fix import messages as fix_messages
 from trisagion.adapters.venues.fix.messages import MessageFiles, masked, scrub
+from trisagion.adapters.venues.fix.session import Application
 from trisagion.cli import messages as cli
 from trisagion.errors import ConfigError, StateError
 from trisagion.services.keep_messages import keep, last_kept
@@ -25,7 +25,8 @@ TALKER = """
 import sys, time
 from pathlib import Path
 from tests.integration.fix_market import at, order
-from trisagion.adapters.venues.fix.initiator import FixConfig, FixSession
+from trisagion.adapters.venues.fix.initiator import FixSession
+from trisagion.adapters.venues.fix.session import FixConfig
 from workers.app import house
 from workers.sessions.keeper import Keeper
 
@@ -175,7 +176,7 @@ def test_no_secret_of_a_logon_is_in_any_file_of_either_end_nor_in_the_database(
             message.setField(fix.StringField(96, f"{CANARY}\x01x"))
             heard.append(message.toString())
 
-    monkeypatch.setattr(initiator._Application, "toAdmin", add_secrets)
+    monkeypatch.setattr(Application, "toAdmin", add_secrets)
     create(f"sqlite:///{tmp_path / 'kept.sqlite3'}")
     database = open_database(f"sqlite:///{tmp_path / 'kept.sqlite3'}")
     sink = Sink()

@@ -15,8 +15,9 @@ from tests.integration.fix_market import WAIT_S
 from trisagion.adapters.venues.fix.control import VenueControl
 from trisagion.adapters.venues.fix.dictionary import RAW_LENGTHS, Dictionary
 from trisagion.adapters.venues.fix.engine import EXIT_UNPROCESSED, Store, decode, encode
-from trisagion.adapters.venues.fix.initiator import FixConfig, FixSession
+from trisagion.adapters.venues.fix.initiator import FixSession
 from trisagion.adapters.venues.fix.journal import Journal
+from trisagion.adapters.venues.fix.session import FixConfig
 from trisagion.errors import OurMistake, StateError, StepTimeout, VenueMistake
 from trisagion.gateway.dialect import VERSIONS, Profile
 from trisagion.orders.state import OrderState

@@ -13,7 +13,8 @@ import pytest
 from tests.builders import SATURDAY_NS, TUESDAY_NS, Desk, an_order, qty
 from tests.fakes import Died, FakeSession
 from trisagion.adapters.db import SqlDatabase, Unit, open_database
-from trisagion.adapters.venues.fix.initiator import FixConfig, FixSession
+from trisagion.adapters.venues.fix.initiator import FixSession
+from trisagion.adapters.venues.fix.session import FixConfig
 from trisagion.clock import SECOND_NS
 from trisagion.errors import StaleOwner
 from trisagion.gateway.settling import SETTLED
