@@ -12,7 +12,7 @@ from typing import Any
 import quickfix as fix
 
 from trisagion.adapters.venues.fix.dictionary import BEGIN_STRINGS
-from trisagion.adapters.venues.fix.engine import Connection, Store, edge, kind_of, log_out
+from trisagion.adapters.venues.fix.engine import Connection, Store, bound_sending, edge, kind_of, log_out
 from trisagion.adapters.venues.fix.messages import MessageFiles
 from trisagion.errors import OurMistake
 from trisagion.gateway.dialect import Profile
@@ -140,6 +140,8 @@ class Application(fix.Application):  # type: ignore[misc]
     def onLogon(self, _: Any) -> None:  # noqa: N802
         """Tell the session."""
         with edge():
+            config = self._session.config
+            bound_sending(config.port, config.heartbeat_s)
             self._session.on_logon()
 
     def onLogout(self, _: Any) -> None:  # noqa: N802
