@@ -189,18 +189,18 @@ class Market:
         """Start a venue that is killed between journal and socket at the first report of a kind."""
         return self.run("-c", FATAL_SEND, exec_type, *self.arguments())
 
-    def reporter(self, deadly: str = "never") -> "subprocess.Popen[str]":
+    def reporter(self, deadly: str = "never", **env: str) -> "subprocess.Popen[str]":
         """Start a session in its own process that prints what it hears and fails at one ExecID."""
         speaks = json.dumps(asdict(self.profile))
-        return self.run("-c", REPORTER, str(self.port), str(self.directory / "s"), self.sender, deadly, speaks)
+        return self.run("-c", REPORTER, str(self.port), str(self.directory / "s"), self.sender, deadly, speaks, **env)
 
-    def run(self, *arguments: str) -> "subprocess.Popen[str]":
+    def run(self, *arguments: str, **env: str) -> "subprocess.Popen[str]":
         """Start a Python of ours."""
         root = Path(__file__).parents[2]
         process = subprocess.Popen(
             [sys.executable, *arguments],
             cwd=root,
-            env={**os.environ, "PYTHONPATH": str(root)},
+            env={**os.environ, "PYTHONPATH": str(root), **env},
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             text=True,

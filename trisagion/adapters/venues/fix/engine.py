@@ -32,6 +32,9 @@ EXIT_UNPROCESSED: Final = 70
 LOGOUT_S_MAX: Final = 2.0
 LOGOUT_POLL_S: Final = 0.002
 
+LATENCY_S_MAX: Final = 120
+"""How far a SendingTime(52) may be off: FIX leaves it to agreement, QuickFIX's default is this."""
+
 SILENT_HEARTBEATS: Final = 2.4
 """After so many the engine leaves a line on which nothing is heard (its TestRequest included); so is one left on which
 nothing can be said."""
@@ -47,8 +50,6 @@ FAIL_CLOSED: Final = {
     "ValidateFieldsOutOfOrder": "Y",
     "ValidateFieldsHaveValues": "Y",
     "ValidateUserDefinedFields": "Y",
-    "CheckLatency": "Y",
-    "MaxLatency": "120",
     "SocketNodelay": "Y",
 }
 """Settings of every session; none is the user's to choose."""

@@ -20,13 +20,12 @@ The engine's promises are not ours, and are taken back where they differ:
 
 import time
 from collections.abc import Callable
-from contextlib import suppress
 from typing import Any, Final
 
 import quickfix as fix
 
 from trisagion.adapters.venues.fix.engine import SOH, decode, encode, kind_of, raw_text
-from trisagion.adapters.venues.fix.session import FixConfig, Initiator
+from trisagion.adapters.venues.fix.session import FixConfig, Initiator, off_ns
 from trisagion.errors import OurMistake, VenueMistake
 from trisagion.gateway.dialect import from_wire, to_wire
 from trisagion.gateway.reports import (
@@ -96,12 +95,6 @@ class FixSession(Initiator):
     def offset_ns(self) -> int | None:
         """Return our wall clock less the SendingTime of the venue's messages, the least of the last while."""
         return self._heard_at.offset_ns(time.monotonic())
-
-    def on_time(self, header: Fields) -> None:
-        """Compare a message's SendingTime with our clock. It is wall time, also in a replay."""
-        with suppress(VenueMistake):  # a leap second
-            offset_ns = time.time_ns() - instant(header, Tag.SENDING_TIME)
-            self._heard_at = self._heard_at.seen(time.monotonic(), offset_ns)
 
     def logged_on(self) -> bool:
         """Tell whether a message would be sent now: logged on, and in sequence on both sides."""
@@ -234,7 +227,7 @@ class FixSession(Initiator):
 
     def from_admin(self, kind: str, message: Any) -> None:
         """Look at the clock; hand up a session reject."""
-        self.on_time(_header(message))
+        self._on_time(message)
         if kind == REJECT:
             self._heard(message)
 
@@ -244,8 +237,12 @@ class FixSession(Initiator):
 
     def from_app(self, message: Any) -> bool:
         """Look at the clock; hand a message up."""
-        self.on_time(_header(message))
+        self._on_time(message)
         return self._heard(message)
+
+    def _on_time(self, message: Any) -> None:
+        if (offset_ns := off_ns(message)) is not None:
+            self._heard_at = self._heard_at.seen(time.monotonic(), offset_ns)
 
     def _heard(self, message: Any) -> bool:
         wire: Fields | None = None
@@ -326,12 +323,6 @@ class FixSession(Initiator):
         order, happened_ns = self._sent[number]
         report = doubt(order, venue=self._venue, reason=reason, reject=reject, happened_ns=happened_ns)
         return lambda: self._sink.on_report(report)
-
-
-def _header(message: Any) -> Fields:
-    """Return what the engine has checked of any message, be the rest what it may."""
-    header = message.getHeader()
-    return {tag: str(header.getField(int(tag))) for tag in (Tag.MSG_TYPE, Tag.SENDING_TIME)}
 
 
 def _nothing() -> None:

@@ -4,19 +4,27 @@ The engine calls `Application` on its own threads, for a session one call at a t
 each session's own.
 """
 
+import threading
+import time
 from abc import ABC, abstractmethod
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import quickfix as fix
 
 from trisagion.adapters.venues.fix.dictionary import BEGIN_STRINGS
-from trisagion.adapters.venues.fix.engine import Connection, Store, bound_sending, edge, kind_of, log_out
+from trisagion.adapters.venues.fix.engine import LATENCY_S_MAX, Connection, Store, bound_sending, edge, kind_of, log_out
 from trisagion.adapters.venues.fix.messages import MessageFiles
-from trisagion.errors import OurMistake
+from trisagion.clock import SECOND_NS
+from trisagion.errors import OurMistake, VenueMistake
 from trisagion.gateway.dialect import Profile
-from trisagion.gateway.words import LOGON, Fields, Tag
+from trisagion.gateway.words import LOGON, Fields, Tag, instant
+
+RECONNECT_S: Final = 1
+LOOK_S: Final = 1.0
+BACK_S_MAX: Final = 2.0
+"""How far the wall clock may go back before the engine is started anew; the engine counts in seconds."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,7 +41,6 @@ class FixConfig:
     account: str
     store_dir: Path
     heartbeat_s: int = 10
-    reconnect_s: int = 1
     profile: Profile = field(default_factory=Profile)
     username: str = ""
     password: str = field(default="", repr=False)
@@ -54,6 +61,7 @@ class Initiator(ABC):
         self._id = fix.SessionID(BEGIN_STRINGS[config.profile.version], config.sender, config.target)
         self._store: Store | None = None
         self._connection: Connection | None = None
+        self._stopping = threading.Event()
 
     def start(self, messages_after: int = 0) -> None:
         """Open the store and connect, again and again until `stop`; returns at once.
@@ -72,21 +80,52 @@ class Initiator(ABC):
                 "SocketConnectHost": config.host,
                 "SocketConnectPort": str(config.port),
                 "HeartBtInt": str(config.heartbeat_s),
-                "ReconnectInterval": str(config.reconnect_s),
+                "ReconnectInterval": str(RECONNECT_S),
+                # It would answer a report from when our clock was off by a Reject, and the venue would not tell it
+                # again. How far it is off is looked at beside the engine: `safety.skew`.
+                "CheckLatency": "N",
             },
         )
+        self._connect(settings, self._store)
+        self._stopping.clear()
+        self._watch = threading.Thread(target=self._watch_clock, args=(settings, self._store), daemon=True)
+        self._watch.start()
+
+    def _connect(self, settings: Any, store: Store) -> None:
         # Not `SocketInitiator`: in 1.16.0 it never connects again after a disconnection of its own making, as after a
         # Logout or when the venue is silent (quickfix#739; measured).
-        self._connection = Connection(fix.ThreadedSocketInitiator, Application(self), settings, self._store)
+        self._connection = Connection(fix.ThreadedSocketInitiator, Application(self), settings, store)
         self._connection.start()
+
+    def _watch_clock(self, settings: Any, store: Store) -> None:
+        """Start the engine anew when it waits for a second that the wall clock will not see again for long.
+
+        It counts the seconds until its next attempt to connect from the last one, by the wall clock: after a clock that
+        was fast has been put right it tries no more for as long as that was off (ThreadedSocketInitiator::onStart;
+        measured).
+        """
+        latest_s = time.time()
+        while not self._stopping.wait(LOOK_S):
+            present_s = time.time()
+            if latest_s - present_s > BACK_S_MAX and not self._logged_on:
+                self._disconnect()
+                self._connect(settings, store)
+                latest_s = present_s
+            latest_s = max(latest_s, present_s)
+
+    def _disconnect(self) -> None:
+        # Whoever asks for the session from now on is told that there is none, before the engine takes it away.
+        connection, self._connection = self._connection, None
+        if connection is not None:
+            log_out(self._id)
+            connection.stop()
 
     def stop(self) -> None:
         """Log out and disconnect. Not to be called from within the sink."""
-        if self._connection is not None:
-            log_out(self._id)
-            self._connection.stop()
-            self._connection = None
         if self._store is not None:
+            self._stopping.set()
+            self._watch.join()
+            self._disconnect()
             self._store.close()
             self._store = None
 
@@ -99,7 +138,7 @@ class Initiator(ABC):
 
     @property
     def _logged_on(self) -> bool:
-        session = fix.Session.lookupSession(self._id)
+        session = fix.Session.lookupSession(self._id) if self._connection is not None else None
         return session is not None and bool(session.isLoggedOn())
 
     @abstractmethod
@@ -125,6 +164,19 @@ class Initiator(ABC):
     @abstractmethod
     def from_app(self, message: Any) -> bool:
         """Hear a message of the venue's; False when it is of no kind that we know."""
+
+
+def off_ns(message: Any) -> int | None:
+    """Return our wall clock less a message's SendingTime; None where that is no instant, as in a leap second.
+
+    It is wall time, also in a replay.
+    """
+    header = message.getHeader()
+    fields: Fields = {tag: str(header.getField(int(tag))) for tag in (Tag.MSG_TYPE, Tag.SENDING_TIME)}
+    try:
+        return time.time_ns() - instant(fields, Tag.SENDING_TIME)
+    except VenueMistake:
+        return None
 
 
 class Application(fix.Application):  # type: ignore[misc]
@@ -159,9 +211,13 @@ class Application(fix.Application):  # type: ignore[misc]
             self._session.to_admin(kind, message)
 
     def fromAdmin(self, message: Any, _: Any) -> None:  # noqa: N802
-        """Hand up what the venue's engine says."""
+        """Hand up what the venue's engine says; no session begins with a Logon from another time."""
         with edge():
-            self._session.from_admin(kind_of(message), message)
+            kind = kind_of(message)
+            self._session.from_admin(kind, message)
+            timely = kind != LOGON or abs(off_ns(message) or 0) <= LATENCY_S_MAX * SECOND_NS
+        if not timely:
+            raise fix.RejectLogon
 
     def toApp(self, message: Any, _: Any) -> None:  # noqa: N802
         """Stop what must not leave; the engine fills the gap."""

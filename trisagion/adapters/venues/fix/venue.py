@@ -45,7 +45,7 @@ import quickfix as fix
 from trisagion.adapters.dataspec import DataSpec
 from trisagion.adapters.files import load
 from trisagion.adapters.venues.fix.dictionary import BEGIN_STRINGS
-from trisagion.adapters.venues.fix.engine import Connection, Store, bound_sending, decode, edge, log_out
+from trisagion.adapters.venues.fix.engine import LATENCY_S_MAX, Connection, Store, bound_sending, decode, edge, log_out
 from trisagion.adapters.venues.fix.journal import Journal
 from trisagion.adapters.venues.fix.line import SESSION_FAULTS, Line
 from trisagion.errors import ConfigError, StateError, TrisagionError, VenueMistake
@@ -295,7 +295,12 @@ def run(arguments: argparse.Namespace, stop: threading.Event) -> NoReturn:
     settings = store.settings(
         arguments.sender,
         arguments.target,
-        {"ConnectionType": "acceptor", "SocketAcceptPort": str(arguments.port)},
+        {
+            "ConnectionType": "acceptor",
+            "SocketAcceptPort": str(arguments.port),
+            "CheckLatency": "Y",
+            "MaxLatency": str(LATENCY_S_MAX),
+        },
         also=arguments.drop_copy,
     )
     begin_string = BEGIN_STRINGS[profile.version]
