@@ -57,7 +57,7 @@ class DropCopySession(Initiator):
     def to_admin(self, kind: str, message: Any) -> None:
         """Hand up the Reject by which the engine refuses a message; the message itself it gives to nobody."""
         if kind == REJECT:
-            self._sink.on_unreadable(masked(raw_text(message)), "the engine refuses a message")
+            self._sink.on_unreadable(self._shown(raw_text(message)), "the engine refuses a message")
 
     def from_admin(self, kind: str, message: Any) -> None:
         """Hand up the answer to a question of ours; the engine asks some of its own."""
@@ -79,7 +79,10 @@ class DropCopySession(Initiator):
             word(fields, Tag.MSG_TYPE, {EXECUTION_REPORT: None})
             report = read_report(fields, venue=self._venue, post_only_code=self.config.profile.post_only_code)
         except VenueMistake as mistake:
-            self._sink.on_unreadable(masked(raw_text(message)), masked(str(mistake)))
+            self._sink.on_unreadable(self._shown(raw_text(message)), self._shown(str(mistake)))
         else:
             self._sink.on_copy(report)
         return True
+
+    def _shown(self, text: str) -> str:
+        return masked(text, self.config.password)

@@ -58,10 +58,13 @@ FAIL_CLOSED: Final = {
 class Store:
     """A session's directory: sequence numbers and messages, the dictionary, the log. One process may have it.
 
-    The log's lines are numbered on from `after` at least; `files_max` bounds what is kept of them, see `MessageFiles`.
+    The log's lines are numbered on from `after` at least; `files_max` bounds what is kept of them and `password` stands
+    in none, see `MessageFiles`.
     """
 
-    def __init__(self, directory: Path, profile: Profile, *, after: int = 0, files_max: int | None = None) -> None:
+    def __init__(
+        self, directory: Path, profile: Profile, *, after: int = 0, files_max: int | None = None, password: str = ""
+    ) -> None:
         directory.mkdir(parents=True, exist_ok=True)
         self.directory = directory
         self._lock = (directory / "lock").open("w")
@@ -72,7 +75,7 @@ class Store:
             raise StateError(f"{directory}: another process has this session; one session has one owner") from None
         self.dictionary = Dictionary(directory, profile)
         scrub(directory)
-        self.messages = MessageFiles(directory / "messages", after=after, files_max=files_max)
+        self.messages = MessageFiles(directory / "messages", after=after, files_max=files_max, password=password)
 
     def settings(self, sender: str, target: str, own: Mapping[str, str], *, also: str | None = None) -> Any:
         """Write the engine's settings file and read it; `also` is the CompID of a second counterparty."""

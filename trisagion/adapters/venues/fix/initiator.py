@@ -25,6 +25,7 @@ from typing import Any, Final
 import quickfix as fix
 
 from trisagion.adapters.venues.fix.engine import SOH, decode, encode, kind_of, raw_text
+from trisagion.adapters.venues.fix.messages import masked
 from trisagion.adapters.venues.fix.session import FixConfig, Initiator, off_ns
 from trisagion.errors import OurMistake, VenueMistake
 from trisagion.gateway.dialect import from_wire, to_wire
@@ -211,6 +212,7 @@ class FixSession(Initiator):
 
     def on_unreadable(self, kind: str, said: str, why: str, fields: Fields | None = None) -> None:
         """Hand up that a message cannot be read."""
+        said, why = masked(said, self.config.password), masked(why, self.config.password)
         self._sink.on_unreadable(unreadable(kind, said, venue=self._venue, why=why, fields=fields))
 
     def on_refusing(self, fields: Fields) -> None:
@@ -218,7 +220,8 @@ class FixSession(Initiator):
         if fields[Tag.MSG_TYPE] == LOGOUT and Tag.TEXT not in fields:
             # Our own goodbye, or the answer to the venue's: the engine gives a reason only where it ends the session.
             return
-        self._sink.on_unreadable(refused(fields, venue=self._venue))
+        shown = {tag: masked(value, self.config.password) for tag, value in fields.items()}
+        self._sink.on_unreadable(refused(shown, venue=self._venue))
 
     def to_admin(self, kind: str, message: Any) -> None:
         """Hand up what the engine refuses."""

@@ -71,7 +71,7 @@ class Initiator(ABC):
         if self._store is not None:
             raise OurMistake(f"session {self.config.sender}: it was started twice")
         config = self.config
-        self._store = Store(config.store_dir, config.profile, after=messages_after)
+        self._store = Store(config.store_dir, config.profile, after=messages_after, password=config.password)
         settings = self._store.settings(
             config.sender,
             config.target,
