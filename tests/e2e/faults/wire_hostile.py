@@ -165,8 +165,9 @@ def _fill_of_a_stranger_put_right(bench: Bench, order: Held) -> None:
     bench.peer.say(good)
     bench.comes_to(order.first, _S.UNKNOWN)
     # A person has the venue tell it under an ExecID of its own.
-    bench.peer.books.trades["MENDED"] = bench.peer.books.trades.pop(good[17])
-    bench.peer.say({**good, 17: "MENDED"})
+    fresh = bench.peer.books.next_id()
+    bench.peer.books.trades[fresh] = bench.peer.books.trades.pop(good[17])
+    bench.peer.say({**good, 17: fresh})
     _partly(bench, order)
 
 
