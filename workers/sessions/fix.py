@@ -20,7 +20,8 @@ from typing import Any, Final
 
 from celery import bootsteps
 
-from trisagion.adapters.venues.fix.initiator import FixConfig, FixSession
+from trisagion.adapters.venues.fix.initiator import FixSession
+from trisagion.adapters.venues.fix.session import FixConfig
 from trisagion.errors import StaleOwner, StateError
 from trisagion.gateway.pace import TokenBucket
 from trisagion.orders.types import ExecutionReport, PositionReport, Unreadable
