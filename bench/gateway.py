@@ -210,7 +210,7 @@ def _fleet() -> Iterator[tuple[Floor, Celery, Path]]:
             "TRISAGION__FIX__MESSAGES_PER_S": str(MESSAGES_PER_S),
             "TRISAGION__RISK__ORDERS_MAX": "10000",
             "TRISAGION__RISK__POSITION_NOTIONAL_MAX": str(10**12),
-            "TRISAGION_FIX_STORE": str(rig.folder / "s"),
+            "TRISAGION_SESSION_STORE": str(rig.folder / "s"),
         }
         for module, queues, name in (
             ("workers.worker", "orders,control", "desk"),

@@ -14,9 +14,10 @@ from init import create
 from tests.integration.fix_market import WAIT_S, Market, Sink, at, kill, order
 from tests.leaks import CANARY, leaks
 from trisagion.adapters.db import SqlDatabase, open_database
-from trisagion.adapters.venues.fix import messages as fix_messages
-from trisagion.adapters.venues.fix.messages import MessageFiles, masked, scrub
+from trisagion.adapters.venues import messages as message_files
+from trisagion.adapters.venues.fix.messages import scrub
 from trisagion.adapters.venues.fix.session import Application
+from trisagion.adapters.venues.messages import MessageFiles, masked
 from trisagion.cli import messages as cli
 from trisagion.errors import ConfigError, StateError
 from trisagion.services.keep_messages import keep, last_kept
@@ -106,7 +107,7 @@ def test_lines_are_numbered_read_back_byte_for_byte_and_forgotten_in_whole_files
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Line ends, backslashes and bytes that are no text survive; the file that is written to stays."""
-    monkeypatch.setattr(fix_messages, "FILE_BYTES", 200)
+    monkeypatch.setattr(message_files, "FILE_BYTES", 200)
     texts = [f"{number}\x01\n\\n\\\\\udcff é" for number in range(40)]
     files = MessageFiles(tmp_path)
     for text in texts:
@@ -148,7 +149,7 @@ def test_a_torn_line_is_cut_and_numbers_go_on_without_a_hole(tmp_path: Path) -> 
 
 def test_a_bounded_log_keeps_its_newest_files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The bundled venue's: nobody ever copies it."""
-    monkeypatch.setattr(fix_messages, "FILE_BYTES", 100)
+    monkeypatch.setattr(message_files, "FILE_BYTES", 100)
     files = MessageFiles(tmp_path, files_max=3)
     for number in range(100):
         files.write("in", str(number))

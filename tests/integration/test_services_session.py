@@ -17,6 +17,7 @@ from trisagion.adapters.venues.fix.initiator import FixSession
 from trisagion.adapters.venues.fix.session import FixConfig
 from trisagion.clock import SECOND_NS
 from trisagion.errors import StaleOwner
+from trisagion.gateway.ib_guard import QUOTE_NS_MAX, Making, VenueRule
 from trisagion.gateway.settling import SETTLED
 from trisagion.ids import ClOrdId
 from trisagion.orders.state import IN_DOUBT, OrderState
@@ -589,3 +590,26 @@ def test_a_drain_that_meets_its_bound_goes_on_with_the_guard(desk: Desk, monkeyp
     assert [name for _, name in session.asked] == ["T0", "T1"]
     driver.pump(TUESDAY_NS)
     assert [name for _, name in session.asked] == ["T0", "T1", "T2"]
+
+
+@pytest.mark.parametrize(
+    ("making", "exchange", "age_ns", "why"),
+    [
+        (Making.GUARDED, "CME", 0, None),
+        (Making.GUARDED, "CME", QUOTE_NS_MAX + 1, "QUOTE_STALE"),
+        (Making.GUARDED, "SMART", 0, "NOT_DIRECT"),
+        (Making.REFUSE, "CME", 0, "NO_POST_ONLY"),
+    ],
+)
+def test_a_venue_without_post_only_is_guarded_at_the_last_look(
+    desk: Desk, making: Making, exchange: str, age_ns: int, why: str | None
+) -> None:
+    """With the quote of that moment; a cancel passes, whatever the rule says."""
+    desk.put(routed(), routed("T2", state=_S.NEW, cancel_reason="x"))
+    driver, session = owner(desk)
+    driver.rule = VenueRule(making, {"ES": exchange}, windows=())
+    driver.drain(TUESDAY_NS + age_ns)
+    assert session.asked == [("cancel", "T2"), *([("new", "T1")] if why is None else [])]
+    after = desk.order(ClOrdId("T1"))
+    assert after.state is (_S.PENDING_NEW if why is None else _S.DENIED)
+    assert (after.reason or "").startswith(why or "")

@@ -29,6 +29,7 @@ from trisagion.adapters.db.ledger import Ledger
 from trisagion.adapters.db.market import Market
 from trisagion.adapters.db.messages import Messages
 from trisagion.adapters.db.migrations import expect_schema
+from trisagion.adapters.db.order_ids import OrderIdRows
 from trisagion.adapters.db.orders import Orders
 from trisagion.adapters.db.regime import Regime
 from trisagion.adapters.db.series import Series
@@ -75,6 +76,7 @@ class Unit:
         self.copies = Copies(session)
         self.control = ControlRoom(session)
         self.egress = Egress(session)
+        self.order_ids = OrderIdRows(session)
 
 
 class _Link:

@@ -446,3 +446,9 @@ copy_mark: Final = _table(
     _must("heard_ns", Whole()),
     _must("checked_seq", Whole()),
 )
+
+ib_order_id: Final = _table(
+    "ib_order_id",
+    _key("session", Id(128)),
+    _must("next_id", Whole()),
+)

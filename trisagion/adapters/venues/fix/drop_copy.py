@@ -15,8 +15,8 @@ from typing import Any, Final
 import quickfix as fix
 
 from trisagion.adapters.venues.fix.engine import decode, raw_text
-from trisagion.adapters.venues.fix.messages import masked
 from trisagion.adapters.venues.fix.session import FixConfig, Initiator
+from trisagion.adapters.venues.messages import masked
 from trisagion.errors import VenueMistake
 from trisagion.gateway.dialect import from_wire
 from trisagion.gateway.reports import read_report

@@ -18,7 +18,8 @@ import quickfix as fix
 
 from trisagion.adapters.venues.edge import edge
 from trisagion.adapters.venues.fix.dictionary import RAW_LENGTHS, Dictionary
-from trisagion.adapters.venues.fix.messages import MessageFiles, MessageLogFactory, scrub
+from trisagion.adapters.venues.fix.messages import MessageLogFactory, scrub
+from trisagion.adapters.venues.messages import MessageFiles
 from trisagion.errors import OurMistake, StateError, VenueMistake, quoted
 from trisagion.gateway.dialect import Profile
 from trisagion.gateway.words import Fields

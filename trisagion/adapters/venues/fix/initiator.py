@@ -25,8 +25,8 @@ from typing import Any, Final
 import quickfix as fix
 
 from trisagion.adapters.venues.fix.engine import SOH, decode, encode, kind_of, raw_text
-from trisagion.adapters.venues.fix.messages import masked
 from trisagion.adapters.venues.fix.session import FixConfig, Initiator, off_ns
+from trisagion.adapters.venues.messages import masked
 from trisagion.errors import OurMistake, VenueMistake
 from trisagion.gateway.dialect import from_wire, to_wire
 from trisagion.gateway.reports import (

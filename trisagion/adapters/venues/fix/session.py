@@ -16,7 +16,7 @@ import quickfix as fix
 from trisagion.adapters.venues.edge import edge
 from trisagion.adapters.venues.fix.dictionary import BEGIN_STRINGS
 from trisagion.adapters.venues.fix.engine import LATENCY_S_MAX, Connection, Store, bound_sending, kind_of, log_out
-from trisagion.adapters.venues.fix.messages import MessageFiles
+from trisagion.adapters.venues.messages import MessageFiles
 from trisagion.clock import SECOND_NS
 from trisagion.errors import OurMistake, VenueMistake
 from trisagion.gateway.dialect import Profile

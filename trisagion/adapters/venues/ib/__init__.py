@@ -1,1 +1,1 @@
-"""Interactive Brokers: the bundled TWS simulator."""
+"""Interactive Brokers: our session with TWS, and the bundled TWS simulator."""
