@@ -194,13 +194,14 @@ class Market:
         speaks = json.dumps(asdict(self.profile))
         return self.run("-c", REPORTER, str(self.port), str(self.directory / "s"), self.sender, deadly, speaks, **env)
 
-    def run(self, *arguments: str, **env: str) -> "subprocess.Popen[str]":
+    def run(self, *arguments: str, stdin: int | None = None, **env: str) -> "subprocess.Popen[str]":
         """Start a Python of ours."""
         root = Path(__file__).parents[2]
         process = subprocess.Popen(
             [sys.executable, *arguments],
             cwd=root,
             env={**os.environ, "PYTHONPATH": str(root), **env},
+            stdin=stdin,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             text=True,

@@ -23,7 +23,7 @@ COMMANDS: Final = {
     "kill": ("trisagion.cli.kill", "Stop trading at once: cancel all working orders, and confirm it."),
     "gate": ("trisagion.cli.gate", "Show the gates of the venue sessions; open one that was shut."),
     "egress": ("trisagion.cli.egress", "Show the paths of the venue sessions: which are up, which carries, and why."),
-    "messages": ("trisagion.cli.messages", "Show what was said on the FIX sessions, message by message."),
+    "messages": ("trisagion.cli.messages", "Show what was said on the venue sessions, message by message."),
     "ib": ("trisagion.cli.ib", "Look at an account and a market at Interactive Brokers; sends no order."),
     "prove": ("trisagion.cli.prove", "Prove from a run's database what it promises."),
     "db": ("trisagion.cli.db", "Make the database, tell how its schema stands, and change it by a migration."),

@@ -21,6 +21,7 @@ from trisagion.adapters.dataspec import DataSpec, entry
 from trisagion.cli.worker import refuse_what_has_no_line
 from trisagion.clock import iso
 from trisagion.errors import ConfigError, DataError, StateError
+from trisagion.gateway.ib_guard import check_environment
 from trisagion.market.instruments import BUNDLED
 from trisagion.market.types import Instrument, Tape
 from trisagion.services.reconcile import DROP_COPY
@@ -190,6 +191,8 @@ def _refuse_a_venue_that_cannot_be(settings: Settings) -> None:
     if settings.platform.venue == FIX_SIM:
         _ = House(settings).profile
         resolve(settings.fix.password, os.environ)
+    if settings.platform.venue == IB_SIM:
+        check_environment(settings.ib.environment, settings.ib.account, settings.ib.port)
 
 
 def _guarded(settings: Settings) -> list[str]:

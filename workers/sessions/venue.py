@@ -21,6 +21,7 @@ from typing import Any, Final
 from celery import bootsteps
 
 from trisagion.errors import StaleOwner, StateError
+from trisagion.gateway.ib_guard import VenueRule
 from trisagion.orders.types import ExecutionReport, PositionReport, Unreadable
 from trisagion.services.book_fills import observe, put_aside
 from trisagion.services.drive_session import LEASE_S, SessionDriver, asked_ns
@@ -94,13 +95,19 @@ class VenueOwner(bootsteps.StartStopStep):
     def session(self, sink: ReportSink) -> OwnedSession:
         """Make the session, not yet started."""
 
+    def rule(self, session: Any) -> VenueRule | None:
+        """Return what the venue of a session forbids besides; a venue that knows post-only orders forbids nothing."""
+        return None
+
     def start(self, worker: Any) -> None:
         """Take the lease and start the session."""
         sink = Sink()
         name = house().session_name
         session = self.session(sink)
         owner = f"{socket.gethostname()}:{os.getpid()}"
-        sink.driver = SessionDriver(house().database, session, name, owner, bucket=house().bucket(time.monotonic()))
+        sink.driver = SessionDriver(
+            house().database, session, name, owner, bucket=house().bucket(time.monotonic()), rule=self.rule(session)
+        )
         await_lease(sink.driver.lease)
         install(sink.driver)
         threading.Thread(target=self._guard, args=(sink.driver,), name="guard", daemon=True).start()

@@ -35,7 +35,6 @@ import signal
 import sys
 import threading
 from collections.abc import Mapping, Sequence
-from contextlib import suppress
 from pathlib import Path
 from typing import Any, Final, NoReturn
 
@@ -43,6 +42,7 @@ import quickfix as fix
 
 from trisagion.adapters.dataspec import DataSpec
 from trisagion.adapters.files import load
+from trisagion.adapters.venues.books import Books
 from trisagion.adapters.venues.control_server import check_path, controlled
 from trisagion.adapters.venues.edge import edge
 from trisagion.adapters.venues.fix.dictionary import BEGIN_STRINGS
@@ -53,7 +53,7 @@ from trisagion.errors import ConfigError, StateError, TrisagionError, VenueMista
 from trisagion.gateway.dialect import FIX_44, Profile, from_wire
 from trisagion.gateway.words import Fields, Tag
 from trisagion.simulate.faults import value_of
-from trisagion.simulate.venue import INSTANT_MAX_NS, NOT_AUTHORISED, SimulatedVenue, business_reject
+from trisagion.simulate.venue import NOT_AUTHORISED, SimulatedVenue, business_reject
 
 HEARTBEAT_S: Final = 10
 """What bounds our sends, whatever interval the other side has asked for."""
@@ -65,11 +65,8 @@ MESSAGE_FILES_MAX: Final = 4
 class Host:
     """The venue, its journal and its FIX session; one command at a time."""
 
-    def __init__(
-        self, venue: SimulatedVenue, journal: Journal, line: Line, copies: Line | None, *, cancel_on_disconnect: bool
-    ) -> None:
-        self._venue = venue
-        self._journal = journal
+    def __init__(self, books: Books, line: Line, copies: Line | None, *, cancel_on_disconnect: bool) -> None:
+        self._books = books
         self._line = line
         self._copies = copies
         self._cancel_on_disconnect = cancel_on_disconnect
@@ -79,12 +76,8 @@ class Host:
         """Apply the journal, and send the reports of its last command again; then there is no session yet."""
         replies: Sequence[Fields] = ()
         copies: Sequence[Fields] = ()
-        for command in self._journal.commands:
-            replies = ()
-            # What was refused then is refused now.
-            with suppress(VenueMistake):
-                replies = self._apply(command)
-            copies = self._venue.copies()
+        for _, replies in self._books.restored():  # noqa: B007 - the last one's are sent
+            copies = self._books.venue.copies()
         self._copy(copies)
         self._send(replies)
         self.disconnected()
@@ -92,10 +85,7 @@ class Host:
     def disconnected(self) -> None:
         """Do what the end of a session asks for."""
         with self._lock:
-            if self._venue.disconnection_changes(cancel=self._cancel_on_disconnect):
-                command = {"disconnected": self._cancel_on_disconnect}
-                self._journal.append(command)
-                self._send(self._apply(command))
+            self._send(self._books.end_session(cancel=self._cancel_on_disconnect))
 
     def refuse(self, message: Any, why: str) -> None:
         """Answer a message that cannot be read."""
@@ -115,27 +105,13 @@ class Host:
     def receive(self, fields: Fields) -> None:
         """Answer a message of the session."""
         with self._lock:
-            if self._venue.changes(fields):
-                command = {"message": {str(int(tag)): value for tag, value in fields.items()}}
-                self._journal.append(command)
-                self._send(self._apply(command))
-            else:
-                self._send(self._venue.answer(fields))
+            self._send(self._books.answer(fields))
 
     def play(self, until_ns: int) -> Mapping[str, object]:
         """Move time forward, and say how far it came."""
         with self._lock:
-            if not until_ns <= INSTANT_MAX_NS:
-                raise VenueMistake(f"expected until_ns of at most {INSTANT_MAX_NS}, found {until_ns}")
-            if until_ns > self._venue.played_ns:
-                command = {"play": until_ns}
-                self._journal.append(command)
-                self._send(self._apply(command))
-            return {
-                "played_ns": self._venue.played_ns,
-                "executions": self._venue.executions,
-                "working": self._venue.working,
-            }
+            self._send(self._books.play(until_ns))
+            return self._books.standing
 
     def fail(self, fault: Mapping[str, Any]) -> Mapping[str, object]:
         """Make a mistake; the reports that belong to it have been sent when this returns."""
@@ -143,29 +119,18 @@ class Host:
             if value_of(fault, "kind", str) in SESSION_FAULTS:
                 self._line.fail(fault)
             else:
-                command = {"fault": fault}
-                self._journal.append(command)
-                self._send(self._apply(command))
-            return {"executions": self._venue.executions}
+                self._send(self._books.fail(fault))
+            return self._books.standing
 
     def status(self) -> Mapping[str, object]:
         """Return the venue's books."""
         with self._lock:
-            return self._venue.snapshot()
-
-    def _apply(self, command: Mapping[str, Any]) -> Sequence[Fields]:
-        if "play" in command:
-            return self._venue.play(command["play"])
-        if "fault" in command:
-            return self._venue.fail(command["fault"])
-        if "disconnected" in command:
-            return self._venue.disconnected(cancel=command["disconnected"])
-        return self._venue.answer({int(tag): value for tag, value in command["message"].items()})
+            return self._books.venue.snapshot()
 
     def _send(self, replies: Sequence[Fields]) -> None:
         # The copy goes first: whoever has heard a report on the session, and then an answer on the drop copy, has heard
         # its copy.
-        self._copy(self._venue.copies())
+        self._copy(self._books.venue.copies())
         for reply in replies:
             self._line.send(reply)
 
@@ -261,7 +226,7 @@ def run(arguments: argparse.Namespace, stop: threading.Event) -> NoReturn:
     if arguments.drop_copy:
         copied_id = fix.SessionID(begin_string, arguments.sender, arguments.drop_copy)
         copies = Line(copied_id, store, profile, arguments.port)
-    host = Host(venue, journal, line, copies, cancel_on_disconnect=arguments.cancel_on_disconnect)
+    host = Host(Books(venue, journal), line, copies, cancel_on_disconnect=arguments.cancel_on_disconnect)
     # Not `SocketAcceptor`: in 1.16.0 it turns everybody away after a disconnection of its own making, as when the other
     # side is silent (measured; the same mistake as quickfix#739).
     application = _Application(host, profile, arguments.target, arguments.port)

@@ -153,6 +153,10 @@ class IbSession:
         self._line.stop()
         self._stopping.set()
         self._thread.join()
+        # The thread may have ended before it heard that the line had.
+        with self._lock:
+            outputs = self._down(Happening.LOST)
+        self._hand_up(outputs)
         assert self._files is not None
         self._files.close()
 
