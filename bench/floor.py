@@ -156,7 +156,8 @@ class Floor:
 
     @contextmanager
     def owned(self, messages_per_s: int = MESSAGES_PER_S) -> Iterator[Owner]:
-        """Run a session that logs on, settles and keeps its lease."""
+        """Run a session that logs on, settles and keeps its lease, and its connections as the session's worker does."""
+        self.database.keep()
         owner = Owner(self.database)
         session = FixSession(self.config(), owner, VENUE)
         bucket = TokenBucket.empty(messages_per_s, Decimal("0.2"), time.monotonic())

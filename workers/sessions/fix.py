@@ -115,6 +115,7 @@ class FixOwner(bootsteps.StartStopStep):
 
     def start(self, worker: Any) -> None:
         """Take the lease and start the session."""
+        house().database.keep()
         sink = Sink()
         name = house().session_name
         session = fix_session(sink)
