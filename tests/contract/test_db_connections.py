@@ -43,9 +43,14 @@ def test_each_unit_of_work_has_a_connection_that_ends_with_it(opened: SqlDatabas
         seen.add(_number(tx))
     with opened.snapshot() as tx:
         seen.add(_number(tx))
-    with pytest.raises(ValueError, match="x"), opened.transaction() as tx:
-        seen.add(_number(tx))
-        raise ValueError("x")
+
+    def fail() -> None:
+        with opened.transaction() as tx:
+            seen.add(_number(tx))
+            raise ValueError("x")
+
+    with pytest.raises(ValueError, match="x"):
+        fail()
     assert len(seen) == 3
 
     def left() -> set[int]:
@@ -135,13 +140,18 @@ def test_a_deadlock_is_run_again_and_nothing_is_lost(rows: SqlDatabase) -> None:
     assert (_tasks(rows, "a"), _tasks(rows, "b")) == (2, 2)
 
 
-def _conflict(database: SqlDatabase, meanwhile: Callable[[Unit], None]) -> str:
+def _conflict(database: SqlDatabase, meanwhile: Callable[[], None]) -> str:
     """Return the conflict of a unit of work of repeatable reads into which another one comes."""
-    with pytest.raises(Conflict) as met, database.transaction() as tx:
-        tx.session.connection.exec_driver_sql("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ")
-        assert tx.session.scalar(sa.text("SELECT tasks FROM process WHERE name = 'a'")) == 0
-        meanwhile(tx)
-        _add_one(tx, "a")
+
+    def work() -> None:
+        with database.transaction() as tx:
+            tx.session.connection.exec_driver_sql("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ")
+            assert tx.session.scalar(sa.text("SELECT tasks FROM process WHERE name = 'a'")) == 0
+            meanwhile()
+            _add_one(tx, "a")
+
+    with pytest.raises(Conflict) as met:
+        work()
     return str(met.value)
 
 
@@ -149,7 +159,7 @@ def test_a_row_that_changed_since_it_was_read_is_a_conflict(rows: SqlDatabase, m
     """Error 1020 of the real server with innodb_snapshot_isolation, which would lose the other's update without it."""
     other = open_database(mariadb_url)
 
-    def change(_: Unit) -> None:
+    def change() -> None:
         def elsewhere() -> None:
             with other.transaction() as tx:
                 _add_one(tx, "a")

@@ -354,7 +354,7 @@ def test_a_read_only_database_is_told(tmp_path: Path) -> None:
         (1213, "Deadlock found", Conflict, "try again"),
         (2006, "Server has gone away", Unreachable, "check that the server runs"),
         (2013, "Lost connection during query", Unreachable, "check that the server runs"),
-        (1040, "Too many connections", Crowded, "run fewer workers, or raise database.budget"),
+        (1040, "Too many connections", Crowded, "run fewer workers, or raise its budget"),
         (1203, "User already has more than 'max_user_connections' active", Crowded, "run fewer workers"),
         (1226, "User has exceeded the 'max_user_connections' resource", Crowded, "run fewer workers"),
         (1021, "Disk full (/tmp)", StateError, "free some space"),
@@ -388,7 +388,7 @@ def test_an_unreachable_server_is_told_without_the_password(mariadb_url: str) ->
 
 @pytest.mark.mariadb
 def test_a_dead_connection_is_replaced(on_mariadb: SqlDatabase, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Killed while it is kept: an error, then a new one. Dropped while idle for long: asked first, replaced in silence."""
+    """Killed while kept: an error, then a new one. Dropped while idle for long: asked first, replaced in silence."""
     on_mariadb.keep()
 
     def kill() -> None:

@@ -31,6 +31,10 @@ PLACE: Final = frozenset(
         "platform.profile",
         "platform.state",
         "database.url",
+        "database.gateway_connections",
+        "database.writer_connections",
+        "database.audit_connections",
+        "database.reader_connections",
         "broker.url",
         "fix.host",
         "fix.port",
@@ -92,9 +96,13 @@ class Platform(Section):
 
 
 class Database(Section):
-    """Empty: a SQLite file in the run's directory."""
+    """Empty: a SQLite file in the run's directory. A server's users share so many connections, on all machines."""
 
     url: Annotated[Text, AfterValidator(fields.url(DATABASE_SCHEMES))] = ""
+    gateway_connections: Count = 200
+    writer_connections: Count = 12_000
+    audit_connections: Count = 20
+    reader_connections: Count = 50
 
 
 class Broker(Section):

@@ -73,7 +73,7 @@ def translated(error: BaseException, url: URL) -> StateError | None:
     if code in _MYSQL_CROWDED:
         return Crowded(
             f"{where}: expected a connection within this user's limit, found all taken: run fewer workers, or raise "
-            f"database.budget and the server's max_connections ({error})"
+            f"its budget (database.*_connections) and the server's max_connections ({error})"
         )
     if code in _MYSQL_UNREACHABLE:
         return Unreachable(f"{where} does not answer: check that the server runs ({error})")
