@@ -86,7 +86,12 @@ def test_who_is_over_budget_waits_with_jitter_and_is_then_told(
     monkeypatch.setattr(engine, "CROWDED_S_MAX", 1.0)
     pauses: list[float] = []
     really_sleep = time.sleep
-    monkeypatch.setattr("time.sleep", lambda seconds: (pauses.append(seconds), really_sleep(seconds)))
+
+    def sleep(seconds: float) -> None:
+        pauses.append(seconds)
+        really_sleep(seconds)
+
+    monkeypatch.setattr("time.sleep", sleep)
     gateway = open_database(urls["crowd_gateway"])
     held = [gateway.engine.connect() for _ in range(BUDGET["crowd_gateway"])]
 
