@@ -9,8 +9,9 @@ from pathlib import Path
 import pytest
 import sqlalchemy as sa
 
+from trisagion.adapters.budget import budget_of
 from trisagion.adapters.db import Crowded, SqlDatabase, engine, open_database
-from trisagion.adapters.db.budget import budget_of, set_budget
+from trisagion.adapters.db.budget import set_budget
 from trisagion.errors import ConfigError
 from trisagion.settings import load
 

@@ -22,16 +22,17 @@ from typing import Annotated, Final
 
 import typer
 
+from trisagion.adapters.budget import budget_of
 from trisagion.adapters.dataspec import DataSpec
 from trisagion.adapters.processes import Child, Children, tail
-from trisagion.adapters.servers import mariadb, redis
+from trisagion.adapters.servers import DATABASE, mariadb, redis
 from trisagion.cli import preflight, rundir
 from trisagion.cli.config import overrides, to_toml
 from trisagion.cli.console import Console, Frame, columns
 from trisagion.cli.worker import worker_argv
 from trisagion.errors import ConfigError, StateError, StepTimeout, TrisagionError
 from trisagion.ports import Database, Replay
-from trisagion.settings import Settings, load, resolve, to_environment
+from trisagion.settings import Settings, load, resolve, to_environment, variable
 
 LOOK_S: Final = 0.2
 STOP_S_MAX: Final = 45.0
@@ -62,6 +63,8 @@ class Supervisor:
 
         python = sys.executable
         env = self._environment()
+        # Those who only compute can never take the connections of those on the way of an order.
+        gateway, writer = self._as("gateway", env), self._as("writer", env)
         fix = self.settings.fix
         # It has most to do before anything moves.
         self._child("driver", [python, "-m", "workers.replay"], env, once=True)
@@ -78,15 +81,15 @@ class Supervisor:
             env,
         )
         if self.settings.egress.use:
-            self._child("egress", [python, "-m", "trisagion.adapters.egress.forwarder"], env)
-        self._child("session", worker_argv("session", "session", fix.target), env)
+            self._child("egress", [python, "-m", "trisagion.adapters.egress.forwarder"], gateway)
+        self._child("session", worker_argv("session", "session", fix.target), gateway)
         if fix.drop_copy:
-            self._child("drop_copy", worker_argv("drop_copy", "drop_copy", fix.drop_copy), env)
+            self._child("drop_copy", worker_argv("drop_copy", "drop_copy", fix.drop_copy), gateway)
         for number in range(1, self.settings.fleet.cohort_workers + 1):
-            self._child(f"cohort{number}", worker_argv("cohort", f"cohort{number}", fix.target), env)
-        self._child("desk", worker_argv("desk", "desk", fix.target), env)
+            self._child(f"cohort{number}", worker_argv("cohort", f"cohort{number}", fix.target), writer)
+        self._child("desk", worker_argv("desk", "desk", fix.target), gateway)
         if self.settings.regime.gate == "state":
-            self._child("regime", worker_argv("regime", "regime", fix.target, "prefork"), env)
+            self._child("regime", worker_argv("regime", "regime", fix.target, "prefork"), writer)
         if self.settings.replay.speed != "max":
             scheduler = "workers.schedule.SlotScheduler"
             schedule = str(self.run / "beat")
@@ -141,6 +144,11 @@ class Supervisor:
             "POLARS_MAX_THREADS": "1",
         }
         return {**os.environ, **to_environment(self.settings), **extra}
+
+    def _as(self, role: str, env: dict[str, str]) -> dict[str, str]:
+        """Return the environment of a process that shares the connections of a role, on a server of this run's own."""
+        path = _url_of(self.run, f"{DATABASE}_{role}")
+        return {**env, variable("database.url"): f"file:{path.resolve()}"} if path.exists() else env
 
     def _child(self, name: str, argv: list[str], env: dict[str, str], *, once: bool = False) -> None:
         self.children.start(Child(name, argv, env, self.run / "log" / f"{name}.log", once=once))
@@ -332,7 +340,11 @@ def place(settings: Settings, run: Path, sockets: Path, children: Children, stac
             preflight.refuse_a_taken_port(setting, port)
     url = settings.database.url
     if not url and fleet:
-        url = _kept_secret(run / "database.url", stack.enter_context(mariadb(run / rundir.MARIADB, sockets, children)))
+        budget = budget_of(settings, DATABASE)
+        url = stack.enter_context(mariadb(run / rundir.MARIADB, sockets, children, budget))
+        for user in budget:
+            _kept_secret(_url_of(run, user), url.replace(f"//{DATABASE}:", f"//{user}:", 1))
+        url = _kept_secret(run / "database.url", url)
     elif not url:
         url = f"sqlite:///{(run / rundir.DATABASE).resolve()}"
     broker = settings.broker.url or stack.enter_context(redis(run / "redis", sockets, children))
@@ -346,6 +358,10 @@ def place(settings: Settings, run: Path, sockets: Path, children: Children, stac
             "egress": settings.egress.model_copy(update={"port": forwarder}),
         }
     )
+
+
+def _url_of(run: Path, user: str) -> Path:
+    return run / f"database.{user}.url"
 
 
 def _kept_secret(path: Path, url: str) -> str:
