@@ -19,6 +19,7 @@ SUBJECTS: Final = (
         "risk",
         "gateway",
         "db",
+        "series",
         "cli",
         "fleet",
         "platform",

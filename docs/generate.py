@@ -12,7 +12,7 @@ from typing import Any, Final
 from bench.faults import HEAD, cells
 from bench.faults import newest as played
 from bench.measure import missed, newest
-from trisagion.adapters.tables import BAR_NAMES, SYMBOL_NAMES, TICK_NAMES, TIME_NAMES
+from trisagion.adapters.tables import BAR_NAMES, QUOTE_NAMES, SYMBOL_NAMES, TICK_NAMES, TIME_NAMES
 from trisagion.cli.worker import QUEUES
 from trisagion.errors import TrisagionError
 from trisagion.gateway.words import (
@@ -104,6 +104,11 @@ def columns() -> str:
     """Write the names by which a column of a user's file is known."""
     known = {"time": TIME_NAMES, **TICK_NAMES, **BAR_NAMES, "symbol": SYMBOL_NAMES}
     return table(("what", "names"), [(name, ", ".join(map(code, names))) for name, names in known.items()])
+
+
+def quote_columns() -> str:
+    """Write the names by which a column of a user's file of quotes is known."""
+    return table(("what", "names"), [(name, ", ".join(map(code, names))) for name, names in QUOTE_NAMES.items()])
 
 
 def configuration() -> str:
@@ -212,6 +217,7 @@ PARTS: Final[dict[str, tuple[str, Callable[[], str]]]] = {
     "refusals": ("orders.md", refusals),
     "exit codes": ("operations.md", exit_codes),
     "columns": ("data.md", columns),
+    "quote columns": ("data.md", quote_columns),
     "settings": ("configuration.md", configuration),
     "figures": ("performance.md", figures),
     "faults": ("faults.md", faults),

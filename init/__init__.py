@@ -8,7 +8,7 @@ The SQL is MySQL's. For SQLite it is rewritten in four ways, and no more:
 1. `DECIMAL(38,12)` becomes `TEXT`: SQLite would keep a decimal as a float, a text stays exact.
 2. `BIGINT NOT NULL AUTO_INCREMENT PRIMARY KEY` becomes `INTEGER NOT NULL PRIMARY KEY AUTOINCREMENT`.
 3. A `KEY name (columns)` line becomes a `CREATE INDEX IF NOT EXISTS` after the table.
-4. What follows the closing bracket (engine, character set) is left out.
+4. What follows the closing bracket (engine, character set, partitions) is left out.
 """
 
 import re
@@ -52,7 +52,7 @@ def create(url: str) -> list[str]:
 
 def for_sqlite(sql: str) -> list[str]:
     """Return the statements of one file for SQLite."""
-    table = sql[sql.index("CREATE TABLE") : sql.rindex(")") + 1]
+    table = sql[sql.index("CREATE TABLE") : sql.index("\n)") + 2]
     name = table.split()[5]
     indexes = [f"CREATE INDEX IF NOT EXISTS {key} ON {name} {columns}" for key, columns in _KEY.findall(table)]
     table = _KEY.sub("", table).replace("DECIMAL(38,12)", "TEXT")

@@ -23,6 +23,7 @@ from trisagion.regime.types import Fit
 from trisagion.risk.check import Load
 from trisagion.safety.gates import Gate
 from trisagion.safety.modes import Control, Mode
+from trisagion.series_ports import SeriesStore
 from trisagion.session_ports import CopyStore, EgressStore, MessageStore
 from trisagion.units import Price, Quantity
 
@@ -507,6 +508,11 @@ class Transaction(Protocol):
     @property
     def market(self) -> MarketStore:
         """What was observed."""
+        ...
+
+    @property
+    def series(self) -> SeriesStore:
+        """The history of bars and quotes."""
         ...
 
     @property

@@ -1,5 +1,6 @@
 """`python -m init` creates what is missing and refuses what is foreign; the SQL and the Core tables agree."""
 
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -24,16 +25,18 @@ def test_the_sql_and_the_core_tables_are_equal(database: SqlDatabase) -> None:
 
 
 def test_each_file_creates_the_one_table_of_its_name() -> None:
-    """`init/NNN_name.sql` holds one CREATE TABLE IF NOT EXISTS name, and the numbers have no holes."""
+    """`init/NNN_name.sql` holds one CREATE TABLE IF NOT EXISTS name, and each has a number of its own."""
     files = sorted(FOLDER.glob("*.sql"))
-    assert [file.name[:3] for file in files] == [f"{number:03d}" for number in range(1, len(files) + 1)]
+    assert len({file.name[:3] for file in files}) == len(files)
     for file in files:
         sql = file.read_text(encoding="utf-8")
         head, _, statement = sql.partition("CREATE ")
         assert all(line.startswith("-- ") for line in head.splitlines()), file.name
         assert statement.startswith(f"TABLE IF NOT EXISTS {file.stem[4:]} ("), file.name
         assert statement.count(";") == 1, file.name
-        assert sql.endswith(") ENGINE=InnoDB DEFAULT CHARSET=utf8mb4 COLLATE=utf8mb4_bin;\n"), file.name
+        end = ") ENGINE=InnoDB DEFAULT CHARSET=utf8mb4 COLLATE=utf8mb4_bin"
+        partitions = r"\nPARTITION BY RANGE \(\w+\) \(PARTITION later VALUES LESS THAN MAXVALUE\)"
+        assert re.search(rf"\n{re.escape(end)}({partitions})?;\n\Z", sql), file.name
 
 
 def test_no_name_is_reserved_by_either_server() -> None:
@@ -44,10 +47,11 @@ def test_no_name_is_reserved_by_either_server() -> None:
 
 
 def test_the_rewriting_for_sqlite_is_the_documented_one() -> None:
-    """Decimals become text, a key line an index, AUTO_INCREMENT SQLite's own, and the engine clause goes."""
+    """Decimals become text, a key line an index, AUTO_INCREMENT SQLite's own, what follows the table goes."""
     sql = (
         "-- why\nCREATE TABLE IF NOT EXISTS t (\n    seq BIGINT NOT NULL AUTO_INCREMENT PRIMARY KEY,\n"
-        "    qty DECIMAL(38,12) NOT NULL,\n    KEY t_by_qty (qty, seq)\n) ENGINE=InnoDB DEFAULT CHARSET=utf8mb4;\n"
+        "    qty DECIMAL(38,12) NOT NULL,\n    KEY t_by_qty (qty, seq)\n) ENGINE=InnoDB DEFAULT CHARSET=utf8mb4\n"
+        "PARTITION BY RANGE (seq) (PARTITION later VALUES LESS THAN MAXVALUE);\n"
     )
     assert for_sqlite(sql) == [
         "CREATE TABLE IF NOT EXISTS t (\n    seq INTEGER NOT NULL PRIMARY KEY AUTOINCREMENT,\n    qty TEXT NOT NULL\n)",
@@ -106,7 +110,7 @@ def test_the_command_tells_and_exits(tmp_path: Path) -> None:
     text = tmp_path / "notes.txt"
     text.write_text("not a database, and longer than a header of SQLite would be\n" * 40, encoding="utf-8")
     cases = [
-        ([f"sqlite:///{tmp_path / 'a.sqlite3'}"], 0, "31 tables are there"),
+        ([f"sqlite:///{tmp_path / 'a.sqlite3'}"], 0, "33 tables are there"),
         ([], 2, "usage: python -m init"),
         ([f"sqlite:///{text}"], 4, "is not a SQLite database"),
         (["postgresql://host/name"], 4, "expected sqlite:///file or mysql://user@host/name"),

@@ -362,6 +362,7 @@ def test_a_read_only_database_is_told(tmp_path: Path) -> None:
         (1030, "Got error 28 from storage engine", StateError, "free some space"),
         (1290, "running with the --read-only option", StateError, "use the primary server"),
         (1146, "Table 't' doesn't exist", StateError, "run `python -m init`"),
+        (1142, "ALTER command denied to user", StateError, "grant the right"),
         (1045, "Access denied", StateError, "check the URL"),
         (1064, "You have an error in your SQL syntax", None, ""),
         (1062, "Duplicate entry", None, ""),

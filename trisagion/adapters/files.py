@@ -18,14 +18,15 @@ import numpy as np
 
 from trisagion import market
 from trisagion.adapters.dataspec import DataSpec
-from trisagion.adapters.tables import NOISE, BoolArray, Findings, Problem, RowArray, Series, read_series
+from trisagion.adapters.tables import BoolArray, Findings, Problem, RowArray, Series, read_series
 from trisagion.clock import MINUTE_NS, SECOND_NS, iso
 from trisagion.errors import DataError, quoted
 from trisagion.market.bars import columns as columns_of
 from trisagion.market.bars import market_steps, tape_from_bars
 from trisagion.market.calendar import rest_ends_ns, rest_reason
+from trisagion.market.history import NOISE
 from trisagion.market.instruments import AAPL, ES
-from trisagion.market.types import Bars, Float64Array, Instrument, Int64Array, Tape
+from trisagion.market.types import Bars, Float64Array, Instrument, Int64Array, Quotes, Tape
 from trisagion.units import plain
 
 PROBLEMS_TOLD: Final = 3
@@ -123,6 +124,27 @@ def load_bars(spec: DataSpec) -> Bars:
         for name in series.price_names:
             columns[name] = np.rint(_in_steps(columns[name], source.tick_size)) * numerator / denominator
     return Bars(spec.name, interval_ns, np.concatenate(series.ts_ns) + interval_ns, **columns)
+
+
+def load_quotes(spec: DataSpec) -> Quotes:
+    """Return the quotes of a file; of several at one instant the last, which is what the instant left.
+
+    Raises
+    ------
+    DataError
+        For a file with any problem.
+    """
+    source = _source(spec)
+    findings = Findings()
+    series = read_series(source.path, source.zone, findings, quotes=True)
+    if series is None or findings.count:
+        told = "; ".join(str(problem) for problem in findings.kept()[:PROBLEMS_TOLD])
+        more = f" (and {findings.count - PROBLEMS_TOLD} more)" if findings.count > PROBLEMS_TOLD else ""
+        raise DataError(f"{source.path}: {told}{more}")
+    at_ns = np.concatenate(series.ts_ns)
+    last = np.append(np.diff(at_ns) > 0, [True] * min(len(at_ns), 1))
+    columns = {name: np.concatenate(batches)[last] for name, batches in series.numbers.items()}
+    return Quotes(spec.name, at_ns[last], **columns)
 
 
 def check(path: str | Path, zone: str | None = None) -> Check:

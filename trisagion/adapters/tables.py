@@ -12,7 +12,7 @@ import re
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
-from datetime import UTC, datetime
+from datetime import datetime
 from pathlib import Path
 from typing import Final
 from zoneinfo import ZoneInfo
@@ -23,6 +23,7 @@ from numpy.typing import NDArray
 
 from trisagion.clock import SECOND_NS, iso
 from trisagion.errors import quoted
+from trisagion.market.history import INSTANT_MAX_NS, NOISE
 from trisagion.market.types import Float64Array, Int64Array
 
 PROBLEMS_MAX: Final = 20
@@ -33,13 +34,6 @@ BATCH_ROWS: Final = 500_000
 
 HEAD_ROWS: Final = 50
 """Rows looked at to tell the form of the time column."""
-
-INSTANT_MAX_NS: Final = int(datetime(2100, 1, 1, tzinfo=UTC).timestamp()) * SECOND_NS
-"""Instants from 1970 up to here are taken for real."""
-
-NOISE: Final = 1e-9
-"""Numbers nearer than this share of themselves are one number: no venue quotes ten digits, while arithmetic on prices
-(adjustment, 32-bit storage printed in full) leaves noise below them. Grids and a bar's extremes are met within it."""
 
 # Column names, lower case and without anything but letters and digits; the first that a file has is taken. They are
 # those of NautilusTrader, Freqtrade, VeighNa, IB, vectorbt, hftbacktest, Binance and MetaTrader, and short forms.
@@ -58,6 +52,12 @@ TICK_NAMES: Final = {
     "price": ("price", "px", "last", "lastprice", "tradeprice"),
     "size": ("size", "qty", "quantity", "amount", "volume", "vol", "lastsize", "lastqty"),
 }
+QUOTE_NAMES: Final = {
+    "bid": ("bid", "bidprice", "bidpx", "bestbid", "bidpx00", "b"),
+    "ask": ("ask", "askprice", "askpx", "bestask", "askpx00", "offer", "a"),
+    "bid_size": ("bidsize", "bidsz", "bidqty", "bidvolume", "bidamount", "bestbidqty", "bidsz00"),
+    "ask_size": ("asksize", "asksz", "askqty", "askvolume", "askamount", "bestaskqty", "asksz00", "offersize"),
+}
 SYMBOL_NAMES: Final = ("symbol", "ticker", "instrumentid", "vtsymbol", "instrument")
 
 _TIME_TEXT: Final = re.compile(
@@ -70,6 +70,8 @@ _EPOCH_TEXT: Final = re.compile(r"\d{9,19}")
 _EPOCH_POINT_TEXT: Final = re.compile(r"\d{9,10}\.\d{1,9}")
 _EPOCH_SECONDS_MIN: Final = 10**8
 _YEARS: Final = (1900, 2200)
+
+_MAY_BE_ZERO: Final = frozenset({"volume", "bid_size", "ask_size"})
 
 BoolArray = NDArray[np.bool_]
 RowArray = NDArray[np.uint32]
@@ -117,7 +119,8 @@ class Findings:
 class Series:
     """The good rows of a file in batches: row numbers, UTC nanoseconds, and the numbers by name, as found.
 
-    `kind` is "ticks" (price, size) or "bars" (open, high, low, close, volume); `rows_read` counts the others too.
+    `kind` is "ticks" (price, size), "bars" (open, high, low, close, volume) or "quotes" (bid, ask and their sizes);
+    `rows_read` counts the others too.
     """
 
     kind: str
@@ -129,7 +132,7 @@ class Series:
     @property
     def price_names(self) -> tuple[str, ...]:
         """The prices of a row."""
-        return ("price",) if self.kind == "ticks" else ("open", "high", "low", "close")
+        return {"ticks": ("price",), "quotes": ("bid", "ask")}.get(self.kind, ("open", "high", "low", "close"))
 
     @property
     def size_name(self) -> str:
@@ -137,8 +140,10 @@ class Series:
         return "size" if self.kind == "ticks" else "volume"
 
 
-def read_series(path: Path, zone: str | None, findings: Findings) -> Series | None:
+def read_series(path: Path, zone: str | None, findings: Findings, *, quotes: bool = False) -> Series | None:
     """Read a file's good rows and note what is wrong with the others; None when it is not a table that we understand.
+
+    It is read as one of `quotes`, or else of trades or bars.
 
     Local times are read as those of `zone`. A bar's time is read as its start: what a file that stamps bars with their
     end tells is then one interval late, but never known before its time.
@@ -146,7 +151,7 @@ def read_series(path: Path, zone: str | None, findings: Findings) -> Series | No
     series: Series | None = None
     try:
         table = _open(path)
-        layout = _layout(table)
+        layout = _layout(table, quotes=quotes)
         form = _time_form(table, layout, zone)
         series = Series(layout.kind, numbers={name: [] for name in layout.numbers})
         examiner = _Examiner(table, layout, form, zone, findings, series)
@@ -260,11 +265,17 @@ class _TimeForm:
     example: str
 
 
-def _layout(table: _Table) -> _Layout:
+def _kind(table: _Table, *, quotes: bool) -> tuple[str, Mapping[str, int | None]]:
+    if quotes:
+        return "quotes", {name: table.position(aliases) for name, aliases in QUOTE_NAMES.items()}
     bars = {name: table.position(aliases) for name, aliases in BAR_NAMES.items()}
     ticks = {name: table.position(aliases) for name, aliases in TICK_NAMES.items()}
     is_ticks = ticks["price"] is not None and None in (bars["open"], bars["high"], bars["low"], bars["close"])
-    kind, wanted = ("ticks", ticks) if is_ticks else ("bars", bars)
+    return ("ticks", ticks) if is_ticks else ("bars", bars)
+
+
+def _layout(table: _Table, *, quotes: bool) -> _Layout:
+    kind, wanted = _kind(table, quotes=quotes)
     time = table.position(TIME_NAMES)
     missing = [name for name, position in {"time": time, **wanted}.items() if position is None]
     if missing or time is None:
@@ -399,6 +410,9 @@ class _Examiner:
         numbers = {name: self._numbers(batch, name, verdict) for name in self.layout.numbers}
         if self.series.kind == "bars":
             self._extremes(numbers, verdict)
+        if self.series.kind == "quotes":
+            bid, ask = numbers["bid"], numbers["ask"]
+            verdict.refuse(bid > ask, self._column("bid"), lambda i: f"bid {bid[i]} is above ask {ask[i]}")
         self._symbol(batch, verdict)
         self._order(ts_ns, verdict)
 
@@ -434,9 +448,11 @@ class _Examiner:
     def _numbers(self, batch: pl.DataFrame, name: str, verdict: "_Verdict") -> Float64Array:
         column, raw = self._column(name), batch[str(self.layout.numbers[name])]
         values = batch[name].fill_null(np.nan).to_numpy()
-        least = "a volume of 0 or more" if name == "volume" else f"a {'size' if name == 'size' else 'price'} above 0"
+        may_be_zero = name in _MAY_BE_ZERO
+        what = {"volume": "volume", "size": "size", "bid_size": "size", "ask_size": "size"}.get(name, "price")
+        least = f"a {what} of 0 or more" if may_be_zero else f"a {what} above 0"
         verdict.refuse(~np.isfinite(values), column, lambda i: f"expected a number, found {quoted(raw[i])}")
-        bad = values < 0 if name == "volume" else values <= 0
+        bad = values < 0 if may_be_zero else values <= 0
         verdict.refuse(bad, column, lambda i: f"expected {least}, found {quoted(raw[i])}")
         return values
 

@@ -1,10 +1,11 @@
-"""`trisagion data`: say what is wrong with a file of market data, row by row, before money depends on it."""
+"""`trisagion data`: say what is wrong with a file of market data, row by row; keep bars and quotes in a database."""
 
 import json
 from typing import Annotated
 
 import typer
 
+from trisagion.cli import history
 from trisagion.clock import SECOND_NS, iso
 from trisagion.units import plain
 
@@ -13,7 +14,14 @@ app = typer.Typer(no_args_is_help=True)
 
 @app.callback()
 def group() -> None:
-    """Check market data before it is used."""
+    """Check market data before it is used; keep its history in a database."""
+
+
+app.command("import")(history.take_in)
+app.command("export")(history.export)
+app.command("rollup")(history.rollup)
+app.command("partitions")(history.partitions)
+app.command("retention")(history.retention)
 
 
 @app.command()

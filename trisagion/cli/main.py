@@ -25,7 +25,7 @@ COMMANDS: Final = {
     "egress": ("trisagion.cli.egress", "Show the paths of the venue sessions: which are up, which carries, and why."),
     "messages": ("trisagion.cli.messages", "Show what was said on the FIX sessions, message by message."),
     "prove": ("trisagion.cli.prove", "Prove from a run's database what it promises."),
-    "data": ("trisagion.cli.data", "Check market data before it is used."),
+    "data": ("trisagion.cli.data", "Check market data before it is used; keep its history in a database."),
     "regime": ("trisagion.cli.regime", "Tell the state of a market over its bars, why, and draw it."),
     "study": ("trisagion.cli.study", "Study a market or a run: does oscillation go with adverse excursions."),
     "config": ("trisagion.cli.config", "Show, check or write the configuration."),

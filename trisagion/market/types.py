@@ -103,6 +103,25 @@ class Quote:
     learned_ns: int
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class Quotes:
+    """Best bids and offers of one instrument as columns, oldest first: all arrays have shape (n,).
+
+    `at_ns` int64 rises: of several quotes at one instant the last stands. `bid` and `ask` float64 above 0, in points;
+    `bid_size` and `ask_size` float64, not negative, in lots.
+    """
+
+    symbol: str
+    at_ns: Int64Array
+    bid: Float64Array
+    ask: Float64Array
+    bid_size: Float64Array
+    ask_size: Float64Array
+
+    def __len__(self) -> int:
+        return len(self.at_ns)
+
+
 @dataclass(frozen=True, slots=True)
 class MarketStep:
     """What the feed publishes for one minute that had trades: its bar and its live ticks.

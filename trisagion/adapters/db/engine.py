@@ -32,6 +32,7 @@ from trisagion.adapters.db.market import Market
 from trisagion.adapters.db.messages import Messages
 from trisagion.adapters.db.orders import Orders
 from trisagion.adapters.db.regime import Regime
+from trisagion.adapters.db.series import Series
 from trisagion.adapters.db.session import Session
 from trisagion.errors import ConfigError, OurMistake, StateError, TrisagionError
 
@@ -80,6 +81,7 @@ class Unit:
     def __init__(self, session: Session) -> None:
         self.session = session
         self.market = Market(session)
+        self.series = Series(session)
         self.regime = Regime(session)
         self.cohort = Cohort(session)
         self.cycles = Cycles(session)

@@ -42,6 +42,7 @@ _MYSQL_UNREACHABLE: Final = {1053, 1927, 2002, 2003, 2006, 2013, 2055}
 _MYSQL_ADVICE: Final = {
     1021: "cannot grow, the disk is full: free some space",
     1044: "is refused to this user: grant the right",
+    1142: "is refused to this user: grant the right",
     1045: "refuses the user or password: check the URL",
     1049: "does not exist: create it (CREATE DATABASE …), then run `python -m init`",
     1114: "cannot grow, a table is full: free some space",

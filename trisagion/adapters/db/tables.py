@@ -87,6 +87,27 @@ market_state: Final = _table(
     _must("z", BLOB),
 )
 
+bar_day: Final = _table(
+    "bar_day",
+    _key("symbol", Id(64)),
+    _key("interval_ns", Whole()),
+    _key("day_ns", Whole()),
+    _must("n", Whole()),
+    _must("open_ns", BLOB),
+    _must("numbers", BLOB),
+    _must("learned_ns", BLOB),
+)
+
+quote_hour: Final = _table(
+    "quote_hour",
+    _key("symbol", Id(64)),
+    _key("hour_ns", Whole()),
+    _must("n", Whole()),
+    _must("at_ns", BLOB),
+    _must("numbers", BLOB),
+    _must("learned_ns", BLOB),
+)
+
 regime_fit: Final = _table(
     "regime_fit",
     _key("symbol", Id(64)),
