@@ -156,8 +156,7 @@ class Floor:
 
     @contextmanager
     def owned(self, messages_per_s: int = MESSAGES_PER_S) -> Iterator[Owner]:
-        """Run a session that logs on, settles and keeps its lease, and its connections as the session's worker does."""
-        self.database.keep()
+        """Run a session that logs on, settles and keeps its lease."""
         owner = Owner(self.database)
         session = FixSession(self.config(), owner, VENUE)
         bucket = TokenBucket.empty(messages_per_s, Decimal("0.2"), time.monotonic())
@@ -200,6 +199,7 @@ def floor() -> Iterator[Floor]:
         url = stack.enter_context(mariadb(folder / "db", folder))
         create(url)
         database = open_database(url)
+        database.keep()  # as the worker of a session does; nor is the bench to take more of the machine than it must
         stack.callback(database.close)
         found(database)
         port, control = stack.enter_context(venue(folder))
