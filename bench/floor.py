@@ -204,6 +204,7 @@ def floor() -> Iterator[Floor]:
         url = stack.enter_context(mariadb(folder / "db", folder))
         create(url)
         database = open_database(url)
+        database.keep()  # as the worker of a session does; nor is the bench to take more of the machine than it must
         stack.callback(database.close)
         found(database)
         port, control = stack.enter_context(venue(folder))

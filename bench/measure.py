@@ -161,6 +161,18 @@ def row(bench: Benchmark, figure: Figure, machine: str) -> Row:
     )
 
 
+def measured(chosen: Sequence[Benchmark]) -> None:
+    """Measure, print each figure, and write it down."""
+    for bench in chosen:
+        # The load is read before each, so that a neighbour who comes later is seen too.
+        where = machine()
+        result = row(bench, bench.measure(), where)
+        with RESULTS.open("a", encoding="utf-8") as file:
+            file.write(result.line() + "\n")
+        against = f"  {result.ratio:g} × {result.peer}" if result.ratio is not None else ""
+        print(f"{result.name:26} {result.value:.4g} {result.unit}{against}", flush=True)
+
+
 def _short(number: float) -> float:
     return float(f"{number:.4g}")
 

@@ -7,7 +7,7 @@ import socket
 import subprocess
 import sys
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict
 from decimal import Decimal
@@ -192,15 +192,17 @@ class Market:
     def reporter(self, deadly: str = "never", **env: str) -> "subprocess.Popen[str]":
         """Start a session in its own process that prints what it hears and fails at one ExecID."""
         speaks = json.dumps(asdict(self.profile))
-        return self.run("-c", REPORTER, str(self.port), str(self.directory / "s"), self.sender, deadly, speaks, **env)
+        return self.run("-c", REPORTER, str(self.port), str(self.directory / "s"), self.sender, deadly, speaks, env=env)
 
-    def run(self, *arguments: str, stdin: int | None = None, **env: str) -> "subprocess.Popen[str]":
+    def run(
+        self, *arguments: str, stdin: int | None = None, env: Mapping[str, str] | None = None
+    ) -> "subprocess.Popen[str]":
         """Start a Python of ours."""
         root = Path(__file__).parents[2]
         process = subprocess.Popen(
             [sys.executable, *arguments],
             cwd=root,
-            env={**os.environ, "PYTHONPATH": str(root), **env},
+            env={**os.environ, "PYTHONPATH": str(root), **(env or {})},
             stdin=stdin,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
