@@ -119,7 +119,7 @@ def tick_up(px: Decimal, tick: Decimal) -> Price:
 
 def on_grid(value: Decimal, step: Decimal) -> bool:
     """Tell whether `value` is a whole multiple of `step`."""
-    return value % step == 0
+    return WIDE.remainder(value, step) == 0
 
 
 def whole_steps(value: Decimal, step: Decimal) -> int | None:

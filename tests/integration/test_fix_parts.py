@@ -16,7 +16,8 @@ from trisagion.adapters.venues.control import VenueControl
 from trisagion.adapters.venues.edge import EXIT_UNPROCESSED
 from trisagion.adapters.venues.fix.dictionary import RAW_LENGTHS, Dictionary
 from trisagion.adapters.venues.fix.engine import Store, decode, encode
-from trisagion.adapters.venues.fix.initiator import FixConfig, FixSession
+from trisagion.adapters.venues.fix.initiator import FixSession
+from trisagion.adapters.venues.fix.session import FixConfig
 from trisagion.adapters.venues.journal import Journal
 from trisagion.errors import OurMistake, StateError, StepTimeout, VenueMistake
 from trisagion.gateway.dialect import VERSIONS, Profile

@@ -11,7 +11,7 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from functools import partial
 from random import Random
-from threading import Lock
+from threading import Event, Lock
 from types import SimpleNamespace
 from typing import Any, Final
 from unittest.mock import patch
@@ -26,9 +26,10 @@ from tests.simulation.world import Process, World, seconds
 from trisagion import wiring
 from trisagion.adapters.db import engine as db_engine
 from trisagion.adapters.venues.fix import initiator
+from trisagion.adapters.venues.fix import session as session_base
 from trisagion.clock import SECOND_NS
 from trisagion.errors import StaleOwner, StateError
-from trisagion.gateway.words import EXECUTION_REPORT, ORDER_CANCEL_REJECT, Tag
+from trisagion.gateway.words import EXECUTION_REPORT, ORDER_CANCEL_REJECT, Tag, instant
 from trisagion.services.drive_session import LEASE_S, SessionDriver
 from trisagion.settings import Settings
 from trisagion.wiring import House
@@ -76,6 +77,16 @@ class Directory:
 
     def close(self) -> None:
         """It is freed when its process ends."""
+
+
+class _NoThread:
+    """A thread that looks at the clock; the clock goes on steadily here."""
+
+    def __init__(self, **_: object) -> None:
+        pass
+
+    def start(self) -> None:
+        """Not."""
 
 
 class _DataTime:
@@ -191,13 +202,17 @@ class Platform:
             (db_engine, "random", virtual_random),
             (initiator, "time", self.time),
             (initiator, "fix", fix),
-            (initiator, "Store", lambda *_, **__: Directory(self.wire, self._running())),
-            (initiator, "Connection", self._engine),
             (initiator, "encode", lambda fields, _: fields),
             (initiator, "decode", lambda fields, **_: dict(fields)),
-            (initiator, "_header", lambda fields: {tag: fields[tag] for tag in (Tag.MSG_TYPE, Tag.SENDING_TIME)}),
+            (initiator, "off_ns", lambda fields: self.world.now_ns - instant(fields, Tag.SENDING_TIME)),
             (initiator, "kind_of", lambda fields: fields[Tag.MSG_TYPE]),
-            (initiator, "edge", self._edge),
+            (session_base, "fix", fix),
+            (session_base, "threading", SimpleNamespace(Event=Event, Thread=_NoThread)),
+            (session_base, "Store", lambda *_, **__: Directory(self.wire, self._running())),
+            (session_base, "Connection", self._engine),
+            (session_base, "bound_sending", lambda *_: None),
+            (session_base, "kind_of", lambda fields: fields[Tag.MSG_TYPE]),
+            (session_base, "edge", self._edge),
         ]
         with ExitStack() as stack:
             for module, name, value in replaced:

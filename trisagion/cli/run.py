@@ -22,16 +22,17 @@ from typing import Annotated, Final
 
 import typer
 
+from trisagion.adapters.budget import budget_of
 from trisagion.adapters.dataspec import DataSpec
 from trisagion.adapters.processes import Child, Children, tail
-from trisagion.adapters.servers import mariadb, redis
+from trisagion.adapters.servers import DATABASE, mariadb, redis
 from trisagion.cli import preflight, rundir
 from trisagion.cli.config import overrides, to_toml
 from trisagion.cli.console import Console, Frame, columns
 from trisagion.cli.worker import worker_argv
 from trisagion.errors import ConfigError, StateError, StepTimeout, TrisagionError
 from trisagion.ports import Database, Replay
-from trisagion.settings import LINES, Fix, Ib, Settings, load, resolve, to_environment
+from trisagion.settings import LINES, Fix, Ib, Settings, load, resolve, to_environment, variable
 
 LOOK_S: Final = 0.2
 STOP_S_MAX: Final = 45.0
@@ -60,21 +61,23 @@ class Supervisor:
         """Start every process; none waits for another, each asks until what it needs is there."""
         python = sys.executable
         env = self._environment()
+        # Those who only compute can never take the connections of those on the way of an order.
+        gateway, writer = self._as("gateway", env), self._as("writer", env)
         given = self.settings
         # It has most to do before anything moves.
         self._child("driver", [python, "-m", "workers.replay"], env, once=True)
         if given.line is not None:
             self._child("venue", [python, "-m", *self._venue(given.line)], env)
         if given.egress.use:
-            self._child("egress", [python, "-m", "trisagion.adapters.egress.forwarder"], env)
-        self._child("session", worker_argv("session", "session", given), env)
+            self._child("egress", [python, "-m", "trisagion.adapters.egress.forwarder"], gateway)
+        self._child("session", worker_argv("session", "session", given), gateway)
         if given.fix.drop_copy:
-            self._child("drop_copy", worker_argv("drop_copy", "drop_copy", given), env)
+            self._child("drop_copy", worker_argv("drop_copy", "drop_copy", given), gateway)
         for number in range(1, given.fleet.cohort_workers + 1):
-            self._child(f"cohort{number}", worker_argv("cohort", f"cohort{number}", given), env)
-        self._child("desk", worker_argv("desk", "desk", given), env)
+            self._child(f"cohort{number}", worker_argv("cohort", f"cohort{number}", given), writer)
+        self._child("desk", worker_argv("desk", "desk", given), gateway)
         if given.regime.gate == "state":
-            self._child("regime", worker_argv("regime", "regime", given, "prefork"), env)
+            self._child("regime", worker_argv("regime", "regime", given, "prefork"), writer)
         if self.settings.replay.speed != "max":
             scheduler = "workers.schedule.SlotScheduler"
             schedule = str(self.run / "beat")
@@ -145,6 +148,11 @@ class Supervisor:
             "POLARS_MAX_THREADS": "1",
         }
         return {**os.environ, **to_environment(self.settings), **extra}
+
+    def _as(self, role: str, env: dict[str, str]) -> dict[str, str]:
+        """Return the environment of a process that shares the connections of a role, on a server of this run's own."""
+        path = _url_of(self.run, f"{DATABASE}_{role}")
+        return {**env, variable("database.url"): f"file:{path.resolve()}"} if path.exists() else env
 
     def _child(self, name: str, argv: list[str], env: dict[str, str], *, once: bool = False) -> None:
         self.children.start(Child(name, argv, env, self.run / "log" / f"{name}.log", once=once))
@@ -345,7 +353,11 @@ def place(settings: Settings, run: Path, sockets: Path, children: Children, stac
             preflight.refuse_a_taken_port(setting, port)
     url = settings.database.url
     if not url and fleet:
-        url = _kept_secret(run / "database.url", stack.enter_context(mariadb(run / rundir.MARIADB, sockets, children)))
+        budget = budget_of(settings, DATABASE)
+        url = stack.enter_context(mariadb(run / rundir.MARIADB, sockets, children, budget))
+        for user in budget:
+            _kept_secret(_url_of(run, user), url.replace(f"//{DATABASE}:", f"//{user}:", 1))
+        url = _kept_secret(run / "database.url", url)
     elif not url:
         url = f"sqlite:///{(run / rundir.DATABASE).resolve()}"
     broker = settings.broker.url or stack.enter_context(redis(run / "redis", sockets, children))
@@ -364,6 +376,10 @@ def _placed(line: Fix | Ib) -> dict[str, object]:
     """Return what the bundled venue of a run changes in the section of its session."""
     here: dict[str, object] = {"port": line.port or free_port()}
     return {**here, "maker": preflight.SIMULATED_MAKER} if isinstance(line, Ib) else here
+
+
+def _url_of(run: Path, user: str) -> Path:
+    return run / f"database.{user}.url"
 
 
 def _kept_secret(path: Path, url: str) -> str:

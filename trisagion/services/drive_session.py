@@ -22,6 +22,7 @@ from trisagion.gateway.pace import TokenBucket
 from trisagion.gateway.settling import SETTLE_S_MAX, Settling
 from trisagion.ids import ClOrdId
 from trisagion.market.calendar import rest_reason
+from trisagion.orders.pricing import off_grid
 from trisagion.orders.state import AT_VENUE, IN_DOUBT, LIVE, WORKING, OrderState, check_transition
 from trisagion.orders.types import ExecutionReport, Intent, Order, OrderLink
 from trisagion.ports import Database, Transaction
@@ -483,10 +484,15 @@ class _LastLook:
     def over(self, tx: Transaction, orders: Sequence[Order], now_ns: int) -> list[tuple[Order, str | None]]:
         """Return each order with the reason why it, or what is wanted of it, must not go out now."""
         live: Sequence[Order] = tx.orders.in_states(LIVE) if self.mode is Mode.REDUCE and orders else ()
+        terms = {instrument.symbol: instrument for instrument in tx.market.instruments()} if orders else {}
         looked = []
         for order in orders:
             at_ns = max(now_ns, order.updated_ns)
-            why = self._forbids(order, at_ns) or self._breaks_rule(tx, order, at_ns)
+            why = (
+                self._forbids(order, at_ns)
+                or off_grid(order, terms.get(order.symbol))
+                or self._breaks_rule(tx, order, at_ns)
+            )
             if why is None and self.mode is Mode.REDUCE:
                 position = tx.ledger.position(order.symbol).qty
                 left = Intent(order.intent, order.cycle, order.symbol, order.side, order.leaves_qty, order.taker)

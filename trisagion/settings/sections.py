@@ -45,6 +45,10 @@ PLACE: Final = frozenset(
         "database.gateway_password",
         "database.audit_password",
         "database.reader_password",
+        "database.gateway_connections",
+        "database.writer_connections",
+        "database.audit_connections",
+        "database.reader_connections",
         "broker.url",
         "fix.host",
         "ib.host",
@@ -122,13 +126,20 @@ class Platform(Section):
 
 
 class Database(Section):
-    """Empty: a SQLite file in the run's directory. The passwords: of users that `trisagion db init --users` makes."""
+    """Empty: a SQLite file in the run's directory. A server's users share so many connections, on all machines.
+
+    The passwords: of users that `trisagion db init --users` makes.
+    """
 
     url: Annotated[Text, AfterValidator(fields.url(DATABASE_SCHEMES))] = ""
     writer_password: Annotated[Text, AfterValidator(fields.secret)] = ""
     gateway_password: Annotated[Text, AfterValidator(fields.secret)] = ""
     audit_password: Annotated[Text, AfterValidator(fields.secret)] = ""
     reader_password: Annotated[Text, AfterValidator(fields.secret)] = ""
+    gateway_connections: Count = 200
+    writer_connections: Count = 12_000
+    audit_connections: Count = 20
+    reader_connections: Count = 50
 
 
 class Broker(Section):

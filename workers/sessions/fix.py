@@ -3,7 +3,8 @@
 import os
 from pathlib import Path
 
-from trisagion.adapters.venues.fix.initiator import FixConfig, FixSession
+from trisagion.adapters.venues.fix.initiator import FixSession
+from trisagion.adapters.venues.fix.session import FixConfig
 from trisagion.session_ports import ReportSink
 from trisagion.settings import resolve
 from workers.app import house

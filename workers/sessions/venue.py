@@ -101,6 +101,7 @@ class VenueOwner(bootsteps.StartStopStep):
 
     def start(self, worker: Any) -> None:
         """Take the lease and start the session."""
+        house().database.keep()
         sink = Sink()
         name = house().session_name
         session = self.session(sink)

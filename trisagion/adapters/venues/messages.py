@@ -25,22 +25,31 @@ from trisagion.session_ports import MessageLine
 FILE_BYTES: Final = 4 * 2**20
 """A file that has reached this size is followed by another."""
 
-SECRETS: Final = ("554=", "925=", "96=")
-"""Password, NewPassword, RawData: what FIX 4.4 has for secrets; RawDataLength(95) stays. IB's messages have none."""
-SECRET: Final = re.compile(rb"(?<![0-9])(554|925|96)=")
-_RAW_LENGTH: Final = re.compile(rb"(?<![0-9])95=([0-9]{1,9})\x01\Z")
+PASSWORD_MIN: Final = 4
+
+SECRETS: Final = ("554=", "925=", "96=", "1402=", "1404=")
+"""Password, NewPassword, RawData, EncryptedPassword, EncryptedNewPassword; the lengths of the data (95, 1401, 1403)
+stay. IB's messages have none."""
+SECRET: Final = re.compile(rb"(?<![0-9])(554|925|96|1402|1404)=")
+_LENGTHS: Final = {
+    data: re.compile(rb"(?<![0-9])%b=([0-9]{1,9})\x01\Z" % length)
+    for data, length in ((b"96", b"95"), (b"1402", b"1401"), (b"1404", b"1403"))
+}
 _SOH: Final = b"\x01"
 
 
-def masked(text: str) -> str:
+def masked(text: str, password: str = "") -> str:
     """Return a message or an event with a star in the place of every byte of a secret.
 
-    RawData has the length that RawDataLength gives it, whatever stands in it; where that cannot be, all of the rest is
-    taken for the secret.
+    Data has the length that the field before gives it, whatever stands in it; where that cannot be, all of the rest is
+    taken for the secret. So is the password itself, wherever somebody repeats it; one of less than `PASSWORD_MIN`
+    characters is not looked for, for every number would be one.
     """
-    if not any(secret in text for secret in SECRETS):
+    if any(secret in text for secret in SECRETS):
+        text = hidden(text.encode(errors="surrogateescape")).decode(errors="surrogateescape")
+    if len(password) < PASSWORD_MIN:
         return text
-    return hidden(text.encode(errors="surrogateescape")).decode(errors="surrogateescape")
+    return text.replace(password, "*" * len(password.encode(errors="surrogateescape")))
 
 
 def hidden(content: bytes) -> bytes:
@@ -55,10 +64,11 @@ def hidden(content: bytes) -> bytes:
 
 def _end(content: bytes, found: "re.Match[bytes]") -> int:
     """Return where the value of a secret ends."""
-    if found[1] != b"96":
+    length_of = _LENGTHS.get(found[1])
+    if length_of is None:
         end = content.find(_SOH, found.end())
         return len(content) if end < 0 else end
-    length = _RAW_LENGTH.search(content, 0, found.start())
+    length = length_of.search(content, 0, found.start())
     end = found.end() + int(length[1]) if length else len(content)
     return end if content[end : end + 1] == _SOH else len(content)
 
@@ -66,12 +76,15 @@ def _end(content: bytes, found: "re.Match[bytes]") -> int:
 class MessageFiles:
     """The lines of one session's directory, numbered without a hole from 1, or from what follows `after`.
 
+    `password` stands in none of them.
+
     Implements `ports.MessageOutbox`. One process writes; its threads may write and read at once.
     """
 
-    def __init__(self, directory: Path, *, after: int = 0, files_max: int | None = None) -> None:
+    def __init__(self, directory: Path, *, after: int = 0, files_max: int | None = None, password: str = "") -> None:
         directory.mkdir(parents=True, exist_ok=True)
         self._directory = directory
+        self._password = password
         self._files_max = files_max
         self._lock = threading.Lock()
         self._handle = -1
@@ -91,7 +104,7 @@ class MessageFiles:
 
     def write(self, direction: str, text: str) -> None:
         """Append a line; `StateError` when the disk does not take it whole."""
-        content = masked(text).encode(errors="surrogateescape")
+        content = masked(text, self._password).encode(errors="surrogateescape")
         if b"\n" in content or b"\\" in content:
             content = content.replace(b"\\", b"\\\\").replace(b"\n", b"\\n")
         with self._lock:

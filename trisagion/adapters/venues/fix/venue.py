@@ -46,7 +46,7 @@ from trisagion.adapters.venues.books import Books
 from trisagion.adapters.venues.control_server import check_path, controlled
 from trisagion.adapters.venues.edge import edge
 from trisagion.adapters.venues.fix.dictionary import BEGIN_STRINGS
-from trisagion.adapters.venues.fix.engine import Connection, Store, decode, log_out
+from trisagion.adapters.venues.fix.engine import LATENCY_S_MAX, Connection, Store, bound_sending, decode, log_out
 from trisagion.adapters.venues.fix.line import SESSION_FAULTS, Line
 from trisagion.adapters.venues.journal import Journal
 from trisagion.errors import ConfigError, StateError, TrisagionError, VenueMistake
@@ -54,6 +54,9 @@ from trisagion.gateway.dialect import FIX_44, Profile, from_wire
 from trisagion.gateway.words import Fields, Tag
 from trisagion.simulate.faults import value_of
 from trisagion.simulate.venue import NOT_AUTHORISED, SimulatedVenue, business_reject
+
+HEARTBEAT_S: Final = 10
+"""What bounds our sends, whatever interval the other side has asked for."""
 
 MESSAGE_FILES_MAX: Final = 4
 """The venue's log of messages is for people: no more than these files of it are kept."""
@@ -140,11 +143,12 @@ class Host:
 class _Application(fix.Application):  # type: ignore[misc]
     """The engine's callbacks."""
 
-    def __init__(self, host: Host, profile: Profile, target: str) -> None:
+    def __init__(self, host: Host, profile: Profile, target: str, port: int) -> None:
         super().__init__()
         self._host = host
         self._profile = profile
         self._target = target
+        self._port = port
 
     def _is_copy(self, session_id: Any) -> bool:
         return str(session_id.getTargetCompID().getString()) != self._target
@@ -153,7 +157,9 @@ class _Application(fix.Application):  # type: ignore[misc]
         """Nothing to prepare."""
 
     def onLogon(self, session_id: Any) -> None:  # noqa: N802
-        """Nothing to say first."""
+        """Nothing to say first; who does not listen must not hold up the other session for ever."""
+        with edge():
+            bound_sending(self._port, HEARTBEAT_S)
 
     def onLogout(self, session_id: Any) -> None:  # noqa: N802
         """Orders stay when the session goes, unless they shall not.
@@ -205,7 +211,12 @@ def run(arguments: argparse.Namespace, stop: threading.Event) -> NoReturn:
     settings = store.settings(
         arguments.sender,
         arguments.target,
-        {"ConnectionType": "acceptor", "SocketAcceptPort": str(arguments.port)},
+        {
+            "ConnectionType": "acceptor",
+            "SocketAcceptPort": str(arguments.port),
+            "CheckLatency": "Y",
+            "MaxLatency": str(LATENCY_S_MAX),
+        },
         also=arguments.drop_copy,
     )
     begin_string = BEGIN_STRINGS[profile.version]
@@ -218,7 +229,8 @@ def run(arguments: argparse.Namespace, stop: threading.Event) -> NoReturn:
     host = Host(Books(venue, journal), line, copies, cancel_on_disconnect=arguments.cancel_on_disconnect)
     # Not `SocketAcceptor`: in 1.16.0 it turns everybody away after a disconnection of its own making, as when the other
     # side is silent (measured; the same mistake as quickfix#739).
-    acceptor = Connection(fix.ThreadedSocketAcceptor, _Application(host, profile, arguments.target), settings, store)
+    application = _Application(host, profile, arguments.target, arguments.port)
+    acceptor = Connection(fix.ThreadedSocketAcceptor, application, settings, store)
     try:
         host.restore()
         acceptor.start()
