@@ -55,7 +55,7 @@ def _closed(lots: Sequence[Lot], posting: Posting, value: Decimal, first: str | 
             left -= part
     if left != 0:
         raise OurMistake(
-            f"entry {posting.entry}: expected lots of {posting.symbol} to close, found {plain(left)} too few"
+            f"entry {posting.entry}: expected lots of {posting.symbol} to close, found {plain(abs(left))} too few"
         )
     shares = _spread(value, [part for _, part in taken])
     for (lot, part), share in zip(taken, shares, strict=True):
