@@ -9,6 +9,7 @@ from dataclasses import dataclass, replace
 from typing import Final
 
 from trisagion.clock import SECOND_NS
+from trisagion.errors import StateError
 from trisagion.ledger.books import Books, lot_differences, position_differences
 from trisagion.ledger.types import Lot, SweepMark, Voucher
 from trisagion.ports import Database, Transaction
@@ -40,6 +41,7 @@ class Verified:
 class _Whole:
     books: Books
     marked_lots: tuple[Lot, ...]
+    flaws: tuple[str, ...]
     found: Verified
 
 
@@ -76,20 +78,17 @@ def _whole(tx: Transaction) -> _Whole:
     _add(tx, books, 0, upto_seq)
     marked = books.own_lots()
     _add(tx, books, upto_seq, tx.ledger.last_seq())
-    problems = [
-        *(text for _, text in books.problems),
-        *(f"entry {name}: expected a head, found postings alone" for name in tx.ledger.strays(STRAYS_SHOWN)),
-        *position_differences(books, tx.ledger.positions()),
-        *lot_differences(marked, tx.ledger.lots()),
-    ]
-    return _Whole(books, marked, Verified(books.entries, tuple(problems)))
+    flaws = [text for _, text in books.problems]
+    flaws += [f"entry {name}: expected a head, found postings alone" for name in tx.ledger.strays(STRAYS_SHOWN)]
+    differences = position_differences(books, tx.ledger.positions()) + lot_differences(marked, tx.ledger.lots())
+    return _Whole(books, marked, tuple(flaws), Verified(books.entries, (*flaws, *differences)))
 
 
 def rebuild(database: Database, voucher: Voucher, now_ns: int) -> Verified:
     """Make positions and lots anew from the entries; return what was wrong before.
 
-    Entries are never touched: one that contradicts itself is a matter for an adjustment. A quantity that changes is
-    confirmed by nobody, and its symbol is not traded until the venue agrees.
+    Entries are never touched, and where one contradicts itself nothing is made of any (`StateError`). A quantity that
+    changes is confirmed by nobody, and its symbol is not traded until the venue agrees.
     """
     with database.transaction() as tx:
         # Locked in one order before anything is added up, so that nobody books meanwhile.
@@ -97,6 +96,8 @@ def rebuild(database: Database, voucher: Voucher, now_ns: int) -> Verified:
         symbols |= {position.symbol for position in tx.ledger.positions()}
         known = {symbol: tx.ledger.position(symbol) for symbol in sorted(symbols)}
         whole = _whole(tx)
+        if whole.flaws:
+            raise StateError("expected entries that hold, to make positions of them, found " + "; ".join(whole.flaws))
         if not whole.found.problems:
             return whole.found
         for symbol, before in known.items():
