@@ -31,7 +31,7 @@ def transfer(
     name = _name(Kind.TRANSFER, voucher, *named)
 
     def side(name: str, amount: Decimal, book: str | None) -> Entry:
-        lines: list[Line] = [(Account.CASH, None, amount, _ZERO), (Account.CAPITAL, None, -amount, _ZERO)]
+        lines: list[Line] = [(Account.CASH, None, amount, _ZERO), (Account.CAPITAL, None, amount.copy_negate(), _ZERO)]
         return entry_made(name, Kind.TRANSFER, Strategy.HOUSE, currency, now_ns, lines, book=book, voucher=voucher)
 
     if counter is None:
@@ -68,7 +68,7 @@ def charge(
     name = _name(kind, voucher, amount, currency, fx_rate, symbol, book)
 
     def entry(name: str, currency: str, account: Account, amount: Decimal, against: Account) -> Entry:
-        lines: list[Line] = [(account, symbol, amount, _ZERO), (against, symbol, -amount, _ZERO)]
+        lines: list[Line] = [(account, symbol, amount, _ZERO), (against, symbol, amount.copy_negate(), _ZERO)]
         return entry_made(
             name, kind, Strategy.HOUSE, currency, now_ns, lines, book=book, fx_rate=fx_rate, voucher=voucher
         )
@@ -86,7 +86,7 @@ def adjust_money(amount: Money, currency: str, now_ns: int, voucher: Voucher, *,
     """Return the entry that corrects cash; the other side is ADJUSTMENT, for a person to explain."""
     _expect(amount)
     name = _name(Kind.ADJUSTMENT, voucher, amount, currency, book)
-    lines: list[Line] = [(Account.CASH, None, amount, _ZERO), (Account.ADJUSTMENT, None, -amount, _ZERO)]
+    lines: list[Line] = [(Account.CASH, None, amount, _ZERO), (Account.ADJUSTMENT, None, amount.copy_negate(), _ZERO)]
     return entry_made(name, Kind.ADJUSTMENT, Strategy.HOUSE, currency, now_ns, lines, book=book, voucher=voucher)
 
 
@@ -109,7 +109,7 @@ def adjust_position(
         raise DataError(f"adjustment: expected whole lots of {plain(instrument.lot_size)}, found {plain(qty)}")
     name = _name(Kind.ADJUSTMENT, voucher, instrument.symbol, qty, px, book)
     lines, value, after = moved(position, qty, px, instrument.multiplier)
-    lines.append((Account.ADJUSTMENT, position.symbol, -value, _ZERO))
+    lines.append((Account.ADJUSTMENT, position.symbol, value.copy_negate(), _ZERO))
     return (
         entry_made(
             name, Kind.ADJUSTMENT, Strategy.HOUSE, instrument.currency, now_ns, lines, book=book, voucher=voucher

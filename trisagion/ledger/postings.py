@@ -34,7 +34,7 @@ Line: TypeAlias = tuple[Account, str | None, Decimal, Decimal]
 
 def opening(capital: Money, now_ns: int, currency: str) -> Entry:
     """Return the entry that founds the account with its capital; its currency is the account's own from then on."""
-    lines: list[Line] = [(Account.CASH, None, capital, _ZERO), (Account.CAPITAL, None, -capital, _ZERO)]
+    lines: list[Line] = [(Account.CASH, None, capital, _ZERO), (Account.CAPITAL, None, capital.copy_negate(), _ZERO)]
     return entry_made(OPENING, Kind.OPENING, Strategy.HOUSE, currency, now_ns, lines)
 
 
@@ -155,7 +155,7 @@ def reverse_fill(
     """
     opposite = Side.SELL if fill.side is Side.BUY else Side.BUY
     assert fill.exec_id is not None, f"order {fill.cl_ord_id}: a fill without exec_id was never booked"
-    mirrored = replace(fill, side=opposite, fee=Money(-fill.fee))
+    mirrored = replace(fill, side=opposite, fee=Money(fill.fee.copy_negate()))
     fees = Account.REBATES if fill.fee < 0 else Account.FEES
     lines, after = _filled(position, mirrored, instrument, fees)
     name = undoing(fill.venue, fill.exec_id)

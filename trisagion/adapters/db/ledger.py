@@ -25,6 +25,7 @@ from trisagion.ledger.types import (
     Voucher,
 )
 from trisagion.ports import Observation, TakeProfitStep
+from trisagion.units import SCALE, plain
 
 _symbol: Final[sa.BindParameter[Any]] = sa.bindparam("symbol")
 
@@ -76,6 +77,8 @@ _LOCK_INSTRUMENT: Final = sa.select(t.instrument.c.symbol).where(t.instrument.c.
 _POSITION_LOCKED: Final = _POSITION.with_for_update()
 _POSITIONS: Final = sa.select(t.ledger_position).order_by(t.ledger_position.c.symbol)
 _SAVE_POSITION: Final = upsert(t.ledger_position)
+_SUM: Final = sa.Numeric(65, SCALE)
+"""Of what the server adds up in decimals: a sum may be longer than any of its summands."""
 _own: Final = (
     sa.and_(
         _p.account.in_(sa.bindparam("accounts", expanding=True)),
@@ -85,7 +88,7 @@ _own: Final = (
     sa.join(t.posting, t.ledger_entry, _p.entry == _e.entry),
 )
 _AMOUNTS: Final = sa.select(_p.amount).select_from(_own[1]).where(_own[0])
-_BALANCE: Final = sa.select(sa.func.sum(_p.amount, type_=_p.amount.type)).select_from(_own[1]).where(_own[0])
+_BALANCE: Final = sa.select(sa.func.sum(_p.amount, type_=_SUM)).select_from(_own[1]).where(_own[0])
 _OBSERVE: Final = upsert(t.observation, newest_by="at_ns")
 _OBSERVATIONS: Final = (
     sa.select(t.observation).where(t.observation.c.symbol == _symbol).order_by(t.observation.c.observer)
@@ -215,7 +218,7 @@ class Ledger:
         if self._session.is_sqlite:
             return exact_sum(amount for (amount,) in self._session.rows(_AMOUNTS, asked))
         total: Decimal | None = self._session.scalar(_BALANCE, asked)
-        return Decimal(0) if total is None else total
+        return Decimal(0) if total is None else Decimal(plain(total))
 
     def sweep_mark(self) -> SweepMark:
         """Return how far the sweep has verified the entries."""
