@@ -5,11 +5,12 @@ What is entered needs a reason and evidence, is an entry like any other and an e
 
 import getpass
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import asdict, dataclass
 from decimal import Decimal, localcontext
 from enum import StrEnum
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Final
 
@@ -70,6 +71,12 @@ class _Desk:
     def book(self, name: str | None) -> str | None:
         """Return the books of an account: None for the platform's own."""
         return None if name == self.own else name
+
+    def enter(self, work: Callable[[], Sequence[Entry]], as_json: bool) -> None:
+        """Enter something, again where another writer was in the way, and show its lines."""
+        from trisagion.adapters.db.engine import retrying
+
+        _show([row for entry in retrying(work) for row in _lines(entry, self.own)], as_json)
 
     def now_ns(self) -> int:
         """Return the instant that the run has come to."""
@@ -239,8 +246,10 @@ def transfer(
     with _desk(state, run) as desk:
         voucher = _voucher(reason, evidence)
         books = {"book": desk.book(account), "counter": _counter(desk, counter)}
-        done = ledger_enter.transfer(desk.database, money(amount), desk.now_ns(), voucher, currency=currency, **books)
-        _show([row for entry in done for row in _lines(entry, desk.own)], as_json)
+        work = partial(
+            ledger_enter.transfer, desk.database, money(amount), desk.now_ns(), voucher, currency=currency, **books
+        )
+        desk.enter(work, as_json)
 
 
 def _counter(desk: _Desk, counter: str | None) -> str | None:
@@ -267,7 +276,8 @@ def charge(
 ) -> None:
     """Enter a fee or financing that no fill told; without a rate, foreign money stays in its own currency."""
     with _desk(state, run) as desk:
-        done = ledger_enter.charge(
+        work = partial(
+            ledger_enter.charge,
             desk.database,
             Kind(kind.value),
             money(amount),
@@ -278,7 +288,7 @@ def charge(
             symbol=symbol,
             book=desk.book(account),
         )
-        _show([row for entry in done for row in _lines(entry, desk.own)], as_json)
+        desk.enter(work, as_json)
 
 
 @app.command()
@@ -304,15 +314,22 @@ def adjust(
     with _desk(state, run) as desk:
         book, now_ns = desk.book(account), desk.now_ns()
         if amount is not None:
-            done = ledger_enter.adjust_money(
-                desk.database, money(amount), now_ns, voucher, currency=currency, book=book
+            work = partial(
+                ledger_enter.adjust_money, desk.database, money(amount), now_ns, voucher, currency=currency, book=book
             )
         else:
             assert symbol is not None and qty is not None and at is not None
-            done = ledger_enter.adjust_position(
-                desk.database, symbol, quantity(qty), price(at), now_ns, voucher, book=book
+            work = partial(
+                ledger_enter.adjust_position,
+                desk.database,
+                symbol,
+                quantity(qty),
+                price(at),
+                now_ns,
+                voucher,
+                book=book,
             )
-        _show([row for entry in done for row in _lines(entry, desk.own)], as_json)
+        desk.enter(work, as_json)
 
 
 @app.command()
@@ -332,8 +349,8 @@ def split(
         raise ConfigError(f"--ratio: expected NEW:OLD as 4:1, found {quoted(ratio)}")
     with _desk(state, run) as desk:
         voucher, book = _voucher(reason, evidence), desk.book(account)
-        done = ledger_enter.split(desk.database, symbol, int(new), int(old), desk.now_ns(), voucher, book=book)
-        _show([row for entry in done for row in _lines(entry, desk.own)], as_json)
+        work = partial(ledger_enter.split, desk.database, symbol, int(new), int(old), desk.now_ns(), voucher, book=book)
+        desk.enter(work, as_json)
 
 
 @app.command()
