@@ -1,8 +1,10 @@
 """The ledger through its services: every kind of event, what verification finds, and what the sweep does."""
 
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from decimal import Decimal
+from functools import partial
 from typing import Any
 
 import pytest
@@ -10,6 +12,7 @@ import sqlalchemy as sa
 
 from tests.builders import BOOK_RULES, CAPITAL, TUESDAY_NS, Desk, a_report, an_order, qty, words
 from trisagion.adapters.db import tables as t
+from trisagion.adapters.db.engine import retrying
 from trisagion.cohort.types import Epoch
 from trisagion.errors import DataError, StateError
 from trisagion.ledger.books import Books
@@ -293,6 +296,37 @@ def test_the_sweep_alarms_about_an_entry_that_does_not_balance_once(shared: Desk
     assert "SIM/E2" in alarm
     assert "expected amounts that sum to 0 USD" in alarm
     assert [int(number) for (number,) in shared.rows(t.ledger_lot.c.qty)] == [2]
+
+
+def test_fills_adjustments_and_sweeps_at_once_lose_nothing(shared: Desk, colleague: Desk) -> None:
+    """Whoever moves a position holds it: every quantity is there in the end, and the books hold."""
+    rounds = 8
+
+    def adjust() -> None:
+        for number in range(rounds):
+            move = (colleague.database, "ES", qty(10), Price(Decimal(4000)), NOW, voucher(number))
+            retrying(partial(ledger_enter.adjust_position, *move))
+            sweep(colleague)
+
+    with ThreadPoolExecutor() as pool:
+        adjusted = pool.submit(adjust)
+        for number in range(rounds):
+            retrying(partial(trade_again, shared, number))
+        adjusted.result()
+    assert int(shared.position.qty) == rounds * 11
+    assert verify(shared.database).problems == ()
+
+
+def trade_again(desk: Desk, number: int) -> None:
+    """Have one filled, again where another writer was in the way."""
+    name = an_order(f"T{number}").cl_ord_id
+    with desk.database.snapshot() as tx:
+        known = tx.orders.order(name) is not None
+    if known:
+        facts: dict[str, Any] = {"cum_qty": qty(1), "leaves_qty": qty(0), "side": Side.BUY}
+        book(desk.database, BOOK_RULES, a_report(f"E{number}", cl_ord_id=name, last_qty=qty(1), **facts))
+    else:
+        trade(desk, number, 1)
 
 
 def test_two_sweeps_at_once_do_the_work_of_one(shared: Desk, colleague: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
