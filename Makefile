@@ -16,6 +16,9 @@ FIX_ENGINE ?= tls
 OTHER_ENGINE := $(if $(filter official,$(FIX_ENGINE)),quickfix-tls,quickfix)
 ENGINE_STAMP := .venv/.engine-$(FIX_ENGINE)
 
+# The tests mostly wait for servers and sessions.
+JOBS ?= 2
+
 SEEDS ?= 50000
 FIRST ?= 1000000
 
@@ -49,8 +52,8 @@ install: .venv/.installed # Make .venv, install what is pinned, compile the kern
 test: lint types imports pytest # Everything that must hold: style, types, imports, all tests
 
 .PHONY: pytest
-pytest: dev .venv/.mysql # The tests alone; ARGS="-k fix"
-	@$(BIN)/python -m pytest $(ARGS)
+pytest: dev .venv/.mysql # The tests alone, JOBS=2 at a time; ARGS="-k fix"
+	@$(BIN)/python -m pytest -n $(JOBS) --dist worksteal $(ARGS)
 
 .PHONY: lint
 lint: dev # ruff, codespell, cython-lint
@@ -121,7 +124,7 @@ lock: .venv/.python # Resolve the newest versions within setup.cfg's floors into
 	compile() { build/lock/bin/uv pip compile --quiet --override deploy/override.in --upgrade --universal --python-version 3.11 --generate-hashes --no-header --no-annotate --no-emit-index-url "$$@"; }
 	compile setup.cfg deploy/build.in --extra broker --extra ib -o deploy/runtime.lock
 	compile setup.cfg deploy/build.in --extra broker --extra ib --extra fleet -c deploy/runtime.lock -o deploy/fleet.lock
-	compile setup.cfg deploy/build.in --extra broker --extra ib --extra fleet --extra dev -c deploy/fleet.lock -o deploy/dev.lock
+	compile setup.cfg deploy/build.in --extra broker --extra ib --extra fleet --extra calendars --extra dev -c deploy/fleet.lock -o deploy/dev.lock
 	compile setup.cfg --extra peers -c deploy/dev.lock -o deploy/peers.lock
 	compile deploy/data.in --no-deps -o deploy/data.lock
 	compile deploy/mysql.in --no-deps -o deploy/mysql.lock

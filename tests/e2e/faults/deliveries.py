@@ -9,7 +9,7 @@ from typing import Final
 from tests.e2e.faults.lane import Lane
 from tests.e2e.faults.rows import STORED, LaneRow
 from tests.e2e.faults.servers import SUCCEEDED
-from trisagion.ids import ClOrdId, CycleId, cycle_id
+from trisagion.ids import ClOrdId
 
 ORDERS: Final = 10
 COPIES: Final = {"twice": 2, "ten times": 10}
@@ -63,11 +63,9 @@ def two_of_each(lane: Lane, case: str, draw: random.Random) -> float:
     begun_s = time.monotonic()
     if case == "beats":
         names = [lane.intend(draw, quiet=True) for _ in range(ORDERS)]
-        slot = cycle_id(lane.now_ns)
         for _ in range(2):
             lane.ring("sweep.run")
             lane.ring("reconcile.cycle")
-        lane.until(lambda: _is_open(lane, slot), "the slot's cycle is open")
         return _settled(lane, begun_s, *names)
     names = lane.work(draw, 2)
     assert lane.proxy.connections == 1, f"expected one owner on the line, found {lane.proxy.connections}"
@@ -97,12 +95,6 @@ def reordered(lane: Lane, case: str, draw: random.Random) -> float:
         time.sleep(draw.uniform(0.0, 0.1))
     lane.ring("gateway.route", name)
     return _settled(lane, begun_s, name)
-
-
-def _is_open(lane: Lane, slot: CycleId) -> bool:
-    with lane.database.snapshot() as tx:
-        cycle = tx.cycles.cycle(slot)
-    return cycle is not None
 
 
 def _settled(lane: Lane, begun_s: float, *names: ClOrdId) -> float:
@@ -135,7 +127,7 @@ ROWS: Final = (
     LaneRow(
         number=12,
         what="a slot is rung twice, as by two beats; of two owners of a session the first dies; two workers throughout",
-        must="I1 I2 I3 I8; a slot's cycle is opened; one owner on the line, and the second takes over",
+        must="I1 I2 I3 I8; one owner on the line, and the second takes over",
         cases={"beats": 20, "owners": 20},
         short=("beats", "owners"),
         play=two_of_each,
