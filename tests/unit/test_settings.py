@@ -289,6 +289,8 @@ def test_the_digest_changes_with_every_setting_that_can_change_a_decision(tmp_pa
     place: dict[str, object] = {
         "platform.profile": "fleet", "platform.state": "x", "database.url": "sqlite:///x", "broker.url": "redis://h/0",
         "fix.host": "h", "fix.port": 1, "fix.heartbeat_s": 11, "fix.username": "u", "fix.password": "env:P",
+        "database.writer_password": "env:W", "database.gateway_password": "env:G",
+        "database.audit_password": "env:A", "database.reader_password": "env:R",
         "fleet.cohort_workers": 3, "replay.speed": 2,
         "egress.paths": {"a": {"kind": "http", "host": "h", "port": 1}}, "egress.use": ["direct"], "egress.port": 1,
         "egress.connect_s": 5, "egress.probe_s": 0, "egress.quiet_s": 1, "egress.healthy_s": 1, "egress.tls": True,
