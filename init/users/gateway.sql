@@ -33,5 +33,6 @@ GRANT SELECT, INSERT, UPDATE ON fix_message TO '{database}_gateway'@'%';
 GRANT SELECT, INSERT, UPDATE ON drop_copy TO '{database}_gateway'@'%';
 GRANT SELECT, INSERT, UPDATE ON copy_mark TO '{database}_gateway'@'%';
 GRANT SELECT, INSERT, UPDATE ON egress_event TO '{database}_gateway'@'%';
+GRANT SELECT, INSERT, UPDATE ON ib_order_id TO '{database}_gateway'@'%';
 GRANT SELECT ON bar_day TO '{database}_gateway'@'%';
 GRANT SELECT ON quote_hour TO '{database}_gateway'@'%';

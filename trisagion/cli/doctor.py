@@ -21,7 +21,7 @@ import typer
 import trisagion
 from trisagion.cli.config import ConfigOption, SetOption, overrides
 from trisagion.errors import ConfigError
-from trisagion.settings import Settings, load, resolve
+from trisagion.settings import FIX_SIM, IB_SIM, Settings, load, resolve
 
 KERNELS: Final = ("ext.entropy", "ext.cohort")
 
@@ -96,12 +96,24 @@ def _kernels(_: Settings) -> tuple[bool, str]:
     return True, f"compiled: {', '.join(KERNELS)}"
 
 
-def _fix_engine(_: Settings) -> tuple[bool, str]:
-    try:
-        engine = importlib.import_module("quickfix")
-    except ImportError as error:
-        return False, f"{error}; install the module quickfix: make install, or pip install 'trisagion[fix]'"
-    return True, f"quickfix at {engine.__file__}"
+def _venue(settings: Settings) -> tuple[bool, str]:
+    """Look for what the session of the venue needs."""
+    venue = settings.platform.venue
+    if venue == FIX_SIM:
+        return _engine(venue, ("quickfix",), "make install, or pip install 'trisagion[fix]'")
+    if venue == IB_SIM:
+        return _engine(venue, ("ib_async", "ib_insync"), "pip install 'trisagion[ib]'")
+    return True, f"{venue} needs no library of its own"
+
+
+def _engine(venue: str, modules: tuple[str, ...], how: str) -> tuple[bool, str]:
+    errors = []
+    for name in modules:
+        try:
+            return True, f"{venue} by {name} at {importlib.import_module(name).__file__}"
+        except ImportError as error:
+            errors.append(str(error))
+    return False, f"{venue}: {'; '.join(errors)}; install {' or '.join(modules)}: {how}"
 
 
 def _broker(settings: Settings) -> tuple[bool, str]:
@@ -176,7 +188,7 @@ def _existing(path: Path) -> Path:
 CHECKS: Final[dict[str, Callable[[Settings], tuple[bool, str]]]] = {
     "python": _python,
     "kernels": _kernels,
-    "fix engine": _fix_engine,
+    "venue": _venue,
     "broker": _broker,
     "database": _database,
     "state": _state,
