@@ -123,7 +123,7 @@ def found(database: SqlDatabase) -> None:
     bar = Bar(ES.symbol, TUESDAY_NS - MINUTE_NS, MINUTE_NS, 1640.0, 1640.0, 1640.0, 1640.0, 9.0, 1)
     with database.transaction() as tx:
         tx.market.add_instrument(ES)
-        tx.ledger.post(opening(Money(Decimal(10**8)), 0))
+        tx.ledger.post(opening(Money(Decimal(10**8)), 0, "USD"))
         tx.control.set_mode(Control(Mode.NORMAL, "bench", "bench", 0))
         ticks = tuple((bar.open_ns + number * 10 * SECOND_NS, 1640.0) for number in range(1, 7))
         tx.market.add_step(MarketStep(ES.symbol, TUESDAY_NS, bar, ticks, Price(Decimal(1640)), TUESDAY_NS))

@@ -1,4 +1,4 @@
--- Why: a session with Interactive Brokers numbers its orders, and gives no number twice
+-- Why: the order ids of a session with Interactive Brokers must grow through crashes and roll-backs
 -- How long: at once, the table is new
 -- Locks: nothing that a process uses
 -- Safe while trading: yes

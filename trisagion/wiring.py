@@ -32,6 +32,7 @@ from trisagion.services import (
     detect_regime,
     ingest_market,
     keep_messages,
+    ledger_check,
     reconcile,
     route_orders,
     sweep,
@@ -301,6 +302,7 @@ class House:
     def sweep(self, now_ns: int) -> tuple[Outcome, ...]:
         """Find what was left undone, with what cannot be read out of the way."""
         sweep.set_aside(self.database, now_ns)
+        ledger_check.check_new(self.database, now_ns)
         return sweep.sweep(self.database)
 
     def book(self, report: ExecutionReport) -> tuple[Outcome, ...]:

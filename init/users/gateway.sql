@@ -34,5 +34,8 @@ GRANT SELECT, INSERT, UPDATE ON drop_copy TO '{database}_gateway'@'%';
 GRANT SELECT, INSERT, UPDATE ON copy_mark TO '{database}_gateway'@'%';
 GRANT SELECT, INSERT, UPDATE ON egress_event TO '{database}_gateway'@'%';
 GRANT SELECT, INSERT, UPDATE ON ib_order_id TO '{database}_gateway'@'%';
+GRANT SELECT, INSERT, UPDATE ON ledger_entry TO '{database}_gateway'@'%';
+GRANT SELECT, INSERT, UPDATE ON ledger_lot TO '{database}_gateway'@'%';
+GRANT SELECT, INSERT, UPDATE ON ledger_mark TO '{database}_gateway'@'%';
 GRANT SELECT ON bar_day TO '{database}_gateway'@'%';
 GRANT SELECT ON quote_hour TO '{database}_gateway'@'%';

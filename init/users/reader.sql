@@ -33,5 +33,8 @@ GRANT SELECT ON drop_copy TO '{database}_reader'@'%';
 GRANT SELECT ON copy_mark TO '{database}_reader'@'%';
 GRANT SELECT ON egress_event TO '{database}_reader'@'%';
 GRANT SELECT ON ib_order_id TO '{database}_reader'@'%';
+GRANT SELECT ON ledger_entry TO '{database}_reader'@'%';
+GRANT SELECT ON ledger_lot TO '{database}_reader'@'%';
+GRANT SELECT ON ledger_mark TO '{database}_reader'@'%';
 GRANT SELECT ON bar_day TO '{database}_reader'@'%';
 GRANT SELECT ON quote_hour TO '{database}_reader'@'%';

@@ -35,5 +35,8 @@ GRANT SELECT, INSERT, UPDATE ON drop_copy TO '{database}_writer'@'%';
 GRANT SELECT, INSERT, UPDATE ON copy_mark TO '{database}_writer'@'%';
 GRANT SELECT, INSERT, UPDATE ON egress_event TO '{database}_writer'@'%';
 GRANT SELECT, INSERT, UPDATE ON ib_order_id TO '{database}_writer'@'%';
+GRANT SELECT, INSERT, UPDATE ON ledger_entry TO '{database}_writer'@'%';
+GRANT SELECT, INSERT, UPDATE ON ledger_lot TO '{database}_writer'@'%';
+GRANT SELECT, INSERT, UPDATE ON ledger_mark TO '{database}_writer'@'%';
 GRANT SELECT, INSERT, UPDATE ON bar_day TO '{database}_writer'@'%';
 GRANT SELECT, INSERT, UPDATE ON quote_hour TO '{database}_writer'@'%';

@@ -293,6 +293,8 @@ def test_the_digest_changes_with_every_setting_that_can_change_a_decision(tmp_pa
     place: dict[str, object] = {
         "platform.profile": "fleet", "platform.state": "x", "database.url": "sqlite:///x", "broker.url": "redis://h/0",
         "fix.host": "h", "fix.port": 1, "fix.heartbeat_s": 11, "fix.username": "u", "fix.password": "env:P",
+        "database.writer_password": "env:W", "database.gateway_password": "env:G",
+        "database.audit_password": "env:A", "database.reader_password": "env:R",
         "ib.host": "h", "ib.port": 1, "ib.client_id": 2, "ib.heartbeat_s": 11,
         "fleet.cohort_workers": 3, "replay.speed": 2,
         "database.gateway_connections": 9, "database.writer_connections": 9, "database.audit_connections": 9,

@@ -9,6 +9,7 @@ from trisagion.errors import DataError, quoted
 from trisagion.gateway.decide import intent_of
 from trisagion.ids import ClOrdId
 from trisagion.ledger.postings import book_fill, entry_of, reverse_fill, undoing
+from trisagion.ledger.types import Strategy
 from trisagion.orders.evidence import Word, weigh
 from trisagion.orders.rejects import REMEDIES, Reject, Remedy
 from trisagion.orders.state import AT_VENUE, IN_DOUBT, LIVE, TERMINAL, WORKING, OrderState, check_transition
@@ -17,6 +18,7 @@ from trisagion.ports import Database, Observation, Transaction
 from trisagion.risk.check import Approved, Limits, check
 from trisagion.safety.modes import Control, Mode, stricter
 from trisagion.services.control import PLATFORM, shut_gate
+from trisagion.services.ledger_enter import enter
 from trisagion.services.outcome import Outcome
 from trisagion.services.reconcile import VENUE, new_attempt
 
@@ -116,7 +118,7 @@ def _book(database: Database, rules: BookRules, report: ExecutionReport) -> tupl
         if order is None or _of_another(order, report) or lost:
             tx.control.add_event("execution.quarantined", report.cl_ord_id, {"text": repr(report)[:TEXT_MAX]}, now_ns)
             return (Outcome("quarantined"),)
-        after, alarms = weigh(order, Word(report, _post(tx, order.symbol, report, undone), links, undone))
+        after, alarms = weigh(order, Word(report, _post(tx, order, report, undone), links, undone))
         if after != order:
             if after.state is not order.state:
                 check_transition(order.state, after.state, cl_ord_id=order.cl_ord_id)
@@ -154,14 +156,19 @@ def _order_of(tx: Transaction, report: ExecutionReport) -> tuple[Order | None, t
 
 
 def _undone(tx: Transaction, order: Order | None, report: ExecutionReport) -> ExecutionReport | None:
-    """Return the fill that a bust or correction is about: one that is booked to this order, and not undone yet."""
+    """Return the fill that a bust or correction is about: one that is booked to this order, and not undone yet.
+
+    Nor one from before a split, whose quantity and price are of other units: what is left of it a person must find.
+    """
     if order is None or report.ref_exec_id is None:
         return None
     fill = tx.orders.execution(report.venue, report.ref_exec_id)
     if fill is None or not fill.fills or _order_of(tx, fill)[0] != order:
         return None
-    booked = tx.ledger.booked(entry_of(fill.venue, report.ref_exec_id))
-    return fill if booked and not tx.ledger.booked(undoing(fill.venue, report.ref_exec_id)) else None
+    entry = entry_of(fill.venue, report.ref_exec_id)
+    if not tx.ledger.booked(entry) or tx.ledger.split_after(entry, order.symbol):
+        return None
+    return None if tx.ledger.booked(undoing(fill.venue, report.ref_exec_id)) else fill
 
 
 def _lives(report: ExecutionReport) -> bool:
@@ -174,23 +181,24 @@ def _of_another(order: Order, report: ExecutionReport) -> bool:
     return bool(report.symbol) and (report.symbol, report.side) != (order.symbol, order.side)
 
 
-def _post(tx: Transaction, symbol: str, report: ExecutionReport, undone: ExecutionReport | None) -> Decimal | None:
+def _post(tx: Transaction, order: Order, report: ExecutionReport, undone: ExecutionReport | None) -> Decimal | None:
     """Enter into the ledger what the report takes back, then what it fills; return the tick, None where it did neither.
 
     Most reports do neither, and cost no look at the instrument.
     """
     if undone is None and not report.fills:
         return None
-    instrument = tx.market.instrument(symbol)
+    instrument = tx.market.instrument(order.symbol)
+    # Only Emergency takes: to flatten, which no run decided.
+    strategy = Strategy.FLATTEN if order.taker else Strategy.COHORT
+    position = tx.ledger.position(order.symbol)
     if undone is not None:
-        position = tx.ledger.position(symbol)
-        postings, position = reverse_fill(position, undone, instrument, report.happened_ns)
-        tx.ledger.post(postings)
-        tx.ledger.save_position(position)
+        entry, after = reverse_fill(position, undone, instrument, report.happened_ns, strategy)
+        enter(tx, entry, after)
+        position = after
     if report.fills:
-        postings, position = book_fill(tx.ledger.position(symbol), report, instrument)
-        tx.ledger.post(postings)
-        tx.ledger.save_position(position)
+        entry, after = book_fill(position, report, instrument, strategy)
+        enter(tx, entry, after)
     return instrument.tick_size
 
 

@@ -526,7 +526,7 @@ def _found(database: SqlDatabase, spec: DataSpec, rules: CohortRules) -> Instrum
     instrument = load_tape(spec).instrument
     with database.transaction() as tx:
         tx.market.add_instrument(instrument)
-        tx.ledger.post(opening(CAPITAL, MONDAY_NS))
+        tx.ledger.post(opening(CAPITAL, MONDAY_NS, "USD"))
         found_cohort(tx, rules, 1, 1, MONDAY_NS)
         tx.control.set_mode(Control(Mode.NORMAL, "faults", "begun", MONDAY_NS))
         tx.control.put_replay(a_replay(MONDAY_NS))

@@ -26,9 +26,13 @@ _KEY: Final = re.compile(r",\n    KEY (\w+) (\(.*\))")
 _INDEX: Final = re.compile(r"CREATE (?:UNIQUE )?INDEX \w+ ON (\w+) \([^;]*\)")
 _DROP_INDEX: Final = re.compile(r"DROP INDEX (\w+) ON (\w+)")
 _ADD: Final = re.compile(r"ALTER TABLE (\w+)((?:,?\s+ADD COLUMN [^\n]+?)+)")
+_FILL: Final = re.compile(r"INSERT INTO (\w+) \([\w, ]+\)\nSELECT [^;]+")
 _REMOVE: Final = re.compile(r"(?:ALTER TABLE (\w+)\s+DROP COLUMN \w+|DROP TABLE (\w+))")
 
-FORMS: Final = "CREATE TABLE, CREATE INDEX, DROP INDEX … ON …, ALTER TABLE … ADD COLUMN …, DROP COLUMN …, DROP TABLE"
+FORMS: Final = (
+    "CREATE TABLE, CREATE INDEX, DROP INDEX … ON …, ALTER TABLE … ADD COLUMN …, DROP COLUMN …, DROP TABLE, "
+    "INSERT INTO … SELECT …"
+)
 """What both servers can do to a table as it stands, in the forms of a migration."""
 
 
@@ -44,7 +48,7 @@ def init_files() -> dict[str, Path]:
 
 def table_of(statement: str) -> str | None:
     """Return the table that a statement of one of `FORMS` is about, None for any other statement."""
-    for form in (_TABLE, _INDEX, _DROP_INDEX, _ADD, _REMOVE):
+    for form in (_TABLE, _INDEX, _DROP_INDEX, _ADD, _FILL, _REMOVE):
         if found := form.fullmatch(statement):
             group = 2 if form in {_TABLE, _DROP_INDEX} else 1
             return found[group] or found[found.lastindex or 1]

@@ -308,6 +308,48 @@ posting: Final = _table(
     sa.Index("posting_by_account", "account"),
 )
 
+ledger_entry: Final = _table(
+    "ledger_entry",
+    _seq(),
+    _must("entry", Id(200)),
+    _must("kind", Id(16)),
+    _must("strategy", Id(16)),
+    _must("currency", Id(16)),
+    _must("happened_ns", Whole()),
+    _must("line_count", Whole()),
+    _may("book", Id(64)),
+    _may("fx_rate", Exact()),
+    _may("operator", Id(128)),
+    _may("reason", Note()),
+    _may("evidence", Note()),
+    sa.UniqueConstraint("entry", name="ledger_entry_once"),
+    sa.Index("ledger_entry_by_kind", "kind"),
+)
+
+ledger_lot: Final = _table(
+    "ledger_lot",
+    _seq(),
+    _must("entry", Id(200)),
+    _must("symbol", Id(64)),
+    _must("opened_qty", Exact()),
+    _must("opened_cost", Exact()),
+    _must("qty", Exact()),
+    _must("cost", Exact()),
+    _must("realised", Exact()),
+    _must("opened_ns", Whole()),
+    _may("closed_ns", Whole()),
+    sa.UniqueConstraint("entry", name="ledger_lot_once"),
+    sa.Index("ledger_lot_open", "closed_ns", "seq"),
+)
+
+ledger_mark: Final = _table(
+    "ledger_mark",
+    _key("id", Whole()),
+    _must("upto_seq", Whole()),
+    _must("seen_seq", Whole()),
+    _must("seen_ns", Whole()),
+)
+
 ledger_position: Final = _table(
     "ledger_position",
     _key("symbol", Id(64)),
