@@ -24,14 +24,15 @@ from init import create
 from trisagion.adapters.dataspec import DataSpec
 from trisagion.adapters.db.engine import SqlDatabase, open_database, retrying
 from trisagion.adapters.servers import mariadb
-from trisagion.adapters.venues.fix.control import VenueControl
-from trisagion.adapters.venues.fix.initiator import FixConfig, FixSession
+from trisagion.adapters.venues.control import VenueControl
+from trisagion.adapters.venues.fix.initiator import FixSession
+from trisagion.adapters.venues.fix.session import FixConfig
 from trisagion.clock import MINUTE_NS, SECOND_NS
 from trisagion.gateway.pace import TokenBucket
 from trisagion.ids import CycleId, cl_ord_id, intent_key
 from trisagion.ledger.postings import opening
 from trisagion.market.instruments import ES
-from trisagion.market.types import Bar, MarketStep
+from trisagion.market.types import Bar, MarketStep, Quote
 from trisagion.orders.state import OrderState
 from trisagion.orders.types import ExecutionReport, Order, PositionReport, Side, Unreadable
 from trisagion.risk.check import Limits
@@ -49,6 +50,10 @@ MESSAGES_PER_S: Final = 100_000
 RULES: Final = BookRules(ACCOUNT, LIMITS, reprices_max=0)
 GUARD_S: Final = 0.1
 WAIT_S_MAX: Final = 120.0
+
+
+BID, ASK = Price(Decimal("1639.75")), Price(Decimal("1640.25"))
+QUOTE: Final = Quote(ES.symbol, BID, ASK, last=BID, happened_ns=TUESDAY_NS, learned_ns=TUESDAY_NS)
 
 
 def orders(count: int, state: OrderState, first: int = 0) -> list[Order]:

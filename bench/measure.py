@@ -101,6 +101,20 @@ def seconds_each(work: Callable[[], object], count: int = 1) -> Callable[[], flo
     return sample
 
 
+def tail_of(work: Callable[[], object], calls: int) -> Callable[[], float]:
+    """Return a sampler: the 99th percentile of the seconds of single calls."""
+
+    def sample() -> float:
+        took = np.empty(calls)
+        for call in range(calls):
+            begun = time.perf_counter()
+            work()
+            took[call] = time.perf_counter() - begun
+        return float(np.quantile(took, 0.99))
+
+    return sample
+
+
 def interleaved(
     ours: Callable[[], float],
     theirs: Callable[[], float] | None = None,

@@ -24,7 +24,7 @@ from trisagion.risk.check import Load
 from trisagion.safety.gates import Gate
 from trisagion.safety.modes import Control, Mode
 from trisagion.series_ports import SeriesStore
-from trisagion.session_ports import CopyStore, EgressStore, MessageStore
+from trisagion.session_ports import CopyStore, EgressStore, MessageStore, OrderIdStore
 from trisagion.units import Price, Quantity
 
 
@@ -558,6 +558,11 @@ class Transaction(Protocol):
     @property
     def egress(self) -> EgressStore:
         """The paths of sessions to their venues."""
+        ...
+
+    @property
+    def order_ids(self) -> OrderIdStore:
+        """Numbers that are never given twice."""
         ...
 
 

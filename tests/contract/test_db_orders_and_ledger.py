@@ -11,7 +11,7 @@ import pytest
 import sqlalchemy as sa
 
 from tests.builders import a_report, an_order
-from trisagion.adapters.db import SqlDatabase
+from trisagion.adapters.db import SqlDatabase, tables
 from trisagion.errors import DataError, OurMistake, StaleOwner
 from trisagion.ids import ClOrdId, CycleId, IntentKey
 from trisagion.ledger.types import Account, EquitySample, Position, Posting
@@ -339,9 +339,10 @@ def test_the_mode_in_force_is_the_last_one_set(database: SqlDatabase) -> None:
         assert tx.control.control() == normal
         tx.control.set_mode(Control(Mode.EMERGENCY, "bob", "fire", 1))
         assert tx.control.control().mode is Mode.EMERGENCY
-        tx.session.connection.exec_driver_sql("UPDATE control SET mode = 'hyper' WHERE operator = 'bob'")
-        assert tx.control.control() == Control(Mode.PAUSE, "bob", "fire", 1)
-        assert tx.session.scalar(sa.text("SELECT COUNT(*) FROM control")) == 2
+        hyper = {"mode": "hyper", "operator": "eve", "reason": "fire", "set_ns": 1}
+        tx.session.write(tables.control.insert(), hyper)
+        assert tx.control.control() == Control(Mode.PAUSE, "eve", "fire", 1)
+        assert tx.session.scalar(sa.text("SELECT COUNT(*) FROM control")) == 3
 
 
 def test_events_keep_any_text(database: SqlDatabase) -> None:

@@ -287,7 +287,7 @@ def _corrupt(path: Path) -> None:
     [
         (lambda path: path.write_bytes(b"no database at all" * 100), "is not a SQLite database: name another file"),
         (_corrupt, "is damaged: stop, keep a copy, restore"),
-        (lambda path: path.write_bytes(b""), "lacks a table: run `python -m init`"),
+        (lambda path: path.write_bytes(b""), "has no tables of ours: run `trisagion db init`"),
         (lambda path: (path.unlink(), path.mkdir()), "cannot be opened: check that its folder exists"),
     ],
     ids=["foreign", "damaged", "empty", "a folder"],

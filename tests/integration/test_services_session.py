@@ -13,9 +13,11 @@ import pytest
 from tests.builders import SATURDAY_NS, TUESDAY_NS, Desk, an_order, qty
 from tests.fakes import Died, FakeSession
 from trisagion.adapters.db import SqlDatabase, Unit, open_database
-from trisagion.adapters.venues.fix.initiator import FixConfig, FixSession
+from trisagion.adapters.venues.fix.initiator import FixSession
+from trisagion.adapters.venues.fix.session import FixConfig
 from trisagion.clock import SECOND_NS
 from trisagion.errors import StaleOwner
+from trisagion.gateway.ib_guard import QUOTE_NS_MAX, Making, VenueRule
 from trisagion.gateway.settling import SETTLED
 from trisagion.ids import ClOrdId
 from trisagion.orders.state import IN_DOUBT, OrderState
@@ -264,6 +266,38 @@ def test_a_drain_that_lasts_too_long_leaves_the_rest_to_a_later_instant(desk: De
     driver.pump(TUESDAY_NS + 3 * SECOND_NS)
     assert [name for _, name in session.asked] == ["T1", "T2", "T3"]
     assert desk.order("T3").updated_ns == TUESDAY_NS + 3 * SECOND_NS
+
+
+@pytest.mark.parametrize(
+    ("changes", "why"),
+    [
+        ({"price": Price(qty("4000.10"))}, "OFF_GRID: price=4000.1 tick_size=0.25"),
+        ({"price": Price(qty("123456789012345678.000000000001"))}, "OFF_GRID: price="),
+        ({"qty": qty("1.5")}, "OFF_GRID: qty=1.5 lot_size=1"),
+        ({"symbol": "NQ"}, "OFF_GRID: symbol=NQ"),
+    ],
+)
+def test_what_another_program_wrote_beside_the_grid_is_denied_at_the_claim(
+    shared: Desk, changes: dict[str, Any], why: str
+) -> None:
+    """On both databases; the good one behind it goes out."""
+    shared.put(routed("T1", **changes), routed("T2"))
+    driver, session = owner(shared)
+    driver.drain(TUESDAY_NS)
+    assert session.asked == [("new", "T2")]
+    assert shared.order().state is _S.DENIED
+    assert (shared.order().reason or "").startswith(why)
+    assert len(shared.events("order.denied T1")) == 1
+
+
+def test_a_replace_beside_the_grid_is_not_asked_for(desk: Desk) -> None:
+    """The order works on as it is."""
+    desk.put(routed(state=_S.NEW, wanted_qty=qty(2), wanted_price=Price(qty("4000.10"))))
+    driver, session = owner(desk)
+    driver.drain(TUESDAY_NS)
+    assert session.asked == []
+    assert (desk.order().state, desk.order().wanted_qty) == (_S.NEW, None)
+    assert len(desk.events("order.amend_denied T1")) == 1
 
 
 LATE_NS = TUESDAY_NS + 60 * SECOND_NS
@@ -556,3 +590,26 @@ def test_a_drain_that_meets_its_bound_goes_on_with_the_guard(desk: Desk, monkeyp
     assert [name for _, name in session.asked] == ["T0", "T1"]
     driver.pump(TUESDAY_NS)
     assert [name for _, name in session.asked] == ["T0", "T1", "T2"]
+
+
+@pytest.mark.parametrize(
+    ("making", "exchange", "age_ns", "why"),
+    [
+        (Making.GUARDED, "CME", 0, None),
+        (Making.GUARDED, "CME", QUOTE_NS_MAX + 1, "QUOTE_STALE"),
+        (Making.GUARDED, "SMART", 0, "NOT_DIRECT"),
+        (Making.REFUSE, "CME", 0, "NO_POST_ONLY"),
+    ],
+)
+def test_a_venue_without_post_only_is_guarded_at_the_last_look(
+    desk: Desk, making: Making, exchange: str, age_ns: int, why: str | None
+) -> None:
+    """With the quote of that moment; a cancel passes, whatever the rule says."""
+    desk.put(routed(), routed("T2", state=_S.NEW, cancel_reason="x"))
+    driver, session = owner(desk)
+    driver.rule = VenueRule(making, {"ES": exchange}, windows=())
+    driver.drain(TUESDAY_NS + age_ns)
+    assert session.asked == [("cancel", "T2"), *([("new", "T1")] if why is None else [])]
+    after = desk.order(ClOrdId("T1"))
+    assert after.state is (_S.PENDING_NEW if why is None else _S.DENIED)
+    assert (after.reason or "").startswith(why or "")

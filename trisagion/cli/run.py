@@ -32,7 +32,7 @@ from trisagion.cli.console import Console, Frame, columns
 from trisagion.cli.worker import worker_argv
 from trisagion.errors import ConfigError, StateError, StepTimeout, TrisagionError
 from trisagion.ports import Database, Replay
-from trisagion.settings import Settings, load, resolve, to_environment, variable
+from trisagion.settings import LINES, Fix, Ib, Settings, load, resolve, to_environment, variable
 
 LOOK_S: Final = 0.2
 STOP_S_MAX: Final = 45.0
@@ -59,37 +59,25 @@ class Supervisor:
 
     def start(self) -> None:
         """Start every process; none waits for another, each asks until what it needs is there."""
-        from trisagion.wiring import House
-
         python = sys.executable
         env = self._environment()
         # Those who only compute can never take the connections of those on the way of an order.
         gateway, writer = self._as("gateway", env), self._as("writer", env)
-        fix = self.settings.fix
+        given = self.settings
         # It has most to do before anything moves.
         self._child("driver", [python, "-m", "workers.replay"], env, once=True)
-        self._child(
-            "venue",
-            [
-                *(python, "-m", "trisagion.adapters.venues.fix.venue"),
-                *(part for spec in self.specs for part in ("--data-spec", spec.to_json())),
-                *("--port", str(fix.port), "--control", str(self._control)),
-                *("--store", str(self.run / "venue"), "--sender", fix.target, "--target", fix.sender),
-                *(("--drop-copy", fix.drop_copy) if fix.drop_copy else ()),
-                *("--profile", json.dumps(asdict(House(self.settings).profile))),
-            ],
-            env,
-        )
-        if self.settings.egress.use:
+        if given.line is not None:
+            self._child("venue", [python, "-m", *self._venue(given.line)], env)
+        if given.egress.use:
             self._child("egress", [python, "-m", "trisagion.adapters.egress.forwarder"], gateway)
-        self._child("session", worker_argv("session", "session", fix.target), gateway)
-        if fix.drop_copy:
-            self._child("drop_copy", worker_argv("drop_copy", "drop_copy", fix.drop_copy), gateway)
-        for number in range(1, self.settings.fleet.cohort_workers + 1):
-            self._child(f"cohort{number}", worker_argv("cohort", f"cohort{number}", fix.target), writer)
-        self._child("desk", worker_argv("desk", "desk", fix.target), gateway)
-        if self.settings.regime.gate == "state":
-            self._child("regime", worker_argv("regime", "regime", fix.target, "prefork"), writer)
+        self._child("session", worker_argv("session", "session", given), gateway)
+        if given.fix.drop_copy:
+            self._child("drop_copy", worker_argv("drop_copy", "drop_copy", given), gateway)
+        for number in range(1, given.fleet.cohort_workers + 1):
+            self._child(f"cohort{number}", worker_argv("cohort", f"cohort{number}", given), writer)
+        self._child("desk", worker_argv("desk", "desk", given), gateway)
+        if given.regime.gate == "state":
+            self._child("regime", worker_argv("regime", "regime", given, "prefork"), writer)
         if self.settings.replay.speed != "max":
             scheduler = "workers.schedule.SlotScheduler"
             schedule = str(self.run / "beat")
@@ -121,6 +109,22 @@ class Supervisor:
             ]
             self._child("flower", flower, env)
 
+    def _venue(self, line: Fix | Ib) -> list[str]:
+        """Return module and arguments of the venue's process."""
+        from trisagion.wiring import House
+
+        shared = [
+            *(part for spec in self.specs for part in ("--data-spec", spec.to_json())),
+            *("--port", str(line.port), "--control", str(self._control), "--store", str(self.run / "venue")),
+        ]
+        if isinstance(line, Ib):
+            return ["trisagion.adapters.venues.ib.venue", *shared, "--account", line.account]
+        return [
+            *("trisagion.adapters.venues.fix.venue", *shared, "--sender", line.target, "--target", line.sender),
+            *(("--drop-copy", line.drop_copy) if line.drop_copy else ()),
+            *("--profile", json.dumps(asdict(House(self.settings).profile))),
+        ]
+
     @property
     def _control(self) -> Path:
         return self.sockets / "venue"
@@ -136,7 +140,7 @@ class Supervisor:
             "TRISAGION_VENUE_CONTROL": str(self._control),
             "TRISAGION_VENUE_LEDGER": str(self.run / rundir.VENUE_LEDGER),
             "TRISAGION_STOP": str(self._stop),
-            "TRISAGION_FIX_STORE": str(self.run / "session"),
+            "TRISAGION_SESSION_STORE": str(self.run / "session"),
             "TRISAGION_COPY_STORE": str(self.run / "drop_copy"),
             # Each process computes on one core; its libraries must not start a thread for each.
             "OMP_NUM_THREADS": "1",
@@ -208,6 +212,9 @@ def command(
     ] = None,
     speed: Annotated[str | None, typer.Option(help="'max', or data seconds per second: 1 is real time.")] = None,
     profile: Annotated[str | None, typer.Option(help="embedded, or fleet: MariaDB, Redis and Flower.")] = None,
+    venue: Annotated[
+        str | None, typer.Option(help="fix-sim, ib-sim (a TWS), or paper (in the session's own process).")
+    ] = None,
     resume: Annotated[bool, typer.Option("--resume", help="Go on with the newest unfinished run.")] = False,
     reason: Annotated[str | None, typer.Option(help="Why a killed run may go on.")] = None,
     state: Annotated[Path | None, typer.Option(help="Where runs are kept.")] = None,
@@ -224,6 +231,7 @@ def command(
         "cohort.runs": runs,
         "cohort.survivors": None if survivors is None else str(survivors),
         "platform.profile": profile,
+        "platform.venue": venue,
         "platform.state": None if state is None else str(state),
     }
     layers = {**overrides(sets), **{key: value for key, value in given.items() if value is not None}}
@@ -334,7 +342,12 @@ def _resume(settings: Settings, outcome: str) -> str:
 def place(settings: Settings, run: Path, sockets: Path, children: Children, stack: ExitStack) -> Settings:
     """Fill in where database, broker and venue of this run are, starting the private servers that it needs."""
     fleet = settings.platform.profile == "fleet"
-    given = {"fix.port": settings.fix.port, "egress.port": settings.egress.port if settings.egress.use else 0}
+    lines: dict[str, object] = {}
+    given = {"egress.port": settings.egress.port if settings.egress.use else 0}
+    if (line := settings.line) is not None:
+        section = LINES[settings.platform.venue]
+        lines[section] = line.model_copy(update=_placed(line))
+        given[f"{section}.port"] = line.port
     for setting, port in given.items():
         if port:
             preflight.refuse_a_taken_port(setting, port)
@@ -348,13 +361,12 @@ def place(settings: Settings, run: Path, sockets: Path, children: Children, stac
     elif not url:
         url = f"sqlite:///{(run / rundir.DATABASE).resolve()}"
     broker = settings.broker.url or stack.enter_context(redis(run / "redis", sockets, children))
-    port = settings.fix.port or free_port()
     forwarder = settings.egress.port or (free_port() if settings.egress.use else 0)
     return settings.model_copy(
         update={
             "database": settings.database.model_copy(update={"url": url}),
             "broker": settings.broker.model_copy(update={"url": broker}),
-            "fix": settings.fix.model_copy(update={"port": port}),
+            **lines,
             "egress": settings.egress.model_copy(update={"port": forwarder}),
         }
     )
@@ -362,6 +374,12 @@ def place(settings: Settings, run: Path, sockets: Path, children: Children, stac
 
 def _url_of(run: Path, user: str) -> Path:
     return run / f"database.{user}.url"
+
+
+def _placed(line: Fix | Ib) -> dict[str, object]:
+    """Return what the bundled venue of a run changes in the section of its session."""
+    here: dict[str, object] = {"port": line.port or free_port()}
+    return {**here, "maker": preflight.SIMULATED_MAKER} if isinstance(line, Ib) else here
 
 
 def _kept_secret(path: Path, url: str) -> str:
@@ -377,8 +395,9 @@ def create_tables(url: str) -> None:
     env = {**os.environ, "TRISAGION_DATABASE": url}
     done = subprocess.run([sys.executable, "-m", "init"], capture_output=True, text=True, check=False, env=env)
     if done.returncode != 0:
+        _, refusal, said = done.stderr.rpartition("init: ")
         last = (done.stderr.strip().splitlines() or [f"python -m init ended with {done.returncode}"])[-1]
-        raise StateError(last.removeprefix("init: "))
+        raise StateError(said.strip() if refusal else last)
 
 
 def free_port() -> int:

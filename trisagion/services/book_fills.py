@@ -24,6 +24,7 @@ RESTATING: Final = frozenset({ExecType.TRADE_CORRECT, ExecType.TRADE_CANCEL})
 """What speaks of a fill that was told before."""
 TEXT_MAX: Final = 2000
 """Characters kept of a report that was put aside."""
+_UNREADABLE: Final = "UNREADABLE: the venue said something of it"
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,7 +49,8 @@ def book(database: Database, rules: BookRules, report: ExecutionReport) -> tuple
         text = f"{error}: {report!r}"[:TEXT_MAX]
         with database.transaction() as tx:
             tx.control.add_event("execution.quarantined", quoted(report.cl_ord_id), {"text": text}, report.happened_ns)
-            doubted = _doubt(tx, _named(tx, names) or _held(tx, report.venue), report.venue, report.happened_ns)
+            concerned = _named(tx, names) or _held(tx, report.venue)
+            doubted = _doubt(tx, concerned, report.venue, report.happened_ns, _UNREADABLE)
         return (Outcome("quarantined"), *doubted)
 
 
@@ -58,7 +60,7 @@ def put_aside(database: Database, word: Unreadable, now_ns: int) -> tuple[Outcom
         told = {"why": word.why, "text": word.text}
         tx.control.add_event("message.quarantined", quoted(word.venue), told, now_ns)
         concerned = (_named(tx, word.names) or _held(tx, word.venue)) if word.of_orders else []
-        return (Outcome("quarantined"), *_doubt(tx, concerned, word.venue, now_ns))
+        return (Outcome("quarantined"), *_doubt(tx, concerned, word.venue, now_ns, _UNREADABLE))
 
 
 def _named(tx: Transaction, names: Sequence[ClOrdId]) -> list[Order]:
@@ -79,11 +81,11 @@ def _held(tx: Transaction, venue: str) -> list[Order]:
     return [order for order in locked if order is not None and order.state in AT_VENUE]
 
 
-def _doubt(tx: Transaction, orders: Sequence[Order], venue: str, now_ns: int) -> list[Outcome]:
+def _doubt(tx: Transaction, orders: Sequence[Order], venue: str, now_ns: int, why: str) -> list[Outcome]:
     """Alarm about orders of which something was said that is not known, and doubt those that live."""
     sessions = []
     for order in orders:
-        text = f"UNREADABLE: the venue said something of it when it was {order.state}"
+        text = f"{why} when it was {order.state}"
         tx.control.add_event("order.alarm", order.cl_ord_id, {"text": text}, now_ns)
         if order.state not in LIVE or order.state is OrderState.UNKNOWN:
             continue
@@ -99,7 +101,10 @@ def _book(database: Database, rules: BookRules, report: ExecutionReport) -> tupl
     now_ns = report.happened_ns
     with database.transaction() as tx:
         if report.exec_id is not None and not tx.orders.add_execution(report, now_ns):
-            return (Outcome("duplicate"),)
+            recorded = tx.orders.execution(report.venue, report.exec_id)
+            if recorded is None or recorded.terms == report.terms:
+                return (Outcome("duplicate"),)
+            return _contradicted(tx, recorded, report)
         order, links = _order_of(tx, report)
         undone = _undone(tx, order, report)
         lost = report.exec_type in RESTATING and undone is None
@@ -120,6 +125,20 @@ def _book(database: Database, rules: BookRules, report: ExecutionReport) -> tupl
         for alarm in alarms:
             tx.control.add_event("order.alarm", order.cl_ord_id, {"text": alarm}, now_ns)
         return (*_follow(tx, rules, order, after, report),)
+
+
+def _contradicted(tx: Transaction, recorded: ExecutionReport, report: ExecutionReport) -> tuple[Outcome, ...]:
+    """Put aside what the venue tells under an ExecID of which it told something else; nobody knows which is true.
+
+    Nothing new goes where ExecIDs are no identity: the next fill may be taken for one that is booked.
+    """
+    exec_id, now_ns = recorded.exec_id or "", report.happened_ns
+    text = f"EXEC_ID_AGAIN: recorded {recorded.terms}, now told {report!r}"
+    tx.control.add_event("execution.contradicted", exec_id, {"text": text[:TEXT_MAX]}, now_ns)
+    shut_gate(tx, report.venue, f"EXEC_ID_AGAIN: execution {exec_id} on other terms", now_ns)
+    names = [name for each in (recorded, report) for name in (each.cl_ord_id, each.request_id) if name is not None]
+    why = f"EXEC_ID_AGAIN: the venue told execution {exec_id} on two terms"
+    return (Outcome("quarantined"), *_doubt(tx, _named(tx, names), report.venue, now_ns, why))
 
 
 def _order_of(tx: Transaction, report: ExecutionReport) -> tuple[Order | None, tuple[OrderLink, ...]]:

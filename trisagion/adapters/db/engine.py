@@ -30,6 +30,8 @@ from trisagion.adapters.db.faults import Conflict, Crowded, Unreachable, transla
 from trisagion.adapters.db.ledger import Ledger
 from trisagion.adapters.db.market import Market
 from trisagion.adapters.db.messages import Messages
+from trisagion.adapters.db.migrations import expect_schema
+from trisagion.adapters.db.order_ids import OrderIdRows
 from trisagion.adapters.db.orders import Orders
 from trisagion.adapters.db.regime import Regime
 from trisagion.adapters.db.series import Series
@@ -91,6 +93,7 @@ class Unit:
         self.copies = Copies(session)
         self.control = ControlRoom(session)
         self.egress = Egress(session)
+        self.order_ids = OrderIdRows(session)
 
 
 class _Link:
@@ -114,6 +117,7 @@ class SqlDatabase:
         self._is_sqlite = engine.dialect.name == "sqlite"
         self._keeps = self._is_sqlite
         self._pid = os.getpid()
+        self._looked_at = False
         # By thread number, not in a threading.local: threads of a C++ library are new to Python at each callback.
         self._links: dict[int, _Link] = {}
         # The parent's connections in a forked child: closing them here would end them there.
@@ -141,7 +145,7 @@ class SqlDatabase:
         Crowded
             All connections that this user may have stayed taken.
         StateError
-            The disk is full, the database is read-only, damaged or foreign.
+            The disk is full; the database is read-only, damaged, foreign, or of another release.
         """
         link = self._link()
         try:
@@ -209,6 +213,20 @@ class SqlDatabase:
         return link
 
     def _connected(self) -> sa.Connection:
+        """Connect, the first time with a look at whether this release can use the database."""
+        connection = self._room()
+        if not self._looked_at:
+            try:
+                expect_schema(connection)
+                connection.rollback()
+            except BaseException:
+                connection.invalidate()
+                connection.close()
+                raise
+            self._looked_at = True
+        return connection
+
+    def _room(self) -> sa.Connection:
         """Connect; where all connections that the user may have are taken, wait until one ends."""
         until_s, pause_s = time.monotonic() + CROWDED_S_MAX, BACKOFF_S
         while True:
@@ -259,10 +277,11 @@ def open_database(url: str) -> SqlDatabase:
     return SqlDatabase(open_engine(url))
 
 
-def open_engine(url: str, *, may_create: bool = False) -> Engine:
+def open_engine(url: str, *, may_create: bool = False, io_s: int = IO_S) -> Engine:
     """Return an engine without a pool whose connections are set up as the platform needs them; errors are ours.
 
     A SQLite file that does not exist is an error unless it `may_create` it: a mistyped path must not make an empty one.
+    `io_s` is how long a server may take for an answer.
     """
     try:
         parsed = make_url(url)
@@ -272,7 +291,7 @@ def open_engine(url: str, *, may_create: bool = False) -> Engine:
     if backend == "sqlite":
         return _open_sqlite(parsed, may_create=may_create)
     if backend in {"mysql", "mariadb"}:
-        return _open_mysql(parsed)
+        return _open_mysql(parsed, io_s)
     raise ConfigError(f"database: expected sqlite:///file or mysql://user@host/name, found the scheme {backend!r}")
 
 
@@ -311,7 +330,7 @@ def _open_sqlite(url: URL, *, may_create: bool) -> Engine:
     def look(_dialect: Any, _record: Any, arguments: list[Any], _options: Any) -> None:
         path = str(arguments[0])
         if not (may_create or path.startswith("file:") or Path(path).exists()):
-            raise StateError(f"database {path} does not exist: name the right file, or run `python -m init`")
+            raise StateError(f"database {path} does not exist: name the right file, or run `trisagion db init`")
 
     @event.listens_for(engine, "connect")
     def set_up(raw: Any, _record: Any) -> None:
@@ -327,7 +346,7 @@ def _open_sqlite(url: URL, *, may_create: bool) -> Engine:
     return engine
 
 
-def _open_mysql(url: URL) -> Engine:
+def _open_mysql(url: URL, io_s: int) -> Engine:
     driver = url.drivername.partition("+")[2] or _mysql_driver()
     tls = {"ssl_disabled": True} if driver == "pymysql" and _is_near(url) else {}
     engine = sa.create_engine(
@@ -335,8 +354,8 @@ def _open_mysql(url: URL) -> Engine:
         poolclass=NullPool,
         connect_args={
             "connect_timeout": CONNECT_S,
-            "read_timeout": IO_S,
-            "write_timeout": IO_S,
+            "read_timeout": io_s,
+            "write_timeout": io_s,
             "charset": "utf8mb4",
             "init_command": SETTINGS.format(lock_wait_s=LOCK_WAIT_S),
             # Without FOUND_ROWS, which SQLAlchemy asks for: a row that an insert found and left alone counts 0.

@@ -35,6 +35,45 @@ def _seq() -> "Column[int]":
     return Column("seq", kind, primary_key=True, nullable=False, autoincrement=True)
 
 
+schema_migration: Final = _table(
+    "schema_migration",
+    _key("number", Whole()),
+    _must("name", Id(128)),
+    _must("checksum", Id(64)),
+    _must("state", Id(16)),
+    _must("operator", Id(128)),
+    _must("at_ns", Whole()),
+)
+
+
+def _report() -> "list[Column[Any]]":
+    """Return the columns of an execution report, which stands in more than one table."""
+    return [
+        _must("venue", Id(64)),
+        _must("exec_id", Id(128)),
+        _must("cl_ord_id", Id(64)),
+        _must("order_id", Id(128)),
+        _must("exec_type", Id(32)),
+        _must("ord_status", Id(32)),
+        _must("symbol", Id(64)),
+        _must("side", Id(8)),
+        _must("last_qty", Exact()),
+        _may("last_px", Exact()),
+        _must("cum_qty", Exact()),
+        _must("leaves_qty", Exact()),
+        _must("avg_px", Exact()),
+        _must("fee", Exact()),
+        _may("liquidity", Id(8)),
+        _may("reason", Note()),
+        _must("unknown_order", Boolean()),
+        _must("happened_ns", Whole()),
+        _may("request_id", Id(64)),
+        _may("ref_exec_id", Id(128)),
+        _may("reject", Id(32)),
+        _must("learned_ns", Whole()),
+    ]
+
+
 instrument: Final = _table(
     "instrument",
     _key("symbol", Id(64)),
@@ -252,28 +291,7 @@ order_link: Final = _table(
 execution: Final = _table(
     "execution",
     _seq(),
-    _must("venue", Id(64)),
-    _must("exec_id", Id(128)),
-    _must("cl_ord_id", Id(64)),
-    _must("order_id", Id(128)),
-    _must("exec_type", Id(32)),
-    _must("ord_status", Id(32)),
-    _must("symbol", Id(64)),
-    _must("side", Id(8)),
-    _must("last_qty", Exact()),
-    _may("last_px", Exact()),
-    _must("cum_qty", Exact()),
-    _must("leaves_qty", Exact()),
-    _must("avg_px", Exact()),
-    _must("fee", Exact()),
-    _may("liquidity", Id(8)),
-    _may("reason", Note()),
-    _must("unknown_order", Boolean()),
-    _must("happened_ns", Whole()),
-    _may("request_id", Id(64)),
-    _may("ref_exec_id", Id(128)),
-    _may("reject", Id(32)),
-    _must("learned_ns", Whole()),
+    *_report(),
     sa.UniqueConstraint("venue", "exec_id", name="execution_once"),
     sa.Index("execution_by_order", "cl_ord_id"),
 )
@@ -415,28 +433,7 @@ fix_message: Final = _table(
 drop_copy: Final = _table(
     "drop_copy",
     _seq(),
-    _must("venue", Id(64)),
-    _must("exec_id", Id(128)),
-    _must("cl_ord_id", Id(64)),
-    _must("order_id", Id(128)),
-    _must("exec_type", Id(32)),
-    _must("ord_status", Id(32)),
-    _must("symbol", Id(64)),
-    _must("side", Id(8)),
-    _must("last_qty", Exact()),
-    _may("last_px", Exact()),
-    _must("cum_qty", Exact()),
-    _must("leaves_qty", Exact()),
-    _must("avg_px", Exact()),
-    _must("fee", Exact()),
-    _may("liquidity", Id(8)),
-    _may("reason", Note()),
-    _must("unknown_order", Boolean()),
-    _must("happened_ns", Whole()),
-    _may("request_id", Id(64)),
-    _may("ref_exec_id", Id(128)),
-    _may("reject", Id(32)),
-    _must("learned_ns", Whole()),
+    *_report(),
     _must("verdict", Id(16)),
     sa.UniqueConstraint("venue", "exec_id", name="drop_copy_once"),
     sa.Index("drop_copy_by_verdict", "venue", "verdict", "seq"),
@@ -448,4 +445,10 @@ copy_mark: Final = _table(
     _must("upto_seq", Whole()),
     _must("heard_ns", Whole()),
     _must("checked_seq", Whole()),
+)
+
+ib_order_id: Final = _table(
+    "ib_order_id",
+    _key("session", Id(128)),
+    _must("next_id", Whole()),
 )

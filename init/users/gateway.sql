@@ -1,0 +1,37 @@
+-- What stands at a venue: the owner of a session, its drop copy, its forwarder, and the worker that routes orders. It
+-- reads everything and writes what becomes of orders; the cohort, the market and decisions are others'.
+CREATE USER IF NOT EXISTS '{database}_gateway'@'%' IDENTIFIED BY {password};
+GRANT SELECT ON schema_migration TO '{database}_gateway'@'%';
+GRANT SELECT ON instrument TO '{database}_gateway'@'%';
+GRANT SELECT ON bar TO '{database}_gateway'@'%';
+GRANT SELECT ON market_step TO '{database}_gateway'@'%';
+GRANT SELECT ON market_state TO '{database}_gateway'@'%';
+GRANT SELECT ON epoch TO '{database}_gateway'@'%';
+GRANT SELECT ON shard TO '{database}_gateway'@'%';
+GRANT SELECT ON shard_progress TO '{database}_gateway'@'%';
+GRANT SELECT ON run TO '{database}_gateway'@'%';
+GRANT SELECT ON reconcile_cycle TO '{database}_gateway'@'%';
+GRANT SELECT ON decision TO '{database}_gateway'@'%';
+GRANT SELECT, INSERT, UPDATE ON orders TO '{database}_gateway'@'%';
+GRANT SELECT, INSERT, UPDATE ON execution TO '{database}_gateway'@'%';
+GRANT SELECT, INSERT, UPDATE ON posting TO '{database}_gateway'@'%';
+GRANT SELECT, INSERT, UPDATE ON ledger_position TO '{database}_gateway'@'%';
+GRANT SELECT, INSERT, UPDATE ON observation TO '{database}_gateway'@'%';
+GRANT SELECT ON equity TO '{database}_gateway'@'%';
+GRANT SELECT ON take_profit TO '{database}_gateway'@'%';
+GRANT SELECT, INSERT ON control TO '{database}_gateway'@'%';
+GRANT SELECT, INSERT ON event TO '{database}_gateway'@'%';
+GRANT SELECT, INSERT, UPDATE ON lease TO '{database}_gateway'@'%';
+GRANT SELECT ON replay TO '{database}_gateway'@'%';
+GRANT SELECT, INSERT, UPDATE ON process TO '{database}_gateway'@'%';
+GRANT SELECT ON shard_mark TO '{database}_gateway'@'%';
+GRANT SELECT ON regime_fit TO '{database}_gateway'@'%';
+GRANT SELECT ON regime_state TO '{database}_gateway'@'%';
+GRANT SELECT, INSERT, UPDATE ON order_link TO '{database}_gateway'@'%';
+GRANT SELECT, INSERT ON gate TO '{database}_gateway'@'%';
+GRANT SELECT, INSERT, UPDATE ON fix_message TO '{database}_gateway'@'%';
+GRANT SELECT, INSERT, UPDATE ON drop_copy TO '{database}_gateway'@'%';
+GRANT SELECT, INSERT, UPDATE ON copy_mark TO '{database}_gateway'@'%';
+GRANT SELECT, INSERT, UPDATE ON egress_event TO '{database}_gateway'@'%';
+GRANT SELECT ON bar_day TO '{database}_gateway'@'%';
+GRANT SELECT ON quote_hour TO '{database}_gateway'@'%';
