@@ -299,8 +299,6 @@ def test_the_digest_changes_with_every_setting_that_can_change_a_decision(tmp_pa
         "fleet.cohort_workers": 3, "replay.speed": 2,
         "database.gateway_connections": 9, "database.writer_connections": 9, "database.audit_connections": 9,
         "database.reader_connections": 9,
-        "database.writer_password": "env:A", "database.gateway_password": "env:A", "database.audit_password": "env:A",
-        "database.reader_password": "env:A",
         "egress.paths": {"a": {"kind": "http", "host": "h", "port": 1}}, "egress.use": ["direct"], "egress.port": 1,
         "egress.connect_s": 5, "egress.probe_s": 0, "egress.quiet_s": 1, "egress.healthy_s": 1, "egress.tls": True,
         "egress.tls_name": "h", "egress.tls_ca": "x", "egress.tls_pins": ["0" * 64], "egress.tls_certificate": "x",
