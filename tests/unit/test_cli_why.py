@@ -115,3 +115,4 @@ def test_what_others_wrote_does_nothing_to_a_terminal() -> None:
     assert as_text(Step("what", facts=(("a", "1"), ("long", "2")), why=("w",), rejected=("r",))) == (
         "what\n    a     1\n    long  2\n    because  w\n    not      r"
     )
+    assert as_text(Step("a\x1b[2J", why=("b\nc\udcff",))) == "a\\x1b[2J\n    because  b\\nc\\udcff"

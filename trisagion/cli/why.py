@@ -136,4 +136,4 @@ def _instant(text: str) -> int:
 
 
 def _show(found: Step, as_json_wanted: bool) -> None:
-    print(json.dumps(as_json(found), ensure_ascii=False) if as_json_wanted else as_text(found))
+    print(json.dumps(as_json(found)) if as_json_wanted else as_text(found))

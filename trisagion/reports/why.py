@@ -131,8 +131,11 @@ def spoken(direction: str, text: str) -> str:
 
 
 def as_text(step: Step) -> str:
-    """Write an explanation for people: one step after the other, each with its numbers and reasons below it."""
-    return "\n".join(_lines(step, ""))
+    """Write an explanation for people: one step after the other, each with its numbers and reasons below it.
+
+    Venues and operators wrote some of it: what would act on a terminal is spelt out.
+    """
+    return "\n".join(map(legible, _lines(step, "")))
 
 
 def _lines(step: Step, indent: str) -> Iterator[str]:

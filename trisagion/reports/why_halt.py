@@ -179,7 +179,8 @@ def _control(story: HaltStory) -> list[Step]:
             Mode.EMERGENCY: "everything is withdrawn and made flat",
         }[control.mode]
         by = f"set by {legible(control.operator) or 'nobody'}: {legible(control.reason)}"
-        lift = "`trisagion run --resume --reason TEXT`, by a named person"
+        named = "`trisagion run --resume --reason TEXT`, by a named person"
+        lift = "nothing: the replay is over" if story.finished else named
         found.append(Step(f"control mode {control.mode}", control.set_ns, (("lift", lift),), (words, by)))
     for gate in story.gates:
         if gate.shut:
