@@ -25,6 +25,7 @@ COMMANDS: Final = {
     "egress": ("trisagion.cli.egress", "Show the paths of the venue sessions: which are up, which carries, and why."),
     "messages": ("trisagion.cli.messages", "Show what was said on the venue sessions, message by message."),
     "ib": ("trisagion.cli.ib", "Look at an account and a market at Interactive Brokers; sends no order."),
+    "why": ("trisagion.cli.why", "Tell why an order, a cycle, a rest or a standstill is what it is."),
     "ledger": ("trisagion.cli.ledger", "Show, verify and correct the books: balances, positions, lots, postings."),
     "prove": ("trisagion.cli.prove", "Prove from a run's database what it promises."),
     "db": ("trisagion.cli.db", "Make the database, tell how its schema stands, and change it by a migration."),
