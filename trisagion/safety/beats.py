@@ -108,10 +108,10 @@ def judge(beat: Beat | None, mark: BeatMark | None, wall_ns: int, rules: WatchRu
         said = f" ({beat.state}: {beat.reason})"
     elif beat is not None:
         kept = replace(kept, refused=hashlib.sha256(repr(beat).encode()).hexdigest())
-    mode, reason = _meaning(kept, wall_ns, rules)
+    mode, reason = _meaning(kept, said, wall_ns, rules)
     if mode is Mode.NORMAL and refusal is Refusal.FORGED:
         return Finding(kept, refusal, Mode.PAUSE, "a heart-beat has a bad signature")
-    return Finding(kept, refusal, mode, f"{reason}{said}" if reason else "")
+    return Finding(kept, refusal, mode, reason)
 
 
 def _refusal(beat: Beat, mark: BeatMark, wall_ns: int, rules: WatchRules) -> Refusal | None:
@@ -126,13 +126,13 @@ def _refusal(beat: Beat, mark: BeatMark, wall_ns: int, rules: WatchRules) -> Ref
     return None
 
 
-def _meaning(mark: BeatMark, wall_ns: int, rules: WatchRules) -> tuple[Mode, str]:
+def _meaning(mark: BeatMark, said: str, wall_ns: int, rules: WatchRules) -> tuple[Mode, str]:
     if mark.word == Word.STOP:
-        return rules.pressed, "the emergency stop was pressed"
+        return rules.pressed, f"the emergency stop was pressed{said}"
     age_ns = wall_ns - mark.at_ns
     if age_ns > rules.deadline_ns:
         # Without the age: whoever reads the same reason twice knows that it is the same silence.
         return Mode.PAUSE, f"no heart-beat for more than {rules.deadline_ns / SECOND_NS:g} s"
     if mark.word != Word.GO:
-        return Mode.PAUSE, "the switch is not armed"
+        return Mode.PAUSE, f"the switch is not armed{said}"
     return Mode.NORMAL, ""
