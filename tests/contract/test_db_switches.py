@@ -1,6 +1,7 @@
 """What the platform takes of a hardware kill switch and what it refuses, on both servers."""
 
 from collections.abc import Callable
+from contextlib import closing
 from dataclasses import replace
 
 import pytest
@@ -16,6 +17,8 @@ from trisagion.safety.modes import Control, Mode
 from trisagion.services import control
 from trisagion.services.beat_switch import Speaker
 from trisagion.services.watch_switch import watch
+from trisagion.settings import load
+from trisagion.wiring import House
 
 NOW_NS = 1_400_000_000 * SECOND_NS
 """The platform's own time, which a replay sets; a switch is judged by the database's clock alone."""
@@ -114,6 +117,18 @@ def test_silence_is_counted_from_the_first_look_and_then_from_the_last_beat(trad
     SPEAKER.beat(trading, "armed", Word.GO, "tested", floor=0)
     watch(trading, RULES, NOW_NS)
     assert mode(trading) is Mode.NORMAL
+
+
+def test_the_sweeper_looks_too(trading: SqlDatabase, database_url: str) -> None:
+    """Where no session's owner lives the mode is set all the same, for whoever comes next."""
+    key = KEY.public_key().public_bytes_raw().hex()
+    given = load(None, {}, {"killswitch.name": "desk", "killswitch.public_key": key})
+    there = given.database.model_copy(update={"url": database_url})
+    SPEAKER.beat(trading, "pressed", Word.STOP, "because", floor=0)
+    house = House(given.model_copy(update={"database": there}))
+    with closing(house.database):
+        house.sweep(NOW_NS)
+    assert mode(trading) is Mode.PAUSE
 
 
 OLD_NS = DEADLINE_NS + 60 * SECOND_NS

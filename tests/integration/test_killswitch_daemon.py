@@ -128,6 +128,7 @@ def pi(tmp_path: Path, database: SqlDatabase, database_url: str) -> Iterator[Pi]
         tx.control.set_mode(Control(Mode.NORMAL, "tester", "begun", NOW_NS))
     pi = Pi(tmp_path, database, database_url)
     yield pi
+    pi.house.database.close()
     if pi.process is not None:
         pi.lose_power()
 
@@ -244,29 +245,29 @@ def test_a_contact_file_that_goes_away_is_a_fault(pi: Pi) -> None:
 
 def test_the_self_test_takes_a_person_through_all_of_it(pi: Pi) -> None:
     """Press, trip, release, key; without a platform, whose mode stays."""
-    process = subprocess.Popen(
-        pi._command("self-test", "--simulate", "contacts"),
-        cwd=pi._folder,
-        env=pi._environ(),
-        text=True,
-        stdout=subprocess.PIPE,
-    )
-    assert process.stdout is not None
     hands = {
         "press the emergency stop": {"estop": "open"},
         "release the emergency stop": {"estop": "closed"},
         "turn the key": {"key": "open"},
     }
     heard = []
-    for line in process.stdout:
-        heard.append(line)
-        for asked, contacts in hands.items():
-            if asked in line:
-                pi.wire(**contacts)
-                if asked == "turn the key":
-                    time.sleep(3)
-                    pi.wire(key="closed")
-    assert process.wait(WAIT_S) == 0, heard
+    with subprocess.Popen(
+        pi._command("self-test", "--simulate", "contacts"),
+        cwd=pi._folder,
+        env=pi._environ(),
+        text=True,
+        stdout=subprocess.PIPE,
+    ) as process:
+        assert process.stdout is not None
+        for line in process.stdout:
+            heard.append(line)
+            for asked, contacts in hands.items():
+                if asked in line:
+                    pi.wire(**contacts)
+                    if asked == "turn the key":
+                        time.sleep(3)
+                        pi.wire(key="closed")
+    assert process.returncode == 0, heard
     assert heard[-1] == "the switch has passed\n"
     with pi.database.snapshot() as tx:
         assert (tx.control.control().mode, tx.switches.beat("desk")) == (Mode.NORMAL, None)
