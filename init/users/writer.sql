@@ -40,3 +40,5 @@ GRANT SELECT, INSERT, UPDATE, DELETE ON ledger_lot TO '{database}_writer'@'%';
 GRANT SELECT, INSERT, UPDATE ON ledger_mark TO '{database}_writer'@'%';
 GRANT SELECT, INSERT, UPDATE ON bar_day TO '{database}_writer'@'%';
 GRANT SELECT, INSERT, UPDATE ON quote_hour TO '{database}_writer'@'%';
+GRANT SELECT, INSERT, UPDATE ON killswitch_beat TO '{database}_writer'@'%';
+GRANT SELECT, INSERT, UPDATE ON killswitch_mark TO '{database}_writer'@'%';

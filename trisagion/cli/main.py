@@ -21,6 +21,10 @@ COMMANDS: Final = {
     "report": ("trisagion.cli.report", "Write the report of a run."),
     "cohort": ("trisagion.cli.cohort", "Show the best virtual runs and where they come from; export survivors."),
     "kill": ("trisagion.cli.kill", "Stop trading at once: cancel all working orders, and confirm it."),
+    "killswitch": (
+        "trisagion.cli.killswitch",
+        "Be the daemon of a hardware kill switch, test one, tell how it stands.",
+    ),
     "gate": ("trisagion.cli.gate", "Show the gates of the venue sessions; open one that was shut."),
     "egress": ("trisagion.cli.egress", "Show the paths of the venue sessions: which are up, which carries, and why."),
     "messages": ("trisagion.cli.messages", "Show what was said on the venue sessions, message by message."),
