@@ -193,7 +193,7 @@ class Served:
             return tx.market.heads("ES")[0]
 
     def rows(self) -> dict[str, list[Any]]:
-        """Return all that a message could have changed, but for what `works` does, a sweep's place, the worker's word."""
+        """Return all that a message could have changed, but what `works` does, a sweep's place, the worker's word."""
         own = {"market_step", "bar", "market_state", "equity", "process", "ledger_mark"}
         return {name: rows for name, rows in self.desk.everything().items() if name not in own}
 
