@@ -4,6 +4,7 @@ gpiozero runs with its own pin factory for tests; the module `RPi.GPIO` refuses 
 Pi, so what stands for it here has its functions and constants.
 """
 
+import socket
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import closing
@@ -14,6 +15,7 @@ from typing import Any
 import pytest
 
 from trisagion.adapters.gpio import FilePins, Layout, Pins, PinsFailed, open_pins, sample
+from trisagion.adapters.gpio.notify import notify
 from trisagion.clock import MILLISECOND_NS, SECOND_NS
 from trisagion.errors import ConfigError
 from trisagion.safety.killswitch import Lamps, State, Switch, SwitchRules, look
@@ -226,3 +228,17 @@ def test_a_file_without_a_word_on_a_contact_cannot_be_read(text: str, tmp_path: 
     for pins in (FilePins(path), FilePins(tmp_path / "away")):
         with pytest.raises(PinsFailed, match="expected lines as estop closed"):
             pins.closed("estop")
+
+
+def test_the_service_manager_is_told_where_there_is_one(short_directory: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A datagram to the socket that it names; without a name, or when nobody listens there, nothing."""
+    place = short_directory / "notify"
+    with closing(socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)) as manager:
+        manager.bind(str(place))
+        manager.settimeout(20)
+        notify("LOST=1")
+        monkeypatch.setenv("NOTIFY_SOCKET", str(place))
+        notify("WATCHDOG=1")
+        assert manager.recv(100) == b"WATCHDOG=1"
+    place.unlink()
+    notify("WATCHDOG=1")
