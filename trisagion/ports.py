@@ -24,7 +24,7 @@ from trisagion.risk.check import Load
 from trisagion.safety.gates import Gate
 from trisagion.safety.modes import Control, Mode
 from trisagion.series_ports import SeriesStore
-from trisagion.session_ports import CopyStore, EgressStore, MessageStore, OrderIdStore
+from trisagion.session_ports import CopyStore, EgressStore, MessageStore, OrderIdStore, SwitchStore
 from trisagion.units import Price, Quantity
 
 
@@ -551,6 +551,11 @@ class Transaction(Protocol):
     @property
     def order_ids(self) -> OrderIdStore:
         """Numbers that are never given twice."""
+        ...
+
+    @property
+    def switches(self) -> SwitchStore:
+        """The hardware kill switches."""
         ...
 
 

@@ -8,6 +8,8 @@ from pathlib import Path
 from types import ModuleType
 from typing import Final, TypeVar
 
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
+
 from trisagion.adapters.db.engine import SqlDatabase, open_database, retrying
 from trisagion.adapters.survivors import load_survivors
 from trisagion.clock import HOUR_NS, MILLISECOND_NS, SECOND_NS, Clock, ReplayClock, SystemClock, iso
@@ -23,6 +25,8 @@ from trisagion.orders.intents import ReconcileRules
 from trisagion.orders.types import ExecutionReport
 from trisagion.portfolio.sizing import SizingRules
 from trisagion.risk.check import Limits
+from trisagion.safety.beats import WatchRules
+from trisagion.safety.modes import Mode
 from trisagion.selection.votes import SelectionRules
 from trisagion.services import (
     advance_cohort,
@@ -37,6 +41,7 @@ from trisagion.services import (
     route_orders,
     sweep,
     take_profit,
+    watch_switch,
 )
 from trisagion.services.drive_session import FULL
 from trisagion.services.outcome import Outcome
@@ -187,6 +192,15 @@ class House:
         )
 
     @cached_property
+    def switch_rules(self) -> WatchRules | None:
+        """How the hardware kill switch is listened to; None where there is none."""
+        given = self.settings.killswitch
+        if not given.name:
+            return None
+        key = Ed25519PublicKey.from_public_bytes(bytes.fromhex(given.public_key))
+        return WatchRules(given.name, key, given.deadline_s * SECOND_NS, Mode(given.mode))
+
+    @cached_property
     def book_rules(self) -> book_fills.BookRules:
         """How reports are answered."""
         return book_fills.BookRules(self.settings.platform.account, self.limits, self.settings.risk.reprices_max)
@@ -301,9 +315,15 @@ class House:
 
     def sweep(self, now_ns: int) -> tuple[Outcome, ...]:
         """Find what was left undone, with what cannot be read out of the way."""
+        self.watch_switch(now_ns)
         sweep.set_aside(self.database, now_ns)
         ledger_check.check_new(self.database, now_ns)
         return sweep.sweep(self.database)
+
+    def watch_switch(self, now_ns: int) -> None:
+        """Look at the hardware kill switch; nothing where there is none."""
+        if self.switch_rules is not None:
+            watch_switch.watch(self.database, self.switch_rules, now_ns)
 
     def book(self, report: ExecutionReport) -> tuple[Outcome, ...]:
         """Apply an execution report."""

@@ -39,3 +39,5 @@ GRANT SELECT, INSERT, UPDATE ON ledger_lot TO '{database}_gateway'@'%';
 GRANT SELECT, INSERT, UPDATE ON ledger_mark TO '{database}_gateway'@'%';
 GRANT SELECT ON bar_day TO '{database}_gateway'@'%';
 GRANT SELECT ON quote_hour TO '{database}_gateway'@'%';
+GRANT SELECT ON killswitch_beat TO '{database}_gateway'@'%';
+GRANT SELECT, INSERT, UPDATE ON killswitch_mark TO '{database}_gateway'@'%';

@@ -38,3 +38,5 @@ GRANT SELECT ON ledger_lot TO '{database}_reader'@'%';
 GRANT SELECT ON ledger_mark TO '{database}_reader'@'%';
 GRANT SELECT ON bar_day TO '{database}_reader'@'%';
 GRANT SELECT ON quote_hour TO '{database}_reader'@'%';
+GRANT SELECT ON killswitch_beat TO '{database}_reader'@'%';
+GRANT SELECT ON killswitch_mark TO '{database}_reader'@'%';

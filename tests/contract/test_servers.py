@@ -48,6 +48,7 @@ def test_a_mariadb_keeps_its_data_and_its_password(
 def test_the_users_of_a_mariadb_have_their_budgets(tmp_path: Path, short_directory: Path) -> None:
     """Each may work on the database with the same password, and have so many connections; all together fit."""
     with servers.mariadb(tmp_path / "m", short_directory / "e", budget={"trisagion_writer": 7}) as url:
+        create(url)
         database = open_database(url.replace("//trisagion:", "//trisagion_writer:"))
         with database.snapshot() as tx:
             grants = [str(row[0]) for row in tx.session.rows(sa.text("SHOW GRANTS"))]

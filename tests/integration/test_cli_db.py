@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import subprocess
 import sys
 import time
@@ -14,6 +15,7 @@ from init import FOLDER, create
 from tests.databases import dump, make_base
 from trisagion.adapters.db.engine import open_engine
 from trisagion.adapters.db.migrations import migrations, standing
+from trisagion.adapters.db.users import USERS
 
 FILES = [migration.name for migration in migrations()]
 
@@ -173,3 +175,28 @@ def test_a_worker_of_this_release_does_not_start_on_an_older_database(new_url: s
         assert (done.returncode, done.stdout.count("Traceback")) == (4, 0), done.stderr
         assert "is of an older release, it lacks 0001_before_schema_migration" in done.stderr
         assert "`trisagion db apply 0001`" in done.stderr
+
+
+@pytest.mark.mariadb
+def test_users_are_made_with_their_budgets_where_the_server_has_room_for_them(mariadb_elsewhere: str) -> None:
+    """Without room nobody is bounded, and it is said why; with room the server knows each user's bound."""
+    password = ("--set", "database.writer_password=env:SECRET")
+    env = {**environment(mariadb_elsewhere), "SECRET": "canary"}
+
+    def init(*sets: str) -> dict[str, Any]:
+        line = command(mariadb_elsewhere, "db", "init", "--users", "--json", *password, *sets)
+        return dict(json.loads(subprocess.run(line, env=env, capture_output=True, text=True, check=True).stdout))
+
+    assert "max_connections" in init("--set", "database.writer_connections=100000")["unbounded"]
+    assert bound(mariadb_elsewhere) == 0
+    few = [f"--set=database.{user}_connections=7" for user in USERS]
+    assert init(*few)["unbounded"] is None
+    assert bound(mariadb_elsewhere) == 7
+
+
+def bound(url: str) -> int:
+    """Give how many connections the writer may have; 0 is no bound."""
+    with open_engine(url).connect() as connection:
+        grants = connection.exec_driver_sql("SHOW CREATE USER 'elsewhere_writer'@'%%'").scalar_one()
+    found = re.search(r"MAX_USER_CONNECTIONS (\d+)", str(grants))
+    return int(found[1]) if found else 0

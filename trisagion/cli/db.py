@@ -7,7 +7,7 @@ import getpass
 import json as json_text
 import os
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -17,7 +17,7 @@ from trisagion.cli.config import ConfigOption, SetOption, overrides
 from trisagion.cli.rundir import database_of, run_of
 from trisagion.clock import SystemClock, iso
 from trisagion.errors import ConfigError, StateError
-from trisagion.settings import load, resolve
+from trisagion.settings import Settings, load, resolve
 
 if TYPE_CHECKING:
     from sqlalchemy import Connection
@@ -51,14 +51,31 @@ def init(
     passwords = user_passwords(settings, os.environ) if users else {}
     tables = create(url, passwords, operator=getpass.getuser())
     made = [] if url.startswith("sqlite") else list(passwords)
+    unbounded = _budgeted(url, settings) if made else None
     if json:
-        print(json_text.dumps({"tables": len(tables), "users": made}))
+        print(json_text.dumps({"tables": len(tables), "users": made, "unbounded": unbounded}))
         return
     print(f"{len(tables)} tables are there")
     if made:
         print(f"and the users {', '.join(made)}")
     elif users:
         print("SQLite has no users; whoever may write the file may do everything")
+    if unbounded:
+        print(f"their connections are not bounded: {unbounded}; raise the one or lower the others, and call this again")
+
+
+def _budgeted(url: str, settings: Settings) -> str | None:
+    """Bound the connections of the users that there are; return why that cannot be."""
+    from trisagion.adapters.budget import budget_of
+    from trisagion.adapters.db import open_database
+    from trisagion.adapters.db.budget import set_budget
+
+    with closing(open_database(url)) as database, database.transaction() as tx:
+        try:
+            set_budget(tx.session, budget_of(settings, str(database.engine.url.database)))
+        except ConfigError as error:
+            return str(error)
+    return None
 
 
 @app.command()

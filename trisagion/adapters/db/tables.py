@@ -494,3 +494,23 @@ ib_order_id: Final = _table(
     _key("session", Id(128)),
     _must("next_id", Whole()),
 )
+
+killswitch_beat: Final = _table(
+    "killswitch_beat",
+    _key("name", Id(32)),
+    _must("number", Whole()),
+    _must("at_ns", Whole()),
+    _must("state", Id(16)),
+    _must("word", Id(8)),
+    _must("reason", Note()),
+    _must("signature", Id(128)),
+)
+
+killswitch_mark: Final = _table(
+    "killswitch_mark",
+    _key("name", Id(32)),
+    _must("number", Whole()),
+    _must("at_ns", Whole()),
+    _must("word", Id(8)),
+    _must("refused", Id(64)),
+)
