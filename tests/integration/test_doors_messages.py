@@ -193,7 +193,7 @@ class Served:
             return tx.market.heads("ES")[0]
 
     def rows(self) -> dict[str, list[Any]]:
-        """Return all that a message could have changed, but for `works`, the place of a sweep and the word of a worker."""
+        """Return all that a message could have changed, but for `works`, the place of a sweep and a worker's word."""
         own = {"market_step", "bar", "market_state", "equity", "process", "ledger_mark"}
         return {name: rows for name, rows in self.desk.everything().items() if name not in own}
 
