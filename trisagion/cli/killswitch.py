@@ -120,8 +120,8 @@ def key(
     """Make the key of a switch: the private one into a file of its owner alone, the public one printed."""
     from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
-    if not str(file).strip():
-        raise ConfigError("file: expected the name of a file, found a blank one")
+    if str(file).strip() in {"", "-"}:
+        raise ConfigError("file: expected the name of a file, found none")
     made = Ed25519PrivateKey.generate()
     try:
         handle = os.open(file, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
@@ -170,8 +170,11 @@ def _looker(settings: Settings, simulate: Path | None, as_json: bool) -> "Iterat
     from trisagion.cli.switching import Looker
     from trisagion.safety.killswitch import Switch, SwitchRules
 
-    if simulate is not None and not simulate.is_file():
-        raise ConfigError(f"--simulate {simulate}: expected a file of contacts, found none")
+    if simulate is not None:
+        try:
+            simulate.read_text(encoding="ascii")
+        except (OSError, ValueError) as error:
+            raise ConfigError(f"--simulate: expected a file of contacts that can be read, found {error}") from None
     given = settings.killswitch
     rules = SwitchRules(
         given.debounce_ms * MILLISECOND_NS, given.cool_down_s * SECOND_NS, given.self_test_s * SECOND_NS
