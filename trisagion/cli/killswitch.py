@@ -127,6 +127,8 @@ def key(
         handle = os.open(file, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
     except FileExistsError:
         raise ConfigError(f"{file}: expected no file, for a key is never overwritten, found one") from None
+    except OSError as error:
+        raise ConfigError(f"file: expected one that can be made, found {error.strerror}") from None
     with os.fdopen(handle, "w", encoding="ascii") as out:
         out.write(f"{made.private_bytes_raw().hex()}\n")
     print(f'public_key = "{made.public_key().public_bytes_raw().hex()}"')
