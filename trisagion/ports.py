@@ -23,7 +23,7 @@ from trisagion.regime.classify import Reading
 from trisagion.regime.types import Fit
 from trisagion.risk.check import Load
 from trisagion.safety.gates import Gate
-from trisagion.safety.modes import Control, Mode
+from trisagion.safety.modes import Control, Standing
 from trisagion.series_ports import SeriesStore
 from trisagion.session_ports import CopyStore, EgressStore, MessageStore, OrderIdStore, SwitchStore
 from trisagion.units import Price, Quantity
@@ -432,10 +432,14 @@ class LedgerStore(EntryStore, Protocol):
 
 
 class ControlStore(Protocol):
-    """Tables control, gate, event, lease, replay, process."""
+    """Tables control, control_level, gate, event, lease, replay, process."""
 
     def control(self) -> Control:
-        """Return the mode in force; a store without a row answers PAUSE."""
+        """Return the mode in force for everything; a store without a row answers PAUSE."""
+        ...
+
+    def standing(self) -> Standing:
+        """Return the word for everything, and those for a part of it or for a while."""
         ...
 
     def set_mode(self, control: Control) -> None:
@@ -454,8 +458,8 @@ class ControlStore(Protocol):
         """Append a shutting or an opening."""
         ...
 
-    def in_force(self, session: str) -> tuple[Mode, Gate]:
-        """Return the mode and a session's gate of one instant, read at once."""
+    def in_force(self, session: str) -> tuple[Standing, Gate]:
+        """Return all modes that are in force, and a session's gate."""
         ...
 
     def add_event(self, kind: str, subject: str, detail: Mapping[str, str], now_ns: int) -> None:

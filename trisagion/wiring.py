@@ -11,6 +11,7 @@ from typing import Final, TypeVar
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 
 from trisagion.adapters.db.engine import SqlDatabase, open_database, retrying
+from trisagion.adapters.killfile import KillFile
 from trisagion.adapters.survivors import load_survivors
 from trisagion.clock import HOUR_NS, MILLISECOND_NS, SECOND_NS, Clock, ReplayClock, SystemClock, iso
 from trisagion.cohort.supervise import CohortRules
@@ -38,9 +39,11 @@ from trisagion.services import (
     keep_messages,
     ledger_check,
     reconcile,
+    replay,
     route_orders,
     sweep,
     take_profit,
+    watch_flag,
     watch_switch,
 )
 from trisagion.services.drive_session import FULL
@@ -179,6 +182,7 @@ class House:
             limits=self.limits,
             alert_after=given.reconcile.alert_after,
             drop_copy=given.fix.drop_copy,
+            interval_ns=given.reconcile.interval_s * SECOND_NS,
         )
 
     @cached_property
@@ -201,6 +205,12 @@ class House:
         return WatchRules(given.name, key, given.deadline_s * SECOND_NS, Mode(given.mode))
 
     @cached_property
+    def flag(self) -> watch_flag.Flag:
+        """What says whether a file demands a stop; nothing ever does where none is named."""
+        named = self.settings.safety.kill_file
+        return KillFile(Path(named)).raised if named else watch_flag.never
+
+    @cached_property
     def book_rules(self) -> book_fills.BookRules:
         """How reports are answered."""
         return book_fills.BookRules(self.settings.platform.account, self.limits, self.settings.risk.reprices_max)
@@ -208,16 +218,16 @@ class House:
     def clock(self) -> Clock:
         """The platform's clock: the replay's where the database holds one, else the machine's."""
         with self.database.snapshot() as tx:
-            replay = tx.control.replay()
-        if replay is None or not replay.speed:
+            known = tx.control.replay()
+        if known is None or not known.speed:
             return SystemClock()
-        return ReplayClock(replay.start_ns, replay.speed, replay.origin_ns)
+        return ReplayClock(known.start_ns, known.speed, known.origin_ns)
 
     def now_ns(self) -> int:
         """The instant that the platform has come to: the replay's last complete step, else the machine's time."""
         with self.database.snapshot() as tx:
-            replay = tx.control.replay()
-        return SystemClock().now_ns() if replay is None else replay.now_ns
+            known = tx.control.replay()
+        return SystemClock().now_ns() if known is None else known.now_ns
 
     def present_ns(self, rung_ns: int) -> int:
         """Return the instant to judge by of what was rung at `rung_ns`: a message may come hours late.
@@ -234,8 +244,8 @@ class House:
         """
         if self._end_ns is None:
             with self.database.snapshot() as tx:
-                replay = tx.control.replay()
-            self._end_ns = None if replay is None else replay.end_ns
+                known = tx.control.replay()
+            self._end_ns = None if known is None else known.end_ns
         latest_ns = (SystemClock().now_ns() if self._end_ns is None else self._end_ns) + AHEAD_NS
         if now_ns > latest_ns:
             raise DataError(f"expected an instant up to {iso(latest_ns)}, found {now_ns}")
@@ -298,6 +308,10 @@ class House:
         """Move a reconciliation cycle on."""
         return reconcile.cycle(self.database, self.cycle_rules, f"pid:{os.getpid()}", due_ns)
 
+    def flattening(self, now_ns: int) -> bool:
+        """Tell whether something waits to be flat before the next cycle is due."""
+        return replay.flattening(self.database, self.settings.platform.account, self.session_name, now_ns)
+
     def watch(self, now_ns: int) -> tuple[Outcome, ...]:
         """Mark the account; carry on a take-profit."""
         return take_profit.watch(self.database, self.watch_rules, now_ns)
@@ -321,7 +335,8 @@ class House:
         return sweep.sweep(self.database)
 
     def watch_switch(self, now_ns: int) -> None:
-        """Look at the hardware kill switch; nothing where there is none."""
+        """Look at the kill file and at the hardware kill switch; nothing where there is none."""
+        watch_flag.watch(self.database, self.flag, now_ns)
         if self.switch_rules is not None:
             watch_switch.watch(self.database, self.switch_rules, now_ns)
 

@@ -40,4 +40,5 @@ GRANT SELECT ON bar_day TO '{database}_reader'@'%';
 GRANT SELECT ON quote_hour TO '{database}_reader'@'%';
 GRANT SELECT ON killswitch_beat TO '{database}_reader'@'%';
 GRANT SELECT ON killswitch_mark TO '{database}_reader'@'%';
+GRANT SELECT ON control_level TO '{database}_reader'@'%';
 GRANT SELECT ON incident TO '{database}_reader'@'%';

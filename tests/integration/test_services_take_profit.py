@@ -107,7 +107,7 @@ def test_the_watch_fires_at_the_threshold(desk: Desk, price: str, kind: str | No
     [epoch] = epochs(desk)
     assert (epoch.reason, epoch.closed_ns) == (kind, None if kind is None else at(6))
     assert len(desk.events(f"{kind} 1")) == int(kind is not None)
-    assert flattening(desk.database) == (kind is not None)
+    assert flattening(desk.database, "main", "SIM", TUESDAY_NS) == (kind is not None)
     ends = {reason for (reason,) in desk.rows(tables.run.c.reason)}
     assert {"take_profit": "epoch", "draw_down": "draw_down", None: None}[kind] in ends
 
@@ -127,7 +127,7 @@ def test_a_sequence_waits_until_we_are_flat_and_fires_once(desk: Desk) -> None:
         shards = [from_bytes(row.state) for row in tx.cohort.shards()]
         assert tx.cohort.run_count() == 2 * COHORT_RULES.desired_runs
     assert {(shard.epoch, shard.at_ns) for shard in shards} == {(2, at(9))}
-    assert not flattening(desk.database)
+    assert not flattening(desk.database, "main", "SIM", TUESDAY_NS)
     for minute in range(10, 20):
         assert look(desk, minute, "9000") == ["watched"]
     assert len(desk.events("take_profit")) == 1

@@ -21,6 +21,7 @@ COMMANDS: Final = {
     "report": ("trisagion.cli.report", "Write the report of a run."),
     "cohort": ("trisagion.cli.cohort", "Show the best virtual runs and where they come from; export survivors."),
     "kill": ("trisagion.cli.kill", "Stop trading at once: cancel all working orders, and confirm it."),
+    "release": ("trisagion.cli.release", "Let what was stopped trade again."),
     "killswitch": (
         "trisagion.cli.killswitch",
         "Be the daemon of a hardware kill switch, test one, tell how it stands.",

@@ -14,9 +14,10 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
-from contextlib import ExitStack
+from contextlib import ExitStack, closing
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from threading import Thread
 from types import FrameType
 from typing import Annotated, Final
 
@@ -24,6 +25,7 @@ import typer
 
 from trisagion.adapters.budget import budget_of
 from trisagion.adapters.dataspec import DataSpec
+from trisagion.adapters.killfile import KillFile
 from trisagion.adapters.processes import Child, Children, tail
 from trisagion.adapters.servers import DATABASE, mariadb, redis
 from trisagion.cli import preflight, rundir
@@ -32,13 +34,18 @@ from trisagion.cli.console import Console, Frame, columns
 from trisagion.cli.worker import worker_argv
 from trisagion.errors import ConfigError, StateError, StepTimeout, TrisagionError
 from trisagion.ports import Database, Replay
-from trisagion.settings import LINES, Fix, Ib, Settings, load, resolve, to_environment, variable
+from trisagion.safety.modes import Mode
+from trisagion.services import control
+from trisagion.settings import KILL_FILE, LINES, Fix, Ib, Settings, load, resolve, to_environment, variable
 
 LOOK_S: Final = 0.2
 STOP_S_MAX: Final = 45.0
 """How long a stop may take to cancel all orders and have it confirmed before the processes are ended regardless."""
 
 RESUME_MAY_SET: Final = frozenset({"platform.state", "replay.speed"})
+
+SIGNAL: Final = "signal"
+"""The operator of what a signal demands."""
 
 EXIT_INTERRUPTED: Final = 130
 EXIT_KILLED: Final = 3
@@ -156,6 +163,18 @@ class Supervisor:
 
     def _child(self, name: str, argv: list[str], env: dict[str, str], *, once: bool = False) -> None:
         self.children.start(Child(name, argv, env, self.run / "log" / f"{name}.log", once=once))
+
+    def pause(self) -> None:
+        """Engage Pause, on a thread of its own; by the kill file where the database does not answer."""
+        from trisagion.wiring import House
+
+        house = House(self.settings)
+        reason = f"SIGUSR2 to the supervisor, pid {os.getpid()}"
+        try:
+            with closing(house.database) as database:
+                control.engage(database, Mode.PAUSE, SIGNAL, reason, house.now_ns())
+        except TrisagionError:
+            _kill_file(self.settings).write_text(f"{reason}\n", encoding="utf-8")
 
     def watch(self, console: Console, frames: Iterator[Frame | None]) -> str:
         """Show the run until the driver ends; return what it says: finished, stopped or killed."""
@@ -276,6 +295,8 @@ def supervise(settings: Settings, run: Path, notes: list[str], *, as_json: bool,
         children = Children()
         settings = rundir.with_own_survivors(settings, run)
         (run / rundir.ASKED).write_text(to_toml(settings), encoding="utf-8")
+        if why := KillFile(_kill_file(settings)).raised():
+            raise StateError(f"expected nothing that stops the platform, found that {why}; remove it when it is safe")
         placed = place(settings, run, sockets, children, stack)
         url = resolve(placed.database.url, os.environ)
         create_tables(url)
@@ -327,6 +348,7 @@ def _live(supervisor: Supervisor, console: Console, looks: Iterator[Frame | None
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         if signal.getsignal(number) is not signal.SIG_IGN:  # under nohup a terminal may go
             signal.signal(number, interrupted)
+    signal.signal(signal.SIGUSR2, lambda _number, _frame: Thread(target=supervisor.pause, name="pause").start())
     supervisor.start()
     return supervisor.watch(console, looks)
 
@@ -368,8 +390,14 @@ def place(settings: Settings, run: Path, sockets: Path, children: Children, stac
             "broker": settings.broker.model_copy(update={"url": broker}),
             **lines,
             "egress": settings.egress.model_copy(update={"port": forwarder}),
+            "safety": settings.safety.model_copy(update={"kill_file": str(_kill_file(settings))}),
         }
     )
+
+
+def _kill_file(settings: Settings) -> Path:
+    """Return the path of the file that stops the platform by being there."""
+    return Path(settings.safety.kill_file or Path(settings.platform.state) / KILL_FILE).resolve()
 
 
 def _placed(line: Fix | Ib) -> dict[str, object]:

@@ -47,7 +47,9 @@ def amend(
             quote=quote,
             position=tx.ledger.position(order.symbol).qty,
             live_orders=[other for other in tx.orders.in_states(LIVE) if other.cl_ord_id != order_id],
-            mode=tx.control.control().mode,
+            mode=tx.control.standing()
+            .over(account=limits.account, venue=order.session or "", symbol=order.symbol, now_ns=now_ns)
+            .mode,
             limits=limits,
             now_ns=now_ns,
         )

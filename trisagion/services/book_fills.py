@@ -273,7 +273,9 @@ def _again(tx: Transaction, rules: BookRules, order: Order, now_ns: int) -> str 
         quote=tx.market.quote(order.symbol, now_ns),
         position=tx.ledger.position(order.symbol).qty,
         live_orders=tx.orders.in_states(AT_VENUE),
-        mode=tx.control.control().mode,
+        mode=tx.control.standing()
+        .over(account=rules.account, venue=order.session or "", symbol=order.symbol, now_ns=now_ns)
+        .mode,
         limits=rules.limits,
         now_ns=now_ns,
     )

@@ -28,10 +28,11 @@ from trisagion.orders.types import ExecutionReport, Intent, Order, OrderLink
 from trisagion.ports import Database, Transaction
 from trisagion.risk.check import only_reduces
 from trisagion.safety.gates import Gate
-from trisagion.safety.modes import Mode, cancels_working
+from trisagion.safety.modes import Mode, Standing, cancels_working
 from trisagion.safety.skew import WINDOW_S, Skew, judge, offset_between
 from trisagion.services.control import shut_gate
 from trisagion.services.outcome import Outcome
+from trisagion.services.watch_flag import Flag, demanded, never
 from trisagion.session_ports import VenueSession
 
 LEASE_S: Final = 6.0
@@ -66,6 +67,9 @@ class SessionDriver:
 
     `rule` is what this venue forbids besides, as one that knows no post-only order does.
 
+    `account` is the one that the orders are for: a control mode may be for it alone. `flag` is up where a file demands
+    a pause, whatever the database says.
+
     `bucket` is the session's share of messages by `clock`, a count of seconds that never goes back. It is held here and
     nowhere else, for whoever holds the lease is the only sender. `settling` is what the present logon waits for, None
     before the first one and whenever the session is down; `skewed` says that our clock is too far off to send by.
@@ -81,6 +85,8 @@ class SessionDriver:
     settling: Settling | None = None
     wall: Callable[[], int] = time.time_ns
     rule: VenueRule | None = None
+    account: str = ""
+    flag: Flag = never
     _asking: Lock = field(default_factory=Lock, init=False)
     # Held for a moment only, never while something is sent: the engine calls with its session locked.
     _counting: Lock = field(default_factory=Lock, init=False)
@@ -309,7 +315,7 @@ class SessionDriver:
             locked = tx.orders.locked([order.cl_ord_id for order in orders])
             # A fill between the look and the lock is no reason to let an order work on.
             present = [order for order in locked if _wish(order) is kind]
-            look = None if kind is OrderState.PENDING_CANCEL else _LastLook.at(tx, self.name, self.rule)
+            look = None if kind is OrderState.PENDING_CANCEL else _LastLook.at(tx, self, now_ns)
             claimed: list[Order] = []
             for order, why in [(order, None) for order in present] if look is None else look.over(tx, present, now_ns):
                 if kind is OrderState.PENDING_REPLACE:
@@ -415,27 +421,37 @@ class SessionDriver:
         What is in doubt may work there as well, and is asked to cancel once.
         """
         with self.database.snapshot() as tx:
-            mode = tx.control.control().mode
-            if not cancels_working(mode):
+            standing = self.standing(tx, now_ns)
+            if not any(cancels_working(each.mode) for each in (standing.everything, *standing.at(now_ns))):
                 return False
-            there = [order for order in self._mine(tx, WORKING | {OrderState.UNKNOWN}) if not order.taker]
+            found = [order for order in self._mine(tx, WORKING | {OrderState.UNKNOWN}) if not order.taker]
+        modes = {order.cl_ord_id: self.mode_of(order, standing, now_ns) for order in found}
+        there = [order for order in found if cancels_working(modes[order.cl_ord_id])]
         working = [order for order in there if order.state in WORKING]
         for order in working:
+            why = f"mode {modes[order.cl_ord_id]}"
             if order.cancel_reason is not None:
                 continue
             with self.database.transaction() as tx:
                 present = tx.orders.order(order.cl_ord_id)
                 if present is not None and present.state in WORKING and present.cancel_reason is None:
                     at_ns = max(now_ns, present.updated_ns)
-                    tx.orders.save(
-                        replace(present, cancel_reason=f"mode {mode}", updated_ns=at_ns, version=present.version + 1)
-                    )
+                    tx.orders.save(replace(present, cancel_reason=why, updated_ns=at_ns, version=present.version + 1))
         doubtful = [order for order in there if order.state is OrderState.UNKNOWN and order.cancel_reason is None]
         for order in doubtful:
-            self._cancel_in_doubt(order, f"mode {mode}", now_ns)
+            self._cancel_in_doubt(order, f"mode {modes[order.cl_ord_id]}", now_ns)
         if working:
             self.drain(now_ns)
         return bool(working or doubtful)
+
+    def standing(self, tx: Transaction, now_ns: int) -> Standing:
+        """Return all modes that are in force, with what the flag demands."""
+        found = tx.control.standing()
+        return replace(found, others=(*found.others, *demanded(self.flag, now_ns)))
+
+    def mode_of(self, order: Order, standing: Standing, now_ns: int) -> Mode:
+        """Return the mode that binds an order of this session."""
+        return standing.over(account=self.account, venue=self.name, symbol=order.symbol, now_ns=now_ns).mode
 
     def _cancel_in_doubt(self, order: Order, why: str, now_ns: int) -> None:
         with self._asking:
@@ -470,46 +486,46 @@ def _wish(order: Order) -> OrderState | None:
 
 @dataclass(frozen=True, slots=True)
 class _LastLook:
-    """What is in force right before the socket: the control mode, the session's gate, and the venue's own rule."""
+    """What is in force right before the socket: the control modes, the session's gate, and the venue's own rule."""
 
-    mode: Mode
+    driver: SessionDriver
+    standing: Standing
     gate: Gate
-    rule: VenueRule | None
 
     @staticmethod
-    def at(tx: Transaction, session: str, rule: VenueRule | None) -> "_LastLook":
+    def at(tx: Transaction, driver: SessionDriver, now_ns: int) -> "_LastLook":
         """Read it."""
-        mode, gate = tx.control.in_force(session)
-        return _LastLook(mode, gate, rule)
+        return _LastLook(driver, driver.standing(tx, now_ns), tx.control.gate(driver.name))
 
     def over(self, tx: Transaction, orders: Sequence[Order], now_ns: int) -> list[tuple[Order, str | None]]:
         """Return each order with the reason why it, or what is wanted of it, must not go out now."""
-        live: Sequence[Order] = tx.orders.in_states(LIVE) if self.mode is Mode.REDUCE and orders else ()
+        modes = [self.driver.mode_of(order, self.standing, max(now_ns, order.updated_ns)) for order in orders]
+        live: Sequence[Order] = tx.orders.in_states(LIVE) if Mode.REDUCE in modes else ()
         terms = {instrument.symbol: instrument for instrument in tx.market.instruments()} if orders else {}
         looked = []
-        for order in orders:
+        for order, mode in zip(orders, modes, strict=True):
             at_ns = max(now_ns, order.updated_ns)
             why = (
-                self._forbids(order, at_ns)
+                self._forbids(order, mode, at_ns)
                 or off_grid(order, terms.get(order.symbol))
                 or self._breaks_rule(tx, order, at_ns)
             )
-            if why is None and self.mode is Mode.REDUCE:
+            if why is None and mode is Mode.REDUCE:
                 position = tx.ledger.position(order.symbol).qty
                 left = Intent(order.intent, order.cycle, order.symbol, order.side, order.leaves_qty, order.taker)
                 if not only_reduces(left, position, [other for other in live if other.cl_ord_id != order.cl_ord_id]):
-                    why = f"MODE_FORBIDS: mode={self.mode} position={position}"
+                    why = f"MODE_FORBIDS: mode={mode} position={position}"
             if why is not None and order.state is OrderState.ROUTED:
                 live = [other for other in live if other.cl_ord_id != order.cl_ord_id]
             looked.append((order, why))
         return looked
 
-    def _forbids(self, order: Order, now_ns: int) -> str | None:
+    def _forbids(self, order: Order, mode: Mode, now_ns: int) -> str | None:
         resting = rest_reason(now_ns)
         if resting is not None:
             return f"REST: {resting}"
-        if self.mode is Mode.PAUSE or order.taker is not (self.mode is Mode.EMERGENCY):
-            return f"MODE_FORBIDS: mode={self.mode}"
+        if mode is Mode.PAUSE or order.taker is not (mode is Mode.EMERGENCY):
+            return f"MODE_FORBIDS: mode={mode}"
         shut = self.gate.forbids(taker=order.taker)
         if shut is not None:
             return shut
@@ -517,10 +533,11 @@ class _LastLook:
         return f"TOO_LATE: since_ns={since_ns}" if now_ns - since_ns > ROUTED_NS_MAX else None
 
     def _breaks_rule(self, tx: Transaction, order: Order, now_ns: int) -> str | None:
-        if self.rule is None:
+        rule = self.driver.rule
+        if rule is None:
             return None
         tick = tx.market.instrument(order.symbol).tick_size
-        return self.rule.forbids(order, tx.market.quote(order.symbol, now_ns), tick, now_ns)
+        return rule.forbids(order, tx.market.quote(order.symbol, now_ns), tick, now_ns)
 
 
 def _to(order: Order, state: OrderState, now_ns: int, reason: str | None) -> Order:

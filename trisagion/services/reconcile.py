@@ -19,13 +19,13 @@ from trisagion.ledger.types import Position
 from trisagion.market.calendar import rest_reason
 from trisagion.market.types import Instrument, Quote
 from trisagion.orders.incidents import Incident
-from trisagion.orders.intents import ReconcileRules, consensus, make_intent, staged
+from trisagion.orders.intents import ReconcileRules, consensus, make_intent, reduced, staged
 from trisagion.orders.state import AT_VENUE, LIVE, OrderState
 from trisagion.orders.types import Intent, Order
 from trisagion.portfolio.sizing import SizingRules, desired_position, margin_share
 from trisagion.ports import Cycle, Database, Decision, Transaction
 from trisagion.risk.check import Approved, Limits, check
-from trisagion.safety.modes import Mode
+from trisagion.safety.modes import Control, Level, Mode
 from trisagion.selection.votes import Selection, SelectionRules, left_out, select
 from trisagion.services.incidents import note, note_foreign
 from trisagion.services.outcome import Outcome
@@ -43,7 +43,10 @@ LEASE_S: Final = 15.0
 
 @dataclass(frozen=True, slots=True)
 class CycleRules:
-    """All that a cycle is configured with; `drop_copy` is the session of that observer, empty when there is none."""
+    """All that a cycle is configured with; `drop_copy` is the session of that observer, empty when there is none.
+
+    A cycle that is not due by `interval_ns` while a part of the platform is in Emergency is for that part alone.
+    """
 
     account: str
     session: str
@@ -53,6 +56,7 @@ class CycleRules:
     limits: Limits
     alert_after: int
     drop_copy: str = ""
+    interval_ns: int = 0
 
 
 def cycle(database: Database, rules: CycleRules, owner: str, due_ns: int) -> tuple[Outcome, ...]:
@@ -77,7 +81,8 @@ def _move(tx: Transaction, rules: CycleRules, due_ns: int) -> tuple[Outcome, ...
         now = Cycle(name, due_ns, "opened", None, 0)
         tx.cycles.open_cycle(now)
     _abandon_older(tx, due_ns)
-    asked = _withdraw_older(tx, name, due_ns)
+    instruments = _concerned(tx, rules, due_ns)
+    asked = _withdraw_older(tx, name, due_ns, frozenset(instrument.symbol for instrument in instruments))
     if asked:
         _save(tx, now, "cancelling")
         return (Outcome("cancelling", (rules.session,)),)
@@ -91,9 +96,23 @@ def _move(tx: Transaction, rules: CycleRules, due_ns: int) -> tuple[Outcome, ...
         return (Outcome("observing", silent),)
     # Nobody is asked whether to flatten; the runs may not have come to this minute yet.
     shards = [] if _flattening(tx) else [from_bytes(row.state) for row in tx.cohort.shards()]
-    intents = sum(_decide(tx, rules, name, instrument, shards, due_ns) for instrument in tx.market.instruments())
+    intents = sum(_decide(tx, rules, name, instrument, shards, due_ns) for instrument in instruments)
     note_foreign(tx, rules.reconcile, due_ns)
     return _announce(tx, _save(tx, now, "decided", f"intents: {intents}"))
+
+
+def _concerned(tx: Transaction, rules: CycleRules, due_ns: int) -> Sequence[Instrument]:
+    """Return the instruments that a cycle is for: all, unless it is between two to flatten some of them."""
+    every = tx.market.instruments()
+    if not rules.interval_ns or due_ns % rules.interval_ns == 0 or _flattening(tx):
+        return every
+    some = [each for each in every if _control(tx, rules, each.symbol, due_ns).mode is Mode.EMERGENCY]
+    return some or every
+
+
+def _control(tx: Transaction, rules: CycleRules, symbol: str, now_ns: int) -> Control:
+    """Return the control that binds the orders in a symbol."""
+    return tx.control.standing().over(account=rules.account, venue=rules.session, symbol=symbol, now_ns=now_ns)
 
 
 def _announce(tx: Transaction, now: Cycle) -> tuple[Outcome, ...]:
@@ -119,13 +138,13 @@ def _abandon_older(tx: Transaction, due_ns: int) -> None:
             tx.control.add_event("cycle.abandoned", older.cycle_id, {"stage": older.stage}, due_ns)
 
 
-def _withdraw_older(tx: Transaction, name: CycleId, due_ns: int) -> bool:
-    """Ask for the cancel of every order of another cycle; tell whether the venue may still know one."""
+def _withdraw_older(tx: Transaction, name: CycleId, due_ns: int, symbols: frozenset[str]) -> bool:
+    """Ask for the cancel of every order of another cycle in some symbols; tell whether the venue may still know one."""
     at_venue = False
     for found in tx.orders.in_states(LIVE):
         # Read again, locked: the session may be sending it, or booking a report on it, at this moment.
         order = tx.orders.order(found.cl_ord_id)
-        if order is None or order.cycle == name or order.state not in LIVE:
+        if order is None or order.cycle == name or order.state not in LIVE or order.symbol not in symbols:
             continue
         changed = replace(order, updated_ns=max(due_ns, order.updated_ns), version=order.version + 1)
         if order.state not in AT_VENUE:
@@ -186,17 +205,19 @@ def _decide(
 ) -> int:
     """Decide for one symbol and write decision and order; return the number of intents."""
     symbol = instrument.symbol
-    flatten = _flattening(tx)
+    control = _control(tx, rules, symbol, due_ns)
+    mode = control.mode
+    flatten = _flattening(tx) or mode is Mode.EMERGENCY
     voted = votes(shards, symbol)
     selection = select(voted, tx.cohort.past_pnls(symbol), rules.selection, due_ns)
     quote = tx.market.quote(symbol, due_ns)
-    mode = tx.control.control().mode
     position = tx.ledger.position(symbol)
     seen = tx.ledger.observations(symbol)
     observations = [(each.observer, each.qty, each.at_ns) for each in seen]
     agreed = consensus(symbol, position, observations, rules.reconcile, instrument, due_ns)
     facts = [
         f"JUDGED_UNDER: mode={mode} limits={rules.limits.version}",
+        *(() if control.level is Level.ALL else (f"CONTROL: level={control.level} name={control.name}",)),
         *_quoted(quote),
         *(() if flatten else (f"VOTES_LEFT_OUT: {left_out(voted, rules.selection, due_ns)}",)),
         _witnesses(rules, position, observations),
@@ -231,6 +252,9 @@ def _decide(
         )
         if goal != desired:
             reasons.append(f"STAGED: desired={plain(desired)} goal={plain(goal)}")
+        if mode is Mode.REDUCE and (less := reduced(goal, agreed.qty, instrument)) != goal:
+            reasons.append(f"REDUCED: wanted={plain(goal)} goal={plain(less)}")
+            goal = less
         intent, delta, why = make_intent(name, symbol, goal, agreed.qty, quote.last, instrument, churn, taker)
         reasons += why
     incident = note(tx, position, seen, agreed, due_ns)

@@ -101,10 +101,20 @@ def _refuse_if_stopped(tx: Transaction) -> None:
         )
 
 
-def flattening(database: Database) -> bool:
-    """Tell whether a take-profit or draw-down waits for the account to be flat; then each minute has its cycle."""
+def flattening(database: Database, account: str, venue: str, now_ns: int) -> bool:
+    """Tell whether something waits to be flat, so that each minute has its cycle.
+
+    A take-profit or draw-down, or a part of the platform that is in Emergency.
+    """
     with database.snapshot() as tx:
-        return ending_epoch(tx) is not None
+        if ending_epoch(tx) is not None:
+            return True
+        standing = tx.control.standing()
+        if not any(other.mode is Mode.EMERGENCY for other in standing.at(now_ns)):
+            return False
+        held = [position.symbol for position in tx.ledger.positions() if position.qty]
+    modes = [standing.over(account=account, venue=venue, symbol=each, now_ns=now_ns).mode for each in held]
+    return Mode.EMERGENCY in modes
 
 
 def mark(database: Database, now_ns: int, *, finished: bool = False) -> None:

@@ -57,7 +57,7 @@ def _decided(
     positions = {symbol: tx.ledger.position(symbol).qty for symbol in sorted({order.symbol for order in orders})}
     # Read after the positions are locked: no other gateway decides on these symbols meanwhile.
     total, own = tx.orders.loads([order.intent for order in orders])
-    mode, gate = tx.control.in_force(session)
+    standing, gate = tx.control.in_force(session)
     quotes: dict[tuple[str, int], Quote | None] = {}
     decided = []
     for order in orders:
@@ -72,7 +72,7 @@ def _decided(
                 quote=quotes[which],
                 position=positions[order.symbol],
                 load=total.less(own[order.intent]),
-                mode=mode,
+                mode=standing.over(account=limits.account, venue=session, symbol=order.symbol, now_ns=which[1]).mode,
                 gate=gate,
                 limits=limits,
                 now_ns=which[1],

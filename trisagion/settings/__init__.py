@@ -21,6 +21,7 @@ from trisagion.settings.layers import (
     to_environment,
     variable,
 )
+from trisagion.settings.safety import KILL_FILE
 from trisagion.settings.sections import (
     CONTENT,
     DIRECT,
@@ -47,6 +48,7 @@ __all__ = [
     "FILE_VARIABLE",
     "FIX_SIM",
     "IB_SIM",
+    "KILL_FILE",
     "LINES",
     "PAPER",
     "PLACE",

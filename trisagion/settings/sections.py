@@ -14,6 +14,7 @@ from pydantic import (
 from trisagion.settings import fields
 from trisagion.settings.fields import Amount, Count, Exact, Flag, Fraction, Name, Number, Seconds, Share, Text
 from trisagion.settings.killswitch import Killswitch
+from trisagion.settings.safety import Safety
 from trisagion.settings.section import Section
 from trisagion.units import plain
 
@@ -76,6 +77,7 @@ PLACE: Final = frozenset(
         "fleet.cohort_workers",
         "replay.speed",
         *(f"killswitch.{name}" for name in Killswitch.model_fields),
+        *(f"safety.{name}" for name in Safety.model_fields),
     }
 )
 """Where, with how many hands, how fast, and what may stop it.
@@ -509,6 +511,7 @@ class Settings(Section):
     ib: Ib = Ib()
     egress: Egress = Egress()
     killswitch: Killswitch = Killswitch()
+    safety: Safety = Safety()
     fleet: Fleet = Fleet()
     replay: Replay = Replay()
 

@@ -398,6 +398,19 @@ control: Final = _table(
     _must("set_ns", Whole()),
 )
 
+control_level: Final = _table(
+    "control_level",
+    _seq(),
+    _must("level", Id(16)),
+    _must("name", Id(128)),
+    _must("mode", Id(16)),
+    _must("operator", Id(128)),
+    _must("reason", Note()),
+    _must("set_ns", Whole()),
+    _may("until_ns", Whole()),
+    sa.Index("control_level_by_name", "level", "name", "seq"),
+)
+
 gate: Final = _table(
     "gate",
     _seq(),

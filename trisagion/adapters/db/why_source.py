@@ -183,7 +183,7 @@ def halt_story(unit: Unit, settings: Settings, now_ns: int) -> HaltStory:
         ledger_age_s=int(settings.reconcile.ledger_age_s),
         observer_age_s=int(settings.reconcile.observer_age_s),
         finished=replay is not None and replay.finished,
-        control=unit.control.control(),
+        standing=unit.control.standing(),
         gates=unit.control.gates(),
         orders=unit.orders.in_states(LIVE),
         leases=[
