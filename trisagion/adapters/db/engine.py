@@ -28,7 +28,7 @@ from trisagion.adapters.db.cycles import Cycles
 from trisagion.adapters.db.egress import Egress
 from trisagion.adapters.db.faults import Conflict, Crowded, Unreachable, translated
 from trisagion.adapters.db.incidents import Incidents
-from trisagion.adapters.db.ledger import Ledger
+from trisagion.adapters.db.ledger import ExactSum, Ledger
 from trisagion.adapters.db.market import Market
 from trisagion.adapters.db.messages import Messages
 from trisagion.adapters.db.migrations import expect_schema
@@ -340,6 +340,7 @@ def _open_sqlite(url: URL, *, may_create: bool) -> Engine:
 
     @event.listens_for(engine, "connect")
     def set_up(raw: Any, _record: Any) -> None:
+        raw.create_aggregate("exact_sum", 1, ExactSum)
         raw.isolation_level = None  # transactions begin where this file says so, not where the driver thinks so
         try:
             raw.execute("PRAGMA journal_mode=WAL")
