@@ -4,7 +4,9 @@ from typing import Final
 
 from sqlalchemy.engine import URL
 
-from trisagion.errors import StateError
+from trisagion.errors import StateError, UnreadableRow
+
+__all__ = ["Conflict", "Crowded", "Unreachable", "UnreadableRow", "translated"]
 
 
 class Conflict(StateError):

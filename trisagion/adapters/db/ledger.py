@@ -96,6 +96,11 @@ _OBSERVATIONS: Final = (
 _HEARD: Final = sa.select(t.observation.c.observer, t.observation.c.symbol).where(
     t.observation.c.at_ns >= sa.bindparam("since_ns")
 )
+_FOREIGN: Final = (
+    sa.select(t.observation)
+    .where(t.observation.c.symbol.not_in(sa.select(t.instrument.c.symbol)))
+    .order_by(t.observation.c.symbol, t.observation.c.observer)
+)
 _ADD_EQUITY: Final = insert_once(t.equity)
 _other: Final = t.equity.alias("other")
 _INSTANTS: Final = sa.select(t.equity).where(
@@ -243,6 +248,10 @@ class Ledger:
     def heard(self, since_ns: int) -> AbstractSet[tuple[str, str]]:
         """Return each (observer, symbol) whose latest word is of `since_ns` or later."""
         return {(observer, symbol) for observer, symbol in self._session.rows(_HEARD, {"since_ns": since_ns})}
+
+    def foreign_observations(self) -> Sequence[Observation]:
+        """Return the latest words on symbols that are no instruments, in order of symbol, then observer."""
+        return [Observation(*row) for row in self._session.rows(_FOREIGN)]
 
     def add_equity(self, sample: EquitySample) -> None:
         """Record a sample; the same instant and symbol again change nothing."""
