@@ -99,6 +99,22 @@ class Unit:
         self.order_ids = OrderIdRows(session)
         self.switches = Switches(session)
 
+    @contextmanager
+    def part(self) -> Iterator[None]:
+        """Open a part of the transaction that is undone by itself when it raises.
+
+        After `Conflict` and `Unreachable` nothing is left to be saved: the server has undone all of it.
+        """
+        saved = self.session.connection.begin_nested()
+        try:
+            yield
+        except (Conflict, Unreachable):
+            raise
+        except BaseException:
+            saved.rollback()
+            raise
+        saved.commit()
+
 
 class _Link:
     """A connection that a thread uses, with its stores for writing and for reading only."""

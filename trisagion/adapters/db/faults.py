@@ -4,7 +4,9 @@ from typing import Final
 
 from sqlalchemy.engine import URL
 
-from trisagion.errors import StateError
+from trisagion.errors import StateError, UnreadableRow
+
+__all__ = ["Conflict", "Crowded", "Unreachable", "UnreadableRow", "translated"]
 
 
 class Conflict(StateError):
@@ -17,10 +19,6 @@ class Unreachable(StateError):
 
 class Crowded(StateError):
     """All connections that this user, or the server, may have are taken; nothing was asked of the database."""
-
-
-class UnreadableRow(StateError):
-    """A row holds what nobody of ours writes there: another program did, or the storage is damaged."""
 
 
 _SQLITE_CONFLICT: Final = {5, 6}  # SQLITE_BUSY, SQLITE_LOCKED

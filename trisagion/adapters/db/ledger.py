@@ -1,15 +1,15 @@
 """Tables ledger_entry, posting, ledger_position, ledger_lot, ledger_mark, observation, equity, take_profit."""
 
 from collections.abc import Iterable, Sequence
+from collections.abc import Set as AbstractSet
 from decimal import Context, Decimal, Inexact, InvalidOperation, localcontext
 from typing import Any, Final
 
 import sqlalchemy as sa
 
 from trisagion.adapters.db import tables as t
-from trisagion.adapters.db.faults import UnreadableRow
 from trisagion.adapters.db.session import Session, Write, insert_new, insert_once, params, upsert
-from trisagion.errors import OurMistake
+from trisagion.errors import OurMistake, UnreadableRow
 from trisagion.ledger.postings import OPENING
 from trisagion.ledger.types import (
     Account,
@@ -106,6 +106,9 @@ _BALANCE: Final = sa.select(sa.func.sum(_p.amount, type_=_SUM)).select_from(_own
 _OBSERVE: Final = upsert(t.observation, newest_by="at_ns")
 _OBSERVATIONS: Final = (
     sa.select(t.observation).where(t.observation.c.symbol == _symbol).order_by(t.observation.c.observer)
+)
+_HEARD: Final = sa.select(t.observation.c.observer, t.observation.c.symbol).where(
+    t.observation.c.at_ns >= sa.bindparam("since_ns")
 )
 _FOREIGN: Final = (
     sa.select(t.observation)
@@ -274,6 +277,10 @@ class Ledger:
     def observations(self, symbol: str) -> Sequence[Observation]:
         """Return the latest word of each observer on a symbol, in order of observer."""
         return [Observation(*row) for row in self._session.rows(_OBSERVATIONS, {"symbol": symbol})]
+
+    def heard(self, since_ns: int) -> AbstractSet[tuple[str, str]]:
+        """Return each (observer, symbol) whose latest word is of `since_ns` or later."""
+        return {(observer, symbol) for observer, symbol in self._session.rows(_HEARD, {"since_ns": since_ns})}
 
     def foreign_observations(self) -> Sequence[Observation]:
         """Return the latest words on symbols that are no instruments, in order of symbol, then observer."""

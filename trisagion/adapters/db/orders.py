@@ -8,9 +8,8 @@ from typing import Any, Final
 import sqlalchemy as sa
 
 from trisagion.adapters.db import tables as t
-from trisagion.adapters.db.faults import UnreadableRow
 from trisagion.adapters.db.session import Params, Session, insert_new, insert_once, params
-from trisagion.errors import StaleOwner, quoted
+from trisagion.errors import StaleOwner, UnreadableRow, quoted
 from trisagion.ids import ClOrdId, IntentKey
 from trisagion.orders.rejects import Reject
 from trisagion.orders.state import LIVE, UNSENT, WORKING, OrderState
