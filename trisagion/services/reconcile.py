@@ -13,7 +13,6 @@ from typing import Final
 
 from trisagion.cohort.state import Shard, from_bytes, votes
 from trisagion.ids import CycleId, cl_ord_id, cycle_id, intent_key
-from trisagion.ledger.postings import OUTSIDE, cash, equity
 from trisagion.ledger.take_profit import LAST_STEP
 from trisagion.ledger.types import Position
 from trisagion.market.calendar import rest_reason
@@ -23,11 +22,14 @@ from trisagion.orders.state import AT_VENUE, LIVE, OrderState
 from trisagion.orders.types import Intent, Order
 from trisagion.portfolio.sizing import SizingRules, desired_position, margin_share
 from trisagion.ports import Cycle, Database, Decision, Transaction
-from trisagion.risk.check import Approved, Limits, check
+from trisagion.risk.check import Approved, judge
+from trisagion.risk.limits import Limits
+from trisagion.risk.load import Load
 from trisagion.safety.modes import Mode
 from trisagion.selection.votes import Selection, SelectionRules, left_out, select
 from trisagion.services.outcome import Outcome
-from trisagion.units import Money, Price, Quantity, plain
+from trisagion.services.stakes import Stakes, marked_equity
+from trisagion.units import Quantity, plain
 
 VENUE: Final = "venue"
 """The observer that is the venue's own report over our session."""
@@ -89,7 +91,9 @@ def _move(tx: Transaction, rules: CycleRules, due_ns: int) -> tuple[Outcome, ...
         return (Outcome("observing", silent),)
     # Nobody is asked whether to flatten; the runs may not have come to this minute yet.
     shards = [] if _flattening(tx) else [from_bytes(row.state) for row in tx.cohort.shards()]
-    intents = sum(_decide(tx, rules, name, instrument, shards, due_ns) for instrument in tx.market.instruments())
+    instruments = tx.market.instruments()
+    stakes = Stakes.read(tx, (instrument.symbol for instrument in instruments), due_ns)
+    intents = sum(_decide(tx, rules, name, instrument, shards, stakes, due_ns) for instrument in instruments)
     return _announce(tx, _save(tx, now, "decided", f"intents: {intents}"))
 
 
@@ -179,7 +183,13 @@ def _flattening(tx: Transaction) -> bool:
 
 
 def _decide(
-    tx: Transaction, rules: CycleRules, name: CycleId, instrument: Instrument, shards: Sequence[Shard], due_ns: int
+    tx: Transaction,
+    rules: CycleRules,
+    name: CycleId,
+    instrument: Instrument,
+    shards: Sequence[Shard],
+    stakes: Stakes,
+    due_ns: int,
 ) -> int:
     """Decide for one symbol and write decision and order; return the number of intents."""
     symbol = instrument.symbol
@@ -231,7 +241,7 @@ def _decide(
         reasons += why
     if agreed.qty is None:
         _alert(tx, rules, name, symbol, agreed.reasons, due_ns)
-    order = _approve(tx, rules, intent, instrument, quote, agreed.qty, mode, reasons, due_ns)
+    order = _approve(tx, rules, intent, instrument, quote, agreed.qty, stakes, mode, reasons, due_ns)
     # What was looked at comes first, then what followed from it: a refusal is the last word.
     tx.cycles.add_decision(_decision(name, selection, desired, agreed.qty, delta, order, (*facts, *reasons)))
     return int(order is not None)
@@ -269,18 +279,21 @@ def _approve(
     instrument: Instrument,
     quote: Quote | None,
     actual: Quantity | None,
+    stakes: Stakes,
     mode: Mode,
     reasons: list[str],
     due_ns: int,
 ) -> Order | None:
     if intent is None or actual is None:
         return None
-    verdict = check(
+    load = Load.of(tx.orders.in_states(LIVE), intent)
+    verdict = judge(
         intent,
         instrument=instrument,
         quote=quote,
         position=actual,
-        live_orders=tx.orders.in_states(LIVE),
+        load=load,
+        account=stakes.beside(load),
         mode=mode,
         limits=rules.limits,
         now_ns=due_ns,
@@ -311,25 +324,6 @@ def new_attempt(account: str, approved: Approved, attempt: int, now_ns: int) -> 
         created_ns=now_ns,
         updated_ns=now_ns,
     )
-
-
-def marked_equity(tx: Transaction, now_ns: int) -> Money | None:
-    """Return cash plus all positions at their last trades; None while a held symbol has no price."""
-    positions = [position for position in tx.ledger.positions() if position.qty]
-    prices: dict[str, Price] = {}
-    multipliers: dict[str, Decimal] = {}
-    for position in positions:
-        quote = tx.market.quote(position.symbol, now_ns)
-        if quote is None:
-            return None
-        prices[position.symbol] = quote.last
-        multipliers[position.symbol] = tx.market.instrument(position.symbol).multiplier
-    return equity(booked_cash(tx), positions, prices, multipliers)
-
-
-def booked_cash(tx: Transaction) -> Money:
-    """Return the account's money by its books: cash, and what foreign money was worth when it was booked."""
-    return cash(Money(tx.ledger.balance(*OUTSIDE)), tx.ledger.positions())
 
 
 def _decision(
