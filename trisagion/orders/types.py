@@ -153,7 +153,8 @@ class ExecutionReport:
     `request_id` that of the request that is answered (tag 11 beside a tag 41). `ref_exec_id` (tag 19) is the trade that
     a TRADE_CANCEL or TRADE_CORRECT is about. `reject` is why something was refused; `reason` is text for people.
     `unknown_order` says that the venue answered a status request with "never heard of it". `price` (tag 44) is the
-    order's limit where the report names it; it is compared with ours and not recorded.
+    order's limit where the report names it; it is compared with ours and not recorded. `fee` is in `fee_currency`, None
+    where it is the instrument's own.
     """
 
     venue: str
@@ -178,6 +179,7 @@ class ExecutionReport:
     ref_exec_id: str | None = None
     reject: Reject | None = None
     price: Price | None = None
+    fee_currency: str | None = None
 
     @property
     def fills(self) -> bool:

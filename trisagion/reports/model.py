@@ -111,7 +111,7 @@ class Market:
 
 @dataclass(frozen=True, slots=True)
 class Fill:
-    """One execution as the ledger booked it; `qty` is above zero."""
+    """One execution as the ledger booked it; `qty` is above zero, `fee` what it cost in the instrument's currency."""
 
     at_ns: int
     symbol: str

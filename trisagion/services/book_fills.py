@@ -8,7 +8,7 @@ from typing import Final
 from trisagion.errors import DataError, quoted
 from trisagion.gateway.decide import intent_of
 from trisagion.ids import ClOrdId
-from trisagion.ledger.postings import book_fill, entry_of, reverse_fill, undoing
+from trisagion.ledger.postings import book_fill, charged_abroad, entry_of, fee_abroad, refund, reverse_fill, undoing
 from trisagion.ledger.types import Strategy
 from trisagion.orders.evidence import Word, weigh
 from trisagion.orders.rejects import REMEDIES, Reject, Remedy
@@ -24,6 +24,7 @@ from trisagion.services.ledger_enter import enter
 from trisagion.services.outcome import Outcome
 from trisagion.services.reconcile import VENUE, new_attempt
 from trisagion.services.stakes import Stakes
+from trisagion.units import plain
 
 RESTATING: Final = frozenset({ExecType.TRADE_CORRECT, ExecType.TRADE_CANCEL})
 """What speaks of a fill that was told before."""
@@ -198,10 +199,17 @@ def _post(tx: Transaction, order: Order, report: ExecutionReport, undone: Execut
     if undone is not None:
         entry, after = reverse_fill(position, undone, instrument, report.happened_ns, strategy)
         enter(tx, entry, after)
+        if undone.fee and charged_abroad(undone, instrument):
+            tx.ledger.post(refund(undone, report.happened_ns, strategy))
         position = after
     if report.fills:
         entry, after = book_fill(position, report, instrument, strategy)
         enter(tx, entry, after)
+        if report.fee and charged_abroad(report, instrument):
+            tx.ledger.post(fee_abroad(report, strategy))
+            # No equity shows it, and nobody looks for what he does not know of.
+            told = {"fee": plain(report.fee), "currency": str(report.fee_currency)}
+            tx.control.add_event("ledger.fee_abroad", entry.name, told, report.happened_ns)
     return instrument.tick_size
 
 
