@@ -22,7 +22,7 @@ from trisagion.orders.state import OrderState
 from trisagion.orders.types import ExecutionReport, Order, OrderLink
 from trisagion.regime.classify import Reading
 from trisagion.regime.types import Fit
-from trisagion.risk.check import Load
+from trisagion.risk.load import Load
 from trisagion.safety.gates import Gate
 from trisagion.safety.modes import Control, Mode
 from trisagion.series_ports import SeriesStore

@@ -25,7 +25,7 @@ from trisagion.market.types import Instrument
 from trisagion.orders.intents import ReconcileRules
 from trisagion.orders.types import ExecutionReport
 from trisagion.portfolio.sizing import SizingRules
-from trisagion.risk.check import Limits
+from trisagion.risk.limits import Limits
 from trisagion.safety.beats import WatchRules
 from trisagion.safety.modes import Mode
 from trisagion.selection.votes import SelectionRules
@@ -157,6 +157,10 @@ class House:
             position_notional_max=given.position_notional_max,
             orders_max=given.orders_max,
             quote_age_ns_max=given.quote_age_ms * MILLISECOND_NS,
+            order_qty_max=given.order_qty_max,
+            open_notional_max=given.open_notional_max,
+            gross_leverage_max=given.gross_leverage_max,
+            price_collar=given.price_collar,
         )
 
     @cached_property

@@ -15,12 +15,15 @@ from trisagion.orders.rejects import REMEDIES, Reject, Remedy
 from trisagion.orders.state import AT_VENUE, IN_DOUBT, LIVE, TERMINAL, WORKING, OrderState, check_transition
 from trisagion.orders.types import ExecType, ExecutionReport, Liquidity, Order, OrderLink, PositionReport, Unreadable
 from trisagion.ports import Database, Observation, Transaction
-from trisagion.risk.check import Approved, Limits, check
+from trisagion.risk.check import Approved, judge
+from trisagion.risk.limits import Limits
+from trisagion.risk.load import Load
 from trisagion.safety.modes import Control, Mode, stricter
 from trisagion.services.control import PLATFORM, shut_gate
 from trisagion.services.ledger_enter import enter
 from trisagion.services.outcome import Outcome
 from trisagion.services.reconcile import VENUE, new_attempt
+from trisagion.services.stakes import Stakes
 from trisagion.units import plain
 
 RESTATING: Final = frozenset({ExecType.TRADE_CORRECT, ExecType.TRADE_CANCEL})
@@ -267,12 +270,16 @@ def _again(tx: Transaction, rules: BookRules, order: Order, now_ns: int) -> str 
     if order.attempt >= rules.reprices_max:
         tx.control.add_event("order.reprices_spent", order.cl_ord_id, {"intent": order.intent}, now_ns)
         return None
-    verdict = check(
-        intent_of(order),
+    left = intent_of(order)
+    load = Load.of(tx.orders.in_states(AT_VENUE), left)
+    stakes = Stakes.read(tx, {order.symbol, *(symbol for symbol, _ in load.leaves)}, now_ns)
+    verdict = judge(
+        left,
         instrument=tx.market.instrument(order.symbol),
         quote=tx.market.quote(order.symbol, now_ns),
         position=tx.ledger.position(order.symbol).qty,
-        live_orders=tx.orders.in_states(AT_VENUE),
+        load=load,
+        account=stakes.beside(load),
         mode=tx.control.control().mode,
         limits=rules.limits,
         now_ns=now_ns,

@@ -19,7 +19,6 @@ from typing import Final
 from trisagion.cohort.state import Shard, from_bytes, votes
 from trisagion.errors import DataError, OurMistake, UnreadableRow, harmless
 from trisagion.ids import CycleId, cl_ord_id, cycle_id, intent_key
-from trisagion.ledger.postings import OUTSIDE, cash, equity
 from trisagion.ledger.take_profit import LAST_STEP
 from trisagion.ledger.types import Position
 from trisagion.market.calendar import rest_reason
@@ -30,12 +29,15 @@ from trisagion.orders.state import AT_VENUE, LIVE, OrderState
 from trisagion.orders.types import Intent, Order
 from trisagion.portfolio.sizing import SizingRules, desired_position, margin_share
 from trisagion.ports import Cycle, Database, Decision, Transaction
-from trisagion.risk.check import Approved, Limits, check
+from trisagion.risk.check import Approved, judge
+from trisagion.risk.limits import Limits
+from trisagion.risk.load import Load
 from trisagion.safety.modes import Mode
 from trisagion.selection.votes import Selection, SelectionRules, left_out, select
 from trisagion.services.incidents import note, note_foreign
 from trisagion.services.outcome import Outcome
-from trisagion.units import Money, Price, Quantity, plain
+from trisagion.services.stakes import Stakes, marked_equity
+from trisagion.units import Money, Quantity, plain
 
 VENUE: Final = "venue"
 """The observer that is the venue's own report over our session."""
@@ -237,6 +239,7 @@ class _Account:
     flatten: bool
     mode: Mode
     worth: Money | None
+    stakes: Stakes
     live: list[Order]
 
 
@@ -257,6 +260,7 @@ def _decide_each(
         flatten=flatten,
         mode=tx.control.control().mode,
         worth=None if flatten else marked_equity(tx, due_ns),
+        stakes=Stakes.read(tx, (instrument.symbol for instrument in ready), due_ns),
         live=list(tx.orders.in_states(LIVE)),
     )
     for instrument in ready:
@@ -365,12 +369,14 @@ def _approve(
 ) -> Order | None:
     if intent is None or actual is None:
         return None
-    verdict = check(
+    load = Load.of(account.live, intent)
+    verdict = judge(
         intent,
         instrument=instrument,
         quote=quote,
         position=actual,
-        live_orders=account.live,
+        load=load,
+        account=account.stakes.beside(load),
         mode=account.mode,
         limits=rules.limits,
         now_ns=due_ns,
@@ -401,25 +407,6 @@ def new_attempt(account: str, approved: Approved, attempt: int, now_ns: int) -> 
         created_ns=now_ns,
         updated_ns=now_ns,
     )
-
-
-def marked_equity(tx: Transaction, now_ns: int) -> Money | None:
-    """Return cash plus all positions at their last trades; None while a held symbol has no price."""
-    positions = [position for position in tx.ledger.positions() if position.qty]
-    prices: dict[str, Price] = {}
-    multipliers: dict[str, Decimal] = {}
-    for position in positions:
-        quote = tx.market.quote(position.symbol, now_ns)
-        if quote is None:
-            return None
-        prices[position.symbol] = quote.last
-        multipliers[position.symbol] = tx.market.instrument(position.symbol).multiplier
-    return equity(booked_cash(tx), positions, prices, multipliers)
-
-
-def booked_cash(tx: Transaction) -> Money:
-    """Return the account's money by its books: cash, and what foreign money was worth when it was booked."""
-    return cash(Money(tx.ledger.balance(*OUTSIDE)), tx.ledger.positions())
 
 
 def _undecided(name: CycleId, symbol: str, reason: str) -> Decision:
