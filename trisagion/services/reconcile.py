@@ -6,11 +6,14 @@ repeat does nothing twice. Nothing waits in here: the venue
 session rings the cycle again when it has something for it.
 """
 
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from decimal import Decimal
 from typing import Final
 
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
+
+from trisagion.clock import SECOND_NS
 from trisagion.cohort.state import Shard, from_bytes, votes
 from trisagion.ids import CycleId, cl_ord_id, cycle_id, intent_key
 from trisagion.ledger.postings import OUTSIDE, cash, equity
@@ -27,6 +30,7 @@ from trisagion.ports import Cycle, Database, Decision, Transaction
 from trisagion.risk.check import Approved, Limits, check
 from trisagion.safety.modes import Mode
 from trisagion.selection.votes import Selection, SelectionRules, left_out, select
+from trisagion.services.hear_observers import take
 from trisagion.services.incidents import note, note_foreign
 from trisagion.services.outcome import Outcome
 from trisagion.units import Money, Price, Quantity, plain
@@ -43,7 +47,10 @@ LEASE_S: Final = 15.0
 
 @dataclass(frozen=True, slots=True)
 class CycleRules:
-    """All that a cycle is configured with; `drop_copy` is the session of that observer, empty when there is none."""
+    """All that a cycle is configured with; `drop_copy` is the session of that observer, empty when there is none.
+
+    `keys` are those by which the observers outside the platform sign.
+    """
 
     account: str
     session: str
@@ -53,6 +60,7 @@ class CycleRules:
     limits: Limits
     alert_after: int
     drop_copy: str = ""
+    keys: Mapping[str, Ed25519PublicKey] = field(default_factory=dict)
 
 
 def cycle(database: Database, rules: CycleRules, owner: str, due_ns: int) -> tuple[Outcome, ...]:
@@ -89,6 +97,7 @@ def _move(tx: Transaction, rules: CycleRules, due_ns: int) -> tuple[Outcome, ...
     if silent:
         _save(tx, now, "observing")
         return (Outcome("observing", silent),)
+    take(tx, rules.keys, rules.reconcile.observer_age_s_max * SECOND_NS, due_ns)
     # Nobody is asked whether to flatten; the runs may not have come to this minute yet.
     shards = [] if _flattening(tx) else [from_bytes(row.state) for row in tx.cohort.shards()]
     intents = sum(_decide(tx, rules, name, instrument, shards, due_ns) for instrument in tx.market.instruments())
@@ -194,7 +203,8 @@ def _decide(
     position = tx.ledger.position(symbol)
     seen = tx.ledger.observations(symbol)
     observations = [(each.observer, each.qty, each.at_ns) for each in seen]
-    agreed = consensus(symbol, position, observations, rules.reconcile, instrument, due_ns)
+    moved_ns = _moved_ns(tx, rules, symbol)
+    agreed = consensus(symbol, position, observations, rules.reconcile, instrument, due_ns, moved_ns)
     facts = [
         f"JUDGED_UNDER: mode={mode} limits={rules.limits.version}",
         *_quoted(quote),
@@ -240,6 +250,11 @@ def _decide(
     # What was looked at comes first, then what followed from it: a refusal is the last word.
     tx.cycles.add_decision(_decision(name, selection, desired, agreed.qty, delta, order, (*facts, *reasons)))
     return int(order is not None)
+
+
+def _moved_ns(tx: Transaction, rules: CycleRules, symbol: str) -> dict[str, int]:
+    """Return since when a position is what it is, for the observers that are not asked at each cycle."""
+    return dict.fromkeys(rules.keys, tx.ledger.moved_ns(symbol)) if rules.keys else {}
 
 
 def _quoted(quote: Quote | None) -> list[str]:
