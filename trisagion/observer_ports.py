@@ -4,6 +4,7 @@ Like `ports`, of which the stores here are a part: they belong to its unit of wo
 """
 
 from collections.abc import Mapping, Sequence
+from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, field
 from typing import Protocol
 
@@ -43,6 +44,10 @@ class ObservationStore(Protocol):
 
     def observations(self, symbol: str) -> Sequence[Observation]:
         """Return the latest word of each observer on a symbol, in order of observer."""
+        ...
+
+    def heard(self, since_ns: int) -> AbstractSet[tuple[str, str]]:
+        """Return each (observer, symbol) whose latest word is of `since_ns` or later."""
         ...
 
     def observed_by(self, observer: str) -> Sequence[str]:

@@ -21,7 +21,7 @@ from trisagion.orders.state import OrderState
 from trisagion.orders.types import ExecutionReport, Order, OrderLink
 from trisagion.regime.classify import Reading
 from trisagion.regime.types import Fit
-from trisagion.risk.check import Load
+from trisagion.risk.load import Load
 from trisagion.safety.gates import Gate
 from trisagion.safety.modes import Control, Mode
 from trisagion.series_ports import SeriesStore
@@ -33,7 +33,7 @@ from trisagion.units import Price, Quantity
 class Cycle:
     """A reconciliation cycle. `stage` is "opened", "cancelling", "observing", "decided" or "done".
 
-    `outcome` says how it was done.
+    It is that of the symbols that are behind the others. `outcome` says how it was done.
     """
 
     cycle_id: CycleId
@@ -271,8 +271,16 @@ class CycleStore(Protocol):
         """Return the cycles that are not done, oldest first."""
         ...
 
+    def due_between(self, first_ns: int, last_ns: int) -> Sequence[int]:
+        """Return the instants of the cycles that were due from `first_ns` to `last_ns`, in order."""
+        ...
+
     def add_decision(self, decision: Decision) -> None:
         """Record a decision; the same cycle and symbol again changes nothing."""
+        ...
+
+    def decided(self, cycle_id: CycleId) -> Mapping[str, IntentKey | None]:
+        """Return the intent of each symbol that a cycle has decided on, None where it decided for none."""
         ...
 
     def last_decisions(self, symbol: str, count: int) -> Sequence[Decision]:
@@ -479,6 +487,13 @@ class ControlStore(Protocol):
 
 class Transaction(Protocol):
     """All stores within one transaction."""
+
+    def part(self) -> AbstractContextManager[None]:
+        """Open a part of the transaction that is undone by itself when it raises; what came before it stays.
+
+        Not when another writer was in the way or the server went away: then all of it is undone.
+        """
+        ...
 
     @property
     def market(self) -> MarketStore:

@@ -5,6 +5,7 @@ missing in a complete view is flat, what is missing in one that failed is left a
 """
 
 from collections.abc import Mapping
+from collections.abc import Set as AbstractSet
 from dataclasses import replace
 from typing import Final
 
@@ -22,12 +23,19 @@ TOLD_MAX: Final = 500
 
 
 def hear(
-    tx: Transaction, observer: str, held: Mapping[str, Quantity], at_ns: int, *, complete: bool = True
+    tx: Transaction,
+    observer: str,
+    held: Mapping[str, Quantity],
+    at_ns: int,
+    *,
+    complete: bool = True,
+    leave: AbstractSet[str] = frozenset(),
 ) -> dict[str, Quantity]:
-    """Record what an observer sees as of an instant; return its word on every symbol."""
+    """Record what an observer sees as of an instant, some symbols left out; return its word on every other one."""
     ours = {instrument.symbol for instrument in tx.market.instruments()} if complete else set()
     before = tx.ledger.observed_by(observer) if complete else ()
-    said = union(held, ours.union(before), complete=complete)
+    every = union(held, ours.union(before), complete=complete)
+    said = {symbol: qty for symbol, qty in every.items() if symbol not in leave}
     for symbol, qty in said.items():
         tx.ledger.observe(Observation(observer, symbol, qty, at_ns))
     return said
