@@ -16,6 +16,7 @@ from trisagion.ids import ClOrdId, CycleId, IntentKey
 from trisagion.ledger.types import EquitySample, Position
 from trisagion.ledger_ports import EntryStore
 from trisagion.market.types import Bar, Instrument, MarketState, MarketStep, Quote
+from trisagion.observer_ports import IncidentStore
 from trisagion.orders.state import OrderState
 from trisagion.orders.types import ExecutionReport, Order, OrderLink
 from trisagion.regime.classify import Reading
@@ -405,6 +406,10 @@ class LedgerStore(EntryStore, Protocol):
         """Return the latest word of each observer on a symbol, in order of observer."""
         ...
 
+    def foreign_observations(self) -> Sequence[Observation]:
+        """Return the latest words on symbols that are no instruments, in order of symbol, then observer."""
+        ...
+
     def add_equity(self, sample: EquitySample) -> None:
         """Record a sample; the same instant and symbol again change nothing."""
         ...
@@ -536,6 +541,11 @@ class Transaction(Protocol):
     @property
     def copies(self) -> CopyStore:
         """What a drop copy told."""
+        ...
+
+    @property
+    def incidents(self) -> IncidentStore:
+        """Where there is no consensus."""
         ...
 
     @property

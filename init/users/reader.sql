@@ -40,3 +40,4 @@ GRANT SELECT ON bar_day TO '{database}_reader'@'%';
 GRANT SELECT ON quote_hour TO '{database}_reader'@'%';
 GRANT SELECT ON killswitch_beat TO '{database}_reader'@'%';
 GRANT SELECT ON killswitch_mark TO '{database}_reader'@'%';
+GRANT SELECT ON incident TO '{database}_reader'@'%';

@@ -18,6 +18,7 @@ from trisagion.ledger.take_profit import LAST_STEP
 from trisagion.ledger.types import Position
 from trisagion.market.calendar import rest_reason
 from trisagion.market.types import Instrument, Quote
+from trisagion.orders.incidents import Incident
 from trisagion.orders.intents import ReconcileRules, consensus, make_intent, staged
 from trisagion.orders.state import AT_VENUE, LIVE, OrderState
 from trisagion.orders.types import Intent, Order
@@ -26,6 +27,7 @@ from trisagion.ports import Cycle, Database, Decision, Transaction
 from trisagion.risk.check import Approved, Limits, check
 from trisagion.safety.modes import Mode
 from trisagion.selection.votes import Selection, SelectionRules, left_out, select
+from trisagion.services.incidents import note, note_foreign
 from trisagion.services.outcome import Outcome
 from trisagion.units import Money, Price, Quantity, plain
 
@@ -90,6 +92,7 @@ def _move(tx: Transaction, rules: CycleRules, due_ns: int) -> tuple[Outcome, ...
     # Nobody is asked whether to flatten; the runs may not have come to this minute yet.
     shards = [] if _flattening(tx) else [from_bytes(row.state) for row in tx.cohort.shards()]
     intents = sum(_decide(tx, rules, name, instrument, shards, due_ns) for instrument in tx.market.instruments())
+    note_foreign(tx, rules.reconcile, due_ns)
     return _announce(tx, _save(tx, now, "decided", f"intents: {intents}"))
 
 
@@ -189,7 +192,8 @@ def _decide(
     quote = tx.market.quote(symbol, due_ns)
     mode = tx.control.control().mode
     position = tx.ledger.position(symbol)
-    observations = [(seen.observer, seen.qty, seen.at_ns) for seen in tx.ledger.observations(symbol)]
+    seen = tx.ledger.observations(symbol)
+    observations = [(each.observer, each.qty, each.at_ns) for each in seen]
     agreed = consensus(symbol, position, observations, rules.reconcile, instrument, due_ns)
     facts = [
         f"JUDGED_UNDER: mode={mode} limits={rules.limits.version}",
@@ -229,8 +233,9 @@ def _decide(
             reasons.append(f"STAGED: desired={plain(desired)} goal={plain(goal)}")
         intent, delta, why = make_intent(name, symbol, goal, agreed.qty, quote.last, instrument, churn, taker)
         reasons += why
-    if agreed.qty is None:
-        _alert(tx, rules, name, symbol, agreed.reasons, due_ns)
+    incident = note(tx, position, seen, agreed, due_ns)
+    if incident is not None:
+        _alert(tx, rules, name, incident, due_ns)
     order = _approve(tx, rules, intent, instrument, quote, agreed.qty, mode, reasons, due_ns)
     # What was looked at comes first, then what followed from it: a refusal is the last word.
     tx.cycles.add_decision(_decision(name, selection, desired, agreed.qty, delta, order, (*facts, *reasons)))
@@ -252,14 +257,11 @@ def _witnesses(rules: CycleRules, position: Position, observations: Sequence[tup
     return f"WITNESSES: ledger={plain(position.qty)} {words}"
 
 
-def _alert(
-    tx: Transaction, rules: CycleRules, name: CycleId, symbol: str, reasons: tuple[str, ...], due_ns: int
-) -> None:
+def _alert(tx: Transaction, rules: CycleRules, name: CycleId, incident: Incident, due_ns: int) -> None:
     """Record that a symbol lacks consensus; alert when it has lacked it in `alert_after` cycles in a row."""
-    earlier = tx.cycles.last_decisions(symbol, rules.alert_after - 1)
-    in_a_row = all(decision.actual is None for decision in earlier) and len(earlier) == rules.alert_after - 1
-    kind = "consensus.alert" if in_a_row else "consensus.missing"
-    tx.control.add_event(kind, symbol, {"cycle": name, "reasons": "; ".join(reasons)}, due_ns)
+    kind = "consensus.alert" if incident.cycles >= rules.alert_after else "consensus.missing"
+    told = {"cycle": name, "incident": str(incident.number), "reasons": "; ".join(incident.reasons)}
+    tx.control.add_event(kind, incident.symbol, told, due_ns)
 
 
 def _approve(

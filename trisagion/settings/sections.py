@@ -343,9 +343,10 @@ class IbTerms(Section):
 class Ib(Section):
     """The session of Interactive Brokers, with a TWS or an IB Gateway; port 0 takes a free one, of the simulator.
 
-    IB takes 50 messages a second. Its protocol, as spoken here, has no post-only: `maker` says whether orders that are
-    to make are refused, or sent at least one tick behind the opposite quote. In the `reset_windows`, each `HH:MM-HH:MM`
-    by the clock of `reset_zone`, IB restarts its servers, and nothing new is sent.
+    IB takes 50 messages a second. All that is said counts in `messages_per_s`, and new orders leave eight of them to
+    questions: one for the positions is five messages. The protocol, as spoken here, has no post-only: `maker` says
+    whether orders that are to make are refused, or sent at least one tick behind the opposite quote. In the
+    `reset_windows`, each `HH:MM-HH:MM` by the clock of `reset_zone`, IB restarts its servers, and nothing new is sent.
     """
 
     host: Annotated[Text, Field(pattern=r"^[A-Za-z0-9.:_-]{1,253}$")] = "127.0.0.1"

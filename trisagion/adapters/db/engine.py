@@ -27,6 +27,7 @@ from trisagion.adapters.db.copies import Copies
 from trisagion.adapters.db.cycles import Cycles
 from trisagion.adapters.db.egress import Egress
 from trisagion.adapters.db.faults import Conflict, Crowded, Unreachable, translated
+from trisagion.adapters.db.incidents import Incidents
 from trisagion.adapters.db.ledger import ExactSum, Ledger
 from trisagion.adapters.db.market import Market
 from trisagion.adapters.db.messages import Messages
@@ -92,6 +93,7 @@ class Unit:
         self.ledger = Ledger(session)
         self.messages = Messages(session)
         self.copies = Copies(session)
+        self.incidents = Incidents(session)
         self.control = ControlRoom(session)
         self.egress = Egress(session)
         self.order_ids = OrderIdRows(session)

@@ -107,6 +107,11 @@ _OBSERVE: Final = upsert(t.observation, newest_by="at_ns")
 _OBSERVATIONS: Final = (
     sa.select(t.observation).where(t.observation.c.symbol == _symbol).order_by(t.observation.c.observer)
 )
+_FOREIGN: Final = (
+    sa.select(t.observation)
+    .where(t.observation.c.symbol.not_in(sa.select(t.instrument.c.symbol)))
+    .order_by(t.observation.c.symbol, t.observation.c.observer)
+)
 _ADD_EQUITY: Final = insert_once(t.equity)
 _other: Final = t.equity.alias("other")
 _INSTANTS: Final = sa.select(t.equity).where(
@@ -269,6 +274,10 @@ class Ledger:
     def observations(self, symbol: str) -> Sequence[Observation]:
         """Return the latest word of each observer on a symbol, in order of observer."""
         return [Observation(*row) for row in self._session.rows(_OBSERVATIONS, {"symbol": symbol})]
+
+    def foreign_observations(self) -> Sequence[Observation]:
+        """Return the latest words on symbols that are no instruments, in order of symbol, then observer."""
+        return [Observation(*row) for row in self._session.rows(_FOREIGN)]
 
     def add_equity(self, sample: EquitySample) -> None:
         """Record a sample; the same instant and symbol again change nothing."""

@@ -516,3 +516,19 @@ killswitch_mark: Final = _table(
     _must("word", Id(8)),
     _must("refused", Id(64)),
 )
+
+incident: Final = _table(
+    "incident",
+    _seq(),
+    _must("symbol", Id(64)),
+    _must("kind", Id(16)),
+    _must("opened_ns", Whole()),
+    _must("updated_ns", Whole()),
+    _may("closed_ns", Whole()),
+    _must("cycles", Whole()),
+    _must("began", Note()),
+    _must("views", Note()),
+    _must("reasons", Note()),
+    _may("outcome", Note()),
+    sa.Index("incident_open", "closed_ns", "symbol"),
+)
