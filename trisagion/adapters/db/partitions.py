@@ -63,6 +63,22 @@ def listed(database: SqlDatabase) -> list[Partition]:
         return [partition for table in BEGINS for partition in read(connection, table)]
 
 
+def kept_until(connection: sa.Connection) -> list[tuple[str, int]]:
+    """Return up to when months are made in each table that has months or rows, 0 where none is made.
+
+    Raises
+    ------
+    StateError
+        A table is there without partitions.
+    """
+    found = []
+    for table in BEGINS:
+        ends = [part.until_ns for part in _partitions(connection, table, measured=False) if part.until_ns is not None]
+        if ends or connection.execute(sa.select(BEGINS[table]).limit(1)).first() is not None:
+            found.append((table.name, max(ends, default=0)))
+    return found
+
+
 def make(database: SqlDatabase, months: Iterable[int]) -> list[str]:
     """Give each of the months a partition of its own in both tables; return what was made, as table.partition.
 
