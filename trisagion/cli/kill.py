@@ -47,8 +47,9 @@ def command(
     named = {Level.SYMBOL: symbol, Level.VENUE: venue, Level.ACCOUNT: account, Level.STRATEGY: strategy}
     level, name = part(house, named)
     control.engage(house.database, asked, getpass.getuser(), reason, house.now_ns(), level, name)
+    now_ns = house.now_ns()
     with house.database.snapshot() as tx:
-        present = control.in_force(tx, level, name, house.now_ns())
+        present = control.in_force(tx, level, name, now_ns)
     if stricter(asked, present.mode):
         raise StateError(f"expected {asked} to be in force, found {present.mode}: somebody has released it meanwhile")
     said: dict[str, object] = {"mode": present.mode, "level": level, "name": name, "blocked_s": since()}

@@ -76,6 +76,8 @@ CODES: Final[Mapping[str, _Code]] = {
     "REDUCED": _Code(Part.INTENT, "the mode lets a position shrink only, by a quarter at once", stops=True),
     "DELTA_BELOW_LOT": _Code(Part.INTENT, "the position is where it should be, to the lot", stops=True),
     "NOTIONAL_BELOW_MIN": _Code(Part.INTENT, "the change is too small to be worth an order", stops=True),
+    "FAILED": _Code(Part.VERDICT, "the symbol could not be decided on; the others were", stops=True),
+    "WAITED": _Code(Part.VERDICT, "the next cycle began before it could be decided on", stops=True),
     "JUDGED_UNDER": _Code(Part.VERDICT, "the control mode, and the limits by their name"),
     "CONTROL": _Code(Part.VERDICT, "the part of the platform that this mode is for"),
     "MODE_FORBIDS": _Code(Part.VERDICT, "the control mode forbids it", stops=True),
