@@ -30,7 +30,7 @@ from trisagion.safety.modes import Mode
 from trisagion.selection.votes import Selection, SelectionRules, left_out, select
 from trisagion.services.incidents import note, note_foreign
 from trisagion.services.outcome import Outcome
-from trisagion.services.stakes import Stakes, marked_equity
+from trisagion.services.stakes import LimitsNow, Stakes, marked_equity
 from trisagion.units import Quantity, plain
 
 VENUE: Final = "venue"
@@ -79,7 +79,7 @@ def _move(tx: Transaction, rules: CycleRules, due_ns: int) -> tuple[Outcome, ...
         now = Cycle(name, due_ns, "opened", None, 0)
         tx.cycles.open_cycle(now)
     _abandon_older(tx, due_ns)
-    asked = _withdraw_older(tx, name, due_ns)
+    asked = withdraw(tx, name, "superseded", due_ns)
     if asked:
         _save(tx, now, "cancelling")
         return (Outcome("cancelling", (rules.session,)),)
@@ -95,7 +95,8 @@ def _move(tx: Transaction, rules: CycleRules, due_ns: int) -> tuple[Outcome, ...
     shards = [] if _flattening(tx) else [from_bytes(row.state) for row in tx.cohort.shards()]
     instruments = tx.market.instruments()
     stakes = Stakes.read(tx, (instrument.symbol for instrument in instruments), due_ns)
-    intents = sum(_decide(tx, rules, name, instrument, shards, stakes, due_ns) for instrument in instruments)
+    limits = LimitsNow(tx, rules.limits)
+    intents = sum(_decide(tx, rules, name, instrument, shards, stakes, limits, due_ns) for instrument in instruments)
     note_foreign(tx, rules.reconcile, due_ns)
     return _announce(tx, _save(tx, now, "decided", f"intents: {intents}"))
 
@@ -123,21 +124,21 @@ def _abandon_older(tx: Transaction, due_ns: int) -> None:
             tx.control.add_event("cycle.abandoned", older.cycle_id, {"stage": older.stage}, due_ns)
 
 
-def _withdraw_older(tx: Transaction, name: CycleId, due_ns: int) -> bool:
-    """Ask for the cancel of every order of another cycle; tell whether the venue may still know one."""
+def withdraw(tx: Transaction, keep: CycleId | None, why: str, now_ns: int) -> bool:
+    """Ask for the cancel of every order but those of one cycle; tell whether the venue may still know one."""
     at_venue = False
     for found in tx.orders.in_states(LIVE):
         # Read again, locked: the session may be sending it, or booking a report on it, at this moment.
         order = tx.orders.order(found.cl_ord_id)
-        if order is None or order.cycle == name or order.state not in LIVE:
+        if order is None or order.cycle == keep or order.state not in LIVE:
             continue
-        changed = replace(order, updated_ns=max(due_ns, order.updated_ns), version=order.version + 1)
+        changed = replace(order, updated_ns=max(now_ns, order.updated_ns), version=order.version + 1)
         if order.state not in AT_VENUE:
-            tx.orders.save(replace(changed, state=OrderState.DENIED, reason="superseded"))
+            tx.orders.save(replace(changed, state=OrderState.DENIED, reason=why))
             continue
         at_venue = True
         if order.cancel_reason is None:
-            tx.orders.save(replace(changed, cancel_reason="superseded"))
+            tx.orders.save(replace(changed, cancel_reason=why))
     return at_venue
 
 
@@ -192,6 +193,7 @@ def _decide(
     instrument: Instrument,
     shards: Sequence[Shard],
     stakes: Stakes,
+    in_force: LimitsNow,
     due_ns: int,
 ) -> int:
     """Decide for one symbol and write decision and order; return the number of intents."""
@@ -201,12 +203,13 @@ def _decide(
     selection = select(voted, tx.cohort.past_pnls(symbol), rules.selection, due_ns)
     quote = tx.market.quote(symbol, due_ns)
     mode = tx.control.control().mode
+    limits = in_force.of(symbol, rules.session, taker=mode is Mode.EMERGENCY)
     position = tx.ledger.position(symbol)
     seen = tx.ledger.observations(symbol)
     observations = [(each.observer, each.qty, each.at_ns) for each in seen]
     agreed = consensus(symbol, position, observations, rules.reconcile, instrument, due_ns)
     facts = [
-        f"JUDGED_UNDER: mode={mode} limits={rules.limits.version}",
+        f"JUDGED_UNDER: mode={mode} limits={limits.version}",
         *_quoted(quote),
         *(() if flatten else (f"VOTES_LEFT_OUT: {left_out(voted, rules.selection, due_ns)}",)),
         _witnesses(rules, position, observations),
@@ -236,8 +239,8 @@ def _decide(
             agreed.qty,
             quote.ask,
             instrument,
-            order_notional_max=rules.limits.order_notional_max,
-            position_notional_max=rules.limits.position_notional_max,
+            order_notional_max=limits.order_notional_max,
+            position_notional_max=limits.position_notional_max,
         )
         if goal != desired:
             reasons.append(f"STAGED: desired={plain(desired)} goal={plain(goal)}")
@@ -246,7 +249,7 @@ def _decide(
     incident = note(tx, position, seen, agreed, due_ns)
     if incident is not None:
         _alert(tx, rules, name, incident, due_ns)
-    order = _approve(tx, rules, intent, instrument, quote, agreed.qty, stakes, mode, reasons, due_ns)
+    order = _approve(tx, rules, intent, instrument, quote, agreed.qty, stakes, limits, mode, reasons, due_ns)
     # What was looked at comes first, then what followed from it: a refusal is the last word.
     tx.cycles.add_decision(_decision(name, selection, desired, agreed.qty, delta, order, (*facts, *reasons)))
     return int(order is not None)
@@ -282,6 +285,7 @@ def _approve(
     quote: Quote | None,
     actual: Quantity | None,
     stakes: Stakes,
+    limits: Limits,
     mode: Mode,
     reasons: list[str],
     due_ns: int,
@@ -297,7 +301,7 @@ def _approve(
         load=load,
         account=stakes.beside(load),
         mode=mode,
-        limits=rules.limits,
+        limits=limits,
         now_ns=due_ns,
     )
     if not isinstance(verdict, Approved):
