@@ -7,6 +7,7 @@ repeated with the same key changes nothing.
 """
 
 from collections.abc import Mapping, Sequence
+from collections.abc import Set as AbstractSet
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import Protocol
@@ -34,7 +35,7 @@ from trisagion.units import Price, Quantity
 class Cycle:
     """A reconciliation cycle. `stage` is "opened", "cancelling", "observing", "decided" or "done".
 
-    `outcome` says how it was done.
+    It is that of the symbols that are behind the others. `outcome` says how it was done.
     """
 
     cycle_id: CycleId
@@ -282,8 +283,16 @@ class CycleStore(Protocol):
         """Return the cycles that are not done, oldest first."""
         ...
 
+    def due_between(self, first_ns: int, last_ns: int) -> Sequence[int]:
+        """Return the instants of the cycles that were due from `first_ns` to `last_ns`, in order."""
+        ...
+
     def add_decision(self, decision: Decision) -> None:
         """Record a decision; the same cycle and symbol again changes nothing."""
+        ...
+
+    def decided(self, cycle_id: CycleId) -> Mapping[str, IntentKey | None]:
+        """Return the intent of each symbol that a cycle has decided on, None where it decided for none."""
         ...
 
     def last_decisions(self, symbol: str, count: int) -> Sequence[Decision]:
@@ -407,6 +416,10 @@ class LedgerStore(EntryStore, Protocol):
         """Return the latest word of each observer on a symbol, in order of observer."""
         ...
 
+    def heard(self, since_ns: int) -> AbstractSet[tuple[str, str]]:
+        """Return each (observer, symbol) whose latest word is of `since_ns` or later."""
+        ...
+
     def foreign_observations(self) -> Sequence[Observation]:
         """Return the latest words on symbols that are no instruments, in order of symbol, then observer."""
         ...
@@ -498,6 +511,13 @@ class ControlStore(Protocol):
 
 class Transaction(Protocol):
     """All stores within one transaction."""
+
+    def part(self) -> AbstractContextManager[None]:
+        """Open a part of the transaction that is undone by itself when it raises; what came before it stays.
+
+        Not when another writer was in the way or the server went away: then all of it is undone.
+        """
+        ...
 
     @property
     def market(self) -> MarketStore:

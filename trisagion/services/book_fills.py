@@ -298,8 +298,11 @@ def observe(database: Database, reports: tuple[PositionReport, ...], asked_ns: i
     """
     with database.transaction() as tx:
         doubtful = {order.symbol for order in tx.orders.in_states(IN_DOUBT)}
+        moving = withdrawn(tx)
         ours = {instrument.symbol for instrument in tx.market.instruments()}
         for report in reports:
+            if report.symbol in moving:
+                continue
             tx.ledger.observe(Observation(VENUE, report.symbol, report.qty, asked_ns))
             if report.symbol not in ours:
                 # A position in the ledger that has no price would leave the account without an equity.
@@ -308,5 +311,18 @@ def observe(database: Database, reports: tuple[PositionReport, ...], asked_ns: i
             elif report.symbol not in doubtful:
                 position = tx.ledger.position(report.symbol)
                 tx.ledger.save_position(replace(position, confirmed_ns=max(position.confirmed_ns, asked_ns)))
-        waiting = [cycle for cycle in tx.cycles.unfinished() if cycle.stage == "observing"]
+        return waiting_cycles(tx)
+
+
+def withdrawn(tx: Transaction) -> set[str]:
+    """Return the symbols whose orders are being cancelled: a position that is told meanwhile may be another at once.
+
+    Their cycle asks again when the cancels are confirmed; that of the other symbols does not wait for it.
+    """
+    return {order.symbol for order in tx.orders.in_states(AT_VENUE) if order.cancel_reason is not None}
+
+
+def waiting_cycles(tx: Transaction) -> tuple[Outcome, ...]:
+    """Return the cycles that wait for observers, if only for some symbols."""
+    waiting = [cycle for cycle in tx.cycles.unfinished() if cycle.stage in {"cancelling", "observing"}]
     return tuple(Outcome("cycle", (str(cycle.due_ns),)) for cycle in waiting)

@@ -8,9 +8,8 @@ from typing import Any, Final
 import sqlalchemy as sa
 
 from trisagion.adapters.db import tables as t
-from trisagion.adapters.db.faults import UnreadableRow
-from trisagion.adapters.db.session import Params, Session, insert_once, params
-from trisagion.errors import StaleOwner, quoted
+from trisagion.adapters.db.session import Params, Session, insert_new, insert_once, params
+from trisagion.errors import StaleOwner, UnreadableRow, quoted
 from trisagion.ids import ClOrdId, IntentKey
 from trisagion.orders.rejects import Reject
 from trisagion.orders.state import LIVE, UNSENT, WORKING, OrderState
@@ -109,7 +108,7 @@ _SET_ASIDE: Final = (
     .values({name: sa.bindparam(name) for name in ("state", "reason", "updated_ns")})
 )
 _ATTEMPTS: Final = sa.select(t.orders).where(t.orders.c.intent == sa.bindparam("intent")).order_by(t.orders.c.attempt)
-_ADD_EXECUTION: Final = insert_once(t.execution)
+_ADD_EXECUTION: Final = insert_new(t.execution)
 _ADD_LINK: Final = insert_once(t.order_link)
 _LINK: Final = sa.select(t.order_link).where(t.order_link.c.cl_ord_id == sa.bindparam("cl_ord_id"))
 _REPORTED: Final = tuple(column.name for column in t.execution.c if column.name not in {"seq", "learned_ns"})
@@ -264,7 +263,7 @@ class Orders:
         del values["price"]
         if report.exec_id is None:
             values["exec_id"] = f"~{report.cl_ord_id}@{learned_ns}"
-        return self._session.write(_ADD_EXECUTION, values) == 1 or report.exec_id is None
+        return self._session.add(_ADD_EXECUTION, values) == 1 or report.exec_id is None
 
     def execution(self, venue: str, exec_id: str) -> ExecutionReport | None:
         """Return a recorded execution report."""
