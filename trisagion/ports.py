@@ -22,10 +22,11 @@ from trisagion.orders.types import ExecutionReport, Order, OrderLink
 from trisagion.regime.classify import Reading
 from trisagion.regime.types import Fit
 from trisagion.risk.load import Load
+from trisagion.risk_ports import LimitStore
 from trisagion.safety.gates import Gate
 from trisagion.safety.modes import Control, Standing
 from trisagion.series_ports import SeriesStore
-from trisagion.session_ports import CopyStore, EgressStore, MessageStore, OrderIdStore, SwitchStore
+from trisagion.session_ports import CopyStore, EgressStore, MessageStore, OrderIdStore, ReleaseStore, SwitchStore
 from trisagion.units import Price, Quantity
 
 
@@ -567,6 +568,16 @@ class Transaction(Protocol):
     @property
     def order_ids(self) -> OrderIdStore:
         """Numbers that are never given twice."""
+        ...
+
+    @property
+    def limits(self) -> LimitStore:
+        """The versions of the account's limits."""
+        ...
+
+    @property
+    def releases(self) -> ReleaseStore:
+        """The proposals to release what was stopped."""
         ...
 
     @property

@@ -50,11 +50,14 @@ from trisagion.services import (
 )
 from trisagion.services.drive_session import FULL
 from trisagion.services.outcome import Outcome
+from trisagion.services.release import ReleaseRules
 from trisagion.session_ports import MessageOutbox
-from trisagion.settings import Settings, resolve
+from trisagion.settings import Ib, Settings, resolve
 from trisagion.units import price, quantity
 
 T = TypeVar("T")
+
+LOOPBACK: Final = frozenset({"127.0.0.1", "::1", "localhost"})
 
 AHEAD_NS: Final = HOUR_NS
 """How far a message's instant may lie beyond the end of a replay, or beyond the machine's clock."""
@@ -215,6 +218,19 @@ class House:
             return None
         key = Ed25519PublicKey.from_public_bytes(bytes.fromhex(given.public_key))
         return WatchRules(given.name, key, given.deadline_s * SECOND_NS, Mode(given.mode))
+
+    @property
+    def release_people(self) -> int:
+        """How many people a release takes: two, but one where the venue is on this machine and no live account."""
+        line, asked = self.settings.line, self.settings.safety.release_people
+        live = line is not None and (line.host not in LOOPBACK or (isinstance(line, Ib) and line.environment == "live"))
+        return asked or (2 if live else 1)
+
+    @property
+    def release_rules(self) -> ReleaseRules:
+        """What a release takes."""
+        given = self.settings.reconcile
+        return ReleaseRules(self.release_people, self.limits, (given.interval_s + given.observer_age_s) * SECOND_NS)
 
     @cached_property
     def flag(self) -> watch_flag.Flag:

@@ -312,6 +312,7 @@ def test_the_digest_changes_with_every_setting_that_can_change_a_decision(tmp_pa
         "killswitch.debounce_ms": 31, "killswitch.cool_down_s": 11, "killswitch.self_test_s": 121,
         "killswitch.estop_pin": 1, "killswitch.tamper_pin": 2, "killswitch.key_pin": 3, "killswitch.red_pin": 4,
         "killswitch.yellow_pin": 7, "killswitch.green_pin": 8, "killswitch.buzzer_pin": 9, "safety.kill_file": "/KILL",
+        "safety.release_people": 2,
         "observe.sources": {"broker": {"public_key": "0" * 64}},
     }  # fmt: skip
     assert set(other) | set(place) | {"reconcile.quorum", "killswitch.name"} == set(settings.flatten(plain))

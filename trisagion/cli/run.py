@@ -284,6 +284,7 @@ def supervise(settings: Settings, run: Path, notes: list[str], *, as_json: bool,
     from trisagion.cli.watching import frames
     from trisagion.reports.tearsheet import render, summary_json, summary_text
     from trisagion.services.replay import take_up
+    from trisagion.wiring import House
 
     begun = time.monotonic()
     resumed = (run / rundir.SETTINGS).exists()
@@ -309,7 +310,7 @@ def supervise(settings: Settings, run: Path, notes: list[str], *, as_json: bool,
             console.note("this run is finished; start another with `trisagion run`")
             outcome = "finished"
         else:
-            take_up(database, getpass.getuser(), reason)
+            take_up(database, getpass.getuser(), reason, House(placed).release_people)
             stack.callback(children.stop)
             outcome = _live(supervisor, console, frames(database, begun, placed.account.currency))
         report = collect(database, time.monotonic() - begun)

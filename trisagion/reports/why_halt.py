@@ -195,7 +195,7 @@ def _lifted(control: Control) -> str:
     if control.until_ns is not None:
         return f"nothing: it passes by itself, {_both(control.until_ns)}"
     if control.level is Level.ALL:
-        return "`trisagion run --resume --reason TEXT`, by a named person"
+        return "`trisagion run --resume --reason TEXT` for a replay, else `trisagion release`, by named people"
     return f"`trisagion release --{control.level} {legible(control.name)} --reason TEXT`, by a named person"
 
 

@@ -16,7 +16,7 @@ from trisagion.risk.check import Approved, judge
 from trisagion.risk.limits import Limits
 from trisagion.risk.load import Load
 from trisagion.services.outcome import Outcome
-from trisagion.services.stakes import Stakes
+from trisagion.services.stakes import LimitsNow, Stakes
 from trisagion.units import Price, Quantity, on_grid, plain
 
 
@@ -56,7 +56,7 @@ def amend(
             mode=tx.control.standing()
             .over(account=limits.account, venue=order.session or "", symbol=order.symbol, now_ns=now_ns)
             .mode,
-            limits=limits,
+            limits=LimitsNow(tx, limits).of(order.symbol, order.session or "", taker=False),
             now_ns=now_ns,
             price=price,
         )

@@ -40,7 +40,7 @@ from trisagion.selection.votes import Selection, SelectionRules, left_out, selec
 from trisagion.services.hear_observers import take
 from trisagion.services.incidents import note, note_foreign
 from trisagion.services.outcome import Outcome
-from trisagion.services.stakes import Stakes, marked_equity
+from trisagion.services.stakes import LimitsNow, Stakes, marked_equity
 from trisagion.units import Money, Quantity, plain
 
 VENUE: Final = "venue"
@@ -116,7 +116,7 @@ def _move(tx: Transaction, rules: CycleRules, due_ns: int) -> tuple[Outcome, ...
         tx.cycles.open_cycle(now)
     _abandon_older(tx, due_ns)
     concerned = _concerned(tx, rules, due_ns)
-    withdrawn = _withdraw_older(tx, name, due_ns, frozenset(instrument.symbol for instrument in concerned))
+    withdrawn = withdraw(tx, name, "superseded", due_ns, {instrument.symbol for instrument in concerned})
     resting = rest_reason(due_ns)
     if resting is not None:
         if withdrawn:
@@ -194,21 +194,28 @@ def _abandon_older(tx: Transaction, due_ns: int) -> None:
             tx.control.add_event("cycle.abandoned", older.cycle_id, {"stage": older.stage}, due_ns)
 
 
-def _withdraw_older(tx: Transaction, name: CycleId, due_ns: int, symbols: AbstractSet[str]) -> AbstractSet[str]:
-    """Ask for the cancel of each order of another cycle in some symbols; return those whose venue may know one yet."""
+def withdraw(
+    tx: Transaction, keep: CycleId | None, why: str, now_ns: int, symbols: AbstractSet[str] | None = None
+) -> AbstractSet[str]:
+    """Ask for the cancel of all orders but one cycle's; return the symbols of which the venue may still know one.
+
+    With `symbols` those of others are left alone.
+    """
     at_venue = set()
     for found in tx.orders.in_states(LIVE):
         # Read again, locked: the session may be sending it, or booking a report on it, at this moment.
         order = tx.orders.order(found.cl_ord_id)
-        if order is None or order.cycle == name or order.state not in LIVE or order.symbol not in symbols:
+        if order is None or order.cycle == keep or order.state not in LIVE:
             continue
-        changed = replace(order, updated_ns=max(due_ns, order.updated_ns), version=order.version + 1)
+        if symbols is not None and order.symbol not in symbols:
+            continue
+        changed = replace(order, updated_ns=max(now_ns, order.updated_ns), version=order.version + 1)
         if order.state not in AT_VENUE:
-            tx.orders.save(replace(changed, state=OrderState.DENIED, reason="superseded"))
+            tx.orders.save(replace(changed, state=OrderState.DENIED, reason=why))
             continue
         at_venue.add(order.symbol)
         if order.cancel_reason is None:
-            tx.orders.save(replace(changed, cancel_reason="superseded"))
+            tx.orders.save(replace(changed, cancel_reason=why))
     return at_venue
 
 
@@ -266,6 +273,7 @@ class _Account:
     standing: Standing
     worth: Money | None
     stakes: Stakes
+    limits: LimitsNow
     live: list[Order]
 
 
@@ -279,6 +287,8 @@ def _decide_each(
 ) -> None:
     """Decide for each symbol by itself; what one that fails has written is undone, and the failure recorded."""
     flatten = _flattening(tx)
+    live = list(tx.orders.in_states(LIVE))
+    known = {instrument.symbol for instrument in instruments} & {order.symbol for order in live}
     account = _Account(
         instruments=instruments,
         # Nobody is asked whether to flatten; the runs may not have come to this minute yet.
@@ -286,8 +296,9 @@ def _decide_each(
         flatten=flatten,
         standing=tx.control.standing(),
         worth=None if flatten else marked_equity(tx, due_ns),
-        stakes=Stakes.read(tx, (instrument.symbol for instrument in ready), due_ns),
-        live=list(tx.orders.in_states(LIVE)),
+        stakes=Stakes.read(tx, known.union(instrument.symbol for instrument in ready), due_ns),
+        limits=LimitsNow(tx, rules.limits),
+        live=live,
     )
     for instrument in ready:
         try:
@@ -308,6 +319,7 @@ def _decide(
     control = _binding(account.standing, rules, symbol, due_ns)
     mode = control.mode
     flatten = account.flatten or mode is Mode.EMERGENCY
+    limits = account.limits.of(symbol, rules.session, taker=mode is Mode.EMERGENCY)
     voted = votes(account.shards, symbol)
     selection = select(voted, tx.cohort.past_pnls(symbol), rules.selection, due_ns)
     quote = tx.market.quote(symbol, due_ns)
@@ -317,7 +329,7 @@ def _decide(
     moved_ns = _moved_ns(tx, rules, symbol)
     agreed = consensus(symbol, position, observations, rules.reconcile, instrument, due_ns, moved_ns)
     facts = [
-        f"JUDGED_UNDER: mode={mode} limits={rules.limits.version}",
+        f"JUDGED_UNDER: mode={mode} limits={limits.version}",
         *(() if control.level is Level.ALL else (f"CONTROL: level={control.level} name={control.name}",)),
         *_quoted(quote),
         *(() if flatten else (f"VOTES_LEFT_OUT: {left_out(voted, rules.selection, due_ns)}",)),
@@ -348,8 +360,8 @@ def _decide(
             agreed.qty,
             quote.ask,
             instrument,
-            order_notional_max=rules.limits.order_notional_max,
-            position_notional_max=rules.limits.position_notional_max,
+            order_notional_max=limits.order_notional_max,
+            position_notional_max=limits.position_notional_max,
         )
         if goal != desired:
             reasons.append(f"STAGED: desired={plain(desired)} goal={plain(goal)}")
@@ -361,7 +373,7 @@ def _decide(
     incident = note(tx, position, seen, agreed, due_ns)
     if incident is not None:
         _alert(tx, rules, name, incident, due_ns)
-    order = _approve(tx, rules, intent, instrument, quote, agreed.qty, account, reasons, due_ns)
+    order = _approve(tx, rules, intent, instrument, quote, agreed.qty, account, limits, reasons, due_ns)
     # What was looked at comes first, then what followed from it: a refusal is the last word.
     tx.cycles.add_decision(_decision(name, selection, desired, agreed.qty, delta, order, (*facts, *reasons)))
     return order
@@ -402,6 +414,7 @@ def _approve(
     quote: Quote | None,
     actual: Quantity | None,
     account: _Account,
+    limits: Limits,
     reasons: list[str],
     due_ns: int,
 ) -> Order | None:
@@ -417,7 +430,7 @@ def _approve(
         load=load,
         account=account.stakes.beside(load),
         mode=mode,
-        limits=rules.limits,
+        limits=limits,
         now_ns=due_ns,
     )
     if not isinstance(verdict, Approved):

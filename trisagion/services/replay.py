@@ -13,9 +13,11 @@ from trisagion.ledger.take_profit import next_step
 from trisagion.market.types import Instrument
 from trisagion.orders.state import OrderState
 from trisagion.ports import Database, Replay, Transaction
+from trisagion.risk.limits import Limits
 from trisagion.safety.modes import Control, Mode
 from trisagion.services.advance_cohort import found_cohort
 from trisagion.services.control import REPLAY, release
+from trisagion.services.limits import found
 from trisagion.services.take_profit import ending_epoch
 from trisagion.units import Money
 
@@ -40,6 +42,7 @@ def begin(
     instruments: Sequence[Instrument],
     capital: Money,
     rules: CohortRules,
+    limits: Limits,
     survivors: Sequence[Survivor] = (),
 ) -> Replay:
     """Found account, cohort and replay in one transaction; a replay that is there already is checked and taken up."""
@@ -58,6 +61,7 @@ def begin(
             tx.market.add_instrument(instrument)
         tx.ledger.post(opening(capital, replay.start_ns, instruments[0].currency))
         found_cohort(tx, rules, 1, replay.seed, replay.start_ns, survivors)
+        found(tx, limits, replay.settings_digest[:DIGEST_SHOWN], replay.start_ns)
         tx.control.set_mode(Control(Mode.NORMAL, REPLAY, "replay begun", replay.start_ns))
         tx.control.put_replay(replay)
         return replay
@@ -77,28 +81,29 @@ def _short(text: str) -> str:
     return text if len(text) <= DIGEST_SHOWN else f"{text[:DIGEST_SHOWN]}…"
 
 
-def take_up(database: Database, operator: str, reason: str | None) -> None:
+def take_up(database: Database, operator: str, reason: str | None, people: int = 1) -> None:
     """Let a replay go on that somebody stopped: with the reason of the operator who takes it up, `StateError` without.
 
+    Where a release takes two people, one who takes it up is not enough.
     Once for each resumption, not at each start of a driver: a mode that is set later stays.
     """
     with database.snapshot() as tx:
         replay = tx.control.replay()
         if replay is None:
             return
-        if reason is None:
-            _refuse_if_stopped(tx)
+        if reason is None or people > 1:
+            _refuse_if_stopped(tx, people)
             return
     release(database, operator, reason, replay.now_ns)
 
 
-def _refuse_if_stopped(tx: Transaction) -> None:
+def _refuse_if_stopped(tx: Transaction, people: int) -> None:
     present = tx.control.control()
     if present.mode is not Mode.NORMAL and present.operator != REPLAY:
-        raise StateError(
-            f"{present.operator} stopped this run ({present.mode}: {present.reason}); "
-            "go on with: trisagion run --resume --reason 'why it is safe'"
-        )
+        lift = "trisagion run --resume --reason 'why it is safe'"
+        if people > 1:
+            lift = "trisagion release --reason 'why it is safe', then another person's --confirm, then a --resume"
+        raise StateError(f"{present.operator} stopped this run ({present.mode}: {present.reason}); go on with: {lift}")
 
 
 def flattening(database: Database, account: str, venue: str, now_ns: int) -> bool:

@@ -1,6 +1,8 @@
 """The section of what stops the platform beside the database, and of who may let it go on."""
 
-from typing import Final
+from typing import Annotated, Final
+
+from pydantic import Field
 
 from trisagion.settings.fields import Text
 from trisagion.settings.section import Section
@@ -12,7 +14,10 @@ KILL_FILE: Final = "KILL"
 class Safety(Section):
     """What stops the platform by [being there](operations.md#a-file-a-signal).
 
-    `kill_file` is a path; empty: `KILL` in the state directory for the processes of `trisagion run`, none for others.
+    `kill_file` is a path; empty: `KILL` in the state directory for the processes of `trisagion run`, none for others. A
+    [release](operations.md#release) takes `release_people`; 0: two, but one where the venue is on this machine.
     """
 
     kill_file: Text = ""
+    # 0: two, but one where the venue is bundled or on this machine.
+    release_people: Annotated[int, Field(strict=True, ge=0, le=2)] = 0

@@ -29,12 +29,14 @@ from trisagion.adapters.db.egress import Egress
 from trisagion.adapters.db.faults import Conflict, Crowded, Unreachable, translated
 from trisagion.adapters.db.incidents import Incidents
 from trisagion.adapters.db.ledger import ExactSum, Ledger
+from trisagion.adapters.db.limits import LimitRows
 from trisagion.adapters.db.market import Market
 from trisagion.adapters.db.messages import Messages
 from trisagion.adapters.db.migrations import expect_schema
 from trisagion.adapters.db.order_ids import OrderIdRows
 from trisagion.adapters.db.orders import Orders
 from trisagion.adapters.db.regime import Regime
+from trisagion.adapters.db.releases import Releases
 from trisagion.adapters.db.series import Series
 from trisagion.adapters.db.session import Session
 from trisagion.adapters.db.snapshots import Snapshots
@@ -100,6 +102,8 @@ class Unit:
         self.egress = Egress(session)
         self.order_ids = OrderIdRows(session)
         self.switches = Switches(session)
+        self.releases = Releases(session)
+        self.limits = LimitRows(session)
 
     @contextmanager
     def part(self) -> Iterator[None]:

@@ -411,6 +411,19 @@ control_level: Final = _table(
     sa.Index("control_level_by_name", "level", "name", "seq"),
 )
 
+control_release: Final = _table(
+    "control_release",
+    _seq(),
+    _must("level", Id(16)),
+    _must("name", Id(128)),
+    _must("was", Note()),
+    _must("proposed_by", Id(128)),
+    _must("reason", Note()),
+    _must("proposed_ns", Whole()),
+    _may("confirmed_by", Id(128)),
+    _may("confirmed_ns", Whole()),
+)
+
 gate: Final = _table(
     "gate",
     _seq(),
@@ -566,4 +579,23 @@ observer_mark: Final = _table(
     _must("seen_seq", Whole()),
     _must("number", Whole()),
     _must("at_ns", Whole()),
+)
+
+risk_limit: Final = _table(
+    "risk_limit",
+    _key("version", Whole()),
+    _must("name", Id(64)),
+    _must("scope", Id(16)),
+    _must("subject", Id(64)),
+    _must("value", Exact()),
+    _must("proposed_by", Id(128)),
+    _must("reason", Note()),
+    _must("proposed_ns", Whole()),
+)
+
+risk_limit_approval: Final = _table(
+    "risk_limit_approval",
+    _key("version", Whole()),
+    _must("approved_by", Id(128)),
+    _must("approved_ns", Whole()),
 )
