@@ -9,9 +9,8 @@ import sqlalchemy as sa
 
 from trisagion.adapters.db import SqlDatabase, open_database
 from trisagion.adapters.db import tables as t
-from trisagion.adapters.db.faults import UnreadableRow
 from trisagion.adapters.db.session import insert_new, params
-from trisagion.errors import OurMistake
+from trisagion.errors import OurMistake, UnreadableRow
 from trisagion.ledger import by_hand
 from trisagion.ledger.postings import opening
 from trisagion.ledger.types import Account, Booked, Entry, Kind, Lot, Strategy, SweepMark, Voucher

@@ -15,10 +15,11 @@ from trisagion.adapters.db import SqlDatabase, tables
 from trisagion.errors import DataError, OurMistake, StaleOwner
 from trisagion.ids import ClOrdId, CycleId, IntentKey
 from trisagion.ledger.types import Account, Entry, EquitySample, Kind, Position, Posting, Strategy
+from trisagion.observer_ports import Observation
 from trisagion.orders.rejects import Reject
 from trisagion.orders.state import OrderState
 from trisagion.orders.types import ExecType, OrderLink, Side
-from trisagion.ports import Cycle, Decision, Observation, ProcessBeat, Replay, TakeProfitStep
+from trisagion.ports import Cycle, Decision, ProcessBeat, Replay, TakeProfitStep
 from trisagion.safety.gates import Gate
 from trisagion.safety.modes import Control, Mode
 from trisagion.units import Money, Price, Quantity

@@ -25,7 +25,7 @@ from trisagion.orders.types import ExecType, ExecutionReport, Side
 from trisagion.services import ledger_check, ledger_enter
 from trisagion.services.book_fills import book
 from trisagion.services.ledger_check import SETTLED_NS, check_new, present_lots, read_books, rebuild, verify
-from trisagion.services.reconcile import booked_cash
+from trisagion.services.stakes import booked_cash
 from trisagion.units import Money, Price
 
 NOW = TUESDAY_NS

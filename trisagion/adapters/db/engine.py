@@ -37,6 +37,7 @@ from trisagion.adapters.db.orders import Orders
 from trisagion.adapters.db.regime import Regime
 from trisagion.adapters.db.series import Series
 from trisagion.adapters.db.session import Session
+from trisagion.adapters.db.snapshots import Snapshots
 from trisagion.adapters.db.switches import Switches
 from trisagion.errors import ConfigError, OurMistake, StateError, TrisagionError
 
@@ -94,10 +95,27 @@ class Unit:
         self.messages = Messages(session)
         self.copies = Copies(session)
         self.incidents = Incidents(session)
+        self.snapshots = Snapshots(session)
         self.control = ControlRoom(session)
         self.egress = Egress(session)
         self.order_ids = OrderIdRows(session)
         self.switches = Switches(session)
+
+    @contextmanager
+    def part(self) -> Iterator[None]:
+        """Open a part of the transaction that is undone by itself when it raises.
+
+        After `Conflict` and `Unreachable` nothing is left to be saved: the server has undone all of it.
+        """
+        saved = self.session.connection.begin_nested()
+        try:
+            yield
+        except (Conflict, Unreachable):
+            raise
+        except BaseException:
+            saved.rollback()
+            raise
+        saved.commit()
 
 
 class _Link:

@@ -37,7 +37,7 @@ _PARTITIONS: Final = sa.text(
     "WHERE table_schema = DATABASE() AND table_name = :name AND partition_name IS NOT NULL "
     "ORDER BY partition_ordinal_position"
 )
-_LOCK: Final = "CONCAT('trisagion.partitions.', SHA1(DATABASE()))"
+_LOCK: Final = "CONCAT('trisagion.partitions.', LEFT(SHA2(DATABASE(), 256), 40))"
 
 
 @dataclass(frozen=True, slots=True)
