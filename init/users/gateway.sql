@@ -44,3 +44,4 @@ GRANT SELECT, INSERT, UPDATE ON killswitch_mark TO '{database}_gateway'@'%';
 GRANT SELECT ON incident TO '{database}_gateway'@'%';
 GRANT SELECT ON risk_limit TO '{database}_gateway'@'%';
 GRANT SELECT ON risk_limit_approval TO '{database}_gateway'@'%';
+GRANT SELECT ON risk_mark TO '{database}_gateway'@'%';

@@ -46,3 +46,4 @@ GRANT SELECT, INSERT, UPDATE ON killswitch_mark TO '{database}_writer'@'%';
 GRANT SELECT, INSERT, UPDATE ON incident TO '{database}_writer'@'%';
 GRANT SELECT, INSERT ON risk_limit TO '{database}_writer'@'%';
 GRANT SELECT, INSERT ON risk_limit_approval TO '{database}_writer'@'%';
+GRANT SELECT, INSERT, UPDATE ON risk_mark TO '{database}_writer'@'%';
