@@ -41,6 +41,7 @@ GRANT SELECT ON bar_day TO '{database}_gateway'@'%';
 GRANT SELECT ON quote_hour TO '{database}_gateway'@'%';
 GRANT SELECT ON risk_limit TO '{database}_gateway'@'%';
 GRANT SELECT ON risk_limit_approval TO '{database}_gateway'@'%';
+GRANT SELECT ON risk_mark TO '{database}_gateway'@'%';
 GRANT SELECT ON killswitch_beat TO '{database}_gateway'@'%';
 GRANT SELECT, INSERT, UPDATE ON killswitch_mark TO '{database}_gateway'@'%';
 GRANT SELECT ON incident TO '{database}_gateway'@'%';

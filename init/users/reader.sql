@@ -40,6 +40,7 @@ GRANT SELECT ON bar_day TO '{database}_reader'@'%';
 GRANT SELECT ON quote_hour TO '{database}_reader'@'%';
 GRANT SELECT ON risk_limit TO '{database}_reader'@'%';
 GRANT SELECT ON risk_limit_approval TO '{database}_reader'@'%';
+GRANT SELECT ON risk_mark TO '{database}_reader'@'%';
 GRANT SELECT ON killswitch_beat TO '{database}_reader'@'%';
 GRANT SELECT ON killswitch_mark TO '{database}_reader'@'%';
 GRANT SELECT ON incident TO '{database}_reader'@'%';

@@ -43,6 +43,7 @@ GRANT SELECT, INSERT, UPDATE ON bar_day TO '{database}_writer'@'%';
 GRANT SELECT, INSERT, UPDATE ON quote_hour TO '{database}_writer'@'%';
 GRANT SELECT, INSERT ON risk_limit TO '{database}_writer'@'%';
 GRANT SELECT, INSERT ON risk_limit_approval TO '{database}_writer'@'%';
+GRANT SELECT, INSERT, UPDATE ON risk_mark TO '{database}_writer'@'%';
 GRANT SELECT, INSERT, UPDATE ON killswitch_beat TO '{database}_writer'@'%';
 GRANT SELECT, INSERT, UPDATE ON killswitch_mark TO '{database}_writer'@'%';
 GRANT SELECT, INSERT, UPDATE ON incident TO '{database}_writer'@'%';
