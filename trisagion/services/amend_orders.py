@@ -13,12 +13,20 @@ from trisagion.orders.state import LIVE, WORKING
 from trisagion.orders.types import Intent
 from trisagion.ports import Database
 from trisagion.risk.check import Approved, Limits, check
+from trisagion.services.fingerprint import expect_current
 from trisagion.services.outcome import Outcome
 from trisagion.units import Price, Quantity, on_grid, plain
 
 
 def amend(
-    database: Database, limits: Limits, order_id: ClOrdId, *, qty: Quantity, price: Price, now_ns: int
+    database: Database,
+    limits: Limits,
+    order_id: ClOrdId,
+    *,
+    qty: Quantity,
+    price: Price,
+    now_ns: int,
+    fingerprint: str = "",
 ) -> Outcome:
     """Ask that a working maker order become one of `qty` in all, what is filled included, at `price`.
 
@@ -27,6 +35,7 @@ def amend(
     `OurMistake` when quantity or price are off the instrument's grid.
     """
     with database.transaction() as tx:
+        expect_current(tx, fingerprint)
         order = tx.orders.order(order_id)
         if order is None or order.state not in WORKING or order.taker:
             return Outcome("nothing")

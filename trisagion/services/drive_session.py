@@ -31,6 +31,7 @@ from trisagion.safety.gates import Gate
 from trisagion.safety.modes import Mode, cancels_working
 from trisagion.safety.skew import WINDOW_S, Skew, judge, offset_between
 from trisagion.services.control import shut_gate
+from trisagion.services.fingerprint import expect_current
 from trisagion.services.outcome import Outcome
 from trisagion.session_ports import VenueSession
 
@@ -64,7 +65,8 @@ class SessionDriver:
 
     `wall` is the machine's clock, which is watched; what is dated is so by the platform's.
 
-    `rule` is what this venue forbids besides, as one that knows no post-only order does.
+    `rule` is what this venue forbids besides, as one that knows no post-only order does. `fingerprint` is this process'
+    build and configuration: where another one is registered, only cancels and questions leave.
 
     `bucket` is the session's share of messages by `clock`, a count of seconds that never goes back. It is held here and
     nowhere else, for whoever holds the lease is the only sender. `settling` is what the present logon waits for, None
@@ -81,6 +83,7 @@ class SessionDriver:
     settling: Settling | None = None
     wall: Callable[[], int] = time.time_ns
     rule: VenueRule | None = None
+    fingerprint: str = ""
     _asking: Lock = field(default_factory=Lock, init=False)
     # Held for a moment only, never while something is sent: the engine calls with its session locked.
     _counting: Lock = field(default_factory=Lock, init=False)
@@ -309,6 +312,8 @@ class SessionDriver:
             locked = tx.orders.locked([order.cl_ord_id for order in orders])
             # A fill between the look and the lock is no reason to let an order work on.
             present = [order for order in locked if _wish(order) is kind]
+            if kind is not OrderState.PENDING_CANCEL:
+                expect_current(tx, self.fingerprint)
             look = None if kind is OrderState.PENDING_CANCEL else _LastLook.at(tx, self.name, self.rule)
             claimed: list[Order] = []
             for order, why in [(order, None) for order in present] if look is None else look.over(tx, present, now_ns):

@@ -33,6 +33,7 @@ from trisagion.ports import Cycle, Database, Decision, Transaction
 from trisagion.risk.check import Approved, Limits, check
 from trisagion.safety.modes import Mode
 from trisagion.selection.votes import Selection, SelectionRules, left_out, select
+from trisagion.services.fingerprint import expect_current
 from trisagion.services.incidents import note, note_foreign
 from trisagion.services.outcome import Outcome
 from trisagion.units import Money, Price, Quantity, plain
@@ -57,7 +58,10 @@ REASON_MAX: Final = 400
 
 @dataclass(frozen=True, slots=True)
 class CycleRules:
-    """All that a cycle is configured with; `drop_copy` is the session of that observer, empty when there is none."""
+    """All that a cycle is configured with; `drop_copy` is the session of that observer, empty when there is none.
+
+    `fingerprint` is this process' build and configuration.
+    """
 
     account: str
     session: str
@@ -67,6 +71,7 @@ class CycleRules:
     limits: Limits
     alert_after: int
     drop_copy: str = ""
+    fingerprint: str = ""
 
     @property
     def sessions(self) -> tuple[str, str]:
@@ -85,6 +90,7 @@ def cycle(database: Database, rules: CycleRules, owner: str, due_ns: int) -> tup
             token = tx.control.acquire(LEASE, owner, LEASE_S)
             if token is None:
                 return (Outcome("busy"),)
+            expect_current(tx, rules.fingerprint)
             outcomes = _move(tx, rules, due_ns)
             if outcomes:
                 tx.control.release(LEASE, token)

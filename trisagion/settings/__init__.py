@@ -19,6 +19,7 @@ from trisagion.settings.layers import (
     references,
     resolve,
     to_environment,
+    trading_digest,
     variable,
 )
 from trisagion.settings.sections import (
@@ -66,5 +67,6 @@ __all__ = [
     "references",
     "resolve",
     "to_environment",
+    "trading_digest",
     "variable",
 ]

@@ -53,11 +53,12 @@ from trisagion.ports import Replay
 from trisagion.risk.check import Approved, check
 from trisagion.safety.modes import Control, Mode
 from trisagion.services.advance_cohort import found_cohort
+from trisagion.services.fingerprint import register
 from trisagion.services.reconcile import new_attempt
 from trisagion.settings import FIX_SIM, IB_SIM, Settings, load, to_environment
 from trisagion.units import Money, Price, Quantity
 from trisagion.wiring import House
-from workers.flow import ring
+from workers.flow import FINGERPRINT, ring
 from workers.queues import route
 
 ROOT: Final = Path(__file__).resolve().parents[3]
@@ -478,9 +479,11 @@ def opened(directory: Path, *, paired: bool = False, paths: Sequence[str] = (), 
         database = open_database(url)
         stack.callback(database.close)
         bell = Celery("lane", broker=broker)
-        bell.conf.update(task_routes=(route,), task_create_missing_queues=True)
+        ours = House(settings).fingerprint
+        bell.conf.update({"task_routes": (route,), "task_create_missing_queues": True, FINGERPRINT: ours})
         stack.callback(bell.close)
         instrument = _found(database, spec, House(settings).cohort_rules)
+        register(database, ours, "faults", MONDAY_NS)
         lane = Lane(
             directory,
             settings,
