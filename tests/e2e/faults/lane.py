@@ -418,7 +418,7 @@ PATHS_SETS: Final = {"fix.heartbeat_s": 3, "egress.probe_s": 1, "egress.healthy_
 """A path that is well again is found at once, and gone back to only when the other one fails."""
 
 
-def _environment(settings: Settings, directory: Path) -> dict[str, str]:
+def environment(settings: Settings, directory: Path) -> dict[str, str]:
     """Return what a lane's processes are told, as `trisagion run` tells its own."""
     return {
         **os.environ,
@@ -468,7 +468,7 @@ def opened(directory: Path, *, paired: bool = False, paths: Sequence[str] = (), 
         settings = load(None, {}, {**placed, **SETS, **(PAIRED_SETS if paired else {}), **_through(ways)})
         control = sockets / "venue"
         log = directory / "log"
-        env = _environment(settings, directory)
+        env = environment(settings, directory)
         there = [
             *("--data-spec", spec.to_json(), "--port", str(venue_port)),
             *("--control", str(control), "--store", str(directory / "venue")),
