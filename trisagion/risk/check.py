@@ -13,7 +13,7 @@ from typing import Final
 
 from trisagion.clock import MILLISECOND_NS
 from trisagion.errors import ConfigError
-from trisagion.market.calendar import rest_reason
+from trisagion.market.calendar import closing_reason
 from trisagion.market.types import Instrument, Quote
 from trisagion.orders.state import AT_VENUE, LIVE
 from trisagion.orders.types import Intent, Order, Side
@@ -187,7 +187,7 @@ def judge(
     worst = _worst(intent, position, load) if sane else None
     if mode is Mode.PAUSE or (mode is not Mode.NORMAL and not _reduces(intent, worst)):
         return _refused(Refusal.MODE_FORBIDS, mode=mode, side=intent.side, qty=intent.qty, position=position)
-    resting = rest_reason(now_ns)
+    resting = closing_reason(now_ns)
     if resting is not None:
         return _refused(Refusal.REST, rest=resting)
     if worst is None:

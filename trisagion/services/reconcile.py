@@ -22,7 +22,7 @@ from trisagion.ids import CycleId, cl_ord_id, cycle_id, intent_key
 from trisagion.ledger.postings import OUTSIDE, cash, equity
 from trisagion.ledger.take_profit import LAST_STEP
 from trisagion.ledger.types import Position
-from trisagion.market.calendar import rest_reason
+from trisagion.market.calendar import closing_reason
 from trisagion.market.types import Instrument, Quote
 from trisagion.orders.incidents import Incident
 from trisagion.orders.intents import ReconcileRules, consensus, make_intent, staged
@@ -110,7 +110,7 @@ def _move(tx: Transaction, rules: CycleRules, due_ns: int) -> tuple[Outcome, ...
         tx.cycles.open_cycle(now)
     _abandon_older(tx, due_ns)
     withdrawn = _withdraw_older(tx, name, due_ns)
-    resting = rest_reason(due_ns)
+    resting = closing_reason(due_ns)
     if resting is not None:
         if withdrawn:
             _save(tx, now, "cancelling")
