@@ -7,7 +7,6 @@ repeated with the same key changes nothing.
 """
 
 from collections.abc import Mapping, Sequence
-from collections.abc import Set as AbstractSet
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import Protocol
@@ -17,12 +16,13 @@ from trisagion.ids import ClOrdId, CycleId, IntentKey
 from trisagion.ledger.types import EquitySample, Position
 from trisagion.ledger_ports import EntryStore
 from trisagion.market.types import Bar, Instrument, MarketState, MarketStep, Quote
-from trisagion.observer_ports import IncidentStore
+from trisagion.observer_ports import IncidentStore, ObservationStore, SnapshotStore
 from trisagion.orders.state import OrderState
 from trisagion.orders.types import ExecutionReport, Order, OrderLink
 from trisagion.regime.classify import Reading
 from trisagion.regime.types import Fit
-from trisagion.risk.check import Load
+from trisagion.risk.load import Load
+from trisagion.risk_ports import LimitStore
 from trisagion.safety.gates import Gate
 from trisagion.safety.modes import Control, Mode
 from trisagion.series_ports import SeriesStore
@@ -59,16 +59,6 @@ class Decision:
     delta: Quantity
     intent: IntentKey | None
     reasons: tuple[str, ...]
-
-
-@dataclass(frozen=True, slots=True)
-class Observation:
-    """A position as an observer saw it."""
-
-    observer: str
-    symbol: str
-    qty: Quantity
-    at_ns: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -392,8 +382,8 @@ class OrderStore(Protocol):
         ...
 
 
-class LedgerStore(EntryStore, Protocol):
-    """Tables ledger_position, observation, equity, take_profit, and those of `EntryStore`."""
+class LedgerStore(EntryStore, ObservationStore, Protocol):
+    """Tables ledger_position, equity, take_profit, and those of `EntryStore` and `ObservationStore`."""
 
     def position(self, symbol: str) -> Position:
         """Return a position, flat when there was no fill."""
@@ -403,24 +393,12 @@ class LedgerStore(EntryStore, Protocol):
         """Return all positions in order of symbol."""
         ...
 
+    def moved_ns(self, symbol: str) -> int:
+        """Return the instant of the newest entry that changed a position of our own account, 0 when there is none."""
+        ...
+
     def save_position(self, position: Position) -> None:
         """Insert or replace a position."""
-        ...
-
-    def observe(self, observation: Observation) -> None:
-        """Record what an observer saw; a newer word replaces an older one."""
-        ...
-
-    def observations(self, symbol: str) -> Sequence[Observation]:
-        """Return the latest word of each observer on a symbol, in order of observer."""
-        ...
-
-    def heard(self, since_ns: int) -> AbstractSet[tuple[str, str]]:
-        """Return each (observer, symbol) whose latest word is of `since_ns` or later."""
-        ...
-
-    def foreign_observations(self) -> Sequence[Observation]:
-        """Return the latest words on symbols that are no instruments, in order of symbol, then observer."""
         ...
 
     def add_equity(self, sample: EquitySample) -> None:
@@ -577,6 +555,11 @@ class Transaction(Protocol):
         ...
 
     @property
+    def snapshots(self) -> SnapshotStore:
+        """What observers outside the platform say."""
+        ...
+
+    @property
     def control(self) -> ControlStore:
         """Modes, events, leases and processes."""
         ...
@@ -589,6 +572,11 @@ class Transaction(Protocol):
     @property
     def order_ids(self) -> OrderIdStore:
         """Numbers that are never given twice."""
+        ...
+
+    @property
+    def limits(self) -> LimitStore:
+        """The versions of the account's limits."""
         ...
 
     @property

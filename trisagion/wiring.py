@@ -26,7 +26,7 @@ from trisagion.market.types import Instrument
 from trisagion.orders.intents import ReconcileRules
 from trisagion.orders.types import ExecutionReport
 from trisagion.portfolio.sizing import SizingRules
-from trisagion.risk.check import Limits
+from trisagion.risk.limits import Limits
 from trisagion.safety.beats import WatchRules
 from trisagion.safety.modes import Mode
 from trisagion.selection.votes import SelectionRules
@@ -177,6 +177,10 @@ class House:
             position_notional_max=given.position_notional_max,
             orders_max=given.orders_max,
             quote_age_ns_max=given.quote_age_ms * MILLISECOND_NS,
+            order_qty_max=given.order_qty_max,
+            open_notional_max=given.open_notional_max,
+            gross_leverage_max=given.gross_leverage_max,
+            price_collar=given.price_collar,
         )
 
     @cached_property
@@ -202,6 +206,11 @@ class House:
             limits=self.limits,
             alert_after=given.reconcile.alert_after,
             drop_copy=given.fix.drop_copy,
+            keys={
+                name: Ed25519PublicKey.from_public_bytes(bytes.fromhex(source.public_key))
+                for name, source in given.observe.sources.items()
+                if name in given.reconcile.observers
+            },
             fingerprint=self.fingerprint,
         )
 

@@ -11,10 +11,12 @@ from trisagion.ids import CycleId, IntentKey
 from trisagion.market.calendar import CLOSING_NS, closing_reason, next_rest_ns, rest_reason
 from trisagion.market.types import Quote
 from trisagion.orders.types import Intent, Side
-from trisagion.risk.check import Approved, Limits, check
+from trisagion.risk.check import Approved, check
+from trisagion.risk.limits import Limits
+from trisagion.risk.load import Account
 from trisagion.safety.modes import Mode
 from trisagion.settings import flatten, load
-from trisagion.units import Price, Quantity
+from trisagion.units import Money, Price, Quantity
 
 LAST_NS = 4_102_444_800 * SECOND_NS
 """The end of the year 2099."""
@@ -57,6 +59,7 @@ def test_no_order_is_approved_in_a_rest_nor_in_the_minute_before_it(
         quote=Quote("ES", price, price, price, at_ns, at_ns),
         position=Quantity(Decimal(held)),
         live_orders=(),
+        account=Account(Money(Decimal(10**9)), Decimal(0), Decimal(0)),
         mode=mode,
         limits=limits,
         now_ns=at_ns,

@@ -12,14 +12,16 @@ go on.
 
 from collections.abc import Mapping, Sequence
 from collections.abc import Set as AbstractSet
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from decimal import Decimal
 from typing import Final
 
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
+
+from trisagion.clock import SECOND_NS
 from trisagion.cohort.state import Shard, from_bytes, votes
 from trisagion.errors import DataError, OurMistake, UnreadableRow, harmless
 from trisagion.ids import CycleId, cl_ord_id, cycle_id, intent_key
-from trisagion.ledger.postings import OUTSIDE, cash, equity
 from trisagion.ledger.take_profit import LAST_STEP
 from trisagion.ledger.types import Position
 from trisagion.market.calendar import closing_reason
@@ -30,13 +32,17 @@ from trisagion.orders.state import AT_VENUE, LIVE, OrderState
 from trisagion.orders.types import Intent, Order
 from trisagion.portfolio.sizing import SizingRules, desired_position, margin_share
 from trisagion.ports import Cycle, Database, Decision, Transaction
-from trisagion.risk.check import Approved, Limits, check
+from trisagion.risk.check import Approved, judge
+from trisagion.risk.limits import Limits
+from trisagion.risk.load import Load
 from trisagion.safety.modes import Mode
 from trisagion.selection.votes import Selection, SelectionRules, left_out, select
 from trisagion.services.fingerprint import expect_current
+from trisagion.services.hear_observers import take
 from trisagion.services.incidents import note, note_foreign
 from trisagion.services.outcome import Outcome
-from trisagion.units import Money, Price, Quantity, plain
+from trisagion.services.stakes import LimitsNow, Stakes, marked_equity
+from trisagion.units import Money, Quantity, plain
 
 VENUE: Final = "venue"
 """The observer that is the venue's own report over our session."""
@@ -60,7 +66,8 @@ REASON_MAX: Final = 400
 class CycleRules:
     """All that a cycle is configured with; `drop_copy` is the session of that observer, empty when there is none.
 
-    `fingerprint` is this process' build and configuration.
+    `keys` are those by which the observers outside the platform sign; `fingerprint` is this process' build and
+    configuration.
     """
 
     account: str
@@ -71,6 +78,7 @@ class CycleRules:
     limits: Limits
     alert_after: int
     drop_copy: str = ""
+    keys: Mapping[str, Ed25519PublicKey] = field(default_factory=dict)
     fingerprint: str = ""
 
     @property
@@ -109,7 +117,7 @@ def _move(tx: Transaction, rules: CycleRules, due_ns: int) -> tuple[Outcome, ...
         now = Cycle(name, due_ns, "opened", None, 0)
         tx.cycles.open_cycle(now)
     _abandon_older(tx, due_ns)
-    withdrawn = _withdraw_older(tx, name, due_ns)
+    withdrawn = withdraw(tx, name, "superseded", due_ns)
     resting = closing_reason(due_ns)
     if resting is not None:
         if withdrawn:
@@ -124,6 +132,7 @@ def _move(tx: Transaction, rules: CycleRules, due_ns: int) -> tuple[Outcome, ...
     silent = _unheard(tx, rules, free, due_ns)
     ready = [instrument for instrument in free if instrument.symbol not in silent]
     if ready:
+        take(tx, rules.keys, rules.reconcile.observer_age_s_max * SECOND_NS, due_ns)
         _decide_each(tx, rules, name, ready[:SYMBOLS_MAX], instruments, due_ns)
     if len(ready) > SYMBOLS_MAX:
         return ()
@@ -172,21 +181,21 @@ def _abandon_older(tx: Transaction, due_ns: int) -> None:
             tx.control.add_event("cycle.abandoned", older.cycle_id, {"stage": older.stage}, due_ns)
 
 
-def _withdraw_older(tx: Transaction, name: CycleId, due_ns: int) -> AbstractSet[str]:
-    """Ask for the cancel of every order of another cycle; return the symbols of which the venue may still know one."""
+def withdraw(tx: Transaction, keep: CycleId | None, why: str, now_ns: int) -> AbstractSet[str]:
+    """Ask for the cancel of all orders but one cycle's; return the symbols of which the venue may still know one."""
     at_venue = set()
     for found in tx.orders.in_states(LIVE):
         # Read again, locked: the session may be sending it, or booking a report on it, at this moment.
         order = tx.orders.order(found.cl_ord_id)
-        if order is None or order.cycle == name or order.state not in LIVE:
+        if order is None or order.cycle == keep or order.state not in LIVE:
             continue
-        changed = replace(order, updated_ns=max(due_ns, order.updated_ns), version=order.version + 1)
+        changed = replace(order, updated_ns=max(now_ns, order.updated_ns), version=order.version + 1)
         if order.state not in AT_VENUE:
-            tx.orders.save(replace(changed, state=OrderState.DENIED, reason="superseded"))
+            tx.orders.save(replace(changed, state=OrderState.DENIED, reason=why))
             continue
         at_venue.add(order.symbol)
         if order.cancel_reason is None:
-            tx.orders.save(replace(changed, cancel_reason="superseded"))
+            tx.orders.save(replace(changed, cancel_reason=why))
     return at_venue
 
 
@@ -243,6 +252,8 @@ class _Account:
     flatten: bool
     mode: Mode
     worth: Money | None
+    stakes: Stakes
+    limits: LimitsNow
     live: list[Order]
 
 
@@ -256,6 +267,8 @@ def _decide_each(
 ) -> None:
     """Decide for each symbol by itself; what one that fails has written is undone, and the failure recorded."""
     flatten = _flattening(tx)
+    live = list(tx.orders.in_states(LIVE))
+    known = {instrument.symbol for instrument in instruments} & {order.symbol for order in live}
     account = _Account(
         instruments=instruments,
         # Nobody is asked whether to flatten; the runs may not have come to this minute yet.
@@ -263,7 +276,9 @@ def _decide_each(
         flatten=flatten,
         mode=tx.control.control().mode,
         worth=None if flatten else marked_equity(tx, due_ns),
-        live=list(tx.orders.in_states(LIVE)),
+        stakes=Stakes.read(tx, known.union(instrument.symbol for instrument in ready), due_ns),
+        limits=LimitsNow(tx, rules.limits),
+        live=live,
     )
     for instrument in ready:
         try:
@@ -282,15 +297,17 @@ def _decide(
     """Decide for one symbol and write decision and order."""
     symbol = instrument.symbol
     flatten, mode = account.flatten, account.mode
+    limits = account.limits.of(symbol, rules.session, taker=mode is Mode.EMERGENCY)
     voted = votes(account.shards, symbol)
     selection = select(voted, tx.cohort.past_pnls(symbol), rules.selection, due_ns)
     quote = tx.market.quote(symbol, due_ns)
     position = tx.ledger.position(symbol)
     seen = tx.ledger.observations(symbol)
     observations = [(each.observer, each.qty, each.at_ns) for each in seen]
-    agreed = consensus(symbol, position, observations, rules.reconcile, instrument, due_ns)
+    moved_ns = _moved_ns(tx, rules, symbol)
+    agreed = consensus(symbol, position, observations, rules.reconcile, instrument, due_ns, moved_ns)
     facts = [
-        f"JUDGED_UNDER: mode={mode} limits={rules.limits.version}",
+        f"JUDGED_UNDER: mode={mode} limits={limits.version}",
         *_quoted(quote),
         *(() if flatten else (f"VOTES_LEFT_OUT: {left_out(voted, rules.selection, due_ns)}",)),
         _witnesses(rules, position, observations),
@@ -320,8 +337,8 @@ def _decide(
             agreed.qty,
             quote.ask,
             instrument,
-            order_notional_max=rules.limits.order_notional_max,
-            position_notional_max=rules.limits.position_notional_max,
+            order_notional_max=limits.order_notional_max,
+            position_notional_max=limits.position_notional_max,
         )
         if goal != desired:
             reasons.append(f"STAGED: desired={plain(desired)} goal={plain(goal)}")
@@ -330,10 +347,15 @@ def _decide(
     incident = note(tx, position, seen, agreed, due_ns)
     if incident is not None:
         _alert(tx, rules, name, incident, due_ns)
-    order = _approve(tx, rules, intent, instrument, quote, agreed.qty, account, reasons, due_ns)
+    order = _approve(tx, rules, intent, instrument, quote, agreed.qty, account, limits, reasons, due_ns)
     # What was looked at comes first, then what followed from it: a refusal is the last word.
     tx.cycles.add_decision(_decision(name, selection, desired, agreed.qty, delta, order, (*facts, *reasons)))
     return order
+
+
+def _moved_ns(tx: Transaction, rules: CycleRules, symbol: str) -> dict[str, int]:
+    """Return since when a position is what it is, for the observers that are not asked at each cycle."""
+    return dict.fromkeys(rules.keys, tx.ledger.moved_ns(symbol)) if rules.keys else {}
 
 
 def _quoted(quote: Quote | None) -> list[str]:
@@ -366,19 +388,22 @@ def _approve(
     quote: Quote | None,
     actual: Quantity | None,
     account: _Account,
+    limits: Limits,
     reasons: list[str],
     due_ns: int,
 ) -> Order | None:
     if intent is None or actual is None:
         return None
-    verdict = check(
+    load = Load.of(account.live, intent)
+    verdict = judge(
         intent,
         instrument=instrument,
         quote=quote,
         position=actual,
-        live_orders=account.live,
+        load=load,
+        account=account.stakes.beside(load),
         mode=account.mode,
-        limits=rules.limits,
+        limits=limits,
         now_ns=due_ns,
     )
     if not isinstance(verdict, Approved):
@@ -407,25 +432,6 @@ def new_attempt(account: str, approved: Approved, attempt: int, now_ns: int) -> 
         created_ns=now_ns,
         updated_ns=now_ns,
     )
-
-
-def marked_equity(tx: Transaction, now_ns: int) -> Money | None:
-    """Return cash plus all positions at their last trades; None while a held symbol has no price."""
-    positions = [position for position in tx.ledger.positions() if position.qty]
-    prices: dict[str, Price] = {}
-    multipliers: dict[str, Decimal] = {}
-    for position in positions:
-        quote = tx.market.quote(position.symbol, now_ns)
-        if quote is None:
-            return None
-        prices[position.symbol] = quote.last
-        multipliers[position.symbol] = tx.market.instrument(position.symbol).multiplier
-    return equity(booked_cash(tx), positions, prices, multipliers)
-
-
-def booked_cash(tx: Transaction) -> Money:
-    """Return the account's money by its books: cash, and what foreign money was worth when it was booked."""
-    return cash(Money(tx.ledger.balance(*OUTSIDE)), tx.ledger.positions())
 
 
 def _undecided(name: CycleId, symbol: str, reason: str) -> Decision:

@@ -22,6 +22,7 @@ from trisagion.settings.layers import (
     trading_digest,
     variable,
 )
+from trisagion.settings.observe import Source
 from trisagion.settings.sections import (
     CONTENT,
     DIRECT,
@@ -59,6 +60,7 @@ __all__ = [
     "IbTerms",
     "Replay",
     "Settings",
+    "Source",
     "Terms",
     "digest",
     "flatten",

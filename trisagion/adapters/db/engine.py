@@ -28,7 +28,8 @@ from trisagion.adapters.db.cycles import Cycles
 from trisagion.adapters.db.egress import Egress
 from trisagion.adapters.db.faults import Conflict, Crowded, Unreachable, translated
 from trisagion.adapters.db.incidents import Incidents
-from trisagion.adapters.db.ledger import Ledger
+from trisagion.adapters.db.ledger import ExactSum, Ledger
+from trisagion.adapters.db.limits import LimitRows
 from trisagion.adapters.db.market import Market
 from trisagion.adapters.db.messages import Messages
 from trisagion.adapters.db.migrations import expect_schema
@@ -37,6 +38,7 @@ from trisagion.adapters.db.orders import Orders
 from trisagion.adapters.db.regime import Regime
 from trisagion.adapters.db.series import Series
 from trisagion.adapters.db.session import Session
+from trisagion.adapters.db.snapshots import Snapshots
 from trisagion.adapters.db.switches import Switches
 from trisagion.errors import ConfigError, OurMistake, StateError, TrisagionError
 
@@ -94,10 +96,12 @@ class Unit:
         self.messages = Messages(session)
         self.copies = Copies(session)
         self.incidents = Incidents(session)
+        self.snapshots = Snapshots(session)
         self.control = ControlRoom(session)
         self.egress = Egress(session)
         self.order_ids = OrderIdRows(session)
         self.switches = Switches(session)
+        self.limits = LimitRows(session)
 
     @contextmanager
     def part(self) -> Iterator[None]:
@@ -356,6 +360,7 @@ def _open_sqlite(url: URL, *, may_create: bool) -> Engine:
 
     @event.listens_for(engine, "connect")
     def set_up(raw: Any, _record: Any) -> None:
+        raw.create_aggregate("exact_sum", 1, ExactSum)
         raw.isolation_level = None  # transactions begin where this file says so, not where the driver thinks so
         try:
             raw.execute("PRAGMA journal_mode=WAL")

@@ -4,9 +4,7 @@ from typing import Final
 
 from sqlalchemy.engine import URL
 
-from trisagion.errors import StateError, UnreadableRow
-
-__all__ = ["Conflict", "Crowded", "Unreachable", "UnreadableRow", "translated"]
+from trisagion.errors import StateError
 
 
 class Conflict(StateError):
