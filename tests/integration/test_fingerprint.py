@@ -11,6 +11,7 @@ from tests.builders import (
     COHORT_RULES,
     CYCLE_RULES,
     LIMITS,
+    PATIENT,
     SESSION,
     TUESDAY_NS,
     Desk,
