@@ -70,6 +70,7 @@ CODES: Final[Mapping[str, _Code]] = {
     "LEDGER_STALE": _Code(Part.CONSENSUS, "the ledger was not confirmed for too long", stops=True),
     "OBSERVER_SILENT": _Code(Part.CONSENSUS, "an observer never spoke", stops=True),
     "OBSERVER_STALE": _Code(Part.CONSENSUS, "an observer's word is too old to count", stops=True),
+    "OBSERVER_BEHIND": _Code(Part.CONSENSUS, "an observer's word is from before the position last moved", stops=True),
     "OBSERVER_DISAGREES": _Code(Part.CONSENSUS, "an observer saw another position than the ledger", stops=True),
     "QUORUM_MISSED": _Code(Part.CONSENSUS, "too few observers agree with the ledger", stops=True),
     "STAGED": _Code(Part.INTENT, "the limits on an order or a position allow only a part of the way", stops=True),
