@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from decimal import Decimal
 from typing import Protocol
 
+from trisagion.audit_ports import AuditStore
 from trisagion.cohort.types import Epoch, Progress, RunEnd, RunRecord, ShardMark, ShardRow
 from trisagion.ids import ClOrdId, CycleId, IntentKey
 from trisagion.ledger.types import Account, EquitySample, Position, Posting
@@ -553,6 +554,11 @@ class Transaction(Protocol):
     @property
     def control(self) -> ControlStore:
         """Modes, events, leases and processes."""
+        ...
+
+    @property
+    def audit(self) -> AuditStore:
+        """The audit chain."""
         ...
 
     @property

@@ -30,6 +30,7 @@ from trisagion.services import (
     compare_copies,
     detect_regime,
     ingest_market,
+    keep_audit,
     keep_messages,
     reconcile,
     route_orders,
@@ -39,9 +40,13 @@ from trisagion.services import (
 from trisagion.services.outcome import Outcome
 from trisagion.session_ports import MessageOutbox
 from trisagion.settings import Settings, resolve
+from trisagion.settings import digest as settings_digest
 from trisagion.units import price, quantity
 
 T = TypeVar("T")
+
+CONFIG_SHOWN: Final = 12
+"""Digits of the settings' digest in a record of the audit chain."""
 
 AHEAD_NS: Final = HOUR_NS
 """How far a message's instant may lie beyond the end of a replay, or beyond the machine's clock."""
@@ -63,7 +68,7 @@ class House:
             raise ConfigError(
                 "database.url: expected the URL of a run's database; `trisagion run` sets it for its workers"
             )
-        return open_database(url)
+        return open_database(url, settings_digest(self.settings)[:CONFIG_SHOWN])
 
     def retrying(self, use_case: Callable[[], T]) -> T:
         """Run a use case again when another writer was in the way or the database was away for a moment.
@@ -297,6 +302,10 @@ class House:
     def book(self, report: ExecutionReport) -> tuple[Outcome, ...]:
         """Apply an execution report."""
         return book_fills.book(self.database, self.book_rules, report)
+
+    def chain_audit(self) -> Outcome:
+        """Link a batch of audit records."""
+        return keep_audit.chain(self.database, f"pid:{os.getpid()}")
 
     def last_kept(self, session: str) -> int:
         """Return the number of the last message of a session that the database has."""

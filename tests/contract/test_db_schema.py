@@ -110,7 +110,7 @@ def test_the_command_tells_and_exits(tmp_path: Path) -> None:
     text = tmp_path / "notes.txt"
     text.write_text("not a database, and longer than a header of SQLite would be\n" * 40, encoding="utf-8")
     cases = [
-        ([f"sqlite:///{tmp_path / 'a.sqlite3'}"], 0, "33 tables are there"),
+        ([f"sqlite:///{tmp_path / 'a.sqlite3'}"], 0, "35 tables are there"),
         ([], 2, "usage: python -m init"),
         ([f"sqlite:///{text}"], 4, "is not a SQLite database"),
         (["postgresql://host/name"], 4, "expected sqlite:///file or mysql://user@host/name"),

@@ -142,7 +142,7 @@ def test_one_flipped_bit_in_any_column_is_found(chain: list[Link], column: str) 
     """At its own row, whichever column it is in."""
     value = getattr(chain[6], column)
     flipped = value ^ 1 if isinstance(value, int) else value[:-1] + chr(ord(value[-1]) ^ 1)
-    rows = [*chain[:6], chain[6]._replace(**{column: flipped}), *chain[7:]]
+    rows = [*chain[:6], Link(**{**chain[6]._asdict(), column: flipped}), *chain[7:]]
     assert flaw(rows) == (7, "altered")
 
 

@@ -293,7 +293,7 @@ def test_the_digest_changes_with_every_setting_that_can_change_a_decision(tmp_pa
         "egress.paths": {"a": {"kind": "http", "host": "h", "port": 1}}, "egress.use": ["direct"], "egress.port": 1,
         "egress.connect_s": 5, "egress.probe_s": 0, "egress.quiet_s": 1, "egress.healthy_s": 1, "egress.tls": True,
         "egress.tls_name": "h", "egress.tls_ca": "x", "egress.tls_pins": ["0" * 64], "egress.tls_certificate": "x",
-        "egress.tls_key": "x",
+        "egress.tls_key": "x", "audit.anchors": "x", "audit.key": "env:K",
     }  # fmt: skip
     assert set(other) | set(place) | {"reconcile.quorum"} == set(settings.flatten(plain))
     digests = {key: digest(load(None, {}, {key: value})) for key, value in other.items()}

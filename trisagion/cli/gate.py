@@ -11,6 +11,7 @@ import typer
 from trisagion.cli.rundir import running_house
 from trisagion.clock import iso
 from trisagion.services import control
+from trisagion.services.keep_audit import note_login
 
 app = typer.Typer(no_args_is_help=True)
 
@@ -24,8 +25,10 @@ def show(
 ) -> None:
     """Show every gate that was ever shut."""
     house = running_house(state)
-    with closing(house.database) as database, database.snapshot() as tx:
-        gates = tx.control.gates()
+    with closing(house.database) as database:
+        note_login(database, getpass.getuser(), "gate list")
+        with database.snapshot() as tx:
+            gates = tx.control.gates()
     if as_json:
         told = [{"session": g.session, "shut": g.shut, "operator": g.operator, "reason": g.reason} for g in gates]
         print(json.dumps(told))
@@ -47,5 +50,6 @@ def opened(
     """Let new orders pass to a session again."""
     house = running_house(state)
     with closing(house.database):
+        note_login(house.database, getpass.getuser(), "gate open")
         control.open_gate(house.database, session, getpass.getuser(), reason, house.now_ns())
     print(f"the gate of {session} is open")

@@ -24,6 +24,7 @@ COMMANDS: Final = {
     "gate": ("trisagion.cli.gate", "Show the gates of the venue sessions; open one that was shut."),
     "egress": ("trisagion.cli.egress", "Show the paths of the venue sessions: which are up, which carries, and why."),
     "messages": ("trisagion.cli.messages", "Show what was said on the FIX sessions, message by message."),
+    "audit": ("trisagion.cli.audit", "Verify, export or sign the audit chain of a run."),
     "prove": ("trisagion.cli.prove", "Prove from a run's database what it promises."),
     "data": ("trisagion.cli.data", "Check market data before it is used; keep its history in a database."),
     "regime": ("trisagion.cli.regime", "Tell the state of a market over its bars, why, and draw it."),

@@ -86,6 +86,15 @@ class Flaw:
     text: str
 
 
+@dataclass(frozen=True, slots=True)
+class Anchor:
+    """The hash of a chain's row, to be kept where who can write to the database cannot."""
+
+    shard: str
+    seq: int
+    hash: str
+
+
 def shard_of(kind: str) -> str:
     """Return the chain that a kind belongs to: what orders did, or what people and the platform did."""
     return ORDERS if kind.partition(".")[0] in _OF_ORDERS else CONTROL

@@ -26,6 +26,7 @@ from trisagion.ports import Cycle, Database, Decision, Transaction
 from trisagion.risk.check import Approved, Limits, check
 from trisagion.safety.modes import Mode
 from trisagion.selection.votes import Selection, SelectionRules, select
+from trisagion.services.keep_audit import note_verdict
 from trisagion.services.outcome import Outcome
 from trisagion.units import Money, Price, Quantity, plain
 
@@ -252,14 +253,27 @@ def _approve(
 ) -> Order | None:
     if intent is None or actual is None:
         return None
+    live = tx.orders.in_states(LIVE)
     verdict = check(
         intent,
         instrument=instrument,
         quote=quote,
         position=actual,
-        live_orders=tx.orders.in_states(LIVE),
+        live_orders=live,
         mode=mode,
         limits=rules.limits,
+        now_ns=due_ns,
+    )
+    note_verdict(
+        tx,
+        intent.key,
+        None if isinstance(verdict, Approved) else verdict.text,
+        rules.limits,
+        intent=intent,
+        quote=quote,
+        position=actual,
+        live=len(live),
+        mode=mode,
         now_ns=due_ns,
     )
     if not isinstance(verdict, Approved):

@@ -20,7 +20,7 @@ from trisagion.units import plain
 DATABASE_SCHEMES: Final = ("sqlite", "mysql", "mysql+mysqldb", "mysql+pymysql", "mariadb", "mariadb+pymysql")
 BROKER_SCHEMES: Final = ("redis", "rediss", "redis+socket", "amqp", "amqps")
 
-SECRETS: Final = frozenset({"database.url", "broker.url", "fix.password"})
+SECRETS: Final = frozenset({"database.url", "broker.url", "fix.password", "audit.key"})
 """Refused values of these are not repeated: they may hold what should have been a reference.
 
 In a table, which has no place here, that goes for each `password`.
@@ -50,6 +50,8 @@ PLACE: Final = frozenset(
         "egress.tls_pins",
         "egress.tls_certificate",
         "egress.tls_key",
+        "audit.anchors",
+        "audit.key",
         "fleet.cohort_workers",
         "replay.speed",
     }
@@ -347,6 +349,16 @@ class Egress(Section):
         return use
 
 
+class Audit(Section):
+    """The audit chain's anchors: the directory of their files, and the Ed25519 private key (PEM) that signs them.
+
+    Empty: `anchors` and a key of its own in the state directory, which protect against nobody who can write there.
+    """
+
+    anchors: Text = ""
+    key: Annotated[Text, AfterValidator(fields.secret)] = ""
+
+
 class Fleet(Section):
     """How many processes of this machine advance the cohort."""
 
@@ -417,6 +429,7 @@ class Settings(Section):
     risk: Risk = Risk()
     fix: Fix = Fix()
     egress: Egress = Egress()
+    audit: Audit = Audit()
     fleet: Fleet = Fleet()
     replay: Replay = Replay()
 

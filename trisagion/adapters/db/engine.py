@@ -19,6 +19,7 @@ from sqlalchemy import event
 from sqlalchemy.engine import URL, Engine, make_url
 from sqlalchemy.pool import NullPool
 
+from trisagion.adapters.db.audit import AuditBook
 from trisagion.adapters.db.cohort import Cohort
 from trisagion.adapters.db.control import ControlRoom
 from trisagion.adapters.db.copies import Copies
@@ -32,7 +33,9 @@ from trisagion.adapters.db.orders import Orders
 from trisagion.adapters.db.regime import Regime
 from trisagion.adapters.db.series import Series
 from trisagion.adapters.db.session import Session
+from trisagion.adapters.witness import this_process
 from trisagion.errors import ConfigError, OurMistake, StateError, TrisagionError
+from trisagion.safety.audit import Witness
 
 BUSY_S: Final = 10
 """How long SQLite waits for the write lock; the longest transaction of ours is far below a second."""
@@ -61,18 +64,19 @@ T = TypeVar("T")
 class Unit:
     """`ports.Transaction`: the stores on one connection; `session` runs other statements in the same transaction."""
 
-    def __init__(self, session: Session) -> None:
+    def __init__(self, session: Session, witness: Witness) -> None:
         self.session = session
+        self.audit = AuditBook(session, witness)
         self.market = Market(session)
         self.series = Series(session)
         self.regime = Regime(session)
         self.cohort = Cohort(session)
-        self.cycles = Cycles(session)
-        self.orders = Orders(session)
+        self.cycles = Cycles(session, self.audit)
+        self.orders = Orders(session, self.audit)
         self.ledger = Ledger(session)
         self.messages = Messages(session)
         self.copies = Copies(session)
-        self.control = ControlRoom(session)
+        self.control = ControlRoom(session, self.audit)
         self.egress = Egress(session)
 
 
@@ -81,10 +85,10 @@ class _Link:
 
     __slots__ = ("busy", "connection", "reader", "used_s", "writer")
 
-    def __init__(self, connection: sa.Connection) -> None:
+    def __init__(self, connection: sa.Connection, witness: Witness) -> None:
         self.connection = connection
-        self.writer = Unit(Session(connection, writable=True))
-        self.reader = Unit(Session(connection, writable=False))
+        self.writer = Unit(Session(connection, writable=True), witness)
+        self.reader = Unit(Session(connection, writable=False), witness)
         self.used_s = time.monotonic()
         self.busy = False
 
@@ -92,8 +96,9 @@ class _Link:
 class SqlDatabase:
     """`ports.Database` on SQLite, MariaDB or MySQL."""
 
-    def __init__(self, engine: Engine) -> None:
+    def __init__(self, engine: Engine, config: str = "") -> None:
         self.engine = engine
+        self._config = config
         self._is_sqlite = engine.dialect.name == "sqlite"
         self._pid = os.getpid()
         # By thread number, not in a threading.local: threads of a C++ library are new to Python at each callback.
@@ -119,6 +124,7 @@ class SqlDatabase:
             if self._is_sqlite:
                 link.connection.exec_driver_sql("BEGIN IMMEDIATE")
             yield link.writer
+            link.writer.audit.flush()
             link.connection.commit()
         except BaseException:
             self._drop(link)
@@ -174,7 +180,7 @@ class SqlDatabase:
         if link is not None and not self._is_sqlite and now_s - link.used_s > PING_AFTER_S:
             link = self._pinged(link)
         if link is None:
-            link = self._links[threading.get_ident()] = _Link(self.engine.connect())
+            link = self._links[threading.get_ident()] = _Link(self.engine.connect(), this_process(self._config))
         link.used_s, link.busy = now_s, True
         return link
 
@@ -196,18 +202,19 @@ class SqlDatabase:
         link.connection.close()
 
 
-def open_database(url: str) -> SqlDatabase:
+def open_database(url: str, config: str = "") -> SqlDatabase:
     """Open the database of a URL: `sqlite:////path/file.db`, `mysql://user:password@host/name`.
 
     `mysql://` picks mysqlclient where it is installed, else PyMySQL (`mysql+pymysql://` insists: under gevent it must).
-    Nothing is connected before the first use, and nothing is created: that is `python -m init`.
+    Nothing is connected before the first use, and nothing is created: that is `python -m init`. `config` names the
+    settings of this process in the audit chain.
 
     Raises
     ------
     ConfigError
         The URL cannot be used.
     """
-    return SqlDatabase(open_engine(url))
+    return SqlDatabase(open_engine(url), config)
 
 
 def open_engine(url: str, *, may_create: bool = False) -> Engine:

@@ -449,3 +449,32 @@ copy_mark: Final = _table(
     _must("heard_ns", Whole()),
     _must("checked_seq", Whole()),
 )
+
+
+def _record() -> "list[Column[Any]]":
+    """Return the columns of `safety.audit.Record` but its shard."""
+    return [
+        _must("at_ns", Whole()),
+        _must("monotonic_ns", Whole()),
+        _must("host", Id(64)),
+        _must("actor", Id(128)),
+        _must("build", Id(64)),
+        _must("config", Id(64)),
+        _must("kind", Id(64)),
+        _must("subject", Id(200)),
+        _must("detail", Note()),
+    ]
+
+
+audit_outbox: Final = _table(
+    "audit_outbox", _seq(), _must("shard", Id(32)), *_record(), sa.Index("audit_outbox_by_shard", "shard", "seq")
+)
+
+audit_event: Final = _table(
+    "audit_event",
+    _key("shard", Id(32)),
+    _key("seq", Whole()),
+    *_record(),
+    _must("prev_hash", Id(64)),
+    _must("hash", Id(64)),
+)
