@@ -287,7 +287,8 @@ def test_the_digest_changes_with_every_setting_that_can_change_a_decision(tmp_pa
         "regime.gate": "state", "regime.open_in": ["crisis"], "regime.refit_s": 1200, "regime.fit_s_max": 31,
     }  # fmt: skip
     place: dict[str, object] = {
-        "platform.profile": "fleet", "platform.state": "x", "database.url": "sqlite:///x", "broker.url": "redis://h/0",
+        "platform.profile": "fleet", "platform.state": "x", "platform.environment": "live",
+        "database.url": "sqlite:///x", "broker.url": "redis://h/0",
         "fix.host": "h", "fix.port": 1, "fix.heartbeat_s": 11, "fix.username": "u", "fix.password": "env:P",
         "fleet.cohort_workers": 3, "replay.speed": 2,
         "egress.paths": {"a": {"kind": "http", "host": "h", "port": 1}}, "egress.use": ["direct"], "egress.port": 1,
@@ -411,7 +412,7 @@ def test_a_proxy_is_a_table_by_its_name() -> None:
         ),
         (
             "[egress.paths.a]\nkind = 'http'\nport = 1\nhost = 'h'\npassword = 'hunter2'",
-            'a.password: expected a reference to the secret, "env:NAME" or "file:PATH", found the secret itself',
+            'a.password: expected a reference to the secret, "env:NAME", "file:PATH" or "vault:NAME", found the secret',
         ),
         (
             "[egress.paths.a]\nkind = 'http'\nport = 1\nhost = 'h'\npassword = 7",

@@ -30,6 +30,7 @@ COMMANDS: Final = {
     "regime": ("trisagion.cli.regime", "Tell the state of a market over its bars, why, and draw it."),
     "study": ("trisagion.cli.study", "Study a market or a run: does oscillation go with adverse excursions."),
     "config": ("trisagion.cli.config", "Show, check or write the configuration."),
+    "vault": ("trisagion.cli.vault", "Keep secrets sealed in a file, for settings to refer to."),
     "doctor": ("trisagion.cli.doctor", "Tell whether this machine can run the platform."),
     "worker": ("trisagion.cli.worker", "Run one worker process of a fleet."),
 }

@@ -24,7 +24,7 @@ from trisagion.errors import ConfigError, DataError, StateError
 from trisagion.market.instruments import BUNDLED
 from trisagion.market.types import Instrument, Tape
 from trisagion.services.reconcile import DROP_COPY
-from trisagion.settings import DIRECT, Replay, Settings, Terms, resolve
+from trisagion.settings import DIRECT, Replay, Settings, Terms, references, resolve
 from trisagion.units import plain
 
 MIB: Final = 1 << 20
@@ -184,7 +184,17 @@ def _refuse_a_venue_that_cannot_be(settings: Settings) -> None:
     from trisagion.wiring import House
 
     _ = House(settings).profile
+    refuse_unfit_secrets(settings)
     resolve(settings.fix.password, os.environ)
+
+
+def refuse_unfit_secrets(settings: Settings) -> None:
+    """Refuse entries of the vault that are for another environment or another venue."""
+    given = references(settings)
+    if any(reference.startswith("vault:") for reference in given.values()):
+        from trisagion.settings.vault import refuse_unfit
+
+        refuse_unfit(given, settings.platform.environment, settings.fix.target, os.environ)
 
 
 def _refuse_a_full_disk(state: Path) -> None:

@@ -30,6 +30,7 @@ PLACE: Final = frozenset(
     {
         "platform.profile",
         "platform.state",
+        "platform.environment",
         "database.url",
         "broker.url",
         "fix.host",
@@ -86,11 +87,16 @@ class Section(BaseModel):
 
 
 class Platform(Section):
-    """Which way of running, where the state is kept, and the account's name in order ids."""
+    """Which way of running, where the state is kept, and the account's name in order ids.
+
+    `environment` is what an entry of the vault must be for: a paper platform opens no live secret, nor a live one a
+    paper secret.
+    """
 
     profile: Literal["embedded", "fleet"] = "embedded"
     state: Annotated[Text, Field(min_length=1)] = ".trisagion"
     account: Name = "TRIS1"
+    environment: Literal["paper", "live"] = "paper"
 
 
 class Database(Section):

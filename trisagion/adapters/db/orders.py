@@ -17,7 +17,7 @@ from trisagion.orders.rejects import Reject
 from trisagion.orders.state import LIVE, UNSENT, WORKING, OrderState
 from trisagion.orders.types import ExecType, ExecutionReport, Liquidity, Order, OrderLink, Side, leaves_of
 from trisagion.risk.check import NOT_SENT, Load
-from trisagion.units import WIDE, Price, Quantity, round_money
+from trisagion.units import WIDE, Price, Quantity, plain, round_money
 
 _NAME_LENGTH_MAX: Final = 128
 """As the columns have it; SQLite does not hold anybody to it."""
@@ -239,7 +239,7 @@ class Orders:
             changed = self._session.write(_ASK, {"names": names, "asked": state.value, "now_ns": now_ns})
             assert changed == len(names), (changed, names)
             for name in names:
-                self._audit.note(f"order.{state}", name, {"now_ns": str(now_ns)})
+                self._audit.note(f"order.{state}", name, {"updated_ns": str(now_ns)})
 
     def waiting(self, count: int) -> Sequence[Order]:
         """Return the oldest `count` first attempts that wait for the gateway, locked as `order` does.
@@ -254,7 +254,8 @@ class Orders:
         changed = self._session.write(_ROUTE, values)
         assert changed == len(names), (changed, names)
         for name in names:
-            self._audit.note(f"order.{OrderState.ROUTED}", name, told(values, "names"))
+            detail = {"session": session, "price": plain(price), "updated_ns": str(now_ns)}
+            self._audit.note(f"order.{OrderState.ROUTED}", name, detail)
 
     def attempts(self, intent: IntentKey) -> Sequence[Order]:
         """Return the orders of an intent in order of attempt."""
