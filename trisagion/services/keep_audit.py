@@ -5,10 +5,10 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from trisagion.audit_ports import Anchors
-from trisagion.market.types import Quote
-from trisagion.orders.types import Intent
+from trisagion.market.types import Instrument, Quote
+from trisagion.orders.types import Intent, Order
 from trisagion.ports import Database, Transaction
-from trisagion.risk.check import Limits
+from trisagion.risk.check import Approved, Limits, Refused, check
 from trisagion.safety.audit import SHARDS, Anchor, Flaw, Link, Verifier, chained, genesis
 from trisagion.safety.modes import Mode
 from trisagion.services.outcome import Outcome
@@ -185,6 +185,45 @@ def note_verdict(
     if refused is not None:
         told["refused"] = refused
     tx.audit.note("verdict.approved" if refused is None else "verdict.refused", subject, told)
+
+
+def checked(
+    tx: Transaction,
+    subject: str,
+    intent: Intent,
+    *,
+    instrument: Instrument | None,
+    quote: Quote | None,
+    position: Quantity,
+    live_orders: Sequence[Order],
+    mode: Mode,
+    limits: Limits,
+    now_ns: int,
+) -> Approved | Refused:
+    """Return the verdict of `risk.check`, recorded."""
+    verdict = check(
+        intent,
+        instrument=instrument,
+        quote=quote,
+        position=position,
+        live_orders=live_orders,
+        mode=mode,
+        limits=limits,
+        now_ns=now_ns,
+    )
+    note_verdict(
+        tx,
+        subject,
+        None if isinstance(verdict, Approved) else verdict.text,
+        limits,
+        intent=intent,
+        quote=quote,
+        position=position,
+        live=len(live_orders),
+        mode=mode,
+        now_ns=now_ns,
+    )
+    return verdict
 
 
 def note_login(database: Database, operator: str, command: str) -> None:

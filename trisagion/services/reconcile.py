@@ -23,10 +23,10 @@ from trisagion.orders.state import AT_VENUE, LIVE, OrderState
 from trisagion.orders.types import Intent, Order
 from trisagion.portfolio.sizing import SizingRules, desired_position, margin_share
 from trisagion.ports import Cycle, Database, Decision, Transaction
-from trisagion.risk.check import Approved, Limits, check
+from trisagion.risk.check import Approved, Limits
 from trisagion.safety.modes import Mode
 from trisagion.selection.votes import Selection, SelectionRules, select
-from trisagion.services.keep_audit import note_verdict
+from trisagion.services.keep_audit import checked
 from trisagion.services.outcome import Outcome
 from trisagion.units import Money, Price, Quantity, plain
 
@@ -253,27 +253,16 @@ def _approve(
 ) -> Order | None:
     if intent is None or actual is None:
         return None
-    live = tx.orders.in_states(LIVE)
-    verdict = check(
+    verdict = checked(
+        tx,
+        intent.key,
         intent,
         instrument=instrument,
         quote=quote,
         position=actual,
-        live_orders=live,
+        live_orders=tx.orders.in_states(LIVE),
         mode=mode,
         limits=rules.limits,
-        now_ns=due_ns,
-    )
-    note_verdict(
-        tx,
-        intent.key,
-        None if isinstance(verdict, Approved) else verdict.text,
-        rules.limits,
-        intent=intent,
-        quote=quote,
-        position=actual,
-        live=len(live),
-        mode=mode,
         now_ns=due_ns,
     )
     if not isinstance(verdict, Approved):
