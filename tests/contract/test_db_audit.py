@@ -1,5 +1,6 @@
 """The audit chain on both servers: every way to tamper, writers that meet, one that is killed, and anchors."""
 
+import getpass
 import os
 import signal
 import subprocess
@@ -313,12 +314,13 @@ def test_an_export_has_the_rows_of_its_span(chain: SqlDatabase) -> None:
 
 
 @pytest.mark.mariadb
-def test_the_grants_let_nobody_change_the_chain(on_mariadb: SqlDatabase) -> None:
+def test_the_grants_let_nobody_change_the_chain(on_mariadb: SqlDatabase, short_directory: Path) -> None:
     """By `deploy/audit_grants.sql`: one user adds records, the other links them, and neither can touch a row of it."""
     url = on_mariadb.engine.url
     sql = (Path(__file__).resolve().parents[2] / "deploy" / "audit_grants.sql").read_text(encoding="utf-8")
     lines = [line for line in sql.splitlines() if not line.startswith("--")]
-    with on_mariadb.engine.connect() as connection:
+    owner = f"mysql://{getpass.getuser()}@localhost/{url.database}?unix_socket={short_directory / 'mariadb.sock'}"
+    with open_engine(owner).connect() as connection:
         for statement in "\n".join(lines).replace("trisagion.", f"{url.database}.").split(";"):
             if statement.strip():
                 connection.exec_driver_sql(statement.replace("%", "%%"))
