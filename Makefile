@@ -95,6 +95,11 @@ bench: dev .venv/.peers .venv/.mysql # Measure; one JSON line a figure into benc
 	@$(BIN)/python -m bench $(ARGS)
 	$(BIN)/python -m docs.generate
 
+.PHONY: scale-db
+scale-db: dev .venv/.mysql # 12,000 direct connections to a private MariaDB at once, measured: four minutes, 3 GB
+	@$(BIN)/python -m bench.scale_db
+	$(BIN)/python -m docs.generate
+
 .PHONY: bench-compare
 bench-compare: dev # Judge the newest figures by their targets
 	@$(BIN)/python -m bench --compare $(ARGS)

@@ -5,7 +5,7 @@ import sys
 from importlib import import_module
 from typing import Any, Final
 
-from bench.measure import REGISTERED, RESULTS, machine, missed, newest, row
+from bench.measure import REGISTERED, measured, missed, newest
 
 SUBJECTS: Final = (
     *(
@@ -27,6 +27,9 @@ SUBJECTS: Final = (
     ),
 )
 
+HEAVY: Final = ("scale_db",)
+"""Programs of their own, for they take most of a machine: `python -m bench.scale_db`."""
+
 
 def main() -> int:
     """Do what the arguments say."""
@@ -40,17 +43,11 @@ def main() -> int:
     for subject in SUBJECTS:
         import_module(f"bench.{subject}")
     chosen = [bench for bench in REGISTERED if arguments.k in bench.name]
-    for bench in chosen:
-        if arguments.list:
+    if arguments.list:
+        for bench in chosen:
             print(f"{bench.name:26} {bench.unit:20} {bench.target}")
-            continue
-        # The load is read before each, so that a neighbour who comes later is seen too.
-        where = machine()
-        result = row(bench, bench.measure(), where)
-        with RESULTS.open("a", encoding="utf-8") as file:
-            file.write(result.line() + "\n")
-        against = f"  {result.ratio:g} × {result.peer}" if result.ratio is not None else ""
-        print(f"{result.name:26} {result.value:.4g} {result.unit}{against}", flush=True)
+    else:
+        measured(chosen)
     return 0 if chosen else 2
 
 

@@ -24,14 +24,15 @@ from init import create
 from trisagion.adapters.dataspec import DataSpec
 from trisagion.adapters.db.engine import SqlDatabase, open_database, retrying
 from trisagion.adapters.servers import mariadb
-from trisagion.adapters.venues.fix.control import VenueControl
-from trisagion.adapters.venues.fix.initiator import FixConfig, FixSession
+from trisagion.adapters.venues.control import VenueControl
+from trisagion.adapters.venues.fix.initiator import FixSession
+from trisagion.adapters.venues.fix.session import FixConfig
 from trisagion.clock import MINUTE_NS, SECOND_NS
 from trisagion.gateway.pace import TokenBucket
 from trisagion.ids import CycleId, cl_ord_id, intent_key
 from trisagion.ledger.postings import opening
 from trisagion.market.instruments import ES
-from trisagion.market.types import Bar, MarketStep
+from trisagion.market.types import Bar, MarketStep, Quote
 from trisagion.orders.state import OrderState
 from trisagion.orders.types import ExecutionReport, Order, PositionReport, Side, Unreadable
 from trisagion.risk.check import Limits
@@ -49,6 +50,10 @@ MESSAGES_PER_S: Final = 100_000
 RULES: Final = BookRules(ACCOUNT, LIMITS, reprices_max=0)
 GUARD_S: Final = 0.1
 WAIT_S_MAX: Final = 120.0
+
+
+BID, ASK = Price(Decimal("1639.75")), Price(Decimal("1640.25"))
+QUOTE: Final = Quote(ES.symbol, BID, ASK, last=BID, happened_ns=TUESDAY_NS, learned_ns=TUESDAY_NS)
 
 
 def orders(count: int, state: OrderState, first: int = 0) -> list[Order]:
@@ -118,7 +123,7 @@ def found(database: SqlDatabase) -> None:
     bar = Bar(ES.symbol, TUESDAY_NS - MINUTE_NS, MINUTE_NS, 1640.0, 1640.0, 1640.0, 1640.0, 9.0, 1)
     with database.transaction() as tx:
         tx.market.add_instrument(ES)
-        tx.ledger.post(opening(Money(Decimal(10**8)), 0))
+        tx.ledger.post(opening(Money(Decimal(10**8)), 0, "USD"))
         tx.control.set_mode(Control(Mode.NORMAL, "bench", "bench", 0))
         ticks = tuple((bar.open_ns + number * 10 * SECOND_NS, 1640.0) for number in range(1, 7))
         tx.market.add_step(MarketStep(ES.symbol, TUESDAY_NS, bar, ticks, Price(Decimal(1640)), TUESDAY_NS))
@@ -199,6 +204,7 @@ def floor() -> Iterator[Floor]:
         url = stack.enter_context(mariadb(folder / "db", folder))
         create(url)
         database = open_database(url)
+        database.keep()  # as the worker of a session does; nor is the bench to take more of the machine than it must
         stack.callback(database.close)
         found(database)
         port, control = stack.enter_context(venue(folder))

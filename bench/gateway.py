@@ -25,8 +25,8 @@ import quickfix as fix
 import sqlalchemy as sa
 from celery import Celery
 
-from bench.floor import ACCOUNT, LIMITS, MESSAGES_PER_S, TUESDAY_NS, VENUE, Floor, floor, orders, wait
-from bench.measure import ROOT, Figure, benchmark
+from bench.floor import ACCOUNT, LIMITS, MESSAGES_PER_S, QUOTE, TUESDAY_NS, VENUE, Floor, floor, orders, wait
+from bench.measure import ROOT, Figure, benchmark, interleaved, tail_of
 from trisagion.adapters.db import tables
 from trisagion.adapters.db.engine import SqlDatabase
 from trisagion.adapters.servers import redis
@@ -38,14 +38,13 @@ from trisagion.gateway.requests import new_order
 from trisagion.gateway.words import NEW_ORDER_SINGLE, Tag, instant
 from trisagion.ids import ClOrdId
 from trisagion.market.instruments import ES
-from trisagion.market.types import Quote
 from trisagion.orders.state import WORKING, OrderState
 from trisagion.orders.types import Side
 from trisagion.ports import Replay
 from trisagion.risk.check import Load
 from trisagion.safety.gates import Gate
 from trisagion.safety.modes import Mode
-from trisagion.units import Price, Quantity
+from trisagion.units import Quantity
 
 DECISIONS: Final = 5_000
 ORDERS: Final = 2_000
@@ -63,33 +62,25 @@ WITHDRAWN_AFTER_S: Final = 2
 def decision() -> Figure:
     """The 99th percentile of single decisions that route an order, beside five others."""
     order = replace(orders(1, OrderState.RISK_CHECKED)[0], price=None, session=None)
-    bid, ask = Price(Decimal("1639.75")), Price(Decimal("1640.25"))
-    quote = Quote(ES.symbol, bid, ask, last=bid, happened_ns=TUESDAY_NS, learned_ns=TUESDAY_NS)
     one = Quantity(Decimal(1))
     load = Load(5, {(ES.symbol, Side.BUY): Quantity(Decimal(5))})
     gate = Gate.untouched(VENUE)
 
-    def sample() -> float:
-        took = np.empty(DECISIONS)
-        for number in range(DECISIONS):
-            begun = time.perf_counter()
-            after = decide(
-                order,
-                instrument=ES,
-                quote=quote,
-                position=one,
-                load=load,
-                mode=Mode.NORMAL,
-                gate=gate,
-                limits=LIMITS,
-                now_ns=TUESDAY_NS,
-            )
-            took[number] = time.perf_counter() - begun
-            assert after.state is OrderState.ROUTED
-        return float(np.quantile(took, 0.99))
+    def work() -> None:
+        after = decide(
+            order,
+            instrument=ES,
+            quote=QUOTE,
+            position=one,
+            load=load,
+            mode=Mode.NORMAL,
+            gate=gate,
+            limits=LIMITS,
+            now_ns=TUESDAY_NS,
+        )
+        assert after.state is OrderState.ROUTED
 
-    sample()
-    return Figure([sample() for _ in range(9)])
+    return interleaved(tail_of(work, DECISIONS))
 
 
 @benchmark("gateway.session_rate", "orders/s", "value >= 1000")
@@ -219,7 +210,7 @@ def _fleet() -> Iterator[tuple[Floor, Celery, Path]]:
             "TRISAGION__FIX__MESSAGES_PER_S": str(MESSAGES_PER_S),
             "TRISAGION__RISK__ORDERS_MAX": "10000",
             "TRISAGION__RISK__POSITION_NOTIONAL_MAX": str(10**12),
-            "TRISAGION_FIX_STORE": str(rig.folder / "s"),
+            "TRISAGION_SESSION_STORE": str(rig.folder / "s"),
         }
         for module, queues, name in (
             ("workers.worker", "orders,control", "desk"),

@@ -101,6 +101,20 @@ def seconds_each(work: Callable[[], object], count: int = 1) -> Callable[[], flo
     return sample
 
 
+def tail_of(work: Callable[[], object], calls: int) -> Callable[[], float]:
+    """Return a sampler: the 99th percentile of the seconds of single calls."""
+
+    def sample() -> float:
+        took = np.empty(calls)
+        for call in range(calls):
+            begun = time.perf_counter()
+            work()
+            took[call] = time.perf_counter() - begun
+        return float(np.quantile(took, 0.99))
+
+    return sample
+
+
 def interleaved(
     ours: Callable[[], float],
     theirs: Callable[[], float] | None = None,
@@ -145,6 +159,18 @@ def row(bench: Benchmark, figure: Figure, machine: str) -> Row:
         machine=machine,
         versions={"python": platform.python_version(), **{name: version(name) for name in LIBRARIES}},
     )
+
+
+def measured(chosen: Sequence[Benchmark]) -> None:
+    """Measure, print each figure, and write it down."""
+    for bench in chosen:
+        # The load is read before each, so that a neighbour who comes later is seen too.
+        where = machine()
+        result = row(bench, bench.measure(), where)
+        with RESULTS.open("a", encoding="utf-8") as file:
+            file.write(result.line() + "\n")
+        against = f"  {result.ratio:g} × {result.peer}" if result.ratio is not None else ""
+        print(f"{result.name:26} {result.value:.4g} {result.unit}{against}", flush=True)
 
 
 def _short(number: float) -> float:

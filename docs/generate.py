@@ -15,6 +15,8 @@ from bench.measure import missed, newest
 from trisagion.adapters.tables import BAR_NAMES, QUOTE_NAMES, SYMBOL_NAMES, TICK_NAMES, TIME_NAMES
 from trisagion.cli.worker import QUEUES
 from trisagion.errors import TrisagionError
+from trisagion.gateway.ib_state import PASSAGES, Phase
+from trisagion.gateway.ib_words import CODES, Does
 from trisagion.gateway.words import (
     BUSINESS_REJECT_REASONS,
     CXL_REJ_REASONS,
@@ -210,6 +212,27 @@ def faults() -> str:
     return table(head, [tuple(map(str, row)) for row in rows])
 
 
+def ib_phases() -> str:
+    """Draw the phases of a session with Interactive Brokers from their one table."""
+    lines = ["```mermaid", "stateDiagram-v2", f"    [*] --> {Phase.DOWN}"]
+    ways: dict[tuple[Phase, Phase], list[str]] = {}
+    for (before, happening), after in PASSAGES.items():
+        if before is not after:
+            ways.setdefault((before, after), []).append(happening)
+    lines += [f"    {before} --> {after}: {', '.join(names)}" for (before, after), names in ways.items()]
+    return "\n".join([*lines, f"    {Phase.ENDED} --> [*]", "```"])
+
+
+def ib_codes() -> str:
+    """Write what Interactive Brokers' codes mean and lead to."""
+    rows = []
+    for row in CODES:
+        numbers = str(row.first) if row.first == row.last else f"{row.first}–{row.last}"
+        rows.append((numbers, row.meaning, row.does.value, "" if row.reject is None else code(row.reject)))
+    rows.append(("any other", "not in the table", f"of an order: {Does.DOUBT}; else {Does.NOTE}", ""))
+    return table(("code", "meaning", "what is done", "refusal"), rows)
+
+
 PARTS: Final[dict[str, tuple[str, Callable[[], str]]]] = {
     "flow": ("architecture.md", flow),
     "queues": ("architecture.md", queues),
@@ -221,6 +244,8 @@ PARTS: Final[dict[str, tuple[str, Callable[[], str]]]] = {
     "settings": ("configuration.md", configuration),
     "figures": ("performance.md", figures),
     "faults": ("faults.md", faults),
+    "ib phases": ("venues.md", ib_phases),
+    "ib codes": ("venues.md", ib_codes),
 }
 
 

@@ -28,6 +28,7 @@ from trisagion.safety.modes import Control, Mode
 from trisagion.selection.votes import SelectionRules
 from trisagion.services.advance_cohort import found_cohort
 from trisagion.services.book_fills import BookRules
+from trisagion.services.ledger_enter import enter
 from trisagion.services.outcome import Outcome
 from trisagion.services.reconcile import VENUE, CycleRules, booked_cash, marked_equity
 from trisagion.units import Money, Price, Quantity
@@ -228,7 +229,7 @@ class Desk:
         with self.database.transaction() as tx:
             for instrument in instruments:
                 tx.market.add_instrument(instrument)
-            tx.ledger.post(opening(CAPITAL, 0))
+            tx.ledger.post(opening(CAPITAL, 0, "USD"))
         self.switch(mode)
         if quoted_ns is not None:
             for instrument in instruments:
@@ -256,9 +257,8 @@ class Desk:
         side = Side.BUY if number > 0 else Side.SELL
         fill = a_report(f"H{number}", side=side, last_qty=qty(abs(number)), last_px=Price(Decimal(price)))
         with self.database.transaction() as tx:
-            postings, position = book_fill(tx.ledger.position("ES"), fill, ES)
-            tx.ledger.post(postings)
-            tx.ledger.save_position(replace(position, confirmed_ns=confirmed_ns))
+            entry, after = book_fill(tx.ledger.position("ES"), fill, ES)
+            assert enter(tx, entry, replace(after, confirmed_ns=confirmed_ns)), entry.name
 
     def enter(self, *shards: Shard, at_ns: int) -> None:
         """Write checkpoints of shards, as of an instant, in an open epoch."""

@@ -9,13 +9,13 @@ repeated with the same key changes nothing.
 from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
-from decimal import Decimal
 from typing import Protocol
 
 from trisagion.audit_ports import AuditStore
 from trisagion.cohort.types import Epoch, Progress, RunEnd, RunRecord, ShardMark, ShardRow
 from trisagion.ids import ClOrdId, CycleId, IntentKey
-from trisagion.ledger.types import Account, EquitySample, Position, Posting
+from trisagion.ledger.types import EquitySample, Position
+from trisagion.ledger_ports import EntryStore
 from trisagion.market.types import Bar, Instrument, MarketState, MarketStep, Quote
 from trisagion.orders.state import OrderState
 from trisagion.orders.types import ExecutionReport, Order, OrderLink
@@ -25,7 +25,7 @@ from trisagion.risk.check import Load
 from trisagion.safety.gates import Gate
 from trisagion.safety.modes import Control, Mode
 from trisagion.series_ports import SeriesStore
-from trisagion.session_ports import CopyStore, EgressStore, MessageStore
+from trisagion.session_ports import CopyStore, EgressStore, MessageStore, OrderIdStore
 from trisagion.units import Price, Quantity
 
 
@@ -383,16 +383,8 @@ class OrderStore(Protocol):
         ...
 
 
-class LedgerStore(Protocol):
-    """Tables posting, position, observation, equity, take_profit."""
-
-    def post(self, postings: Sequence[Posting]) -> None:
-        """Append one entry; its amounts sum to zero."""
-        ...
-
-    def booked(self, entry: str) -> bool:
-        """Tell whether there is an entry of that name."""
-        ...
+class LedgerStore(EntryStore, Protocol):
+    """Tables ledger_position, observation, equity, take_profit, and those of `EntryStore`."""
 
     def position(self, symbol: str) -> Position:
         """Return a position, flat when there was no fill."""
@@ -404,10 +396,6 @@ class LedgerStore(Protocol):
 
     def save_position(self, position: Position) -> None:
         """Insert or replace a position."""
-        ...
-
-    def balance(self, account: Account) -> Decimal:
-        """Return the sum of all postings to an account; it grows slower with their number."""
         ...
 
     def observe(self, observation: Observation) -> None:
@@ -564,6 +552,11 @@ class Transaction(Protocol):
     @property
     def egress(self) -> EgressStore:
         """The paths of sessions to their venues."""
+        ...
+
+    @property
+    def order_ids(self) -> OrderIdStore:
+        """Numbers that are never given twice."""
         ...
 
 

@@ -5,9 +5,12 @@ Like `ports`, of which the stores here are a part: they belong to its unit of wo
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from decimal import Decimal
 from typing import Protocol
 
 from trisagion.gateway.egress import EgressCount, EgressEvent
+from trisagion.gateway.ib_words import Commission, Executed, OpenOrder
+from trisagion.market.types import Bar, Quote
 from trisagion.orders.types import ExecutionReport, Order, PositionReport, Unreadable
 
 
@@ -141,6 +144,22 @@ class CopyStore(Protocol):
         ...
 
 
+class OrderIdStore(Protocol):
+    """Table ib_order_id."""
+
+    def reserve(self, session: str, floor: int, count: int) -> int:
+        """Return the first of `count` order ids that were never given before; it is `floor` at least."""
+        ...
+
+
+class OrderIds(Protocol):
+    """Where a venue session that must number its orders gets its numbers, also after a crash."""
+
+    def reserve(self, session: str, floor: int, count: int) -> int:
+        """Return the first of `count` fresh numbers: durable, `floor` at least, above each that was given before."""
+        ...
+
+
 class MessageOutbox(Protocol):
     """The lines of a session that wait to be kept in the database."""
 
@@ -216,6 +235,71 @@ class VenueSession(Protocol):
 
     def logged_on(self) -> bool:
         """Tell whether the session is up."""
+        ...
+
+
+class OwnedSession(VenueSession, Protocol):
+    """A venue connection as the process that holds it uses it: from `start` to `stop`."""
+
+    def start(self, messages_after: int = 0) -> None:
+        """Connect, again and again until `stop`; returns at once.
+
+        `messages_after` is the number of the last of the session's messages that is kept elsewhere.
+        """
+        ...
+
+    def stop(self) -> None:
+        """Log out and disconnect. Not to be called from within the sink."""
+        ...
+
+    @property
+    def messages(self) -> MessageOutbox:
+        """All that was said on the session; there from `start` to `stop`."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class AccountValue:
+    """One of the numbers that a venue keeps of an account, as it wrote it."""
+
+    name: str
+    value: str
+    currency: str
+
+
+@dataclass(frozen=True, slots=True)
+class VenueExecution:
+    """An execution as Interactive Brokers tells it; `cost` is None as long as that was not told."""
+
+    told: Executed
+    cost: Commission | None
+
+
+class VenueData(Protocol):
+    """Questions to a venue that change nothing there. Each waits for its answer."""
+
+    def account_values(self) -> Sequence[AccountValue]:
+        """Return what the venue counts of the account."""
+        ...
+
+    def positions(self) -> Mapping[str, Decimal]:
+        """Return the positions by symbol."""
+        ...
+
+    def open_orders(self) -> Sequence[tuple[OpenOrder, Decimal]]:
+        """Return the open orders, whoever sent them, each with what is filled of it."""
+        ...
+
+    def executions(self) -> Sequence[VenueExecution]:
+        """Return the executions of the account that the venue remembers."""
+        ...
+
+    def quote(self, symbol: str) -> Quote:
+        """Return the present quote; `DataError` where there is none."""
+        ...
+
+    def bars(self, symbol: str, size: str, duration: str, until_ns: int | None = None) -> Sequence[Bar]:
+        """Return bars of trades, oldest first; `DataError` where there are none."""
         ...
 
 

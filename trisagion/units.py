@@ -119,7 +119,16 @@ def tick_up(px: Decimal, tick: Decimal) -> Price:
 
 def on_grid(value: Decimal, step: Decimal) -> bool:
     """Tell whether `value` is a whole multiple of `step`."""
-    return value % step == 0
+    return WIDE.remainder(value, step) == 0
+
+
+def whole_steps(value: Decimal, step: Decimal) -> int | None:
+    """Return a value in whole steps; None if it is between two, or too large to be meant."""
+    if value.adjusted() >= PLACES_MAX:
+        return None
+    with localcontext(WIDE):
+        steps, rest = divmod(value, step)
+    return None if rest else int(steps)
 
 
 def plain(value: Decimal) -> str:

@@ -13,8 +13,9 @@ from trisagion.adapters.survivors import load_survivors
 from trisagion.clock import HOUR_NS, MILLISECOND_NS, SECOND_NS, Clock, ReplayClock, SystemClock, iso
 from trisagion.cohort.supervise import CohortRules
 from trisagion.cohort.survivors import Survivor
-from trisagion.errors import ConfigError, DataError, quoted
+from trisagion.errors import ConfigError, DataError, OurMistake, quoted
 from trisagion.gateway.dialect import Profile
+from trisagion.gateway.pace import TokenBucket
 from trisagion.ids import ClOrdId
 from trisagion.ledger.take_profit import TakeProfitRules
 from trisagion.market.types import Instrument
@@ -32,11 +33,13 @@ from trisagion.services import (
     ingest_market,
     keep_audit,
     keep_messages,
+    ledger_check,
     reconcile,
     route_orders,
     sweep,
     take_profit,
 )
+from trisagion.services.drive_session import FULL
 from trisagion.services.outcome import Outcome
 from trisagion.session_ports import MessageOutbox
 from trisagion.settings import Settings, resolve
@@ -79,14 +82,21 @@ class House:
 
     @property
     def session_name(self) -> str:
-        """The name of the one venue session."""
-        return self.settings.fix.target
+        """The name of the one venue session, by which its executions are known too."""
+        return self.settings.session
 
     @property
     def session_address(self) -> tuple[str, int]:
         """Where the session connects: the venue, or the forwarder that reaches it by the paths that are configured."""
-        given = self.settings
-        return ("127.0.0.1", given.egress.port) if given.egress.use else (given.fix.host, given.fix.port)
+        given, line = self.settings.egress, self.settings.line
+        if line is None:
+            raise OurMistake("a venue in the session's own process has no address")
+        return ("127.0.0.1", given.port) if given.use else (line.host, line.port)
+
+    def bucket(self, now_s: float) -> TokenBucket:
+        """Return the session's share of messages, of which nothing may be used up yet; a venue in process sets none."""
+        line = self.settings.line
+        return FULL if line is None else TokenBucket.empty(line.messages_per_s, line.cancel_reserve, now_s)
 
     @cached_property
     def profile(self) -> Profile:
@@ -297,6 +307,7 @@ class House:
     def sweep(self, now_ns: int) -> tuple[Outcome, ...]:
         """Find what was left undone, with what cannot be read out of the way."""
         sweep.set_aside(self.database, now_ns)
+        ledger_check.check_new(self.database, now_ns)
         return sweep.sweep(self.database)
 
     def book(self, report: ExecutionReport) -> tuple[Outcome, ...]:

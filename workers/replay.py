@@ -23,7 +23,7 @@ from typing import Any, Final
 
 from trisagion.adapters.dataspec import DataSpec, dataset
 from trisagion.adapters.files import digest_of_all, load
-from trisagion.adapters.venues.fix.control import VenueControl
+from trisagion.adapters.venues.control import VenueControl
 from trisagion.clock import HOUR_NS, MINUTE_NS, SECOND_NS, ReplayClock, floor_ns, iso
 from trisagion.errors import StepTimeout, TrisagionError, VenueMistake
 from trisagion.market.bars import minutes
@@ -79,11 +79,6 @@ class Driver:
         """Whether the data's time passes with the machine's."""
         return self.replay.speed > 0
 
-    @property
-    def venue_name(self) -> str:
-        """Where all of it is traded."""
-        return self.tapes[0].instrument.venue
-
     def run(self) -> str:
         """Replay to the end, a stop or a kill; return "finished", "stopped" or "killed"."""
         database = house().database
@@ -138,7 +133,7 @@ class Driver:
 
     def _step(self, at_ns: int, steps: Sequence[MarketStep], *, late: bool) -> None:
         self._play(at_ns)
-        self._await(lambda: unsettled(house().database, self.venue_name, self.executions), self._sweep(at_ns))
+        self._await(lambda: unsettled(house().database, house().session_name, self.executions), self._sweep(at_ns))
         interval_ns = house().settings.reconcile.interval_s * SECOND_NS
 
         def publish() -> None:
@@ -151,7 +146,9 @@ class Driver:
 
         publish()
         self._await(
-            lambda: unsettled(house().database, self.venue_name, self.executions, cohort_ns=at_ns, equity_ns=at_ns),
+            lambda: unsettled(
+                house().database, house().session_name, self.executions, cohort_ns=at_ns, equity_ns=at_ns
+            ),
             publish,
         )
         if at_ns % interval_ns == 0 or flattening(house().database):
@@ -168,7 +165,7 @@ class Driver:
             ring(app, "reconcile.cycle", due_ns)
             self._compare(due_ns)
         self._await(
-            lambda: unsettled(house().database, self.venue_name, self.executions, cycle_ns=due_ns),
+            lambda: unsettled(house().database, house().session_name, self.executions, cycle_ns=due_ns),
             send,
             again_s=LATE_S if self.paced else RING_AGAIN_S,
         )
@@ -251,12 +248,12 @@ class Driver:
     def _flatten(self, due_ns: int) -> None:
         ring(app, "take_profit.watch", due_ns)
         self._await(
-            lambda: unsettled(house().database, self.venue_name, self.executions, equity_ns=due_ns),
+            lambda: unsettled(house().database, house().session_name, self.executions, equity_ns=due_ns),
             lambda: ring(app, "take_profit.watch", due_ns),
         )
         ring(app, "reconcile.cycle", due_ns)
         self._await(
-            lambda: unsettled(house().database, self.venue_name, 0, cycle_ns=due_ns),
+            lambda: unsettled(house().database, house().session_name, 0, cycle_ns=due_ns),
             lambda: ring(app, "reconcile.cycle", due_ns),
         )
 

@@ -16,7 +16,7 @@ from workers.app import app
 def main() -> int:
     """Serve queues until told to stop."""
     parser = argparse.ArgumentParser(prog="python -m workers.serve", description=__doc__)
-    parser.add_argument("module", help="workers.worker, or workers.sessions.fix for the owner of a session")
+    parser.add_argument("module", help="workers.worker, or one of workers.sessions for the owner of a session")
     parser.add_argument("--queues", required=True, help="separated by commas")
     parser.add_argument("--name", required=True)
     parser.add_argument("--pool", default="solo")

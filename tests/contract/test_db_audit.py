@@ -1,6 +1,5 @@
 """The audit chain on both servers: every way to tamper, writers that meet, one that is killed, and anchors."""
 
-import getpass
 import os
 import signal
 import subprocess
@@ -19,7 +18,6 @@ from tests.builders import TUESDAY_NS
 from trisagion.adapters.anchors import AnchorFile
 from trisagion.adapters.db import SqlDatabase, open_database, retrying
 from trisagion.adapters.db import tables as t
-from trisagion.adapters.db.engine import open_engine
 from trisagion.errors import DataError, StateError
 from trisagion.safety.audit import Anchor, Link, as_line, genesis
 from trisagion.safety.modes import Control, Mode
@@ -311,38 +309,3 @@ def test_an_export_has_the_rows_of_its_span(chain: SqlDatabase) -> None:
     assert earlier + later == list(range(1, COUNT + 1))
     assert later[0] <= 11
     assert list(keep_audit.export(chain, 0, 1)) == []
-
-
-@pytest.mark.mariadb
-def test_the_grants_let_nobody_change_the_chain(on_mariadb: SqlDatabase, short_directory: Path) -> None:
-    """By `deploy/audit_grants.sql`: one user adds records, the other links them, and neither can touch a row of it."""
-    url = on_mariadb.engine.url
-    sql = (Path(__file__).resolve().parents[2] / "deploy" / "audit_grants.sql").read_text(encoding="utf-8")
-    lines = [line for line in sql.splitlines() if not line.startswith("--")]
-    owner = f"mysql://{getpass.getuser()}@localhost/{url.database}?unix_socket={short_directory / 'mariadb.sock'}"
-    with open_engine(owner).connect() as connection:
-        for statement in "\n".join(lines).replace("trisagion.", f"{url.database}.").split(";"):
-            if statement.strip():
-                connection.exec_driver_sql(statement.replace("%", "%%"))
-    trade, audit = (
-        SqlDatabase(open_engine(url.set(username=name, password="change me").render_as_string(hide_password=False)))
-        for name in ("trisagion_trade", "trisagion_audit")
-    )
-    try:
-        note(trade, 5)
-        keep_audit.chain_all(audit, "test")
-        assert verified(audit).rows == {"control": 5, "orders": 5}
-        note(trade, 1)
-        for who, statement in (
-            (trade, sa.delete(t.audit_outbox)),
-            (trade, sa.update(t.audit_outbox).values(subject="x")),
-            (trade, sa.delete(t.audit_event)),
-            (audit, sa.delete(t.audit_event)),
-            (audit, sa.update(t.audit_event).values(subject="x")),
-            (audit, sa.update(t.audit_outbox).values(subject="x")),
-        ):
-            with pytest.raises(StateError, match="grant the right"):
-                tamper(who, statement)
-    finally:
-        trade.close()
-        audit.close()

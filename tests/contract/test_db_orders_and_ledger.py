@@ -11,10 +11,10 @@ import pytest
 import sqlalchemy as sa
 
 from tests.builders import a_report, an_order
-from trisagion.adapters.db import SqlDatabase
+from trisagion.adapters.db import SqlDatabase, tables
 from trisagion.errors import DataError, OurMistake, StaleOwner
 from trisagion.ids import ClOrdId, CycleId, IntentKey
-from trisagion.ledger.types import Account, EquitySample, Position, Posting
+from trisagion.ledger.types import Account, Entry, EquitySample, Kind, Position, Posting, Strategy
 from trisagion.orders.rejects import Reject
 from trisagion.orders.state import OrderState
 from trisagion.orders.types import ExecType, OrderLink, Side
@@ -178,18 +178,23 @@ def test_an_average_price_may_have_any_number_of_places(database: SqlDatabase) -
     assert order.avg_px == Decimal("4500.333333333333")
 
 
-def entry(name: str, amount: Decimal, account: Account = Account.CASH) -> list[Posting]:
-    """Return a balanced entry of two lines."""
+def an_entry(name: str, *lines: tuple[Account, Decimal]) -> Entry:
+    """Return an entry of some lines, balanced or not."""
+    kind = Kind.OPENING if name == "opening" else Kind.TRANSFER
     zero = Quantity(Decimal(0))
-    return [
-        Posting(name, 0, account, None, Money(amount), zero, NOW),
-        Posting(name, 1, Account.CAPITAL, "ES", Money(amount.copy_negate()), zero, NOW),
-    ]
+    postings = [Posting(name, n, account, None, Money(amount), zero, NOW) for n, (account, amount) in enumerate(lines)]
+    return Entry(name, kind, Strategy.HOUSE, "USD", NOW, tuple(postings))
+
+
+def entry(name: str, amount: Decimal, account: Account = Account.CASH) -> Entry:
+    """Return a balanced entry of two lines."""
+    return an_entry(name, (account, amount), (Account.CAPITAL, amount.copy_negate()))
 
 
 def test_money_is_exact(database: SqlDatabase) -> None:
     """38 digits and 0.1 + 0.2 come back equal, in plain form, and their sum is exact."""
     with database.transaction() as tx:
+        tx.ledger.post(entry("opening", Decimal(0)))
         for number, value in enumerate(HARD_DECIMALS):
             tx.ledger.post(entry(f"E{number}", value))
             tx.ledger.save_position(
@@ -204,8 +209,11 @@ def test_money_is_exact(database: SqlDatabase) -> None:
 
 def test_a_sum_of_money_is_not_rounded_to_the_28_digits_of_python(database: SqlDatabase) -> None:
     """An entry off by the last of 38 digits does not balance."""
-    wrong = entry("wrong", Decimal("99999999999999999999999999.999999999999"))
-    wrong[1] = replace(wrong[1], amount=Money(Decimal("-99999999999999999999999999.999999999998")))
+    wrong = an_entry(
+        "wrong",
+        (Account.CASH, Decimal("99999999999999999999999999.999999999999")),
+        (Account.CAPITAL, Decimal("-99999999999999999999999999.999999999998")),
+    )
     with pytest.raises(OurMistake, match="found 1E-12"), database.transaction() as tx:
         tx.ledger.post(wrong)
 
@@ -241,14 +249,20 @@ def test_cash_is_the_sum_of_its_postings_alone(database: SqlDatabase) -> None:
 def test_an_entry_is_posted_once_and_balances(database: SqlDatabase) -> None:
     """The same again changes nothing; what does not sum to zero, or is two entries, is a mistake of ours."""
     with database.transaction() as tx:
-        tx.ledger.post(entry("opening", Decimal(5)))
-        tx.ledger.post(entry("opening", Decimal(5)))
+        assert tx.ledger.post(entry("opening", Decimal(5)))
+        assert not tx.ledger.post(entry("opening", Decimal(5)))
+        assert not tx.ledger.post(entry("opening", Decimal(7)))
         assert tx.ledger.balance(Account.CASH) == 5
-    lame = entry("lame", Decimal(5))[:1]
-    mixed = entry("a", Decimal(5))[:1] + entry("b", Decimal(5))[1:]
-    for postings, told in ((lame, "expected amounts that sum to 0, found 5"), (mixed, "one entry"), ([], "one entry")):
+    lame = an_entry("lame", (Account.CASH, Decimal(5)))
+    mixed = replace(entry("a", Decimal(5)), postings=entry("b", Decimal(5)).postings)
+    empty = an_entry("empty")
+    for wrong, told in (
+        (lame, "amounts that sum to 0, found 5"),
+        (mixed, "postings of a"),
+        (empty, "postings of empty"),
+    ):
         with pytest.raises(OurMistake, match=told), database.transaction() as tx:
-            tx.ledger.post(postings)
+            tx.ledger.post(wrong)
 
 
 def test_a_position_is_flat_before_its_first_fill(database: SqlDatabase) -> None:
@@ -339,9 +353,10 @@ def test_the_mode_in_force_is_the_last_one_set(database: SqlDatabase) -> None:
         assert tx.control.control() == normal
         tx.control.set_mode(Control(Mode.EMERGENCY, "bob", "fire", 1))
         assert tx.control.control().mode is Mode.EMERGENCY
-        tx.session.connection.exec_driver_sql("UPDATE control SET mode = 'hyper' WHERE operator = 'bob'")
-        assert tx.control.control() == Control(Mode.PAUSE, "bob", "fire", 1)
-        assert tx.session.scalar(sa.text("SELECT COUNT(*) FROM control")) == 2
+        hyper = {"mode": "hyper", "operator": "eve", "reason": "fire", "set_ns": 1}
+        tx.session.write(tables.control.insert(), hyper)
+        assert tx.control.control() == Control(Mode.PAUSE, "eve", "fire", 1)
+        assert tx.session.scalar(sa.text("SELECT COUNT(*) FROM control")) == 3
 
 
 def test_events_keep_any_text(database: SqlDatabase) -> None:
@@ -493,14 +508,8 @@ def test_a_gate_is_as_the_last_word_on_it_says(database: SqlDatabase) -> None:
 
 def test_an_entry_is_found_by_its_name(database: SqlDatabase) -> None:
     """So that a fill is taken back once, and only if it was booked."""
-    zero = Quantity(Decimal(0))
     with database.transaction() as tx:
-        tx.ledger.post(
-            [
-                Posting("SIM/E1", line, Account.CASH, "ES", Money(Decimal(amount)), zero, NOW)
-                for line, amount in enumerate((1, -1))
-            ]
-        )
+        tx.ledger.post(entry("SIM/E1", Decimal(1)))
         assert tx.ledger.booked("SIM/E1")
         assert not tx.ledger.booked("SIM/E1/undo")
 

@@ -11,7 +11,7 @@ from init import create
 from trisagion.adapters.db import SqlDatabase, open_database, reading
 from trisagion.cohort.types import Epoch, ExitReason, RunEnd, RunRecord
 from trisagion.ids import ClOrdId, CycleId, IntentKey, RunId
-from trisagion.ledger.types import Account, EquitySample, Position, Posting
+from trisagion.ledger.types import Account, Entry, EquitySample, Kind, Position, Posting, Strategy
 from trisagion.market.types import Bar, MarketState, MarketStep
 from trisagion.orders.state import OrderState
 from trisagion.orders.types import ExecType, ExecutionReport, Liquidity, Order, Side
@@ -94,12 +94,11 @@ def fill_in(tx: Transaction, *, wall_ns: int) -> None:
     tx.orders.add_execution(a_fill("E2", 1, Liquidity.TAKER, 20), wall_ns)
     tx.orders.add_execution(a_fill("E1", 3, Liquidity.MAKER, 10), wall_ns)
     tx.orders.add_execution(replace(a_fill("E0", 0, Liquidity.MAKER, 5), exec_type=ExecType.NEW), wall_ns)
-    tx.ledger.post(
-        [
-            Posting("SIM/E1", 0, Account.CASH, None, Money(Decimal("-0.30")), ZERO, 10),
-            Posting("SIM/E1", 1, Account.FEES, "ESZ4", Money(Decimal("0.3")), ZERO, 10),
-        ]
+    postings = (
+        Posting("SIM/E1", 0, Account.CASH, None, Money(Decimal("-0.30")), ZERO, 10),
+        Posting("SIM/E1", 1, Account.FEES, "ESZ4", Money(Decimal("0.3")), ZERO, 10),
     )
+    tx.ledger.post(Entry("SIM/E1", Kind.TRADE, Strategy.COHORT, "USD", 10, postings))
     fee = Money(Decimal("0.1"))
     for symbol in ("ESZ4", "AAPL"):
         tx.ledger.save_position(Position(symbol, Quantity(Decimal(4)), Money(ZERO), Money(ZERO), fee, wall_ns))

@@ -60,6 +60,12 @@ def rows(bars: Bars) -> list[tuple[float, ...]]:
 
 
 @pytest.fixture
+def database_url(owned_url: str) -> str:
+    """Give the database to somebody who may make partitions, as the importer of history must."""
+    return owned_url
+
+
+@pytest.fixture
 def unparted(database: SqlDatabase) -> Iterator[SqlDatabase]:
     """Give a database whose history has one partition, whatever a test makes of it."""
     _join(database)

@@ -1,4 +1,4 @@
-"""Units of work on both servers: all or nothing, consistent, one connection a thread, and errors that are ours."""
+"""Units of work on both servers: all or nothing, consistent, on connections of their own, and errors that are ours."""
 
 import os
 import signal
@@ -14,7 +14,7 @@ import pytest
 import sqlalchemy as sa
 
 from init import FOLDER, create
-from trisagion.adapters.db import Conflict, SqlDatabase, Unit, Unreachable, engine, open_database, retrying
+from trisagion.adapters.db import Conflict, Crowded, SqlDatabase, Unit, Unreachable, engine, open_database, retrying
 from trisagion.adapters.db.faults import translated
 from trisagion.errors import OurMistake, StateError
 from trisagion.ids import CycleId
@@ -186,7 +186,8 @@ def test_retrying_waits_for_a_server_that_is_away(monkeypatch: pytest.MonkeyPatc
 
 
 def test_a_thread_keeps_its_connection_until_an_error(database: SqlDatabase) -> None:
-    """No connection is opened per transaction; after a block that raised the next one is new."""
+    """Where connections are kept none is opened per transaction; after a block that raised the next one is new."""
+    database.keep()
 
     def connection() -> sa.Connection:
         with database.transaction() as tx:
@@ -205,7 +206,8 @@ def test_a_thread_keeps_its_connection_until_an_error(database: SqlDatabase) -> 
 
 
 def test_a_forked_child_opens_its_own_connection(database: SqlDatabase) -> None:
-    """The child writes, and the parent's connection, which it inherited, still works."""
+    """The child writes, and the parent's connection, which it kept and the child inherited, still works."""
+    database.keep()
     with database.transaction() as tx:
         tx.cycles.open_cycle(_cycle(1))
         mine = tx.session.connection
@@ -285,7 +287,7 @@ def _corrupt(path: Path) -> None:
     [
         (lambda path: path.write_bytes(b"no database at all" * 100), "is not a SQLite database: name another file"),
         (_corrupt, "is damaged: stop, keep a copy, restore"),
-        (lambda path: path.write_bytes(b""), "lacks a table: run `python -m init`"),
+        (lambda path: path.write_bytes(b""), "has no tables of ours: run `trisagion db init`"),
         (lambda path: (path.unlink(), path.mkdir()), "cannot be opened: check that its folder exists"),
     ],
     ids=["foreign", "damaged", "empty", "a folder"],
@@ -352,7 +354,9 @@ def test_a_read_only_database_is_told(tmp_path: Path) -> None:
         (1213, "Deadlock found", Conflict, "try again"),
         (2006, "Server has gone away", Unreachable, "check that the server runs"),
         (2013, "Lost connection during query", Unreachable, "check that the server runs"),
-        (1040, "Too many connections", Unreachable, "check that the server runs"),
+        (1040, "Too many connections", Crowded, "run fewer workers, or raise its budget"),
+        (1203, "User already has more than 'max_user_connections' active", Crowded, "run fewer workers"),
+        (1226, "User has exceeded the 'max_user_connections' resource", Crowded, "run fewer workers"),
         (1021, "Disk full (/tmp)", StateError, "free some space"),
         (3, 'Error writing file (errno: 28 "No space left on device")', StateError, "free some space"),
         (1030, "Got error 28 from storage engine", StateError, "free some space"),
@@ -385,7 +389,8 @@ def test_an_unreachable_server_is_told_without_the_password(mariadb_url: str) ->
 
 @pytest.mark.mariadb
 def test_a_dead_connection_is_replaced(on_mariadb: SqlDatabase, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Killed while in use: an error, then a new one. Dropped while idle for long: asked first, replaced in silence."""
+    """Killed while kept: an error, then a new one. Dropped while idle for long: asked first, replaced in silence."""
+    on_mariadb.keep()
 
     def kill() -> None:
         with on_mariadb.snapshot() as tx:

@@ -44,6 +44,22 @@ def test_a_mariadb_keeps_its_data_and_its_password(
     assert [(tmp_path / "m m" / name).stat().st_mode & 0o777 for name in ("password", "users.sql")] == [0o600, 0o600]
 
 
+@pytest.mark.mariadb
+def test_the_users_of_a_mariadb_have_their_budgets(tmp_path: Path, short_directory: Path) -> None:
+    """Each may work on the database with the same password, and have so many connections; all together fit."""
+    with servers.mariadb(tmp_path / "m", short_directory / "e", budget={"trisagion_writer": 7}) as url:
+        create(url)
+        database = open_database(url.replace("//trisagion:", "//trisagion_writer:"))
+        with database.snapshot() as tx:
+            grants = [str(row[0]) for row in tx.session.rows(sa.text("SHOW GRANTS"))]
+    assert "MAX_USER_CONNECTIONS 7" in grants[0]
+    with (
+        pytest.raises(ConfigError, match=f"max_connections, {servers.CONNECTIONS_MAX}, found 20000"),
+        servers.mariadb(tmp_path / "n", short_directory / "e", budget={"trisagion_writer": 20_000}),
+    ):
+        pass
+
+
 @pytest.mark.redis
 def test_a_redis_keeps_its_data_and_refuses_when_full(tmp_path: Path, short_directory: Path) -> None:
     """An append-only file and `noeviction`: a broker must not forget, and must not evict."""

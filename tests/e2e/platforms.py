@@ -23,7 +23,7 @@ from tests.e2e.faults.judge import books, violations
 from trisagion.adapters.db import SqlDatabase, open_database, tables
 from trisagion.adapters.db.reading import history
 from trisagion.adapters.files import load
-from trisagion.adapters.venues.fix.control import VenueControl
+from trisagion.adapters.venues.control import VenueControl
 from trisagion.cli import rundir
 from trisagion.cli.preflight import specs_of
 from trisagion.clock import MINUTE_NS
@@ -242,7 +242,8 @@ def rebuilt(run: Path) -> Mapping[str, Any]:
     """Return the venue's books as its journal makes them: an independent account of what it was told and did."""
     settings = load_settings(run / rundir.SETTINGS, {}, {})
     venue = SimulatedVenue([load(spec) for spec in specs_of(settings)])
-    for line in (run / "venue" / "journal.jsonl").read_text(encoding="utf-8").splitlines()[1:]:
+    [journal] = run.glob("*/journal.jsonl")
+    for line in journal.read_text(encoding="utf-8").splitlines()[1:]:
         command = json.loads(line)
         if "play" in command:
             venue.play(command["play"])

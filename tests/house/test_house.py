@@ -14,8 +14,11 @@ ROOT = Path(__file__).resolve().parents[2]
 GOOD_MIGRATION = """\
 -- Why: more.
 -- How long: a second.
+-- Locks: nothing.
 -- Safe while trading: yes.
--- Check: SHOW TABLES.
+-- Check: SELECT COUNT(*) FROM information_schema.columns
+--     WHERE table_name = 'run' AND column_name = 'x'
+-- Check on SQLite: SELECT COUNT(*) FROM pragma_table_info('run') WHERE name = 'x'
 -- Undo: 0002.
 ALTER TABLE run ADD COLUMN x INT;
 """
@@ -38,11 +41,18 @@ BROKEN = [
     (rules.only_risk_approves, "trisagion/services/s.py", "order = Approved(intent)\n"),
     (rules.only_risk_approves, "workers/w.py", "order = risk.Approved(intent)\n"),
     (rules.init_only_creates, "init/01.sql", "CREATE TABLE a (b INT);\nDROP TABLE c;\n"),
+    (rules.init_only_creates, "init/02.sql", "CREATE TABLE a (b INT);\n"),
+    (rules.init_only_creates, "init/03.sql", "UPDATE a SET b = 1;\n"),
+    (rules.init_only_creates, "init/users/a.sql", "GRANT ALL ON a TO b;\n"),
+    (rules.init_only_creates, "init/users/b.sql", "GRANT SELECT ON a TO b WITH GRANT OPTION;\n"),
     (rules.init_only_creates, "init/__main__.py", 'SQL = "alter table a add b int"\n'),
     (rules.migrations_are_numbered, "migrations_manual/0002_before_x.sql", GOOD_MIGRATION),
     (rules.migrations_are_numbered, "migrations_manual/0001_during_x.sql", GOOD_MIGRATION),
     (rules.migrations_are_numbered, "migrations_manual/0001_after_x.sql", GOOD_MIGRATION + "DROP TABLE y;\n"),
     (rules.migrations_are_numbered, "migrations_manual/0001_after_x.sql", "DROP TABLE y;\n"),
+    (rules.migrations_are_numbered, "migrations_manual/0001_after_x.sql", GOOD_MIGRATION.replace("Locks", "Lock")),
+    (rules.migrations_are_numbered, "migrations_manual/0001_after_x.sql", GOOD_MIGRATION.replace("COUNT(*)", "1")),
+    (rules.migrations_are_numbered, "migrations_manual/0001_after_x.sql", GOOD_MIGRATION.replace("ADD", "MODIFY")),
     (rules.no_machine_paths, "docs/a.md", "see /" + "home/somebody/notes\n"),
     (rules.tests_promise, "tests/test_a.py", "def test_a():\n    assert 1 + 1 == 2\n"),
     (rules.tests_promise, "tests/test_b.py", 'def test_b():\n    """It holds."""\n    assert True\n'),

@@ -7,7 +7,7 @@ import socket
 import subprocess
 import sys
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict
 from decimal import Decimal
@@ -17,8 +17,9 @@ from typing import Any
 import pytest
 
 from trisagion.adapters.dataspec import DataSpec
-from trisagion.adapters.venues.fix.control import VenueControl
-from trisagion.adapters.venues.fix.initiator import FixConfig, FixSession
+from trisagion.adapters.venues.control import VenueControl
+from trisagion.adapters.venues.fix.initiator import FixSession
+from trisagion.adapters.venues.fix.session import FixConfig
 from trisagion.clock import SECOND_NS
 from trisagion.gateway.dialect import Profile
 from trisagion.ids import ClOrdId, CycleId, IntentKey
@@ -41,7 +42,8 @@ PRINTS = [(0, "100", 1), (10, "99.75", 3), (11, "99.50", 2), (12, "99.50", 9), (
 REPORTER = """
 import json, sys, threading
 from pathlib import Path
-from trisagion.adapters.venues.fix.initiator import FixConfig, FixSession
+from trisagion.adapters.venues.fix.initiator import FixSession
+from trisagion.adapters.venues.fix.session import FixConfig
 from trisagion.gateway.dialect import Profile
 
 port, store, sender, deadly = int(sys.argv[1]), Path(sys.argv[2]), sys.argv[3], sys.argv[4]
@@ -187,18 +189,21 @@ class Market:
         """Start a venue that is killed between journal and socket at the first report of a kind."""
         return self.run("-c", FATAL_SEND, exec_type, *self.arguments())
 
-    def reporter(self, deadly: str = "never") -> "subprocess.Popen[str]":
+    def reporter(self, deadly: str = "never", **env: str) -> "subprocess.Popen[str]":
         """Start a session in its own process that prints what it hears and fails at one ExecID."""
         speaks = json.dumps(asdict(self.profile))
-        return self.run("-c", REPORTER, str(self.port), str(self.directory / "s"), self.sender, deadly, speaks)
+        return self.run("-c", REPORTER, str(self.port), str(self.directory / "s"), self.sender, deadly, speaks, env=env)
 
-    def run(self, *arguments: str) -> "subprocess.Popen[str]":
+    def run(
+        self, *arguments: str, stdin: int | None = None, env: Mapping[str, str] | None = None
+    ) -> "subprocess.Popen[str]":
         """Start a Python of ours."""
         root = Path(__file__).parents[2]
         process = subprocess.Popen(
             [sys.executable, *arguments],
             cwd=root,
-            env={**os.environ, "PYTHONPATH": str(root)},
+            env={**os.environ, "PYTHONPATH": str(root), **(env or {})},
+            stdin=stdin,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             text=True,

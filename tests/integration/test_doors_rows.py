@@ -137,7 +137,9 @@ def test_nothing_is_decided_by_the_terms_of_a_spoilt_instrument(shared: Desk, co
 def test_a_mode_that_is_no_word_of_ours_is_a_pause(shared: Desk, mode: str) -> None:
     """And nothing new goes out."""
     two(shared)
-    assert written(shared, "control", "mode", mode) == 1
+    with shared.database.transaction() as tx:
+        statement = "INSERT INTO control (mode, operator, reason, set_ns) VALUES (:mode, 'x', 'x', 1)"
+        tx.session.write(sa.text(statement), {"mode": mode})
     assert shared.mode() is Mode.PAUSE
     assert drained(shared).asked == []
 

@@ -76,19 +76,20 @@ def forwarder(configured: Settings) -> Iterator["subprocess.Popen[str]"]:
 class Watched:
     """A session through a forwarder, and what that recorded."""
 
-    def __init__(self, sink: Sink, database: SqlDatabase) -> None:
+    def __init__(self, sink: Sink, database: SqlDatabase, name: str = "SIM") -> None:
         self.sink = sink
         self.database = database
+        self.name = name
 
     def events(self) -> list[EgressEvent]:
         """Return the record."""
         with self.database.snapshot() as tx:
-            return list(tx.egress.events("SIM", 1000))
+            return list(tx.egress.events(self.name, 1000))
 
     def carrier(self) -> str | None:
         """Return the path that carries now."""
         with self.database.snapshot() as tx:
-            found = standings(tx.egress.counts("SIM"), ())
+            found = standings(tx.egress.counts(self.name), ())
         return next((path.path for path in found if path.carrying), None)
 
     def until(self, happened: Callable[[], bool], what: str) -> None:

@@ -15,8 +15,9 @@ import quickfix as fix
 
 from tests.integration.fix_market import WAIT_S, Market, Sink, at, every_version, kill, made, order, with_positions
 from trisagion.adapters.dataspec import DataSpec
-from trisagion.adapters.venues.fix.control import VenueControl
-from trisagion.adapters.venues.fix.engine import EXIT_UNPROCESSED, encode
+from trisagion.adapters.venues.control import VenueControl
+from trisagion.adapters.venues.edge import EXIT_UNPROCESSED
+from trisagion.adapters.venues.fix.engine import encode
 from trisagion.adapters.venues.fix.initiator import FixSession
 from trisagion.clock import SECOND_NS
 from trisagion.errors import StateError, StepTimeout, VenueMistake

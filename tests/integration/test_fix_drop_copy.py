@@ -14,9 +14,10 @@ import quickfix as fix
 from tests.builders import BOOK_RULES, TUESDAY_NS, Desk, qty
 from tests.integration.fix_market import WAIT_S, Market, Sink, at, order
 from trisagion.adapters.db.engine import retrying
-from trisagion.adapters.venues.fix.drop_copy import DropCopySession, _Application
+from trisagion.adapters.venues.fix.drop_copy import DropCopySession
 from trisagion.adapters.venues.fix.engine import encode
 from trisagion.adapters.venues.fix.initiator import FixSession
+from trisagion.adapters.venues.fix.session import Application
 from trisagion.clock import SECOND_NS
 from trisagion.gateway.requests import new_order, status_request
 from trisagion.orders.state import OrderState
@@ -245,9 +246,9 @@ def test_what_the_copy_says_that_is_no_report_is_handed_up_as_unreadable(market:
     broken = {35: "8", 17: "E1", 150: "F", 11: "a", 37: "O1", 39: "1", 55: "ES", 54: "1", 14: "1", 151: "1", 6: "1"}
     for fields in (broken, {35: "j", 45: "1", 372: "D", 380: "0"}):
         text = "".join(f"{tag}={value}\x01" for tag, value in {8: "FIX.4.4", **fields, 10: "000"}.items())
-        session.on_message(fix.Message(text, False))
+        assert session.from_app(fix.Message(text, False))
     assert len(ear.unreadable) == 2
     assert ear.copies == []
     refusal = fix.Message("8=FIX.4.4\x019=5\x0135=3\x0145=7\x01373=5\x0110=000\x01", False)
-    _Application(session).toAdmin(refusal, None)
+    Application(session).toAdmin(refusal, None)
     assert "\x0145=7\x01" in ear.unreadable[2], "what the engine refuses nobody else hears of"

@@ -14,9 +14,10 @@ from init import create
 from tests.integration.fix_market import WAIT_S, Market, Sink, at, kill, order
 from tests.leaks import CANARY, leaks
 from trisagion.adapters.db import SqlDatabase, open_database
-from trisagion.adapters.venues.fix import initiator
-from trisagion.adapters.venues.fix import messages as fix_messages
-from trisagion.adapters.venues.fix.messages import MessageFiles, masked, scrub
+from trisagion.adapters.venues import messages as message_files
+from trisagion.adapters.venues.fix.messages import scrub
+from trisagion.adapters.venues.fix.session import Application
+from trisagion.adapters.venues.messages import MessageFiles, masked
 from trisagion.cli import messages as cli
 from trisagion.errors import ConfigError, StateError
 from trisagion.services.keep_messages import keep, last_kept
@@ -25,7 +26,8 @@ TALKER = """
 import sys, time
 from pathlib import Path
 from tests.integration.fix_market import at, order
-from trisagion.adapters.venues.fix.initiator import FixConfig, FixSession
+from trisagion.adapters.venues.fix.initiator import FixSession
+from trisagion.adapters.venues.fix.session import FixConfig
 from workers.app import house
 from workers.sessions.keeper import Keeper
 
@@ -79,6 +81,8 @@ def soh(text: str) -> str:
         ("35=A|554=é|10=1|", "35=A|554=**|10=1|"),
         ("35=8|1554=a|196=b|44=99.96|58=x|", "35=8|1554=a|196=b|44=99.96|58=x|"),
         ("35=A|554=|98=0|", "35=A|554=|98=0|"),
+        ("35=A|1401=3|1402=a|b|1403=2|1404=cd|98=0|", "35=A|1401=3|1402=***|1403=2|1404=**|98=0|"),
+        ("35=A|95=3|1402=abc|98=0|", "35=A|95=3|1402=*********"),
     ],
 )
 def test_secrets_are_stars_and_nothing_else_is(text: str, expected: str | None) -> None:
@@ -87,11 +91,23 @@ def test_secrets_are_stars_and_nothing_else_is(text: str, expected: str | None) 
     assert masked(soh(text)) == soh(expected)
 
 
+def test_a_password_that_the_venue_repeats_is_stars_in_its_words_too(tmp_path: Path) -> None:
+    """In whatever field, and in the middle of it; one that any number would be is left."""
+    files = MessageFiles(tmp_path, password=CANARY)
+    files.write("in", soh(f"35=5|58=wrong password '{CANARY}', {CANARY}?|10=001|"))
+    (line,) = files.after(0, 10)
+    hidden = "*" * len(CANARY)
+    assert line.text == soh(f"35=5|58=wrong password '{hidden}', {hidden}?|10=001|")
+    files.close()
+    assert leaks(tmp_path, CANARY) == []
+    assert masked("34=12", "2") == "34=12"
+
+
 def test_lines_are_numbered_read_back_byte_for_byte_and_forgotten_in_whole_files(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Line ends, backslashes and bytes that are no text survive; the file that is written to stays."""
-    monkeypatch.setattr(fix_messages, "FILE_BYTES", 200)
+    monkeypatch.setattr(message_files, "FILE_BYTES", 200)
     texts = [f"{number}\x01\n\\n\\\\\udcff é" for number in range(40)]
     files = MessageFiles(tmp_path)
     for text in texts:
@@ -133,7 +149,7 @@ def test_a_torn_line_is_cut_and_numbers_go_on_without_a_hole(tmp_path: Path) -> 
 
 def test_a_bounded_log_keeps_its_newest_files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The bundled venue's: nobody ever copies it."""
-    monkeypatch.setattr(fix_messages, "FILE_BYTES", 100)
+    monkeypatch.setattr(message_files, "FILE_BYTES", 100)
     files = MessageFiles(tmp_path, files_max=3)
     for number in range(100):
         files.write("in", str(number))
@@ -175,7 +191,7 @@ def test_no_secret_of_a_logon_is_in_any_file_of_either_end_nor_in_the_database(
             message.setField(fix.StringField(96, f"{CANARY}\x01x"))
             heard.append(message.toString())
 
-    monkeypatch.setattr(initiator._Application, "toAdmin", add_secrets)
+    monkeypatch.setattr(Application, "toAdmin", add_secrets)
     create(f"sqlite:///{tmp_path / 'kept.sqlite3'}")
     database = open_database(f"sqlite:///{tmp_path / 'kept.sqlite3'}")
     sink = Sink()

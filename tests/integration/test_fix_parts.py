@@ -12,11 +12,13 @@ from xml.etree import ElementTree as ET
 import pytest
 
 from tests.integration.fix_market import WAIT_S
-from trisagion.adapters.venues.fix.control import VenueControl
+from trisagion.adapters.venues.control import VenueControl
+from trisagion.adapters.venues.edge import EXIT_UNPROCESSED
 from trisagion.adapters.venues.fix.dictionary import RAW_LENGTHS, Dictionary
-from trisagion.adapters.venues.fix.engine import EXIT_UNPROCESSED, Store, decode, encode
-from trisagion.adapters.venues.fix.initiator import FixConfig, FixSession
-from trisagion.adapters.venues.fix.journal import Journal
+from trisagion.adapters.venues.fix.engine import Store, decode, encode
+from trisagion.adapters.venues.fix.initiator import FixSession
+from trisagion.adapters.venues.fix.session import FixConfig
+from trisagion.adapters.venues.journal import Journal
 from trisagion.errors import OurMistake, StateError, StepTimeout, VenueMistake
 from trisagion.gateway.dialect import VERSIONS, Profile
 from trisagion.orders.state import OrderState
@@ -235,7 +237,7 @@ def test_a_journal_damaged_before_its_last_line_is_refused(tmp_path: Path) -> No
 
 def test_a_message_that_was_not_processed_ends_the_process_even_where_that_cannot_be_said() -> None:
     """On a full disk the traceback cannot be written; the engine must not take the message for processed."""
-    program = "from trisagion.adapters.venues.fix.engine import edge\nwith edge():\n    raise ValueError('lost')"
+    program = "from trisagion.adapters.venues.edge import edge\nwith edge():\n    raise ValueError('lost')"
     with Path("/dev/full").open("w") as full:
         done = subprocess.run([sys.executable, "-c", program], stderr=full, check=False)
     assert done.returncode == EXIT_UNPROCESSED

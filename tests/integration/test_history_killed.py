@@ -6,6 +6,7 @@ import time
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
+import pytest
 import sqlalchemy as sa
 
 from init import create
@@ -38,6 +39,12 @@ def kept(database: SqlDatabase) -> dict[tuple[int, int], tuple[int, bytes]]:
             (row.interval_ns, row.day_ns): (row.n, row.open_ns + row.numbers)
             for row in tx.session.rows(sa.select(c.interval_ns, c.day_ns, c.n, c.open_ns, c.numbers))
         }
+
+
+@pytest.fixture
+def database_url(owned_url: str) -> str:
+    """Give the database to somebody who may make partitions, as the importer of history must."""
+    return owned_url
 
 
 def test_a_killed_import_is_simply_called_again(tmp_path: Path, database_url: str, database: SqlDatabase) -> None:

@@ -20,7 +20,7 @@ from tests.builders import (
 )
 from trisagion.adapters.db import tables
 from trisagion.clock import MINUTE_NS
-from trisagion.ids import ClOrdId, CycleId, cl_ord_id
+from trisagion.ids import ClOrdId, CycleId, IntentKey, cl_ord_id
 from trisagion.orders.rejects import Reject
 from trisagion.orders.state import TERMINAL, OrderState
 from trisagion.orders.types import (
@@ -122,7 +122,7 @@ def test_each_report_moves_each_order_as_the_matrix_says(
     assert desk.order().cum_qty == order.cum_qty + int(traded)
     if report.exec_id is not None:
         before = desk.everything()
-        assert words(book(desk.database, BOOK_RULES, replace(report, last_qty=qty(2), happened_ns=1))) == ["duplicate"]
+        assert words(book(desk.database, BOOK_RULES, replace(report, happened_ns=1))) == ["duplicate"]
         assert desk.everything() == before
 
 
@@ -256,6 +256,34 @@ def test_a_report_that_is_none_of_our_orders_is_quarantined(desk: Desk, report: 
     assert {name for name in after if after[name] != before[name]} == touched | ({"gate"} if foreign else set())
     assert len(desk.events("order.foreign stranger")) == foreign
     assert len(desk.events("execution.quarantined " + report.cl_ord_id)) == 1
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"cl_ord_id": ClOrdId("T2")},
+        {"symbol": "NQ"},
+        {"side": Side.BUY},
+        {"exec_type": _X.CANCELED, "ord_status": _S.CANCELED},
+        {"last_qty": qty(2), "cum_qty": qty(2)},
+        {"last_px": Price(Decimal("4000.50"))},
+        {"exec_type": _X.TRADE_CANCEL, "ref_exec_id": "E0"},
+    ],
+)
+def test_an_exec_id_told_again_on_other_terms_is_no_repetition(desk: Desk, changes: dict[str, Any]) -> None:
+    """Nothing is booked of it; the orders that it and the first report name are asked about, and the gate is shut."""
+    desk.put(standing(N), replace(standing(N), cl_ord_id=ClOrdId("T2"), intent=IntentKey("C2:ES")))
+    told = a_report()
+    assert words(book(desk.database, BOOK_RULES, told)) == ["booked"]
+    assert words(book(desk.database, BOOK_RULES, told)) == ["duplicate"]
+    before = desk.everything()
+    found = book(desk.database, BOOK_RULES, replace(told, **changes))
+    assert found == (Outcome("quarantined"), Outcome("doubtful", ("SIM",)))
+    after = desk.everything()
+    assert {name for name in after if after[name] != before[name]} == {"event", "gate", "orders"}
+    named = {told.cl_ord_id, changes.get("cl_ord_id", told.cl_ord_id)}
+    assert {order.cl_ord_id for order in desk.orders() if order.state is OrderState.UNKNOWN} == named
+    assert len(desk.events("execution.contradicted E1")) == 1
 
 
 @pytest.mark.parametrize(

@@ -153,6 +153,17 @@ class HostileVenue(RuleBasedStateMachine):
         book(self.desk.database, BOOK_RULES, self.told[data.draw(st.sampled_from(sorted(self.told)))])
         assert self.desk.everything() == before
 
+    @precondition(lambda self: self.told)
+    @rule(data=st.data())
+    def repeat_otherwise(self, data: st.DataObject) -> None:
+        """Say something else under an exec_id that was said: no fill is booked of it, and it is not passed over."""
+        before = self.desk.everything()
+        told = self.told[data.draw(st.sampled_from(sorted(self.told)))]
+        book(self.desk.database, BOOK_RULES, replace(told, last_qty=Quantity(told.last_qty + 1)))
+        after = self.desk.everything()
+        assert after["posting"] == before["posting"]
+        assert after["event"] != before["event"]
+
     @rule()
     def drain(self) -> None:
         """The session sends what there is."""

@@ -10,10 +10,12 @@ from typing import Any
 
 import pytest
 
-from tests.builders import SATURDAY_NS, TUESDAY_NS, Desk, an_order, qty
+from tests.builders import TUESDAY_NS, Desk, qty
 from tests.fakes import Died, FakeSession
+from tests.integration.owned import owner, routed
 from trisagion.adapters.db import SqlDatabase, Unit, open_database
-from trisagion.adapters.venues.fix.initiator import FixConfig, FixSession
+from trisagion.adapters.venues.fix.initiator import FixSession
+from trisagion.adapters.venues.fix.session import FixConfig
 from trisagion.clock import SECOND_NS
 from trisagion.errors import StaleOwner
 from trisagion.gateway.settling import SETTLED
@@ -28,20 +30,6 @@ from trisagion.session_ports import VenueSession
 from trisagion.units import Price
 
 _S = OrderState
-
-
-def routed(name: str = "T1", **changes: Any) -> Order:
-    """Return an order that waits for its session."""
-    at_the_ask = {"session": "SIM", "price": Price(qty("4000.25"))}
-    return an_order(name, **{"state": _S.ROUTED, **at_the_ask, **changes})
-
-
-def owner(desk: Desk, name: str = "one", **changes: Any) -> tuple[SessionDriver, FakeSession]:
-    """Return a driver that holds the lease, and its session."""
-    session = FakeSession(**changes)
-    driver = SessionDriver(desk.database, session, "SIM", name, settling=SETTLED)
-    driver.lease()
-    return driver, session
 
 
 class Deaf:
@@ -264,52 +252,6 @@ def test_a_drain_that_lasts_too_long_leaves_the_rest_to_a_later_instant(desk: De
     driver.pump(TUESDAY_NS + 3 * SECOND_NS)
     assert [name for _, name in session.asked] == ["T1", "T2", "T3"]
     assert desk.order("T3").updated_ns == TUESDAY_NS + 3 * SECOND_NS
-
-
-LATE_NS = TUESDAY_NS + 60 * SECOND_NS
-
-
-@pytest.mark.parametrize(
-    ("mode", "order", "now_ns", "why"),
-    [
-        (Mode.NORMAL, routed(), TUESDAY_NS, None),
-        (Mode.NORMAL, routed(), LATE_NS, None),
-        (Mode.NORMAL, routed(), LATE_NS + 1, "TOO_LATE"),
-        (Mode.NORMAL, routed(created_ns=SATURDAY_NS, updated_ns=SATURDAY_NS), SATURDAY_NS, "REST: weekend"),
-        (Mode.PAUSE, routed(), TUESDAY_NS, "MODE_FORBIDS: mode=pause"),
-        (Mode.PAUSE, routed(taker=True), TUESDAY_NS, "MODE_FORBIDS: mode=pause"),
-        (Mode.EMERGENCY, routed(), TUESDAY_NS, "MODE_FORBIDS: mode=emergency"),
-        (Mode.EMERGENCY, routed(taker=True), TUESDAY_NS, None),
-        (Mode.NORMAL, routed(taker=True), TUESDAY_NS, "MODE_FORBIDS: mode=normal"),
-        (Mode.REDUCE, routed(taker=True), TUESDAY_NS, "MODE_FORBIDS: mode=reduce"),
-        (Mode.REDUCE, routed(), TUESDAY_NS, "MODE_FORBIDS: mode=reduce"),
-    ],
-)
-def test_the_last_look_denies_what_must_not_go_out_now(
-    desk: Desk, mode: Mode, order: Order, now_ns: int, why: str | None
-) -> None:
-    """Rest, mode and age are looked at in the transaction before the send; a denial is recorded with its reason."""
-    desk.switch(mode)
-    desk.put(order)
-    driver, session = owner(desk)
-    driver.drain(now_ns)
-    assert session.asked == ([] if why else [("new", "T1")])
-    after = desk.order()
-    assert after.state is (_S.DENIED if why else _S.PENDING_NEW)
-    assert (after.reason or "").startswith(why or "")
-    assert len(desk.events("order.denied T1")) == bool(why)
-
-
-@pytest.mark.parametrize(("held", "goes"), [(3, True), (5, True), (2, False), (0, False), (-3, False)])
-def test_in_reduce_only_what_reduces_goes_out(desk: Desk, held: int, goes: bool) -> None:
-    """Also when the mode came after the order was routed: a sale of three goes out while three or more are held."""
-    if held:
-        desk.hold(held)
-    desk.switch(Mode.REDUCE)
-    desk.put(routed())
-    driver, session = owner(desk)
-    driver.drain(TUESDAY_NS)
-    assert session.asked == ([("new", "T1")] if goes else [])
 
 
 def test_a_message_that_comes_late_does_not_date_what_was_decided_since(desk: Desk) -> None:
@@ -535,16 +477,6 @@ def test_an_owner_that_dies_with_many_claimed_leaves_questions_and_sends_none_ag
     assert session.asked == []
     successor.resolve(TUESDAY_NS)
     assert session.asked == [("status", name) for name in names]
-
-
-def test_in_reduce_what_was_denied_before_counts_no_more(desk: Desk) -> None:
-    """Three are held: the sale of five is denied, and the sale of two behind it goes out."""
-    desk.hold(3)
-    desk.switch(Mode.REDUCE)
-    desk.put(routed("Ta", intent="I1", qty=qty(5)), routed("Tb", intent="I2", qty=qty(2), created_ns=TUESDAY_NS + 1))
-    driver, session = owner(desk)
-    driver.drain(TUESDAY_NS)
-    assert session.asked == [("new", "Tb")]
 
 
 def test_a_drain_that_meets_its_bound_goes_on_with_the_guard(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:

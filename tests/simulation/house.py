@@ -11,7 +11,7 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from functools import partial
 from random import Random
-from threading import Lock
+from threading import Event, Lock
 from types import SimpleNamespace
 from typing import Any, Final
 from unittest.mock import patch
@@ -26,10 +26,10 @@ from tests.simulation.world import Process, World, seconds
 from trisagion import wiring
 from trisagion.adapters.db import engine as db_engine
 from trisagion.adapters.venues.fix import initiator
+from trisagion.adapters.venues.fix import session as session_base
 from trisagion.clock import SECOND_NS
 from trisagion.errors import StaleOwner, StateError
-from trisagion.gateway.pace import TokenBucket
-from trisagion.gateway.words import EXECUTION_REPORT, ORDER_CANCEL_REJECT, Tag
+from trisagion.gateway.words import EXECUTION_REPORT, ORDER_CANCEL_REJECT, Tag, instant
 from trisagion.services.drive_session import LEASE_S, SessionDriver
 from trisagion.settings import Settings
 from trisagion.wiring import House
@@ -39,6 +39,7 @@ from workers.queues import SESSION_TASKS
 from workers.schedule import SCHEDULE
 from workers.sessions import fix as session_fix
 from workers.sessions import owner as session_owner
+from workers.sessions import venue as session_venue
 from workers.tasks import gateway as gateway_tasks
 from workers.tasks import session as session_tasks
 from workers.tasks import sweep as sweep_tasks
@@ -50,7 +51,7 @@ AWAIT_S: Final = 3.0
 SWEEP_S: Final = next(float(entry.every_s) for entry in SCHEDULE if entry.task == "sweep.run" and entry.every_s)
 NAMES: Final = ("worker-a", "worker-b", "owner-a", "owner-b")
 
-HOUSES: Final = (workers_app, gateway_tasks, session_tasks, sweep_tasks, session_fix)
+HOUSES: Final = (workers_app, gateway_tasks, session_tasks, sweep_tasks, session_fix, session_venue)
 """The modules that know their process' wiring by name."""
 
 _LOCK: Final = type(Lock())
@@ -76,6 +77,16 @@ class Directory:
 
     def close(self) -> None:
         """It is freed when its process ends."""
+
+
+class _NoThread:
+    """A thread that looks at the clock; the clock goes on steadily here."""
+
+    def __init__(self, **_: object) -> None:
+        pass
+
+    def start(self) -> None:
+        """Not."""
 
 
 class _DataTime:
@@ -182,10 +193,7 @@ class Platform:
         )
         virtual_random = SimpleNamespace(uniform=world.stream("backoff").uniform, Random=random_module.Random)
         replaced: list[tuple[Any, str, Any]] = [
-            *(
-                (module, "house", house)
-                for module in (workers_app, gateway_tasks, session_tasks, sweep_tasks, session_fix)
-            ),
+            *((module, "house", house) for module in HOUSES),
             (session_owner, "driver", driver),
             (workers_app, "log", SimpleNamespace(error=self._not_done)),
             (workers_app.app, "send_task", self.broker.send_task),
@@ -194,18 +202,22 @@ class Platform:
             (db_engine, "random", virtual_random),
             (initiator, "time", self.time),
             (initiator, "fix", fix),
-            (initiator, "Store", lambda *_, **__: Directory(self.wire, self._running())),
-            (initiator, "Connection", self._engine),
             (initiator, "encode", lambda fields, _: fields),
             (initiator, "decode", lambda fields, **_: dict(fields)),
-            (initiator, "_header", lambda fields: {tag: fields[tag] for tag in (Tag.MSG_TYPE, Tag.SENDING_TIME)}),
+            (initiator, "off_ns", lambda fields: self.world.now_ns - instant(fields, Tag.SENDING_TIME)),
             (initiator, "kind_of", lambda fields: fields[Tag.MSG_TYPE]),
-            (initiator, "edge", self._edge),
+            (session_base, "fix", fix),
+            (session_base, "threading", SimpleNamespace(Event=Event, Thread=_NoThread)),
+            (session_base, "Store", lambda *_, **__: Directory(self.wire, self._running())),
+            (session_base, "Connection", self._engine),
+            (session_base, "bound_sending", lambda *_: None),
+            (session_base, "kind_of", lambda fields: fields[Tag.MSG_TYPE]),
+            (session_base, "edge", self._edge),
         ]
         with ExitStack() as stack:
             for module, name, value in replaced:
                 stack.enter_context(patch.object(module, name, value))
-            stack.enter_context(patch.dict("os.environ", {"TRISAGION_FIX_STORE": "simulated"}))
+            stack.enter_context(patch.dict("os.environ", {"TRISAGION_SESSION_STORE": "simulated"}))
             yield
 
     def _not_done(self, *_: object) -> None:
@@ -239,27 +251,26 @@ class Platform:
 
 
 class Owner:
-    """What `workers.sessions.fix.FixOwner` does, without its threads."""
+    """What `workers.sessions.venue.VenueOwner` does, without its threads."""
 
     def __init__(self, platform: Platform, process: Process) -> None:
         self.platform = platform
         self.process = process
         self.world = platform.world
-        self.sink = session_fix.Sink()
+        self.sink = session_venue.Sink()
         self.deadline_ns = self.world.now_ns + seconds(2 * LEASE_S)
 
     def await_lease(self) -> None:
         """Take the lease, or end when it is not to be had."""
         if self.process.driver is None:
             self.session = session_fix.fix_session(self.sink)
-            given = self.platform.settings.fix
             monotonic = self.platform.time.monotonic
             self.sink.driver = self.process.driver = SessionDriver(
                 self.process.house.database,
                 self.session,
                 self.process.house.session_name,
                 str(self.process),
-                bucket=TokenBucket.empty(given.messages_per_s, given.cancel_reserve, monotonic()),
+                bucket=self.process.house.bucket(monotonic()),
                 clock=monotonic,
                 wall=self.platform.time.time_ns,
             )

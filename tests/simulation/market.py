@@ -163,7 +163,7 @@ class Desk:
         with self.database.transaction() as tx:
             for instrument in INSTRUMENTS:
                 tx.market.add_instrument(instrument)
-            tx.ledger.post(opening(Money(Decimal(100_000_000)), 0))
+            tx.ledger.post(opening(Money(Decimal(100_000_000)), 0, "USD"))
         control.release(self.database, OPERATOR, "begin", self.world.now_ns)
         self.market.publish(self.database)
 

@@ -23,7 +23,7 @@ from trisagion.services import book_fills, drive_session
 from trisagion.services.drive_session import SessionDriver
 from trisagion.services.outcome import Outcome
 from trisagion.wiring import House
-from workers.sessions import fix as session_fix
+from workers.sessions import venue as session_venue
 
 SEEDS_MAX: Final = 60
 """Within so many seeds each breakage is found; most are found within three."""
@@ -134,13 +134,13 @@ def lets_the_engine_send_again() -> Patches:
 
 def outlives_what_it_could_not_book() -> Patches:
     """A report that could not be booked at once counts as received."""
-    honest = session_fix.Sink.on_report
+    honest = session_venue.Sink.on_report
 
-    def on_report(sink: session_fix.Sink, report: ExecutionReport) -> None:
+    def on_report(sink: session_venue.Sink, report: ExecutionReport) -> None:
         with suppress(StateError):
             honest(sink, report)
 
-    return [(session_fix.Sink, "on_report", on_report), (House, "retrying", lambda _, use_case: use_case())]
+    return [(session_venue.Sink, "on_report", on_report), (House, "retrying", lambda _, use_case: use_case())]
 
 
 def forgets_its_limits() -> Patches:

@@ -109,7 +109,7 @@ def keep_books(fills: Sequence[Fill], prices: PriceTrack, instrument: Instrument
         prices=prices,
         regimes=RegimeTrack(prices.at_ns, tuple(words)),
     )
-    return Books(AccountTotals(Money(CAPITAL), Money(worth)), equity, market)
+    return Books(AccountTotals(Money(CAPITAL), Money(worth), Money(Decimal(0))), equity, market)
 
 
 def cohort(runs: int, seed: int) -> CohortOutcome:

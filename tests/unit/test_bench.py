@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from bench.__main__ import SUBJECTS
+from bench.__main__ import HEAVY, SUBJECTS
 from bench.measure import REGISTERED, Benchmark, Figure, missed, newest, row
 
 TIME = Benchmark("a.time", "s", 2.0, lambda: Figure([1.0]))
@@ -58,7 +58,7 @@ def test_the_newest_row_of_a_name_is_judged(tmp_path: Path) -> None:
 
 def test_every_benchmark_has_one_name_and_a_target_that_can_be_judged() -> None:
     """The rows in the repository are rows of benchmarks that exist."""
-    for subject in SUBJECTS:
+    for subject in (*SUBJECTS, *HEAVY):
         import_module(f"bench.{subject}")
     names = [bench.name for bench in REGISTERED]
     assert len(set(names)) == len(names)

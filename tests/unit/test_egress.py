@@ -303,6 +303,8 @@ def test_a_venue_that_forbids_stray_connections_gets_none() -> None:
     assert session.ask(10_000) == "a"
 
 
+ASKS_TIME = b"\0\0\0\x0549\x001\0"
+TELLS_TIME = b"\0\0\0\x1049\x001\x001378000000\0"
 PULSE = b"8=FIX.4.4\x019=5\x0135=0\x0149=A\x0110=000\x01"
 
 
@@ -317,6 +319,12 @@ PULSE = b"8=FIX.4.4\x019=5\x0135=0\x0149=A\x0110=000\x01"
         (PULSE[3:], False),
         (b"", False),
         (b"8=FIX.4.4\x019=5\x01", False),
+        (ASKS_TIME, True),
+        (TELLS_TIME + ASKS_TIME, True),
+        (ASKS_TIME + b"\0\0\0\x0571\x002\0", False),
+        (ASKS_TIME[:-1], False),
+        (ASKS_TIME + b"\0", False),
+        (b"API\0\0\0\0\tv157..178", False),
     ],
 )
 def test_heartbeats_and_test_requests_are_no_activity(chunk: bytes, quiet: bool) -> None:

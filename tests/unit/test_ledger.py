@@ -51,11 +51,11 @@ def report(number: int, fill: Fill, symbol: str = "ES") -> ExecutionReport:
 
 def book(fills: list[Fill], instrument: Instrument = ES) -> tuple[list[tuple[Posting, ...]], list[Position]]:
     """Book fills one after the other; return each entry, the opening first, and each position, the flat one first."""
-    entries = [opening(CAPITAL, 1)]
+    entries = [opening(CAPITAL, 1, "USD").postings]
     positions = [Position.flat(instrument.symbol)]
     for number, fill in enumerate(fills):
         entry, after = book_fill(positions[-1], report(number, fill, instrument.symbol), instrument)
-        entries.append(entry)
+        entries.append(entry.postings)
         positions.append(after)
     return entries, positions
 
@@ -106,7 +106,7 @@ def test_the_lines_of_a_turn_say_what_moved() -> None:
 
 def test_the_account_opens_with_its_capital() -> None:
     """Two lines: cash in, capital out."""
-    assert opening(CAPITAL, 7) == (
+    assert opening(CAPITAL, 7, "USD").postings == (
         Posting("opening", 0, Account.CASH, None, CAPITAL, Quantity(Decimal(0)), 7),
         Posting("opening", 1, Account.CAPITAL, None, Money(-CAPITAL), Quantity(Decimal(0)), 7),
     )
@@ -169,7 +169,7 @@ def test_every_history_of_fills_keeps_the_books(fills: list[Fill], multiplier: D
         assert all(sum(line.amount for line in entry) == 0 for entry in entries)
         assert [line.line for entry in entries for line in entry] == [n for entry in entries for n in range(len(entry))]
         assert rebuild("ES", [line for entry in entries for line in entry]) == after
-        assert cash(CAPITAL, [after]) == total(entries, Account.CASH)
+        assert cash(Money(CAPITAL.copy_negate()), [after]) == total(entries, Account.CASH)
         worth = equity(Money(total(entries, Account.CASH)), [after], {"ES": px}, {"ES": multiplier})
         assert worth == CAPITAL + after.realised - after.fees + unrealised(after, px, multiplier)
         assert all(position.cost == 0 for position in positions if position.qty == 0)

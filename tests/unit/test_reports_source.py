@@ -137,7 +137,7 @@ def database(tmp_path: Path) -> Iterator[SqlDatabase]:
     founded = first_shards(RULES, [ES], epoch=1, seed=3, next_number=0, now_ns=START_NS)
     with opened.transaction() as tx:
         tx.market.add_instrument(ES)
-        tx.ledger.post(opening(CAPITAL, START_NS))
+        tx.ledger.post(opening(CAPITAL, START_NS, "USD"))
         tx.cohort.put_epoch(Epoch(1, START_NS, None, None, "1000000"))
         tx.cohort.add_runs(founded.born)
         for shard in founded.shards:

@@ -264,7 +264,8 @@ def test_the_digest_changes_with_every_setting_that_can_change_a_decision(tmp_pa
     survivors = tmp_path / "survivors.json"
     survivors.write_text("{}", encoding="utf-8")
     other: dict[str, object] = {
-        "platform.account": "TRIS2", "account.equity": 2, "account.currency": "EUR", "cohort.runs": 501,
+        "platform.account": "TRIS2", "platform.venue": "paper",
+        "account.equity": 2, "account.currency": "EUR", "cohort.runs": 501,
         "cohort.shards": 5, "cohort.runs_per_leverage_max": 46, "cohort.clone_share": 0.4,
         "cohort.random_share_min": 0.2,
         "cohort.channel_share": 0.5, "cohort.survivors": str(survivors), "cohort.start_balance": 1.0,
@@ -281,6 +282,9 @@ def test_the_digest_changes_with_every_setting_that_can_change_a_decision(tmp_pa
         "fix.drop_copy": "TRISAGION-DC",
         "fix.version": "4.2", "fix.post_only": "59=P", "fix.liquidity_tag": 9730, "fix.mass_status": True,
         "fix.positions": True,
+        "ib.account": "DU2", "ib.environment": "live", "ib.maker": "guarded", "ib.messages_per_s": 41,
+        "ib.cancel_reserve": "0.3", "ib.reset_windows": "01:00-02:00", "ib.reset_zone": "UTC",
+        "ib.contracts": {"ES": {"sec_type": "FUT"}},
         "replay.data": "aapl",
         "replay.zone": "UTC", "replay.symbol": "X", "replay.tick_size": 1, "replay.multiplier": 50,
         "replay.fee_rate": 0, "replay.seed": 2, "replay.instruments": {"ES": {"leverage_max": 5}},
@@ -290,7 +294,12 @@ def test_the_digest_changes_with_every_setting_that_can_change_a_decision(tmp_pa
         "platform.profile": "fleet", "platform.state": "x", "platform.environment": "live",
         "database.url": "sqlite:///x", "broker.url": "redis://h/0",
         "fix.host": "h", "fix.port": 1, "fix.heartbeat_s": 11, "fix.username": "u", "fix.password": "env:P",
+        "database.writer_password": "env:W", "database.gateway_password": "env:G",
+        "database.audit_password": "env:A", "database.reader_password": "env:R",
+        "ib.host": "h", "ib.port": 1, "ib.client_id": 2, "ib.heartbeat_s": 11,
         "fleet.cohort_workers": 3, "replay.speed": 2,
+        "database.gateway_connections": 9, "database.writer_connections": 9, "database.audit_connections": 9,
+        "database.reader_connections": 9,
         "egress.paths": {"a": {"kind": "http", "host": "h", "port": 1}}, "egress.use": ["direct"], "egress.port": 1,
         "egress.connect_s": 5, "egress.probe_s": 0, "egress.quiet_s": 1, "egress.healthy_s": 1, "egress.tls": True,
         "egress.tls_name": "h", "egress.tls_ca": "x", "egress.tls_pins": ["0" * 64], "egress.tls_certificate": "x",

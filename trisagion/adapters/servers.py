@@ -10,11 +10,12 @@ import shutil
 import socket
 import subprocess
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Final
 
+from trisagion.adapters.budget import check_budget
 from trisagion.adapters.processes import Child, Children
 from trisagion.errors import ConfigError, StateError, StepTimeout
 
@@ -33,7 +34,9 @@ DATABASE: Final = "trisagion"
 
 
 @contextmanager
-def mariadb(directory: Path, sockets: Path, children: Children | None = None) -> Iterator[str]:
+def mariadb(
+    directory: Path, sockets: Path, children: Children | None = None, budget: Mapping[str, int] | None = None
+) -> Iterator[str]:
     """Run a MariaDB on the folder's data, made at the first start; give a URL with a user and password of its own.
 
     Parameters
@@ -44,17 +47,20 @@ def mariadb(directory: Path, sockets: Path, children: Children | None = None) ->
         Where the socket file is made; its path must be short.
     children
         Whoever watches them starts the server again when it dies.
+    budget
+        Users beside that one, with the same password, and how many connections each may have at once.
 
     Raises
     ------
     ConfigError
-        MariaDB is not installed.
+        MariaDB is not installed, or a budget is above what the server has room for.
     StateError
         It did not start; the text has the end of its log.
     StepTimeout
         It did not answer in time.
     """
     program = _program("mariadbd", "mariadb-server")
+    check_budget(budget or {}, CONNECTIONS_MAX)
     directory = directory.absolute()  # a relative path is MariaDB's own folder's, not ours
     directory.mkdir(mode=0o700, parents=True, exist_ok=True)
     password_file, users = directory / "password", directory / "users.sql"
@@ -62,7 +68,7 @@ def mariadb(directory: Path, sockets: Path, children: Children | None = None) ->
         _write_private(password_file, secrets.token_urlsafe(24))
         _make_data(directory, sockets)
     password = password_file.read_text(encoding="ascii")
-    _write_private(users, _users_sql(password))
+    _write_private(users, _users_sql(password, {DATABASE: 0, **(budget or {})}))
     path, port = _socket_path(sockets, "mariadb.sock"), _free_port()
     argv = [
         *(program, "--no-defaults", *_as_root(), f"--datadir={directory / 'data'}", f"--init-file={users}"),
@@ -129,11 +135,14 @@ def _as_root() -> list[str]:
     return ["--user=root"] if os.geteuid() == 0 else []
 
 
-def _users_sql(password: str) -> str:
+def _users_sql(password: str, users: Mapping[str, int]) -> str:
+    """Return what makes the database and its users, each with its limit of connections; 0 is none."""
     lines = [f"CREATE DATABASE IF NOT EXISTS {DATABASE} CHARACTER SET utf8mb4 COLLATE utf8mb4_bin;"]
-    for host in ("localhost", "127.0.0.1"):
-        lines.append(f"CREATE OR REPLACE USER '{DATABASE}'@'{host}' IDENTIFIED BY '{password}';")
-        lines.append(f"GRANT ALL ON {DATABASE}.* TO '{DATABASE}'@'{host}';")
+    for user, connections in users.items():
+        for host in ("localhost", "127.0.0.1"):
+            made = f"CREATE OR REPLACE USER '{user}'@'{host}' IDENTIFIED BY '{password}'"
+            lines.append(f"{made} WITH MAX_USER_CONNECTIONS {connections:d};")
+            lines.append(f"GRANT ALL ON {DATABASE}.* TO '{user}'@'{host}';")
     return "\n".join([*lines, ""])
 
 

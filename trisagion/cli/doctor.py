@@ -3,6 +3,7 @@
 import importlib
 import importlib.util
 import json as json_text
+import math
 import os
 import shutil
 import sys
@@ -20,12 +21,19 @@ import typer
 import trisagion
 from trisagion.cli.config import ConfigOption, SetOption, overrides
 from trisagion.errors import ConfigError
-from trisagion.settings import Settings, load
+from trisagion.settings import FIX_SIM, IB_SIM, Settings, load, resolve
 
 KERNELS: Final = ("ext.entropy", "ext.cohort")
 
 FREE_BYTES_MIN: Final = 1 << 30
 """A replay of the bundled data writes tens of megabytes; a full disk under SQLite or the FIX store stops trading."""
+
+OTHER_CONNECTIONS: Final = 12
+"""Of a platform beside its cohort workers: supervisor, driver, desk, beat, egress, two each for session and drop copy
+(the engine's thread and the worker's), and three commands that look. A worker elsewhere has one for each slot."""
+
+RUN_BYTES_MAX: Final = 8192
+"""A run's part of the statement that writes its shard's checkpoint: 3,300 bytes at most, up to twice that as text."""
 
 PYTHON_MIN: Final = (3, 11)
 """SQLAlchemy 2.1 and `tomllib` need it."""
@@ -67,6 +75,8 @@ def examine(config: Path | None, sets: list[str] | None) -> Iterator[Finding]:
     for name, check in CHECKS.items():
         ok, detail = check(settings)
         yield Finding(name, ok, detail)
+    if settings.database.url:
+        yield from _server(settings)
 
 
 def _python(_: Settings) -> tuple[bool, str]:
@@ -86,12 +96,24 @@ def _kernels(_: Settings) -> tuple[bool, str]:
     return True, f"compiled: {', '.join(KERNELS)}"
 
 
-def _fix_engine(_: Settings) -> tuple[bool, str]:
-    try:
-        engine = importlib.import_module("quickfix")
-    except ImportError as error:
-        return False, f"{error}; install the module quickfix: make install, or pip install 'trisagion[fix]'"
-    return True, f"quickfix at {engine.__file__}"
+def _venue(settings: Settings) -> tuple[bool, str]:
+    """Look for what the session of the venue needs."""
+    venue = settings.platform.venue
+    if venue == FIX_SIM:
+        return _engine(venue, ("quickfix",), "make install, or pip install 'trisagion[fix]'")
+    if venue == IB_SIM:
+        return _engine(venue, ("ib_async", "ib_insync"), "pip install 'trisagion[ib]'")
+    return True, f"{venue} needs no library of its own"
+
+
+def _engine(venue: str, modules: tuple[str, ...], how: str) -> tuple[bool, str]:
+    errors = []
+    for name in modules:
+        try:
+            return True, f"{venue} by {name} at {importlib.import_module(name).__file__}"
+        except ImportError as error:
+            errors.append(str(error))
+    return False, f"{venue}: {'; '.join(errors)}; install {' or '.join(modules)}: {how}"
 
 
 def _broker(settings: Settings) -> tuple[bool, str]:
@@ -111,6 +133,24 @@ def _database(settings: Settings) -> tuple[bool, str]:
         if importlib.util.find_spec(module) is not None:
             return True, f"client {module}"
     return False, "no client for MySQL; pip install PyMySQL"
+
+
+def _server(settings: Settings) -> Iterator[Finding]:
+    """Look at the configured database; it is loaded here alone, so that a machine without its client gets the rest."""
+    from trisagion.adapters.db.checkup import examine_database
+
+    try:
+        url = resolve(settings.database.url, os.environ)
+    except ConfigError as error:
+        yield Finding("db connection", False, str(error))
+        return
+    runs_per_shard = math.ceil(settings.cohort.runs / settings.cohort.shards)
+    for found in examine_database(
+        url,
+        connections=settings.fleet.cohort_workers + OTHER_CONNECTIONS,
+        packet_bytes=runs_per_shard * RUN_BYTES_MAX,
+    ):
+        yield Finding(*found)
 
 
 def _state(settings: Settings) -> tuple[bool, str]:
@@ -148,7 +188,7 @@ def _existing(path: Path) -> Path:
 CHECKS: Final[dict[str, Callable[[Settings], tuple[bool, str]]]] = {
     "python": _python,
     "kernels": _kernels,
-    "fix engine": _fix_engine,
+    "venue": _venue,
     "broker": _broker,
     "database": _database,
     "state": _state,

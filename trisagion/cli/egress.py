@@ -26,7 +26,7 @@ def command(
 
     run = latest_run(state_of(state))
     settings = settings_of(run)
-    own = {settings.fix.target: settings.egress.use} if settings.egress.use else {}
+    own = {settings.session: settings.egress.use} if settings.egress.use else {}
     with database_of(run) as url, closing(open_database(url)) as database, database.snapshot() as tx:
         names = sorted({*tx.egress.sessions(), *own}) if session is None else [session]
         found = {name: standings(tx.egress.counts(name), own.get(name, ())) for name in names}

@@ -1,4 +1,4 @@
-"""`trisagion messages`: what was said on the FIX sessions of a run, as it was on the wire, secrets masked."""
+"""`trisagion messages`: what was said on the venue sessions of a run, as it was on the wire, secrets masked."""
 
 import json
 from collections.abc import Iterator
@@ -34,7 +34,7 @@ def command(
     state: Annotated[Path | None, typer.Option(help="The state directory.")] = None,
     as_json: Annotated[bool, typer.Option("--json", help="One JSON object a line.")] = False,
 ) -> None:
-    """Show the messages of the FIX sessions, in (<), out (>) and events (*), in order of the machine's time."""
+    """Show the messages of the venue sessions, in (<), out (>) and events (*), in order of the machine's time."""
     from trisagion.adapters.db.engine import open_database
 
     since_ns = instant(since, "--since") if since else 0

@@ -18,13 +18,14 @@ from typing import Final
 from urllib.parse import urlsplit
 
 from trisagion.adapters.dataspec import DataSpec, entry
-from trisagion.cli.worker import refuse_a_copy_past_the_paths
+from trisagion.cli.worker import refuse_what_has_no_line
 from trisagion.clock import iso
 from trisagion.errors import ConfigError, DataError, StateError
+from trisagion.gateway.ib_guard import check_environment
 from trisagion.market.instruments import BUNDLED
 from trisagion.market.types import Instrument, Tape
 from trisagion.services.reconcile import DROP_COPY
-from trisagion.settings import DIRECT, Replay, Settings, Terms, references, resolve
+from trisagion.settings import DIRECT, FIX_SIM, IB_SIM, Replay, Settings, Terms, references, resolve
 from trisagion.units import plain
 
 MIB: Final = 1 << 20
@@ -36,6 +37,9 @@ STOP_BYTES_MIN: Final = 32 * MIB
 """Free space below which a run is stopped in order: what cancels orders and books their reports writes far less."""
 
 BROKER_S_MAX: Final = 5.0
+
+SIMULATED_MAKER: Final = "guarded"
+"""How maker orders go to the bundled TWS: refusing them all, as is usual, there would be nothing to simulate."""
 
 
 def examine(settings: Settings) -> list[str]:
@@ -54,18 +58,19 @@ def examine(settings: Settings) -> list[str]:
     if "?" in str(state):
         raise ConfigError(f"platform.state: {state} has a '?', which the URL of its database cannot hold; name another")
     _refuse_a_full_disk(state)
-    refuse_a_copy_past_the_paths(settings)
+    refuse_what_has_no_line(settings)
     for name in settings.egress.use:
         if name != DIRECT:
             resolve(settings.egress.paths[name].password, os.environ)
     if settings.broker.url:
         _refuse_a_silent_broker(resolve(settings.broker.url, os.environ))
     specs = specs_of(settings)
-    notes: list[str] = []
+    notes = _guarded(settings)
     if specs[0].bundled and specs == [DataSpec(specs[0].source)]:
         instruments = [BUNDLED[specs[0].source]]
     else:
-        tapes, notes = _read(specs)
+        tapes, warned = _read(specs)
+        notes += warned
         refuse_strangers(tapes)
         instruments = [tape.instrument for tape in tapes]
     return notes + _crowd(settings, instruments) + _survivors(settings, instruments)
@@ -183,9 +188,20 @@ def _refuse_a_venue_that_cannot_be(settings: Settings) -> None:
     """Refuse what the settings say of the venue where there is no such venue, or no way to log on to it."""
     from trisagion.wiring import House
 
-    _ = House(settings).profile
     refuse_unfit_secrets(settings)
-    resolve(settings.fix.password, os.environ)
+    if settings.platform.venue == FIX_SIM:
+        _ = House(settings).profile
+        resolve(settings.fix.password, os.environ)
+    if settings.platform.venue == IB_SIM:
+        check_environment(settings.ib.environment, settings.ib.account, settings.ib.port)
+
+
+def _guarded(settings: Settings) -> list[str]:
+    """Say that the simulated TWS is sent maker orders, which IB's protocol cannot mark as such."""
+    if settings.platform.venue != IB_SIM or settings.ib.maker == SIMULATED_MAKER:
+        return []
+    how = "IB's protocol has no post-only, so an order is sent only at least one tick behind the opposite quote"
+    return [f"ib.maker: {SIMULATED_MAKER} on the bundled TWS: {how}"]
 
 
 def refuse_unfit_secrets(settings: Settings) -> None:

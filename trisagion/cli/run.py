@@ -22,16 +22,17 @@ from typing import TYPE_CHECKING, Annotated, Final
 
 import typer
 
+from trisagion.adapters.budget import budget_of
 from trisagion.adapters.dataspec import DataSpec
 from trisagion.adapters.processes import Child, Children, tail
-from trisagion.adapters.servers import mariadb, redis
+from trisagion.adapters.servers import DATABASE, mariadb, redis
 from trisagion.cli import preflight, rundir
 from trisagion.cli.config import overrides, to_toml
 from trisagion.cli.console import Console, Frame, columns
 from trisagion.cli.worker import worker_argv
 from trisagion.errors import ConfigError, StateError, StepTimeout, TrisagionError
 from trisagion.ports import Database, Replay
-from trisagion.settings import Settings, flatten, load, resolve, to_environment, variable
+from trisagion.settings import LINES, Fix, Ib, Settings, flatten, load, resolve, to_environment, variable
 
 if TYPE_CHECKING:
     from trisagion.wiring import House
@@ -65,35 +66,25 @@ class Supervisor:
 
     def start(self) -> None:
         """Start every process; none waits for another, each asks until what it needs is there."""
-        from trisagion.wiring import House
-
         python = sys.executable
         env = self._environment()
-        fix = self.settings.fix
+        # Those who only compute can never take the connections of those on the way of an order.
+        gateway, writer = self._as("gateway", env), self._as("writer", env)
+        given = self.settings
         # It has most to do before anything moves.
         self._child("driver", [python, "-m", "workers.replay"], env, once=True)
-        self._child(
-            "venue",
-            [
-                *(python, "-m", "trisagion.adapters.venues.fix.venue"),
-                *(part for spec in self.specs for part in ("--data-spec", spec.to_json())),
-                *("--port", str(fix.port), "--control", str(self._control)),
-                *("--store", str(self.run / "venue"), "--sender", fix.target, "--target", fix.sender),
-                *(("--drop-copy", fix.drop_copy) if fix.drop_copy else ()),
-                *("--profile", json.dumps(asdict(House(self.settings).profile))),
-            ],
-            env,
-        )
-        if self.settings.egress.use:
-            self._child("egress", [python, "-m", "trisagion.adapters.egress.forwarder"], env)
-        self._child("session", worker_argv("session", "session", fix.target), env)
-        if fix.drop_copy:
-            self._child("drop_copy", worker_argv("drop_copy", "drop_copy", fix.drop_copy), env)
-        for number in range(1, self.settings.fleet.cohort_workers + 1):
-            self._child(f"cohort{number}", worker_argv("cohort", f"cohort{number}", fix.target), env)
-        self._child("desk", worker_argv("desk", "desk", fix.target), env)
-        if self.settings.regime.gate == "state":
-            self._child("regime", worker_argv("regime", "regime", fix.target, "prefork"), env)
+        if given.line is not None:
+            self._child("venue", [python, "-m", *self._venue(given.line)], env)
+        if given.egress.use:
+            self._child("egress", [python, "-m", "trisagion.adapters.egress.forwarder"], gateway)
+        self._child("session", worker_argv("session", "session", given), gateway)
+        if given.fix.drop_copy:
+            self._child("drop_copy", worker_argv("drop_copy", "drop_copy", given), gateway)
+        for number in range(1, given.fleet.cohort_workers + 1):
+            self._child(f"cohort{number}", worker_argv("cohort", f"cohort{number}", given), writer)
+        self._child("desk", worker_argv("desk", "desk", given), gateway)
+        if given.regime.gate == "state":
+            self._child("regime", worker_argv("regime", "regime", given, "prefork"), writer)
         if self.settings.replay.speed != "max":
             scheduler = "workers.schedule.SlotScheduler"
             schedule = str(self.run / "beat")
@@ -125,6 +116,22 @@ class Supervisor:
             ]
             self._child("flower", flower, env)
 
+    def _venue(self, line: Fix | Ib) -> list[str]:
+        """Return module and arguments of the venue's process."""
+        from trisagion.wiring import House
+
+        shared = [
+            *(part for spec in self.specs for part in ("--data-spec", spec.to_json())),
+            *("--port", str(line.port), "--control", str(self._control), "--store", str(self.run / "venue")),
+        ]
+        if isinstance(line, Ib):
+            return ["trisagion.adapters.venues.ib.venue", *shared, "--account", line.account]
+        return [
+            *("trisagion.adapters.venues.fix.venue", *shared, "--sender", line.target, "--target", line.sender),
+            *(("--drop-copy", line.drop_copy) if line.drop_copy else ()),
+            *("--profile", json.dumps(asdict(House(self.settings).profile))),
+        ]
+
     @property
     def _control(self) -> Path:
         return self.sockets / "venue"
@@ -140,7 +147,7 @@ class Supervisor:
             "TRISAGION_VENUE_CONTROL": str(self._control),
             "TRISAGION_VENUE_LEDGER": str(self.run / rundir.VENUE_LEDGER),
             "TRISAGION_STOP": str(self._stop),
-            "TRISAGION_FIX_STORE": str(self.run / "session"),
+            "TRISAGION_SESSION_STORE": str(self.run / "session"),
             "TRISAGION_COPY_STORE": str(self.run / "drop_copy"),
             # Each process computes on one core; its libraries must not start a thread for each.
             "OMP_NUM_THREADS": "1",
@@ -148,6 +155,11 @@ class Supervisor:
             "POLARS_MAX_THREADS": "1",
         }
         return {**os.environ, **to_environment(self.settings), **extra}
+
+    def _as(self, role: str, env: dict[str, str]) -> dict[str, str]:
+        """Return the environment of a process that shares the connections of a role, on a server of this run's own."""
+        path = _url_of(self.run, f"{DATABASE}_{role}")
+        return {**env, variable("database.url"): f"file:{path.resolve()}"} if path.exists() else env
 
     def _child(self, name: str, argv: list[str], env: dict[str, str], *, once: bool = False) -> None:
         self.children.start(Child(name, argv, env, self.run / "log" / f"{name}.log", once=once))
@@ -213,6 +225,9 @@ def command(
     ] = None,
     speed: Annotated[str | None, typer.Option(help="'max', or data seconds per second: 1 is real time.")] = None,
     profile: Annotated[str | None, typer.Option(help="embedded, or fleet: MariaDB, Redis and Flower.")] = None,
+    venue: Annotated[
+        str | None, typer.Option(help="fix-sim, ib-sim (a TWS), or paper (in the session's own process).")
+    ] = None,
     resume: Annotated[bool, typer.Option("--resume", help="Go on with the newest unfinished run.")] = False,
     reason: Annotated[str | None, typer.Option(help="Why a killed run may go on.")] = None,
     state: Annotated[Path | None, typer.Option(help="Where runs are kept.")] = None,
@@ -229,6 +244,7 @@ def command(
         "cohort.runs": runs,
         "cohort.survivors": None if survivors is None else str(survivors),
         "platform.profile": profile,
+        "platform.venue": venue,
         "platform.state": None if state is None else str(state),
     }
     layers = {**overrides(sets), **{key: value for key, value in given.items() if value is not None}}
@@ -365,26 +381,44 @@ def _resume(settings: Settings, outcome: str) -> str:
 def place(settings: Settings, run: Path, sockets: Path, children: Children, stack: ExitStack) -> Settings:
     """Fill in where database, broker and venue of this run are, starting the private servers that it needs."""
     fleet = settings.platform.profile == "fleet"
-    given = {"fix.port": settings.fix.port, "egress.port": settings.egress.port if settings.egress.use else 0}
+    lines: dict[str, object] = {}
+    given = {"egress.port": settings.egress.port if settings.egress.use else 0}
+    if (line := settings.line) is not None:
+        section = LINES[settings.platform.venue]
+        lines[section] = line.model_copy(update=_placed(line))
+        given[f"{section}.port"] = line.port
     for setting, port in given.items():
         if port:
             preflight.refuse_a_taken_port(setting, port)
     url = settings.database.url
     if not url and fleet:
-        url = _kept_secret(run / "database.url", stack.enter_context(mariadb(run / rundir.MARIADB, sockets, children)))
+        budget = budget_of(settings, DATABASE)
+        url = stack.enter_context(mariadb(run / rundir.MARIADB, sockets, children, budget))
+        for user in budget:
+            _kept_secret(_url_of(run, user), url.replace(f"//{DATABASE}:", f"//{user}:", 1))
+        url = _kept_secret(run / "database.url", url)
     elif not url:
         url = f"sqlite:///{(run / rundir.DATABASE).resolve()}"
     broker = settings.broker.url or stack.enter_context(redis(run / "redis", sockets, children))
-    port = settings.fix.port or free_port()
     forwarder = settings.egress.port or (free_port() if settings.egress.use else 0)
     return settings.model_copy(
         update={
             "database": settings.database.model_copy(update={"url": url}),
             "broker": settings.broker.model_copy(update={"url": broker}),
-            "fix": settings.fix.model_copy(update={"port": port}),
+            **lines,
             "egress": settings.egress.model_copy(update={"port": forwarder}),
         }
     )
+
+
+def _placed(line: Fix | Ib) -> dict[str, object]:
+    """Return what the bundled venue of a run changes in the section of its session."""
+    here: dict[str, object] = {"port": line.port or free_port()}
+    return {**here, "maker": preflight.SIMULATED_MAKER} if isinstance(line, Ib) else here
+
+
+def _url_of(run: Path, user: str) -> Path:
+    return run / f"database.{user}.url"
 
 
 def _kept_secret(path: Path, url: str) -> str:
@@ -400,8 +434,9 @@ def create_tables(url: str) -> None:
     env = {**os.environ, "TRISAGION_DATABASE": url}
     done = subprocess.run([sys.executable, "-m", "init"], capture_output=True, text=True, check=False, env=env)
     if done.returncode != 0:
+        _, refusal, said = done.stderr.rpartition("init: ")
         last = (done.stderr.strip().splitlines() or [f"python -m init ended with {done.returncode}"])[-1]
-        raise StateError(last.removeprefix("init: "))
+        raise StateError(said.strip() if refusal else last)
 
 
 def free_port() -> int:

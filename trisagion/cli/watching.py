@@ -3,7 +3,6 @@
 import math
 import time
 from collections.abc import Iterator
-from decimal import Decimal
 from typing import Final
 
 import sqlalchemy as sa
@@ -13,6 +12,7 @@ from trisagion.adapters.db.engine import SqlDatabase, Unit
 from trisagion.adapters.db.reading import events
 from trisagion.cli.console import EVENTS_SHOWN, Frame, Holding
 from trisagion.clock import SECOND_NS, ReplayClock
+from trisagion.ledger.types import Account
 from trisagion.orders.state import AT_VENUE
 from trisagion.orders.types import ExecType, Liquidity
 from trisagion.ports import Replay
@@ -21,30 +21,27 @@ _TRADES: Final = sa.select(sa.func.count()).where(t.execution.c.exec_type == Exe
 _MAKER: Final = _TRADES.where(t.execution.c.liquidity == Liquidity.MAKER)
 _CYCLES: Final = sa.select(sa.func.count()).select_from(t.reconcile_cycle)
 _RESTS: Final = _CYCLES.where(t.reconcile_cycle.c.outcome.like("rest:%"))
-_OPENING: Final = sa.select(t.posting.c.amount).where(t.posting.c.entry == "opening", t.posting.c.account == "cash")
 
 
 def frames(database: SqlDatabase, begun_s: float, currency: str) -> Iterator[Frame | None]:
     """Yield a look at the run each time one is asked for; None until the replay has begun. `begun_s` is monotonic."""
-    opening: Decimal | None = None
     while True:
         with database.snapshot() as unit:
             replay = unit.control.replay()
-            if replay is not None and opening is None:
-                opening = unit.session.scalar(_OPENING)
-            frame = None if replay is None or opening is None else _frame(unit, replay, opening, currency, begun_s)
+            frame = None if replay is None else _frame(unit, replay, currency, begun_s)
         yield frame
 
 
-def _frame(unit: Unit, replay: Replay, opening: Decimal, currency: str, begun_s: float) -> Frame:
+def _frame(unit: Unit, replay: Replay, currency: str, begun_s: float) -> Frame:
     sample = unit.ledger.last_equity()
+    capital = unit.ledger.balance(Account.CAPITAL).copy_negate()
     epochs = unit.cohort.epochs()
     shards = unit.cohort.progress(replay.now_ns)
     best = [shard.best_apr for shard in shards if not math.isnan(shard.best_apr)]
     median = [shard.median_apr for shard in shards if not math.isnan(shard.median_apr)]
     beats = tuple(unit.control.beats())
     fills = unit.session.scalar(_TRADES)
-    equity = sample.equity if sample is not None else opening
+    equity = sample.equity if sample is not None else capital
     return Frame(
         wall_s=time.monotonic() - begun_s,
         dataset=replay.dataset,
@@ -64,7 +61,7 @@ def _frame(unit: Unit, replay: Replay, opening: Decimal, currency: str, begun_s:
         fills=fills,
         maker_share=unit.session.scalar(_MAKER) / fills if fills else None,
         equity=equity,
-        profit=equity - opening,
+        profit=equity - capital,
         cycles=unit.session.scalar(_CYCLES),
         rests=unit.session.scalar(_RESTS),
         tasks=sum(beat.tasks for beat in beats),

@@ -2,16 +2,20 @@
 
 import os
 import sys
+from contextlib import closing, suppress
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from trisagion.errors import ConfigError
-from trisagion.settings import Settings, load, resolve, to_environment
+from trisagion.settings import FIX_SIM, IB_SIM, PAPER, Settings, load, resolve, to_environment
 
-OWNERS = {"session": "workers.sessions.fix", "drop_copy": "workers.sessions.drop_copy"}
-"""The module of each role that owns a venue connection."""
+SESSIONS = {FIX_SIM: "workers.sessions.fix", IB_SIM: "workers.sessions.ib", PAPER: "workers.sessions.paper"}
+"""The module that owns the session of each venue."""
+
+OWNERS = ("session", "drop_copy")
+"""The roles that own a venue connection, by the module of the venue or by that of the drop copy."""
 
 QUEUES = {
     "cohort": "market,cohort",
@@ -48,14 +52,27 @@ def command(
 
     refuse_unfit_secrets(settings)
     os.environ.update(to_environment(settings))
-    refuse_a_copy_past_the_paths(settings)
-    session = settings.fix.drop_copy if role == "drop_copy" else settings.fix.target
-    argv = worker_argv(role, name or f"{role}-{os.getpid()}", session, pool, concurrency)
+    refuse_what_has_no_line(settings)
+    refuse_another_schema(resolve(settings.database.url, os.environ))
+    argv = worker_argv(role, name or f"{role}-{os.getpid()}", settings, pool, concurrency)
     os.execv(argv[0], argv)  # noqa: S606 – no shell is wanted
 
 
-def refuse_a_copy_past_the_paths(settings: Settings) -> None:
-    """Refuse a drop copy beside paths: it has no forwarder, and would go to the venue by itself."""
+def refuse_what_has_no_line(settings: Settings) -> None:
+    """Refuse paths or a drop copy where the venue has no line for them.
+
+    A drop copy beside paths has no forwarder, and would go to the venue by itself.
+    """
+    venue = settings.platform.venue
+    if settings.egress.use and settings.line is None:
+        raise ConfigError(
+            f"egress.use: expected none beside platform.venue {venue}, to which no line leads, found "
+            + ", ".join(settings.egress.use)
+        )
+    if settings.fix.drop_copy and venue != FIX_SIM:
+        raise ConfigError(
+            f"fix.drop_copy: expected none beside platform.venue {venue}, found {settings.fix.drop_copy!r}"
+        )
     if settings.egress.use and settings.fix.drop_copy:
         raise ConfigError(
             "fix.drop_copy: expected none beside egress.use, for the drop copy would not take these paths, found "
@@ -63,11 +80,24 @@ def refuse_a_copy_past_the_paths(settings: Settings) -> None:
         )
 
 
-def worker_argv(role: str, name: str, session: str, pool: str = "solo", concurrency: int = 1) -> list[str]:
+def refuse_another_schema(url: str) -> None:
+    """Refuse a database that this release cannot use before any task is taken; one that is away is looked at later."""
+    from trisagion.adapters.db import Unreachable, open_database
+
+    with closing(open_database(url)) as database, suppress(Unreachable), database.snapshot():
+        pass
+
+
+def worker_argv(role: str, name: str, settings: Settings, pool: str = "solo", concurrency: int = 1) -> list[str]:
     """Return the command line of a worker; the owner of a connection is always a single process."""
+    owned = {
+        "session": (SESSIONS[settings.platform.venue], f"session.{settings.session}"),
+        "drop_copy": ("workers.sessions.drop_copy", f"session.{settings.fix.drop_copy}"),
+    }
     alone = role in OWNERS
+    module, queues = owned[role] if alone else ("workers.worker", QUEUES[role])
     return [
-        *(sys.executable, "-m", "workers.serve", OWNERS.get(role, "workers.worker")),
-        *("--queues", f"session.{session}" if alone else QUEUES[role], "--name", name),
+        *(sys.executable, "-m", "workers.serve", module),
+        *("--queues", queues, "--name", name),
         *("--pool", "solo" if alone else pool, "--concurrency", str(1 if alone else concurrency)),
     ]

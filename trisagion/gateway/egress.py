@@ -322,11 +322,32 @@ def _standing(known: Mapping[tuple[str, What], EgressCount], path: str, begun_ns
     )
 
 
+_TWS_LENGTH: Final = 4
+_TWS_TIME: Final = b"49\0"
+"""reqCurrentTime and currentTime."""
+
+
 def only_heartbeats(chunk: bytes) -> bool:
-    """Tell whether bytes of a FIX stream are whole Heartbeats and TestRequests; when in doubt they are not."""
+    """Tell whether bytes of a session are whole heartbeats; when in doubt they are not.
+
+    FIX has Heartbeats and TestRequests. A TWS has none, so its time is asked for, under one number both ways.
+    """
+    if not chunk.startswith(b"8=FIX"):
+        return _only_times(chunk)
     kinds = chunk.count(b"\x0135=")
     pulse = chunk.count(b"\x0135=0\x01") + chunk.count(b"\x0135=1\x01")
-    return chunk.startswith(b"8=FIX") and chunk.endswith(b"\x01") and kinds == pulse > 0
+    return chunk.endswith(b"\x01") and kinds == pulse > 0
+
+
+def _only_times(chunk: bytes) -> bool:
+    """Tell whether bytes are whole messages of a TWS, each its length and its fields, and ask for or tell the time."""
+    at = 0
+    while len(chunk) - at >= _TWS_LENGTH:
+        begin = at + _TWS_LENGTH
+        at = begin + int.from_bytes(chunk[at:begin], "big")
+        if not chunk.startswith(_TWS_TIME, begin):
+            return False
+    return at == len(chunk) > 0
 
 
 def _asked(state: State, event: Asked, rules: Rules) -> Step:

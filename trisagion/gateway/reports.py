@@ -52,8 +52,8 @@ _FILLS: Final = frozenset({ExecType.TRADE, ExecType.TRADE_CORRECT})
 _OF_TRADES: Final = frozenset({ExecType.TRADE_CORRECT, ExecType.TRADE_CANCEL})
 _NOT_OF_ORDERS: Final = frozenset({"0", "1", "2", "4", "5", "A", POSITION_REPORT})
 """Messages that tell nothing of an order. One of a kind that there is not may be any."""
-_SECRETS: Final = re.compile(r"(?<![^\x01|])(554|925|96)=[^\x01]*")
-"""Password, NewPassword, RawData."""
+_SECRETS: Final = re.compile(r"(?<![^\x01|])(554|925|96|1402|1404)=[^\x01]*")
+"""Password, NewPassword, RawData, EncryptedPassword, EncryptedNewPassword."""
 
 
 def read_report(fields: Fields, *, venue: str, post_only_code: str = POST_ONLY_CODE) -> ExecutionReport:

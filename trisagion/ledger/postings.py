@@ -1,4 +1,4 @@
-"""Fills become postings, postings make the position. Nothing here forgets or rounds away a cent.
+"""Fills become entries, entries make the position. Nothing here forgets or rounds away a cent.
 
 Signs: an amount is money into (+) or out of (−) an account, so cash and inventory stand positive, and capital and
 realised profit, whence the money came, negative. Every entry sums to zero; so does the whole ledger.
@@ -11,10 +11,10 @@ rounding kept back stays in the position's cost and leaves with its last lot. So
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from decimal import Decimal, localcontext
-from typing import Final
+from typing import Final, TypeAlias
 
 from trisagion.errors import DataError, VenueMistake
-from trisagion.ledger.types import Account, Position, Posting
+from trisagion.ledger.types import Account, Entry, Kind, Position, Posting, Strategy, Voucher
 from trisagion.market.types import Instrument
 from trisagion.orders.types import ExecutionReport, Side
 from trisagion.units import WIDE, Money, Price, Quantity, notional, round_money
@@ -22,16 +22,25 @@ from trisagion.units import WIDE, Money, Price, Quantity, notional, round_money
 _ZERO: Final = Decimal(0)
 
 OPENING: Final = "opening"
+_UNDO: Final = "/undo"
+
+OUTSIDE: Final = (Account.CAPITAL, Account.FINANCING, Account.ADJUSTMENT)
+"""The accounts whence money comes that no position holds."""
 
 
-def opening(capital: Money, now_ns: int) -> tuple[Posting, ...]:
-    """Return the entry that founds the account with its capital."""
-    return _entry(OPENING, now_ns, [(Account.CASH, None, capital, _ZERO), (Account.CAPITAL, None, -capital, _ZERO)])
+Line: TypeAlias = tuple[Account, str | None, Decimal, Decimal]
+"""Account, symbol, amount, quantity."""
+
+
+def opening(capital: Money, now_ns: int, currency: str) -> Entry:
+    """Return the entry that founds the account with its capital; its currency is the account's own from then on."""
+    lines: list[Line] = [(Account.CASH, None, capital, _ZERO), (Account.CAPITAL, None, capital.copy_negate(), _ZERO)]
+    return entry_made(OPENING, Kind.OPENING, Strategy.HOUSE, currency, now_ns, lines)
 
 
 def book_fill(
-    position: Position, report: ExecutionReport, instrument: Instrument
-) -> tuple[tuple[Posting, ...], Position]:
+    position: Position, report: ExecutionReport, instrument: Instrument, strategy: Strategy = Strategy.COHORT
+) -> tuple[Entry, Position]:
     """Return the entry of a fill, and the position after it, at average cost.
 
     A fill against the position closes first and realises; what is left of it opens the other way at its own price.
@@ -44,12 +53,14 @@ def book_fill(
         Of type TRADE or TRADE_CORRECT; `fee` is what we pay, negative when the venue pays us.
     instrument : Instrument
         Its `multiplier` is money per point and unit.
+    strategy : Strategy
+        Who decided to trade.
 
     Returns
     -------
-    tuple of Posting
-        One entry "venue/exec_id" that sums to zero: a line of INVENTORY for each leg, with its quantity, and one line
-        each of REALISED, FEES and CASH unless its amount is zero.
+    Entry
+        "venue/exec_id", which sums to zero: a line of INVENTORY for each leg, with its quantity, and one line each of
+        REALISED, FEES or REBATES, and CASH unless its amount is zero.
     Position
         `confirmed_ns` is not touched.
 
@@ -63,6 +74,15 @@ def book_fill(
     Cost removed on closing c of q: ``round_money(cost · c / q)``, all of it when c = q; realised is what the closing
     leg brought in less the cost removed.
     """
+    fees = Account.REBATES if report.fee < 0 else Account.FEES
+    lines, after = _filled(position, report, instrument, fees)
+    name = entry_of(report.venue, str(report.exec_id))
+    return entry_made(name, Kind.TRADE, strategy, instrument.currency, report.happened_ns, lines), after
+
+
+def _filled(
+    position: Position, report: ExecutionReport, instrument: Instrument, fees: Account
+) -> tuple[list[Line], Position]:
     assert report.fills, f"{report.exec_id}: booked a {report.exec_type} as a trade"
     assert report.symbol == position.symbol == instrument.symbol, f"{report.symbol} booked to {position.symbol}"
     if report.exec_id is None or report.last_px is None or report.last_qty <= 0:
@@ -70,30 +90,38 @@ def book_fill(
             f"order {report.cl_ord_id}: expected a trade with exec_id, price and quantity, found {report.exec_id}, "
             f"{report.last_px}, {report.last_qty}"
         )
+    with localcontext(WIDE):
+        filled = Quantity(report.side.sign * report.last_qty)
+        lines, value, after = moved(position, filled, report.last_px, instrument.multiplier)
+        lines += [
+            (fees, position.symbol, report.fee, _ZERO),
+            (Account.CASH, position.symbol, -value - report.fee, _ZERO),
+        ]
+        return lines, replace(after, fees=Money(after.fees + report.fee))
+
+
+def moved(position: Position, qty: Quantity, px: Price, multiplier: Decimal) -> tuple[list[Line], Decimal, Position]:
+    """Let a signed quantity come at a price: return lines of INVENTORY and REALISED, its worth, the position after."""
     symbol = position.symbol
     with localcontext(WIDE):
-        filled = report.side.sign * report.last_qty
-        closing = _closing(position.qty, filled)
-        closing_value = round_money(notional(report.last_px, Quantity(closing), instrument.multiplier))
-        opening_value = round_money(notional(report.last_px, Quantity(filled - closing), instrument.multiplier))
+        closing = _closing(position.qty, qty)
+        closing_value = round_money(notional(px, Quantity(closing), multiplier))
+        opening_value = round_money(notional(px, Quantity(qty - closing), multiplier))
         removed = _cost_removed(position, closing)
         realised = -closing_value - removed
-        lines = [
+        lines: list[Line] = [
             (Account.INVENTORY, symbol, -removed, closing),
-            (Account.INVENTORY, symbol, opening_value, filled - closing),
+            (Account.INVENTORY, symbol, opening_value, qty - closing),
             (Account.REALISED, symbol, -realised, _ZERO),
-            (Account.FEES, symbol, report.fee, _ZERO),
-            (Account.CASH, symbol, -closing_value - opening_value - report.fee, _ZERO),
         ]
         after = replace(
             position,
-            qty=Quantity(position.qty + filled),
+            qty=Quantity(position.qty + qty),
             cost=Money(position.cost - removed + opening_value),
             realised=Money(position.realised + realised),
-            fees=Money(position.fees + report.fee),
         )
     assert after.qty != 0 or after.cost == 0, f"{symbol}: flat at a cost of {after.cost}"
-    return _entry(entry_of(report.venue, report.exec_id), report.happened_ns, lines), after
+    return lines, closing_value + opening_value, after
 
 
 def entry_of(venue: str, exec_id: str) -> str:
@@ -103,39 +131,60 @@ def entry_of(venue: str, exec_id: str) -> str:
 
 def undoing(venue: str, exec_id: str) -> str:
     """Name the entry that takes a fill back: there can be but one."""
-    return f"{venue}/{exec_id}/undo"
+    return f"{venue}/{exec_id}{_UNDO}"
+
+
+def undone_by(entry: str) -> str | None:
+    """Return the name of the entry that an entry takes back, None where it takes none."""
+    return entry.removesuffix(_UNDO) if entry.endswith(_UNDO) else None
 
 
 def reverse_fill(
-    position: Position, fill: ExecutionReport, instrument: Instrument, happened_ns: int
-) -> tuple[tuple[Posting, ...], Position]:
+    position: Position,
+    fill: ExecutionReport,
+    instrument: Instrument,
+    happened_ns: int,
+    strategy: Strategy = Strategy.COHORT,
+) -> tuple[Entry, Position]:
     """Return the entry that takes a booked fill back, and the position after it.
 
-    The opposite fill at the same price, with the fee returned: cash and quantity are to the last digit what they would
-    be had the fill never been, and so is the equity at any price. At average cost the split of the profit into realised
-    and unrealised may differ from that of a ledger without the fill when others were booked since: they stand.
+    The opposite fill at the same price, with the fee returned to the account whence it came: cash and quantity are to
+    the last digit what they would be had the fill never been, and so is the equity at any price. At average cost the
+    split of the profit into realised and unrealised may differ from that of a ledger without the fill when others were
+    booked since: they stand.
     """
     opposite = Side.SELL if fill.side is Side.BUY else Side.BUY
     assert fill.exec_id is not None, f"order {fill.cl_ord_id}: a fill without exec_id was never booked"
-    mirrored = replace(fill, side=opposite, fee=Money(-fill.fee), happened_ns=happened_ns)
-    postings, after = book_fill(position, mirrored, instrument)
+    mirrored = replace(fill, side=opposite, fee=Money(fill.fee.copy_negate()))
+    fees = Account.REBATES if fill.fee < 0 else Account.FEES
+    lines, after = _filled(position, mirrored, instrument, fees)
     name = undoing(fill.venue, fill.exec_id)
-    return tuple(replace(posting, entry=name) for posting in postings), after
+    return entry_made(name, Kind.UNDO, strategy, instrument.currency, happened_ns, lines), after
 
 
 def rebuild(symbol: str, postings: Iterable[Posting]) -> Position:
-    """Return the position that a ledger's postings make; it is confirmed by nobody (`confirmed_ns` 0)."""
-    sums = dict.fromkeys(Account, _ZERO)
-    qty = _ZERO
+    """Return the position that postings in the instrument's currency make; confirmed by nobody (`confirmed_ns` 0)."""
+    after = Position.flat(symbol)
+    for posting in postings:
+        after = with_posting(after, posting)
+    return after
+
+
+def with_posting(position: Position, posting: Posting) -> Position:
+    """Return a position with one more posting; it need not be of its symbol."""
+    if posting.symbol != position.symbol:
+        return position
     with localcontext(WIDE):
-        for posting in postings:
-            if posting.symbol == symbol:
-                sums[posting.account] += posting.amount
-                qty += posting.qty
-        realised = -sums[Account.REALISED]
-    return Position(
-        symbol, Quantity(qty), Money(sums[Account.INVENTORY]), Money(realised), Money(sums[Account.FEES]), 0
-    )
+        match posting.account:
+            case Account.INVENTORY:
+                qty, cost = Quantity(position.qty + posting.qty), Money(position.cost + posting.amount)
+                return replace(position, qty=qty, cost=cost)
+            case Account.REALISED:
+                return replace(position, realised=Money(position.realised - posting.amount))
+            case Account.FEES | Account.REBATES:
+                return replace(position, fees=Money(position.fees + posting.amount))
+            case _:
+                return position
 
 
 def unrealised(position: Position, price: Price, multiplier: Decimal) -> Money:
@@ -144,12 +193,14 @@ def unrealised(position: Position, price: Price, multiplier: Decimal) -> Money:
         return Money(round_money(notional(price, position.qty, multiplier)) - position.cost)
 
 
-def cash(capital: Money, positions: Sequence[Position]) -> Money:
-    """Return what the postings to CASH sum to, without reading them: ``capital + Σ (realised − fees − cost)``.
+def cash(outside: Money, positions: Sequence[Position]) -> Money:
+    """Return the money of the account without reading its postings: ``Σ (realised − fees − cost) − outside``.
 
-    The double entry makes it so: all accounts sum to zero, and a position holds the sums of its symbol's other three.
+    `outside` is the sum of the accounts of `OUTSIDE`. The double entry makes it so: all accounts in the account's own
+    currency sum to zero, and a position holds the sums of its symbol's others. What is left is CASH, and EXCHANGE: what
+    foreign money was worth when it was booked.
     """
-    total: Decimal = capital
+    total: Decimal = outside.copy_negate()
     with localcontext(WIDE):
         for position in positions:
             total += position.realised - position.fees - position.cost
@@ -190,13 +241,24 @@ def _cost_removed(position: Position, closing: Decimal) -> Decimal:
     return round_money(position.cost * -closing / position.qty)
 
 
-def _entry(
-    name: str, now_ns: int, lines: Sequence[tuple[Account, str | None, Decimal, Decimal]]
-) -> tuple[Posting, ...]:
+def entry_made(
+    name: str,
+    kind: Kind,
+    strategy: Strategy,
+    currency: str,
+    now_ns: int,
+    lines: Sequence[Line],
+    *,
+    book: str | None = None,
+    fx_rate: Decimal | None = None,
+    voucher: Voucher | None = None,
+) -> Entry:
+    """Return an entry of the lines that move anything."""
     kept = [line for line in lines if line[2] != 0 or line[3] != 0]
     with localcontext(WIDE):
         assert sum((amount for _, _, amount, _ in kept), _ZERO) == 0, f"entry {name} does not sum to zero"
-    return tuple(
+    postings = tuple(
         Posting(name, number, account, symbol, Money(amount), Quantity(qty), now_ns)
         for number, (account, symbol, amount, qty) in enumerate(kept)
     )
+    return Entry(name, kind, strategy, currency, now_ns, postings, book, fx_rate, voucher)

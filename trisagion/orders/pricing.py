@@ -2,8 +2,9 @@
 
 from trisagion.errors import DataError
 from trisagion.market.types import Instrument, Quote
-from trisagion.orders.types import Side
-from trisagion.units import Price, plain, tick_down, tick_up
+from trisagion.orders.state import OrderState
+from trisagion.orders.types import Order, Side
+from trisagion.units import Price, on_grid, plain, tick_down, tick_up
 
 
 def maker_price(side: Side, quote: Quote, instrument: Instrument) -> Price:
@@ -41,3 +42,22 @@ def is_maker(side: Side, price: Price, quote: Quote, instrument: Instrument) -> 
     if side is Side.BUY:
         return price <= quote.ask - instrument.tick_size
     return price >= quote.bid + instrument.tick_size
+
+
+def off_grid(order: Order, instrument: Instrument | None) -> str | None:
+    """Return why an order, or what it is to become, is none of its instrument's; None where nothing is wrong with it.
+
+    Nobody of ours makes such a one: it is for what another program wrote into the outbox.
+    """
+    qty, price = order.qty, order.price
+    if order.state is not OrderState.ROUTED:
+        qty, price = order.wanted_qty or qty, order.wanted_price or price
+    if instrument is None:
+        return f"OFF_GRID: symbol={order.symbol} is not traded here"
+    if price is None:
+        return "OFF_GRID: no price"
+    if not on_grid(price, instrument.tick_size):
+        return f"OFF_GRID: price={plain(price)} tick_size={plain(instrument.tick_size)}"
+    if not on_grid(qty, instrument.lot_size):
+        return f"OFF_GRID: qty={plain(qty)} lot_size={plain(instrument.lot_size)}"
+    return None

@@ -179,6 +179,12 @@ class ExecutionReport:
         """Tell whether the report books a fill: a trade, or the corrected form of one."""
         return self.exec_type in {ExecType.TRADE, ExecType.TRADE_CORRECT}
 
+    @property
+    def terms(self) -> tuple[object, ...]:
+        """What an execution is, whoever tells it and however often; the rest is told of the order."""
+        what = (self.exec_type, self.last_qty, self.last_px, self.ref_exec_id)
+        return (self.cl_ord_id, self.symbol, self.side, *what)
+
 
 @dataclass(frozen=True, slots=True)
 class Unreadable:

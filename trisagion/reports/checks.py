@@ -54,7 +54,8 @@ def _position(report: RunReport) -> Check:
 
 def _equity(report: RunReport) -> Check:
     with localcontext(WIDE):
-        equity = report.account.start_equity + sum((_added(market, report) for market in report.markets), Decimal(0))
+        equity = report.account.start_equity + report.account.aside
+        equity += sum((_added(market, report) for market in report.markets), Decimal(0))
     return Check(
         "Equity re-added from every fill is the ledger's, to the last digit",
         equity == report.account.equity,
@@ -82,7 +83,7 @@ def _added(market: Market, report: RunReport) -> Decimal:
 def _identity(report: RunReport) -> Check:
     account = report.account
     with localcontext(WIDE):
-        equity = account.start_equity + report.realised - report.fees + report.unrealised
+        equity = account.start_equity + report.realised - report.fees + report.unrealised + account.aside
     return Check(
         "Equity is start + realised − fees + unrealised, to the last digit",
         equity == account.equity,

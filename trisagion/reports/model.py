@@ -34,10 +34,15 @@ class Provenance:
 
 @dataclass(frozen=True, slots=True)
 class AccountTotals:
-    """The account at its start and now, to the last digit."""
+    """The account at its start and now, to the last digit.
+
+    `start_equity` is the capital that was put in, transfers since included: they are no profit. `aside` is what
+    financing and adjustments have brought in, which is profit of no fill.
+    """
 
     start_equity: Money
     equity: Money
+    aside: Money
 
 
 @dataclass(frozen=True, slots=True, eq=False)

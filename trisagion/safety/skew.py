@@ -3,7 +3,7 @@
 A message's SendingTime(52) lies behind our clock by the skew and by what the message took; the least of a while is the
 skew and the least latency. A server whose answer lies between two looks at our clock proves no skew at all.
 
-By more than 120 s (QuickFIX, MaxLatency) neither side lets the other log on, and no message says why.
+By more than 120 s (QuickFIX, MaxLatency) a venue lets us not log on, nor we the venue, and no message says why.
 """
 
 from dataclasses import dataclass, replace

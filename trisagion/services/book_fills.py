@@ -9,6 +9,7 @@ from trisagion.errors import DataError, quoted
 from trisagion.gateway.decide import intent_of
 from trisagion.ids import ClOrdId
 from trisagion.ledger.postings import book_fill, entry_of, reverse_fill, undoing
+from trisagion.ledger.types import Strategy
 from trisagion.orders.evidence import Word, weigh
 from trisagion.orders.rejects import REMEDIES, Reject, Remedy
 from trisagion.orders.state import AT_VENUE, IN_DOUBT, LIVE, TERMINAL, WORKING, OrderState, check_transition
@@ -18,6 +19,7 @@ from trisagion.risk.check import Approved, Limits
 from trisagion.safety.modes import Control, Mode, stricter
 from trisagion.services.control import PLATFORM, shut_gate
 from trisagion.services.keep_audit import checked
+from trisagion.services.ledger_enter import enter
 from trisagion.services.outcome import Outcome
 from trisagion.services.reconcile import VENUE, new_attempt
 
@@ -25,6 +27,7 @@ RESTATING: Final = frozenset({ExecType.TRADE_CORRECT, ExecType.TRADE_CANCEL})
 """What speaks of a fill that was told before."""
 TEXT_MAX: Final = 2000
 """Characters kept of a report that was put aside."""
+_UNREADABLE: Final = "UNREADABLE: the venue said something of it"
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,7 +52,8 @@ def book(database: Database, rules: BookRules, report: ExecutionReport) -> tuple
         text = f"{error}: {report!r}"[:TEXT_MAX]
         with database.transaction() as tx:
             tx.control.add_event("execution.quarantined", quoted(report.cl_ord_id), {"text": text}, report.happened_ns)
-            doubted = _doubt(tx, _named(tx, names) or _held(tx, report.venue), report.venue, report.happened_ns)
+            concerned = _named(tx, names) or _held(tx, report.venue)
+            doubted = _doubt(tx, concerned, report.venue, report.happened_ns, _UNREADABLE)
         return (Outcome("quarantined"), *doubted)
 
 
@@ -59,7 +63,7 @@ def put_aside(database: Database, word: Unreadable, now_ns: int) -> tuple[Outcom
         told = {"why": word.why, "text": word.text}
         tx.control.add_event("message.quarantined", quoted(word.venue), told, now_ns)
         concerned = (_named(tx, word.names) or _held(tx, word.venue)) if word.of_orders else []
-        return (Outcome("quarantined"), *_doubt(tx, concerned, word.venue, now_ns))
+        return (Outcome("quarantined"), *_doubt(tx, concerned, word.venue, now_ns, _UNREADABLE))
 
 
 def _named(tx: Transaction, names: Sequence[ClOrdId]) -> list[Order]:
@@ -80,11 +84,11 @@ def _held(tx: Transaction, venue: str) -> list[Order]:
     return [order for order in locked if order is not None and order.state in AT_VENUE]
 
 
-def _doubt(tx: Transaction, orders: Sequence[Order], venue: str, now_ns: int) -> list[Outcome]:
+def _doubt(tx: Transaction, orders: Sequence[Order], venue: str, now_ns: int, why: str) -> list[Outcome]:
     """Alarm about orders of which something was said that is not known, and doubt those that live."""
     sessions = []
     for order in orders:
-        text = f"UNREADABLE: the venue said something of it when it was {order.state}"
+        text = f"{why} when it was {order.state}"
         tx.control.add_event("order.alarm", order.cl_ord_id, {"text": text}, now_ns)
         if order.state not in LIVE or order.state is OrderState.UNKNOWN:
             continue
@@ -100,7 +104,10 @@ def _book(database: Database, rules: BookRules, report: ExecutionReport) -> tupl
     now_ns = report.happened_ns
     with database.transaction() as tx:
         if report.exec_id is not None and not tx.orders.add_execution(report, now_ns):
-            return (Outcome("duplicate"),)
+            recorded = tx.orders.execution(report.venue, report.exec_id)
+            if recorded is None or recorded.terms == report.terms:
+                return (Outcome("duplicate"),)
+            return _contradicted(tx, recorded, report)
         order, links = _order_of(tx, report)
         undone = _undone(tx, order, report)
         lost = report.exec_type in RESTATING and undone is None
@@ -112,7 +119,7 @@ def _book(database: Database, rules: BookRules, report: ExecutionReport) -> tupl
         if order is None or _of_another(order, report) or lost:
             tx.control.add_event("execution.quarantined", report.cl_ord_id, {"text": repr(report)[:TEXT_MAX]}, now_ns)
             return (Outcome("quarantined"),)
-        after, alarms = weigh(order, Word(report, _post(tx, order.symbol, report, undone), links, undone))
+        after, alarms = weigh(order, Word(report, _post(tx, order, report, undone), links, undone))
         if after != order:
             if after.state is not order.state:
                 check_transition(order.state, after.state, cl_ord_id=order.cl_ord_id)
@@ -121,6 +128,20 @@ def _book(database: Database, rules: BookRules, report: ExecutionReport) -> tupl
         for alarm in alarms:
             tx.control.add_event("order.alarm", order.cl_ord_id, {"text": alarm}, now_ns)
         return (*_follow(tx, rules, order, after, report),)
+
+
+def _contradicted(tx: Transaction, recorded: ExecutionReport, report: ExecutionReport) -> tuple[Outcome, ...]:
+    """Put aside what the venue tells under an ExecID of which it told something else; nobody knows which is true.
+
+    Nothing new goes where ExecIDs are no identity: the next fill may be taken for one that is booked.
+    """
+    exec_id, now_ns = recorded.exec_id or "", report.happened_ns
+    text = f"EXEC_ID_AGAIN: recorded {recorded.terms}, now told {report!r}"
+    tx.control.add_event("execution.contradicted", exec_id, {"text": text[:TEXT_MAX]}, now_ns)
+    shut_gate(tx, report.venue, f"EXEC_ID_AGAIN: execution {exec_id} on other terms", now_ns)
+    names = [name for each in (recorded, report) for name in (each.cl_ord_id, each.request_id) if name is not None]
+    why = f"EXEC_ID_AGAIN: the venue told execution {exec_id} on two terms"
+    return (Outcome("quarantined"), *_doubt(tx, _named(tx, names), report.venue, now_ns, why))
 
 
 def _order_of(tx: Transaction, report: ExecutionReport) -> tuple[Order | None, tuple[OrderLink, ...]]:
@@ -136,14 +157,19 @@ def _order_of(tx: Transaction, report: ExecutionReport) -> tuple[Order | None, t
 
 
 def _undone(tx: Transaction, order: Order | None, report: ExecutionReport) -> ExecutionReport | None:
-    """Return the fill that a bust or correction is about: one that is booked to this order, and not undone yet."""
+    """Return the fill that a bust or correction is about: one that is booked to this order, and not undone yet.
+
+    Nor one from before a split, whose quantity and price are of other units: what is left of it a person must find.
+    """
     if order is None or report.ref_exec_id is None:
         return None
     fill = tx.orders.execution(report.venue, report.ref_exec_id)
     if fill is None or not fill.fills or _order_of(tx, fill)[0] != order:
         return None
-    booked = tx.ledger.booked(entry_of(fill.venue, report.ref_exec_id))
-    return fill if booked and not tx.ledger.booked(undoing(fill.venue, report.ref_exec_id)) else None
+    entry = entry_of(fill.venue, report.ref_exec_id)
+    if not tx.ledger.booked(entry) or tx.ledger.split_after(entry, order.symbol):
+        return None
+    return None if tx.ledger.booked(undoing(fill.venue, report.ref_exec_id)) else fill
 
 
 def _lives(report: ExecutionReport) -> bool:
@@ -156,23 +182,24 @@ def _of_another(order: Order, report: ExecutionReport) -> bool:
     return bool(report.symbol) and (report.symbol, report.side) != (order.symbol, order.side)
 
 
-def _post(tx: Transaction, symbol: str, report: ExecutionReport, undone: ExecutionReport | None) -> Decimal | None:
+def _post(tx: Transaction, order: Order, report: ExecutionReport, undone: ExecutionReport | None) -> Decimal | None:
     """Enter into the ledger what the report takes back, then what it fills; return the tick, None where it did neither.
 
     Most reports do neither, and cost no look at the instrument.
     """
     if undone is None and not report.fills:
         return None
-    instrument = tx.market.instrument(symbol)
+    instrument = tx.market.instrument(order.symbol)
+    # Only Emergency takes: to flatten, which no run decided.
+    strategy = Strategy.FLATTEN if order.taker else Strategy.COHORT
+    position = tx.ledger.position(order.symbol)
     if undone is not None:
-        position = tx.ledger.position(symbol)
-        postings, position = reverse_fill(position, undone, instrument, report.happened_ns)
-        tx.ledger.post(postings)
-        tx.ledger.save_position(position)
+        entry, after = reverse_fill(position, undone, instrument, report.happened_ns, strategy)
+        enter(tx, entry, after)
+        position = after
     if report.fills:
-        postings, position = book_fill(tx.ledger.position(symbol), report, instrument)
-        tx.ledger.post(postings)
-        tx.ledger.save_position(position)
+        entry, after = book_fill(position, report, instrument, strategy)
+        enter(tx, entry, after)
     return instrument.tick_size
 
 

@@ -126,7 +126,7 @@ def compare(database: Database, rules: BookRules, venue: str, wall_ns: int, now_
             booked = tx.orders.execution(venue, copy.report.exec_id or "")
             if booked is not None and copy.verdict != OPEN:
                 verdicts[copy.seq] = "recovered"
-            elif booked is not None and _terms(booked) == _terms(copy.report):
+            elif booked is not None and booked.terms == copy.report.terms:
                 verdicts[copy.seq] = "agreed"
             elif booked is not None:
                 differing.append((copy, booked))
@@ -136,11 +136,6 @@ def compare(database: Database, rules: BookRules, venue: str, wall_ns: int, now_
     outcomes = [outcome for copy in missing for outcome in _recover(database, rules, copy, now_ns)]
     _tell_uncopied(database, venue, wall_ns, now_ns)
     return (*outcomes, Outcome("compared"))
-
-
-def _terms(report: ExecutionReport) -> tuple[object, ...]:
-    """Return what both views must say alike; quantity and price are what a fill is, the rest is told of the order."""
-    return (report.cl_ord_id, report.symbol, report.side, report.exec_type, report.last_qty, report.last_px)
 
 
 def _judge(
@@ -156,7 +151,7 @@ def _judge(
         tx.copies.judge({**verdicts, **{copy.seq: "quarantined" for copy, _ in differing}})
         for copy, booked in differing:
             exec_id = copy.report.exec_id or ""
-            text = f"DROP_COPY_DIFFERS: booked {_terms(booked)}, copied {_terms(copy.report)}"
+            text = f"DROP_COPY_DIFFERS: booked {booked.terms}, copied {copy.report.terms}"
             tx.control.add_event("execution.contradicted", exec_id, {"text": text[:TEXT_MAX]}, now_ns)
             shut_gate(tx, venue, f"the drop copy contradicts execution {exec_id}", now_ns)
 

@@ -17,10 +17,12 @@ from typing import Final
 
 from trisagion.clock import SECOND_NS
 from trisagion.errors import StaleOwner
+from trisagion.gateway.ib_guard import VenueRule
 from trisagion.gateway.pace import TokenBucket
 from trisagion.gateway.settling import SETTLE_S_MAX, Settling
 from trisagion.ids import ClOrdId
 from trisagion.market.calendar import rest_reason
+from trisagion.orders.pricing import off_grid
 from trisagion.orders.state import AT_VENUE, IN_DOUBT, LIVE, WORKING, OrderState, check_transition
 from trisagion.orders.types import ExecutionReport, Intent, Order, OrderLink
 from trisagion.ports import Database, Transaction
@@ -62,6 +64,8 @@ class SessionDriver:
 
     `wall` is the machine's clock, which is watched; what is dated is so by the platform's.
 
+    `rule` is what this venue forbids besides, as one that knows no post-only order does.
+
     `bucket` is the session's share of messages by `clock`, a count of seconds that never goes back. It is held here and
     nowhere else, for whoever holds the lease is the only sender. `settling` is what the present logon waits for, None
     before the first one and whenever the session is down; `skewed` says that our clock is too far off to send by.
@@ -76,6 +80,7 @@ class SessionDriver:
     clock: Callable[[], float] = time.monotonic
     settling: Settling | None = None
     wall: Callable[[], int] = time.time_ns
+    rule: VenueRule | None = None
     _asking: Lock = field(default_factory=Lock, init=False)
     # Held for a moment only, never while something is sent: the engine calls with its session locked.
     _counting: Lock = field(default_factory=Lock, init=False)
@@ -303,7 +308,7 @@ class SessionDriver:
             locked = tx.orders.locked([order.cl_ord_id for order in orders])
             # A fill between the look and the lock is no reason to let an order work on.
             present = [order for order in locked if _wish(order) is kind]
-            look = None if kind is OrderState.PENDING_CANCEL else _LastLook.at(tx, self.name)
+            look = None if kind is OrderState.PENDING_CANCEL else _LastLook.at(tx, self.name, self.rule)
             claimed: list[Order] = []
             for order, why in [(order, None) for order in present] if look is None else look.over(tx, present, now_ns):
                 if kind is OrderState.PENDING_REPLACE:
@@ -464,22 +469,30 @@ def _wish(order: Order) -> OrderState | None:
 
 @dataclass(frozen=True, slots=True)
 class _LastLook:
-    """What is in force right before the socket: the control mode and the session's gate."""
+    """What is in force right before the socket: the control mode, the session's gate, and the venue's own rule."""
 
     mode: Mode
     gate: Gate
+    rule: VenueRule | None
 
     @staticmethod
-    def at(tx: Transaction, session: str) -> "_LastLook":
+    def at(tx: Transaction, session: str, rule: VenueRule | None) -> "_LastLook":
         """Read it."""
-        return _LastLook(*tx.control.in_force(session))
+        mode, gate = tx.control.in_force(session)
+        return _LastLook(mode, gate, rule)
 
     def over(self, tx: Transaction, orders: Sequence[Order], now_ns: int) -> list[tuple[Order, str | None]]:
         """Return each order with the reason why it, or what is wanted of it, must not go out now."""
         live: Sequence[Order] = tx.orders.in_states(LIVE) if self.mode is Mode.REDUCE and orders else ()
+        terms = {instrument.symbol: instrument for instrument in tx.market.instruments()} if orders else {}
         looked = []
         for order in orders:
-            why = self._forbids(order, max(now_ns, order.updated_ns))
+            at_ns = max(now_ns, order.updated_ns)
+            why = (
+                self._forbids(order, at_ns)
+                or off_grid(order, terms.get(order.symbol))
+                or self._breaks_rule(tx, order, at_ns)
+            )
             if why is None and self.mode is Mode.REDUCE:
                 position = tx.ledger.position(order.symbol).qty
                 left = Intent(order.intent, order.cycle, order.symbol, order.side, order.leaves_qty, order.taker)
@@ -501,6 +514,12 @@ class _LastLook:
             return shut
         since_ns = order.created_ns if order.state is OrderState.ROUTED else order.updated_ns
         return f"TOO_LATE: since_ns={since_ns}" if now_ns - since_ns > ROUTED_NS_MAX else None
+
+    def _breaks_rule(self, tx: Transaction, order: Order, now_ns: int) -> str | None:
+        if self.rule is None:
+            return None
+        tick = tx.market.instrument(order.symbol).tick_size
+        return self.rule.forbids(order, tx.market.quote(order.symbol, now_ns), tick, now_ns)
 
 
 def _to(order: Order, state: OrderState, now_ns: int, reason: str | None) -> Order:

@@ -13,9 +13,8 @@ from typing import Final
 
 from trisagion.cohort.state import Shard, from_bytes, votes
 from trisagion.ids import CycleId, cl_ord_id, cycle_id, intent_key
-from trisagion.ledger.postings import cash, equity
+from trisagion.ledger.postings import OUTSIDE, cash, equity
 from trisagion.ledger.take_profit import LAST_STEP
-from trisagion.ledger.types import Account
 from trisagion.market.calendar import rest_reason
 from trisagion.market.types import Instrument, Quote
 from trisagion.orders.intents import ReconcileRules, consensus, make_intent, staged
@@ -308,9 +307,8 @@ def marked_equity(tx: Transaction, now_ns: int) -> Money | None:
 
 
 def booked_cash(tx: Transaction) -> Money:
-    """Return the account's cash by its books."""
-    capital = Money(tx.ledger.balance(Account.CAPITAL).copy_negate())
-    return cash(capital, tx.ledger.positions())
+    """Return the account's money by its books: cash, and what foreign money was worth when it was booked."""
+    return cash(Money(tx.ledger.balance(*OUTSIDE)), tx.ledger.positions())
 
 
 def _decision(

@@ -56,7 +56,7 @@ def begin(
             return resumed
         for instrument in instruments:
             tx.market.add_instrument(instrument)
-        tx.ledger.post(opening(capital, replay.start_ns))
+        tx.ledger.post(opening(capital, replay.start_ns, instruments[0].currency))
         found_cohort(tx, rules, 1, replay.seed, replay.start_ns, survivors)
         tx.control.set_mode(Control(Mode.NORMAL, REPLAY, "replay begun", replay.start_ns))
         tx.control.put_replay(replay)

@@ -20,7 +20,18 @@ from trisagion.units import plain
 DATABASE_SCHEMES: Final = ("sqlite", "mysql", "mysql+mysqldb", "mysql+pymysql", "mariadb", "mariadb+pymysql")
 BROKER_SCHEMES: Final = ("redis", "rediss", "redis+socket", "amqp", "amqps")
 
-SECRETS: Final = frozenset({"database.url", "broker.url", "fix.password", "audit.key"})
+SECRETS: Final = frozenset(
+    {
+        "database.url",
+        "database.writer_password",
+        "database.gateway_password",
+        "database.audit_password",
+        "database.reader_password",
+        "broker.url",
+        "fix.password",
+        "audit.key",
+    }
+)
 """Refused values of these are not repeated: they may hold what should have been a reference.
 
 In a table, which has no place here, that goes for each `password`.
@@ -32,8 +43,20 @@ PLACE: Final = frozenset(
         "platform.state",
         "platform.environment",
         "database.url",
+        "database.writer_password",
+        "database.gateway_password",
+        "database.audit_password",
+        "database.reader_password",
+        "database.gateway_connections",
+        "database.writer_connections",
+        "database.audit_connections",
+        "database.reader_connections",
         "broker.url",
         "fix.host",
+        "ib.host",
+        "ib.port",
+        "ib.client_id",
+        "ib.heartbeat_s",
         "fix.port",
         "fix.heartbeat_s",
         "fix.username",
@@ -62,7 +85,7 @@ PLACE: Final = frozenset(
 CONTENT: Final = frozenset({"cohort.survivors"})
 """Names of files: what they hold is part of the digest, not where they lie."""
 
-TABLES: Final = frozenset({"replay.instruments", "egress.paths"})
+TABLES: Final = frozenset({"replay.instruments", "egress.paths", "ib.contracts"})
 """Tables of tables: `--set` reaches into them, as `replay.instruments.NQ.tick_size=0.25`."""
 
 DIRECT: Final = "direct"
@@ -70,6 +93,13 @@ DIRECT: Final = "direct"
 
 PATHS_MAX: Final = 16
 
+FIX_SIM: Final = "fix-sim"
+IB_SIM: Final = "ib-sim"
+PAPER: Final = "paper"
+"""The venues, see `Platform.venue`."""
+
+LINES: Final = {FIX_SIM: "fix", IB_SIM: "ib"}
+"""The section of each venue that is reached by a line; the other ones are within the session's own process."""
 
 LEVERAGE_MAX: Final = 10_000
 """Above what any venue grants."""
@@ -87,22 +117,35 @@ class Section(BaseModel):
 
 
 class Platform(Section):
-    """Which way of running, where the state is kept, and the account's name in order ids.
+    """Which way of running, on which venue, where the state is kept, and the account's name in order ids.
 
-    `environment` is what an entry of the vault must be for: a paper platform opens no live secret, nor a live one a
-    paper secret.
+    The venue is the bundled one by FIX (`fix-sim`) or as a TWS of Interactive Brokers (`ib-sim`), or one within the
+    session's own process (`paper`): [choosing a venue](venues.md#choosing-a-venue). `environment` is what an entry of
+    the vault must be for: a paper platform opens no live secret, nor a live one a paper secret.
     """
 
     profile: Literal["embedded", "fleet"] = "embedded"
+    venue: Literal["fix-sim", "ib-sim", "paper"] = FIX_SIM
     state: Annotated[Text, Field(min_length=1)] = ".trisagion"
     account: Name = "TRIS1"
     environment: Literal["paper", "live"] = "paper"
 
 
 class Database(Section):
-    """Empty: a SQLite file in the run's directory."""
+    """Empty: a SQLite file in the run's directory. A server's users share so many connections, on all machines.
+
+    The passwords: of users that `trisagion db init --users` makes.
+    """
 
     url: Annotated[Text, AfterValidator(fields.url(DATABASE_SCHEMES))] = ""
+    writer_password: Annotated[Text, AfterValidator(fields.secret)] = ""
+    gateway_password: Annotated[Text, AfterValidator(fields.secret)] = ""
+    audit_password: Annotated[Text, AfterValidator(fields.secret)] = ""
+    reader_password: Annotated[Text, AfterValidator(fields.secret)] = ""
+    gateway_connections: Count = 200
+    writer_connections: Count = 12_000
+    audit_connections: Count = 20
+    reader_connections: Count = 50
 
 
 class Broker(Section):
@@ -292,6 +335,51 @@ class Fix(Section):
         return name
 
 
+class IbTerms(Section):
+    """The contract that one symbol is at Interactive Brokers; what is empty is taken from the instrument."""
+
+    sec_type: Literal["", "STK", "FUT", "CASH", "CFD", "CRYPTO"] = ""
+    exchange: Annotated[Text, Field(pattern=r"^[A-Z0-9.]{0,32}$")] = ""
+    currency: Annotated[Text, Field(pattern=r"^([A-Z]{3})?$")] = ""
+    local_symbol: Annotated[Text, Field(pattern=r"^[A-Za-z0-9 ./_-]{0,32}$")] = ""
+    last_trade_date: Annotated[Text, Field(pattern=r"^([0-9]{6}([0-9]{2})?)?$")] = ""
+    multiplier: Annotated[Amount | None, BeforeValidator(fields.empty_is_none)] = None
+    tick_size: Annotated[Amount | None, BeforeValidator(fields.empty_is_none)] = None
+
+
+class Ib(Section):
+    """The session of Interactive Brokers, with a TWS or an IB Gateway; port 0 takes a free one, of the simulator.
+
+    IB takes 50 messages a second. Its protocol, as spoken here, has no post-only: `maker` says whether orders that are
+    to make are refused, or sent at least one tick behind the opposite quote. In the `reset_windows`, each `HH:MM-HH:MM`
+    by the clock of `reset_zone`, IB restarts its servers, and nothing new is sent.
+    """
+
+    host: Annotated[Text, Field(pattern=r"^[A-Za-z0-9.:_-]{1,253}$")] = "127.0.0.1"
+    port: Annotated[int, Field(strict=True, ge=0, le=65_535)] = 0
+    # 0 would see and move orders that people make by hand.
+    client_id: Annotated[int, Field(strict=True, ge=1, le=2**31 - 1)] = 1
+    account: Annotated[Text, Field(pattern=r"^[A-Z]{1,3}[0-9]{1,12}$")] = "DU1000001"
+    environment: Literal["paper", "live"] = "paper"
+    maker: Literal["refuse", "guarded"] = "refuse"
+    messages_per_s: Annotated[int, Field(strict=True, ge=1, le=50)] = 40
+    cancel_reserve: Annotated[Exact, Field(ge=0, lt=1)] = Decimal("0.2")
+    heartbeat_s: Annotated[int, Field(strict=True, ge=1, le=300)] = 10
+    reset_windows: Annotated[
+        tuple[Annotated[Text, Field(pattern=r"^([01][0-9]|2[0-3]):[0-5][0-9]-([01][0-9]|2[0-3]):[0-5][0-9]$")], ...],
+        BeforeValidator(fields.one_is_a_list),
+        Field(max_length=16, description="a list of `HH:MM-HH:MM`, which may go past midnight"),
+    ] = ("23:40-00:50",)
+    reset_zone: Annotated[Text, Field(min_length=1), AfterValidator(fields.zone)] = "America/New_York"
+    contracts: Annotated[
+        dict[Annotated[str, Field(pattern=r"^[A-Z0-9._-]{1,32}$")], IbTerms],
+        Field(
+            description="a table `[ib.contracts.SYMBOL]` for each that differs from its instrument, with some of "
+            + ", ".join(f"`{name}`" for name in IbTerms.model_fields)
+        ),
+    ] = {}
+
+
 class Proxy(Section):
     """One proxy of the user's own."""
 
@@ -304,7 +392,7 @@ class Proxy(Section):
 
 
 class Egress(Section):
-    """The ways out of the FIX session, the best first in `use`; none: the session connects by itself.
+    """The ways out of the venue session, the best first in `use`; none: the session connects by itself.
 
     `direct` is the way without a proxy. A connection takes `connect_s` at most; idle paths are probed every `probe_s`
     (0: never); a better path is gone back to when it has been well for `healthy_s` and the session quiet for `quiet_s`.
@@ -326,7 +414,7 @@ class Egress(Section):
     quiet_s: Seconds = 60
     healthy_s: Seconds = 120
     tls: Flag = False
-    # What the certificate must be made out to, and what is asked for by SNI; empty: `fix.host`.
+    # What the certificate must be made out to, and what is asked for by SNI; empty: the host of the session.
     tls_name: Annotated[Text, Field(pattern=r"^[A-Za-z0-9.:_-]{0,253}$")] = ""
     tls_ca: Text = ""
     tls_pins: Annotated[
@@ -434,10 +522,25 @@ class Settings(Section):
     take_profit: TakeProfit = TakeProfit()
     risk: Risk = Risk()
     fix: Fix = Fix()
+    ib: Ib = Ib()
     egress: Egress = Egress()
     audit: Audit = Audit()
     fleet: Fleet = Fleet()
     replay: Replay = Replay()
+
+    @property
+    def line(self) -> Fix | Ib | None:
+        """The section of the venue session; None where the venue is within the session's own process."""
+        sections: dict[str, Fix | Ib] = {"fix": self.fix, "ib": self.ib}
+        return sections.get(LINES.get(self.platform.venue, ""))
+
+    @property
+    def session(self) -> str:
+        """The name of the venue session, and of the venue by which its executions are known.
+
+        That of Interactive Brokers has no client id in it: an execution is the same one whoever hears of it.
+        """
+        return {FIX_SIM: self.fix.target, IB_SIM: "IB"}.get(self.platform.venue, "PAPER")
 
 
 def _section_model(section: str) -> type[Section]:

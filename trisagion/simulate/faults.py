@@ -5,13 +5,16 @@ tape's: what is late comes with the first play that reaches its instant.
 """
 
 from collections.abc import Mapping, Sequence
+from decimal import Decimal
+from enum import Enum, auto
 from typing import Any, Final
 
 import numpy as np
 
 from trisagion.clock import SECOND_NS
-from trisagion.errors import VenueMistake
+from trisagion.errors import DataError, VenueMistake
 from trisagion.gateway.words import EXECUTION_REPORT, ORDER_CANCEL_REJECT, Fields, Tag
+from trisagion.units import parse_decimal, whole_steps
 
 SECONDS_MAX: Final = 7 * 86_400
 """The longest delay or outage that can be asked for."""
@@ -24,20 +27,23 @@ _ACKNOWLEDGEMENTS: Final = frozenset({"0", "4", "5", "8"})
 _TRADE: Final = "F"
 
 
-class Faults:
-    """The faults in force; none at first."""
+class Fate(Enum):
+    """What becomes of an answer."""
+
+    NOW = auto()
+    LATE = auto()
+    LOST = auto()
+
+
+class Acknowledgements:
+    """How many of the answers to requests are lost, and how many come late; none at first."""
 
     def __init__(self) -> None:
         self._random = np.random.default_rng(0)
         self._lost = self._late = 0.0
-        self._late_ns = 0
-        self._per_second = 0
-        self._second = self._in_second = 0
-        self._outage_until_ns = 0
-        self._to_swallow = 0
-        self._held: list[tuple[int, Fields]] = []
+        self.late_ns = 0
 
-    def acknowledgements(self, *, lost: float, late: float, late_s: float, seed: int) -> None:
+    def share(self, *, lost: float, late: float, late_s: float, seed: int) -> None:
         """Lose a share of the answers to requests and delay another; shares of zero end it."""
         if not (0 <= lost <= 1 and 0 <= late <= 1 and lost + late <= 1 and 0 <= late_s <= SECONDS_MAX and seed >= 0):
             raise VenueMistake(
@@ -45,7 +51,26 @@ class Faults:
                 f"found lost {lost}, late {late}, late_s {late_s}, seed {seed}"
             )
         self._random = np.random.default_rng(seed)
-        self._lost, self._late, self._late_ns = lost, late, round(late_s * SECOND_NS)
+        self._lost, self._late, self.late_ns = lost, late, round(late_s * SECOND_NS)
+
+    def draw(self) -> Fate:
+        """Draw the fate of the next answer."""
+        luck = float(self._random.random())
+        if luck < self._lost:
+            return Fate.LOST
+        return Fate.LATE if luck < self._lost + self._late else Fate.NOW
+
+
+class Faults:
+    """The faults in force; none at first."""
+
+    def __init__(self) -> None:
+        self.acknowledgements = Acknowledgements()
+        self._per_second = 0
+        self._second = self._in_second = 0
+        self._outage_until_ns = 0
+        self._to_swallow = 0
+        self._held: list[tuple[int, Fields]] = []
 
     def rate_limit(self, per_second: int) -> None:
         """Refuse orders and changes above so many in a second of their TransactTime; 0 ends it."""
@@ -85,13 +110,11 @@ class Faults:
             acknowledges = kind == ORDER_CANCEL_REJECT or (
                 kind == EXECUTION_REPORT and report[Tag.EXEC_TYPE] in _ACKNOWLEDGEMENTS
             )
-            luck = float(self._random.random()) if acknowledges else 1.0
-            if luck < self._lost:
-                continue
-            if luck < self._lost + self._late:
-                self._held.append((now_ns + self._late_ns, report))
-            else:
+            fate = self.acknowledgements.draw() if acknowledges else Fate.NOW
+            if fate is Fate.NOW:
                 now.append(report)
+            elif fate is Fate.LATE:
+                self._held.append((now_ns + self.acknowledgements.late_ns, report))
         return tuple(now)
 
     def played(self, reports: Sequence[Fields], until_ns: int) -> tuple[Fields, ...]:
@@ -129,3 +152,21 @@ def value_of(command: Mapping[str, Any], name: str, kind: type[Any]) -> Any:
     if not isinstance(value, kind) or isinstance(value, bool):
         raise VenueMistake(f"fault {command.get('kind')!r}: expected {name} as {kind.__name__}, found {value!r}")
     return value
+
+
+def steps_of(command: Mapping[str, Any], name: str, step: Decimal) -> int:
+    """Read a decimal of a fault command as whole steps.
+
+    Raises
+    ------
+    VenueMistake
+        It is not there, no decimal as text, or between two steps.
+    """
+    try:
+        value = parse_decimal(value_of(command, name, str), what=name)
+    except DataError as error:
+        raise VenueMistake(str(error)) from None
+    steps = whole_steps(value, step)
+    if steps is None:
+        raise VenueMistake(f"{name}: expected whole steps of {step}, found {value}")
+    return steps

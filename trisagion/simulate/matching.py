@@ -241,9 +241,12 @@ class MatchingEngine:
         )
 
     def refuse(
-        self, *, cl_ord_id: str, owner: str, symbol: str, side: Side, reason: Refusal, now_ns: int
+        self, *, cl_ord_id: str, owner: str, symbol: str, side: Side, reason: str, now_ns: int
     ) -> tuple[Event, ...]:
-        """Put on record an order whose price or quantity has no form in ticks and lots; DUPLICATE still goes first."""
+        """Put on record an order that never gets to the books, as one whose price has no form in ticks, and why.
+
+        DUPLICATE still goes first.
+        """
         arrived_ns = max(now_ns, self.played_ns)
         order = VenueOrder(len(self._orders) + 1, cl_ord_id, owner, symbol, side, 0, 0, arrived_ns, OrderState.NEW)
         return (self._refuse(order, Refusal.DUPLICATE if cl_ord_id in self._numbers else reason),)
@@ -427,7 +430,7 @@ class MatchingEngine:
         self._orders[order.number] = order
         self._numbers[order.cl_ord_id] = order.number
 
-    def _refuse(self, order: VenueOrder, refusal: Refusal) -> Event:
+    def _refuse(self, order: VenueOrder, refusal: str) -> Event:
         """Reject an order; a duplicate is answered with the state of the first, which lives on."""
         known = self.status(order.cl_ord_id)
         after = known if known is not None else replace(order, state=OrderState.REJECTED)

@@ -121,7 +121,7 @@ def order_fields(order: VenueOrder, instrument: Instrument | None) -> Fields:
         Tag.PRICE: plain(order.price_ticks * instrument.tick_size),
         Tag.CUM_QTY: plain(order.cum_lots * instrument.lot_size),
         Tag.LEAVES_QTY: plain(order.leaves_lots * instrument.lot_size),
-        Tag.AVG_PX: plain(_average_price(order, instrument)),
+        Tag.AVG_PX: plain(average_price(order, instrument)),
     }
 
 
@@ -183,7 +183,8 @@ def _nothing(symbol: str, side: str) -> Fields:
     }
 
 
-def _average_price(order: VenueOrder, instrument: Instrument) -> Decimal:
+def average_price(order: VenueOrder, instrument: Instrument) -> Decimal:
+    """Return the mean price of an order's fills, 0 before the first."""
     if not order.cum_lots:
         return Decimal(0)
     return _DIGITS_18.divide(order.value * instrument.tick_size, Decimal(order.cum_lots))

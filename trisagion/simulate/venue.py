@@ -9,10 +9,10 @@ keeps, whatever the request repeats.
 """
 
 from collections.abc import Callable, Mapping, Sequence
-from decimal import Decimal, localcontext
+from decimal import Decimal
 from typing import Any, Final, TypeAlias
 
-from trisagion.errors import DataError, VenueMistake
+from trisagion.errors import VenueMistake
 from trisagion.gateway.requests import party
 from trisagion.gateway.words import (
     BUSINESS_MESSAGE_REJECT,
@@ -51,7 +51,7 @@ from trisagion.gateway.words import (
 from trisagion.market.types import Instrument, Tape
 from trisagion.orders.state import OrderState
 from trisagion.orders.types import ExecType, Liquidity
-from trisagion.simulate.faults import Faults, value_of
+from trisagion.simulate.faults import Faults, steps_of, value_of
 from trisagion.simulate.matching import ChangeRefusal, Event, MatchingEngine, Refusal, Restatement
 from trisagion.simulate.quotes import SNAPSHOT, Quotes
 from trisagion.simulate.reports import (
@@ -63,7 +63,7 @@ from trisagion.simulate.reports import (
     status_report,
     unknown_report,
 )
-from trisagion.units import PLACES_MAX, WIDE, parse_decimal, plain
+from trisagion.units import plain, whole_steps
 
 _CXL_REJ_REASONS: Final[Mapping[str, str]] = {
     ChangeRefusal.UNKNOWN_ORDER: CANCEL_UNKNOWN_ORDER,
@@ -189,7 +189,7 @@ class SimulatedVenue:
         kind = value_of(command, "kind", str)
         if kind == "acknowledgements":
             shares = {name: value_of(command, name, float) for name in ("lost", "late", "late_s")}
-            self._faults.acknowledgements(**shares, seed=value_of(command, "seed", int))
+            self._faults.acknowledgements.share(**shares, seed=value_of(command, "seed", int))
         elif kind == "rate_limit":
             self._faults.rate_limit(value_of(command, "per_second", int))
         elif kind == "outage":
@@ -247,7 +247,7 @@ class SimulatedVenue:
             order = self._engine.status(value_of(command, "cl_ord_id", str))
             if order is None or order.symbol not in self._instruments:
                 raise VenueMistake(f"expected an order that was accepted, found {command['cl_ord_id']!r}")
-            lots = _steps(command, "qty", self._instruments[order.symbol].lot_size)
+            lots = steps_of(command, "qty", self._instruments[order.symbol].lot_size)
             liquidity = {str(kind): kind for kind in Liquidity}.get(value_of(command, "liquidity", str))
             if liquidity is None:
                 raise VenueMistake(f"expected liquidity as maker or taker, found {command['liquidity']!r}")
@@ -263,7 +263,7 @@ class SimulatedVenue:
         if events[exec_id].liquidity is None:
             raise VenueMistake(f"expected a trade that stands, found {exec_id!r}")
         instrument = self._instruments[events[exec_id].order.symbol]
-        price_ticks, lots = _steps(command, "px", instrument.tick_size), _steps(command, "qty", instrument.lot_size)
+        price_ticks, lots = steps_of(command, "px", instrument.tick_size), steps_of(command, "qty", instrument.lot_size)
         return self._engine.correct(exec_id, price_ticks=price_ticks, lots=lots, now_ns=self._now_ns)
 
     def _new_order(self, fields: Fields) -> Answers:
@@ -465,28 +465,7 @@ def _form(instrument: Instrument | None, qty: Decimal, px: Decimal) -> tuple[int
     """Return price and quantity in ticks and lots, or why they have no such form."""
     if instrument is None:
         return Refusal.UNKNOWN_SYMBOL
-    lots, price_ticks = _whole(qty, instrument.lot_size), _whole(px, instrument.tick_size)
+    lots, price_ticks = whole_steps(qty, instrument.lot_size), whole_steps(px, instrument.tick_size)
     if lots is None:
         return Refusal.BAD_QUANTITY
     return Refusal.BAD_PRICE if price_ticks is None else (price_ticks, lots)
-
-
-def _whole(value: Decimal, step: Decimal) -> int | None:
-    """Return a value in whole steps; None if it is between two, or too large to be meant."""
-    if value.adjusted() >= PLACES_MAX:
-        return None
-    with localcontext(WIDE):
-        steps, rest = divmod(value, step)
-    return None if rest else int(steps)
-
-
-def _steps(command: Mapping[str, Any], name: str, step: Decimal) -> int:
-    """Read a decimal of a fault command as whole steps."""
-    try:
-        value = parse_decimal(value_of(command, name, str), what=name)
-    except DataError as error:
-        raise VenueMistake(str(error)) from None
-    steps = _whole(value, step)
-    if steps is None:
-        raise VenueMistake(f"{name}: expected whole steps of {step}, found {value}")
-    return steps

@@ -18,7 +18,7 @@ from typing import Any, Final
 from celery import bootsteps
 
 from trisagion.adapters.venues.fix.drop_copy import DropCopySession
-from trisagion.adapters.venues.fix.initiator import FixConfig
+from trisagion.adapters.venues.fix.session import FixConfig
 from trisagion.errors import StaleOwner, StateError
 from trisagion.orders.types import ExecutionReport
 from trisagion.services import compare_copies

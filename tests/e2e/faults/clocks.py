@@ -18,11 +18,11 @@ import sqlalchemy as sa
 
 from tests.e2e.faults.lane import Lane
 from tests.e2e.faults.rows import LaneRow
-from tests.e2e.faults.servers import AWAY, asked
+from tests.e2e.faults.servers import AWAY, UNDER_WAY_S_MAX, asked
 from trisagion.adapters.db import tables
 from trisagion.services.control import open_gate
 
-OFF_S: Final = {"-300 s": -300, "+3 s": 3}
+OFF_S: Final = {"-300 s": -300, "+300 s": 300, "+3 s": 3}
 SHUT_S_MIN: Final = 5
 BURST: Final = 3
 TOLD_S_MAX: Final = 15.0
@@ -35,15 +35,13 @@ SOURCE: Final = Path(__file__).with_name("offset.c")
 
 
 def jump(lane: Lane, case: str, draw: random.Random) -> float:
-    """Put the owner's clock forward or back while orders work and others are decided, and right again.
-
-    No report is on its way at the jump: the engine refuses one whose SendingTime it cannot believe, and the venue does
-    not tell it again.
-    """
+    """Put the owner's clock forward or back while orders work, others are sent and others decided, and right again."""
     _under_library(lane)
     names = lane.work(draw, draw.randint(1, 2) + BURST)
     pid, alarms, off_s = lane.child("session").pid, _alarms(lane), OFF_S[case]
     shuts = abs(off_s) >= SHUT_S_MIN
+    names += [lane.intend(draw) for _ in range(BURST)]
+    time.sleep(draw.uniform(0.0, UNDER_WAY_S_MAX))
     with _off(lane, off_s):
         lane.until(lambda: _alarms(lane) > alarms, "an alarm", TOLD_S_MAX)
         assert _shut(lane) is shuts, f"expected the gate {'shut' if shuts else 'open'}, found it otherwise"
@@ -75,10 +73,12 @@ def _place(lane: Lane) -> Path:
     return lane.directory / "session.offset"
 
 
-def _library(lane: Lane) -> Path:
-    made = lane.directory / "offset.so"
-    subprocess.run(["cc", "-shared", "-fPIC", "-O1", "-o", str(made), str(SOURCE), "-ldl"], check=True)
-    return made
+def told_by(place: Path) -> dict[str, str]:
+    """Return what in its environment has a process read from a file by how many seconds its clock is off."""
+    library = place.with_suffix(".so")
+    subprocess.run(["cc", "-shared", "-fPIC", "-O1", "-o", str(library), str(SOURCE), "-ldl"], check=True)
+    place.write_text("+0\n", encoding="ascii")
+    return {"LD_PRELOAD": str(library), "CLOCK_OFFSET": str(place)}
 
 
 def _under_library(lane: Lane) -> None:
@@ -86,9 +86,7 @@ def _under_library(lane: Lane) -> None:
     child = lane.child("session")
     if "LD_PRELOAD" in child.env:
         return
-    _place(lane).write_text("+0\n", encoding="ascii")
-    told = {"LD_PRELOAD": str(_library(lane)), "CLOCK_OFFSET": str(_place(lane))}
-    child.env = {**child.env, **told}
+    child.env = {**child.env, **told_by(_place(lane))}
     lane.kill("session")
 
 
@@ -114,7 +112,7 @@ class ClockRow(LaneRow):
 ROWS: Final = (
     ClockRow(
         number=14,
-        what="the clock of the session's owner is 300 s slow, or 3 s fast, for 8 s and more",
+        what="the clock of the session's owner is 300 s slow, 300 s fast, or 3 s fast, for 8 s and more",
         must="I1 I2 I3 I8; an alarm; from 5 s on the gate is shut and nothing new leaves; the lease is kept",
         cases=dict.fromkeys(OFF_S, 10),
         short=(),

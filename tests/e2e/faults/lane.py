@@ -36,7 +36,7 @@ from trisagion.adapters.dataspec import DataSpec
 from trisagion.adapters.db import Conflict, SqlDatabase, open_database, tables
 from trisagion.adapters.processes import Child, Children
 from trisagion.adapters.servers import mariadb, redis
-from trisagion.adapters.venues.fix.control import VenueControl
+from trisagion.adapters.venues.control import VenueControl
 from trisagion.cli.run import free_port
 from trisagion.cli.worker import worker_argv
 from trisagion.clock import MILLISECOND_NS, MINUTE_NS, SECOND_NS
@@ -413,7 +413,7 @@ def _environment(settings: Settings, directory: Path) -> dict[str, str]:
         **os.environ,
         **to_environment(settings),
         "PYTHONPATH": str(ROOT),
-        "TRISAGION_FIX_STORE": str(directory / "session"),
+        "TRISAGION_SESSION_STORE": str(directory / "session"),
         "OMP_NUM_THREADS": "1",
         "OPENBLAS_NUM_THREADS": "1",
         "POLARS_MAX_THREADS": "1",
@@ -512,7 +512,7 @@ def _start_workers(
         children.start(Child("egress", FORWARDER, env, log / "egress.log"))
     roles = {"session": "session", "gateway": "all"}
     for name, role in (roles | {"session2": "session", "gateway2": "all"} if paired else roles).items():
-        argv = worker_argv(role, name, settings.fix.target)
+        argv = worker_argv(role, name, settings)
         module = argv.index("workers.serve") + 1
         points = {"TRISAGION_FAULT_MODULE": argv[module], "TRISAGION_FAULT_PLACE": str(directory / name)}
         argv[module] = "tests.e2e.faults.points"
@@ -526,7 +526,7 @@ def _found(database: SqlDatabase, spec: DataSpec, rules: CohortRules) -> Instrum
     instrument = load_tape(spec).instrument
     with database.transaction() as tx:
         tx.market.add_instrument(instrument)
-        tx.ledger.post(opening(CAPITAL, MONDAY_NS))
+        tx.ledger.post(opening(CAPITAL, MONDAY_NS, "USD"))
         found_cohort(tx, rules, 1, 1, MONDAY_NS)
         tx.control.set_mode(Control(Mode.NORMAL, "faults", "begun", MONDAY_NS))
         tx.control.put_replay(a_replay(MONDAY_NS))

@@ -17,7 +17,8 @@ from typing import Final
 from tests.builders import ACCOUNT, BOOK_RULES, TUESDAY_NS
 from trisagion.adapters.db import open_database
 from trisagion.adapters.db.engine import SqlDatabase, retrying
-from trisagion.adapters.venues.fix.initiator import FixConfig, FixSession
+from trisagion.adapters.venues.fix.initiator import FixSession
+from trisagion.adapters.venues.fix.session import FixConfig
 from trisagion.orders.types import ExecutionReport, PositionReport, Unreadable
 from trisagion.services.book_fills import book, observe, put_aside
 from trisagion.services.drive_session import SessionDriver, asked_ns

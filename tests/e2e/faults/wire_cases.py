@@ -281,6 +281,12 @@ _OLD_ONLY: Final = (
 )
 
 
+_TIME_IS_WATCHED: Final = (
+    "taken: a Reject would lose the report for good, and the wrong clock may be ours; whether clocks are off is watched"
+    " over thirty seconds, and shuts the gate"
+)
+
+
 _TAKEN_AND_LOST: Final = "the number counts as received: the engine loses the fill; all orders at the venue are doubted"
 
 
@@ -307,6 +313,16 @@ def _other_version(bench: Bench, order: Held) -> None:
     bench.comes_to(order.first, OrderState.UNKNOWN)
     bench.await_logon(logons)
     bench.peer.say(good)
+
+
+def _off_time(seconds: int) -> Play:
+    """A fill whose SendingTime is off by so much."""
+
+    def play(bench: Bench, order: Held) -> None:
+        edited(bench, {**bench.peer.books.trade(order, _ONE), 52: stamp(seconds)})
+        bench.comes_to(order.first, OrderState.PARTIALLY_FILLED, cum=order.cum)
+
+    return play
 
 
 def _resend_known(bench: Bench, order: Held) -> None:
@@ -464,7 +480,8 @@ CASES: Final = (
     Case("2k_CompIDDoesNotMatchProfile (49)", refused({35: "3", 373: "9"}, t49="OTHER"), closes=True),
     Case("2k_CompIDDoesNotMatchProfile (56)", refused({35: "3", 373: "9"}, t56="OTHER"), closes=True),
     Case("2m_BodyLengthValueNotCorrect", garbled(length=20)),
-    Case("2o_SendingTimeValueOutOfRange", refused({35: "3", 373: "10"}, t52=stamp(-180)), closes=True),
+    Case("2o_SendingTimeValueOutOfRange (late)", silent(_off_time(-180)), note=_TIME_IS_WATCHED),
+    Case("2o_SendingTimeValueOutOfRange (early)", silent(_off_time(180)), note=_TIME_IS_WATCHED),
     Case("2q_MsgTypeNotValid", refused({35: "3", 373: "11"}, t35="*")),
     Case("2r_UnregisteredMsgType", hears({35: "j", 380: "3"}, say({35: "B", 148: "news", 33: "1", 58: "text"}))),
     Case("2t_FirstThreeFieldsOutOfOrder", garbled(_swapped)),

@@ -159,6 +159,18 @@ def _fill_of_a_stranger(bench: Bench, order: Held) -> None:
     bench.peer.say({**kept, 14: "1"})
 
 
+def _fill_of_a_stranger_put_right(bench: Bench, order: Held) -> None:
+    good = bench.peer.books.trade(order, _ONE)
+    bench.peer.say({**good, 11: "STRANGER"})
+    bench.peer.say(good)
+    bench.comes_to(order.first, _S.UNKNOWN)
+    # A person has the venue tell it under an ExecID of its own.
+    fresh = bench.peer.books.next_id()
+    bench.peer.books.trades[fresh] = bench.peer.books.trades.pop(good[17])
+    bench.peer.say({**good, 17: fresh})
+    _partly(bench, order)
+
+
 def _fill_of_the_other_side(bench: Bench, order: Held) -> None:
     other = {"1": "2", "2": "1"}[order.side]
     bench.peer.say(
@@ -243,6 +255,12 @@ MISTAKES: Final = (
     Mistake("restate", _restated, ("message.quarantined", "UNREADABLE")),
     Mistake("ack twice", _acknowledged_twice),
     Mistake("wrong ClOrdID", _fill_of_a_stranger, ("execution.quarantined", "order.foreign", "gate.shut"), shuts=True),
+    Mistake(
+        "wrong ClOrdID, then the right one under the same ExecID",
+        _fill_of_a_stranger_put_right,
+        ("execution.quarantined", "order.foreign", "execution.contradicted", "EXEC_ID_AGAIN", "gate.shut"),
+        shuts=True,
+    ),
     Mistake("wrong side", _fill_of_the_other_side, ("execution.quarantined",)),
     Mistake("unknown OrderID", _other_order_id),
     Mistake("CumQty goes down", _cum_goes_down, ("CUM_QTY_GAP",)),

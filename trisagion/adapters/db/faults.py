@@ -15,6 +15,10 @@ class Unreachable(StateError):
     """The server did not answer. A commit that ended so may have been kept: look before doing it again."""
 
 
+class Crowded(StateError):
+    """All connections that this user, or the server, may have are taken; nothing was asked of the database."""
+
+
 class UnreadableRow(StateError):
     """A row holds what nobody of ours writes there: another program did, or the storage is damaged."""
 
@@ -31,8 +35,10 @@ _SQLITE_ADVICE: Final = {
 
 # https://mariadb.com/kb/en/mariadb-error-code-reference/ : record changed, lock wait timeout, deadlock
 _MYSQL_CONFLICT: Final = {1020, 1205, 1213}
-# too many connections, server shutdown, cannot connect, gone away, lost during a query
-_MYSQL_UNREACHABLE: Final = {1040, 1053, 1927, 2002, 2003, 2006, 2013, 2055}
+# too many connections: of the server, of any user, of this user
+_MYSQL_CROWDED: Final = {1040, 1203, 1226}
+# server shutdown, connection killed, cannot connect, gone away, lost during a query
+_MYSQL_UNREACHABLE: Final = {1053, 1927, 2002, 2003, 2006, 2013, 2055}
 _MYSQL_ADVICE: Final = {
     1021: "cannot grow, the disk is full: free some space",
     1044: "is refused to this user: grant the right",
@@ -65,6 +71,11 @@ def translated(error: BaseException, url: URL) -> StateError | None:
     code = error.args[0] if error.args and isinstance(error.args[0], int) else None
     if code in _MYSQL_CONFLICT:
         return Conflict(f"{where}: another transaction was in the way; try again ({error})")
+    if code in _MYSQL_CROWDED:
+        return Crowded(
+            f"{where}: expected a connection within this user's limit, found all taken: run fewer workers, or raise "
+            f"its budget (database.*_connections) and the server's max_connections ({error})"
+        )
     if code in _MYSQL_UNREACHABLE:
         return Unreachable(f"{where} does not answer: check that the server runs ({error})")
     if code is not None and any(sign in str(error) for sign in _MYSQL_DISK_FULL):

@@ -1,4 +1,4 @@
-"""Tables posting, ledger_position, observation, equity, take_profit."""
+"""Tables ledger_entry, posting, ledger_position, ledger_lot, ledger_mark, observation, equity, take_profit."""
 
 from collections.abc import Iterable, Sequence
 from decimal import Context, Decimal, Inexact, InvalidOperation, localcontext
@@ -7,24 +7,88 @@ from typing import Any, Final
 import sqlalchemy as sa
 
 from trisagion.adapters.db import tables as t
+from trisagion.adapters.db.faults import UnreadableRow
 from trisagion.adapters.db.session import Session, insert_once, params, upsert
 from trisagion.errors import OurMistake
-from trisagion.ledger.types import Account, EquitySample, Position, Posting
+from trisagion.ledger.postings import OPENING
+from trisagion.ledger.types import (
+    Account,
+    Booked,
+    Entry,
+    EquitySample,
+    Kind,
+    Lot,
+    Position,
+    Posting,
+    Strategy,
+    SweepMark,
+    Voucher,
+)
 from trisagion.ports import Observation, TakeProfitStep
+from trisagion.units import SCALE, plain
 
 _symbol: Final[sa.BindParameter[Any]] = sa.bindparam("symbol")
 
+_e, _p, _l = t.ledger_entry.c, t.posting.c, t.ledger_lot.c
+_count: Final[sa.BindParameter[int]] = sa.bindparam("count", type_=sa.Integer())
+_after: Final[sa.BindParameter[Any]] = sa.bindparam("after_seq")
+_upto: Final[sa.BindParameter[Any]] = sa.bindparam("upto_seq")
+
+_HEAD: Final = insert_once(t.ledger_entry)
 _POST: Final = insert_once(t.posting)
-_ENTRY: Final = sa.select(t.posting).where(t.posting.c.entry == sa.bindparam("entry")).order_by(t.posting.c.line)
+_ENTRY: Final = sa.select(_e.seq).where(_e.entry == sa.bindparam("entry"))
+_HEADS: Final = sa.select(t.ledger_entry).where(_e.seq > _after, _e.seq <= _upto).order_by(_e.seq).limit(_count)
+_LINES: Final = (
+    sa.select(_e.seq, t.posting)
+    .join_from(t.ledger_entry, t.posting, _p.entry == _e.entry)
+    .where(_e.seq > _after, _e.seq <= _upto)
+    .order_by(_e.seq, _p.line)
+)
+_LAST_SEQ: Final = sa.select(sa.func.max(_e.seq))
+_STRAYS: Final = (
+    sa.select(_p.entry)
+    .distinct()
+    .join_from(t.posting, t.ledger_entry, _p.entry == _e.entry, isouter=True)
+    .where(_e.seq.is_(None))
+    .order_by(_p.entry)
+    .limit(_count)
+)
+_SPLIT_AFTER: Final = (
+    sa.select(_e.seq)
+    .join_from(t.ledger_entry, t.posting, _p.entry == _e.entry)
+    .where(
+        _e.kind == Kind.SPLIT,
+        _p.symbol == _symbol,
+        _e.book.is_(None),
+        _e.seq > _ENTRY.correlate(None).scalar_subquery(),
+    )
+    .limit(1)
+)
+_HOME: Final = sa.select(_e.currency).where(_e.entry == OPENING)
+_LOTS: Final = sa.select(t.ledger_lot).order_by(_l.seq)
+_OPEN_LOTS: Final = _LOTS.where(_l.closed_ns.is_(None))
+_SAVE_LOTS: Final = upsert(t.ledger_lot)
+_CLEAR_LOTS: Final = sa.delete(t.ledger_lot)
+_MARK: Final = sa.select(t.ledger_mark.c.upto_seq, t.ledger_mark.c.seen_seq, t.ledger_mark.c.seen_ns)
+_PUT_MARK: Final = upsert(t.ledger_mark)
+_MARK_ID: Final = 1
 _POSITION: Final = sa.select(t.ledger_position).where(t.ledger_position.c.symbol == _symbol)
 _LOCK_INSTRUMENT: Final = sa.select(t.instrument.c.symbol).where(t.instrument.c.symbol == _symbol).with_for_update()
 _POSITION_LOCKED: Final = _POSITION.with_for_update()
 _POSITIONS: Final = sa.select(t.ledger_position).order_by(t.ledger_position.c.symbol)
 _SAVE_POSITION: Final = upsert(t.ledger_position)
-_AMOUNTS: Final = sa.select(t.posting.c.amount).where(t.posting.c.account == sa.bindparam("account"))
-_BALANCE: Final = sa.select(sa.func.sum(t.posting.c.amount, type_=t.posting.c.amount.type)).where(
-    t.posting.c.account == sa.bindparam("account")
+_SUM: Final = sa.Numeric(65, SCALE)
+"""Of what the server adds up in decimals: a sum may be longer than any of its summands."""
+_own: Final = (
+    sa.and_(
+        _p.account.in_(sa.bindparam("accounts", expanding=True)),
+        _e.book.is_(None),
+        _e.currency == _HOME.correlate(None).scalar_subquery(),
+    ),
+    sa.join(t.posting, t.ledger_entry, _p.entry == _e.entry),
 )
+_AMOUNTS: Final = sa.select(_p.amount).select_from(_own[1]).where(_own[0])
+_BALANCE: Final = sa.select(sa.func.sum(_p.amount, type_=_SUM)).select_from(_own[1]).where(_own[0])
 _OBSERVE: Final = upsert(t.observation, newest_by="at_ns")
 _OBSERVATIONS: Final = (
     sa.select(t.observation).where(t.observation.c.symbol == _symbol).order_by(t.observation.c.observer)
@@ -66,18 +130,66 @@ class Ledger:
     def __init__(self, session: Session) -> None:
         self._session = session
 
-    def post(self, postings: Sequence[Posting]) -> None:
-        """Append one entry; its amounts sum to zero. The same entry again changes nothing."""
-        if len({posting.entry for posting in postings}) != 1:
-            raise OurMistake(f"expected the postings of one entry, found {sorted({p.entry for p in postings})}")
+    def post(self, entry: Entry) -> bool:
+        """Append an entry; its amounts sum to zero. False when there is one of that name: then nothing changes."""
+        postings = entry.postings
+        if {posting.entry for posting in postings} != {entry.name}:
+            raise OurMistake(f"expected postings of {entry.name}, found {sorted({p.entry for p in postings})}")
         total = exact_sum(posting.amount for posting in postings)
         if total != 0:
-            raise OurMistake(f"entry {postings[0].entry}: expected amounts that sum to 0, found {total}")
+            raise OurMistake(f"entry {entry.name}: expected amounts that sum to 0, found {total}")
+        if self._session.write(_HEAD, _head(entry)) != 1:
+            return False
         self._session.write(_POST, [params(posting) for posting in postings])
+        return True
 
     def booked(self, entry: str) -> bool:
         """Tell whether there is an entry of that name."""
-        return self._session.row(_ENTRY, {"entry": entry}) is not None
+        return self._session.scalar(_ENTRY, {"entry": entry}) is not None
+
+    def entries(self, after_seq: int, count: int, upto_seq: int | None = None) -> Sequence[Booked]:
+        """Return the next `count` entries after a number, up to another one if given, in order of booking."""
+        span = {"after_seq": after_seq, "upto_seq": self.last_seq() if upto_seq is None else upto_seq}
+        heads = self._session.rows(_HEADS, {**span, "count": count})
+        lines: dict[int, list[Posting]] = {}
+        if heads:
+            for seq, *posting in self._session.rows(_LINES, {**span, "upto_seq": heads[-1].seq}):
+                lines.setdefault(seq, []).append(_read_posting(posting))
+        return [Booked(head.seq, head.line_count, _read_entry(head, lines.get(head.seq, ()))) for head in heads]
+
+    def last_seq(self) -> int:
+        """Return the number of the newest entry, 0 when there is none."""
+        return self._session.scalar(_LAST_SEQ) or 0
+
+    def strays(self, count: int) -> Sequence[str]:
+        """Return the names of up to `count` entries that have postings and no head."""
+        return [entry for (entry,) in self._session.rows(_STRAYS, {"count": count})]
+
+    def split_after(self, entry: str, symbol: str) -> bool:
+        """Tell whether a symbol was split in our own account after an entry was booked."""
+        return self._session.scalar(_SPLIT_AFTER, {"entry": entry, "symbol": symbol}) is not None
+
+    def home(self) -> str | None:
+        """Return the account's own currency, that of its opening; None before that."""
+        currency: str | None = self._session.scalar(_HOME)
+        return currency
+
+    def open_lots(self) -> Sequence[Lot]:
+        """Return the open lots of all symbols in order of opening."""
+        return [Lot(*row[1:]) for row in self._session.rows(_OPEN_LOTS)]
+
+    def lots(self) -> Sequence[Lot]:
+        """Return all lots, closed ones too, in order of opening."""
+        return [Lot(*row[1:]) for row in self._session.rows(_LOTS)]
+
+    def save_lots(self, lots: Sequence[Lot]) -> None:
+        """Insert or replace lots."""
+        if lots:
+            self._session.write(_SAVE_LOTS, [params(lot) for lot in lots])
+
+    def clear_lots(self) -> None:
+        """Forget all lots, to make them anew from the entries."""
+        self._session.write(_CLEAR_LOTS, {})
 
     def position(self, symbol: str) -> Position:
         """Return a position, flat when there was no fill; in a transaction it is locked against other writers.
@@ -97,12 +209,25 @@ class Ledger:
         """Insert or replace a position."""
         self._session.write(_SAVE_POSITION, params(position))
 
-    def balance(self, account: Account) -> Decimal:
-        """Return the sum of all postings to an account; done here for SQLite, which would sum in floating point."""
+    def balance(self, *accounts: Account) -> Decimal:
+        """Return the exact sum of our own account's postings to some accounts, in its own currency.
+
+        Done here for SQLite, which would sum in floating point.
+        """
+        asked = {"accounts": [str(account) for account in accounts]}
         if self._session.is_sqlite:
-            return exact_sum(amount for (amount,) in self._session.rows(_AMOUNTS, {"account": account}))
-        total: Decimal | None = self._session.scalar(_BALANCE, {"account": account})
-        return Decimal(0) if total is None else total
+            return exact_sum(amount for (amount,) in self._session.rows(_AMOUNTS, asked))
+        total: Decimal | None = self._session.scalar(_BALANCE, asked)
+        return Decimal(0) if total is None else Decimal(plain(total))
+
+    def sweep_mark(self) -> SweepMark:
+        """Return how far the sweep has verified the entries."""
+        row = self._session.row(_MARK)
+        return SweepMark() if row is None else SweepMark(*row)
+
+    def put_sweep_mark(self, mark: SweepMark) -> None:
+        """Insert or replace it."""
+        self._session.write(_PUT_MARK, {**params(mark), "id": _MARK_ID})
 
     def observe(self, observation: Observation) -> None:
         """Record what an observer saw; a newer word replaces an older one."""
@@ -133,3 +258,47 @@ class Ledger:
     def steps(self, epoch: int) -> Sequence[TakeProfitStep]:
         """Return the recorded steps of an epoch's sequence in the order of their recording."""
         return [TakeProfitStep(*row) for row in self._session.rows(_STEPS, {"epoch": epoch})]
+
+
+def _head(entry: Entry) -> dict[str, Any]:
+    voucher = entry.voucher
+    return {
+        "entry": entry.name,
+        "kind": entry.kind,
+        "strategy": entry.strategy,
+        "currency": entry.currency,
+        "happened_ns": entry.happened_ns,
+        "line_count": len(entry.postings),
+        "book": entry.book,
+        "fx_rate": entry.fx_rate,
+        "operator": None if voucher is None else voucher.operator,
+        "reason": None if voucher is None else voucher.reason,
+        "evidence": None if voucher is None else voucher.evidence,
+    }
+
+
+def _read_entry(head: Any, postings: Sequence[Posting]) -> Entry:
+    try:
+        kind, strategy = Kind(head.kind), Strategy(head.strategy)
+    except ValueError as error:
+        raise UnreadableRow(f"ledger_entry {head.entry}: expected a word of ours, found {error}") from None
+    voucher = None if head.operator is None else Voucher(head.operator, head.reason, head.evidence)
+    return Entry(
+        head.entry,
+        kind,
+        strategy,
+        head.currency,
+        head.happened_ns,
+        tuple(postings),
+        head.book,
+        head.fx_rate,
+        voucher,
+    )
+
+
+def _read_posting(row: Sequence[Any]) -> Posting:
+    entry, line, account, *rest = row
+    try:
+        return Posting(entry, line, Account(account), *rest)
+    except ValueError as error:
+        raise UnreadableRow(f"posting {entry}, line {line}: expected a word of ours, found {error}") from None

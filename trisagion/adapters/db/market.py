@@ -100,6 +100,8 @@ class Market:
 
     def __init__(self, session: Session) -> None:
         self._session = session
+        # A row of table instrument never changes, and this store does not outlive a transaction that failed.
+        self._known: dict[str, Instrument] = {}
 
     def add_instrument(self, instrument: Instrument) -> None:
         """Record an instrument; the same again changes nothing."""
@@ -107,10 +109,13 @@ class Market:
 
     def instrument(self, symbol: str) -> Instrument:
         """Return an instrument; `StateError` when it is not known."""
-        row = self._session.row(_INSTRUMENT, {"symbol": symbol})
-        if row is None:
-            raise StateError(f"instrument {symbol!r} is not in the database: ingest its market data first")
-        return _read_instrument(row)
+        known = self._known.get(symbol)
+        if known is None:
+            row = self._session.row(_INSTRUMENT, {"symbol": symbol})
+            if row is None:
+                raise StateError(f"instrument {symbol!r} is not in the database: ingest its market data first")
+            known = self._known[symbol] = _read_instrument(row)
+        return known
 
     def instruments(self) -> Sequence[Instrument]:
         """Return all instruments in order of symbol."""

@@ -15,7 +15,6 @@ from trisagion.adapters.db import tables as t
 from trisagion.adapters.db.engine import SqlDatabase, Unit
 from trisagion.cohort.state import from_bytes
 from trisagion.errors import StateError
-from trisagion.ledger.postings import OPENING
 from trisagion.ledger.types import Account
 from trisagion.market.types import Instrument, Int64Array
 from trisagion.reports.model import AccountTotals, CohortOutcome, Market, Provenance, RunReport
@@ -24,9 +23,6 @@ from trisagion.units import WIDE, Money, notional, round_money
 EVENTS_SHOWN: Final = 50
 """A page of events; their counts by kind are complete."""
 
-_OPENING: Final = sa.select(t.posting.c.amount).where(
-    t.posting.c.entry == OPENING, t.posting.c.account == str(Account.CASH)
-)
 _PARAMS: Final = sa.select(t.run.c.run_id, t.run.c.params)
 
 
@@ -105,11 +101,15 @@ def _market(unit: Unit, instrument: Instrument, at_ns: Int64Array) -> Market:
 def _account(unit: Unit, markets: Iterable[Market]) -> AccountTotals:
     """Mark the ledger as it is now at the latest sampled prices: a fill may be younger than the latest sample."""
     with localcontext(WIDE):
-        equity = unit.ledger.balance(Account.CASH)
+        equity = unit.ledger.balance(Account.CASH, Account.EXCHANGE)
         for market in markets:
             if market.mark is not None:
                 equity += round_money(notional(market.mark, market.qty, market.instrument.multiplier))
-    return AccountTotals(start_equity=Money(unit.session.scalar(_OPENING)), equity=Money(equity))
+    return AccountTotals(
+        start_equity=Money(unit.ledger.balance(Account.CAPITAL).copy_negate()),
+        equity=Money(equity),
+        aside=Money(unit.ledger.balance(Account.FINANCING, Account.ADJUSTMENT).copy_negate()),
+    )
 
 
 def _cohort(unit: Unit) -> CohortOutcome:

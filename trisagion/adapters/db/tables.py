@@ -35,6 +35,45 @@ def _seq() -> "Column[int]":
     return Column("seq", kind, primary_key=True, nullable=False, autoincrement=True)
 
 
+schema_migration: Final = _table(
+    "schema_migration",
+    _key("number", Whole()),
+    _must("name", Id(128)),
+    _must("checksum", Id(64)),
+    _must("state", Id(16)),
+    _must("operator", Id(128)),
+    _must("at_ns", Whole()),
+)
+
+
+def _report() -> "list[Column[Any]]":
+    """Return the columns of an execution report, which stands in more than one table."""
+    return [
+        _must("venue", Id(64)),
+        _must("exec_id", Id(128)),
+        _must("cl_ord_id", Id(64)),
+        _must("order_id", Id(128)),
+        _must("exec_type", Id(32)),
+        _must("ord_status", Id(32)),
+        _must("symbol", Id(64)),
+        _must("side", Id(8)),
+        _must("last_qty", Exact()),
+        _may("last_px", Exact()),
+        _must("cum_qty", Exact()),
+        _must("leaves_qty", Exact()),
+        _must("avg_px", Exact()),
+        _must("fee", Exact()),
+        _may("liquidity", Id(8)),
+        _may("reason", Note()),
+        _must("unknown_order", Boolean()),
+        _must("happened_ns", Whole()),
+        _may("request_id", Id(64)),
+        _may("ref_exec_id", Id(128)),
+        _may("reject", Id(32)),
+        _must("learned_ns", Whole()),
+    ]
+
+
 instrument: Final = _table(
     "instrument",
     _key("symbol", Id(64)),
@@ -252,28 +291,7 @@ order_link: Final = _table(
 execution: Final = _table(
     "execution",
     _seq(),
-    _must("venue", Id(64)),
-    _must("exec_id", Id(128)),
-    _must("cl_ord_id", Id(64)),
-    _must("order_id", Id(128)),
-    _must("exec_type", Id(32)),
-    _must("ord_status", Id(32)),
-    _must("symbol", Id(64)),
-    _must("side", Id(8)),
-    _must("last_qty", Exact()),
-    _may("last_px", Exact()),
-    _must("cum_qty", Exact()),
-    _must("leaves_qty", Exact()),
-    _must("avg_px", Exact()),
-    _must("fee", Exact()),
-    _may("liquidity", Id(8)),
-    _may("reason", Note()),
-    _must("unknown_order", Boolean()),
-    _must("happened_ns", Whole()),
-    _may("request_id", Id(64)),
-    _may("ref_exec_id", Id(128)),
-    _may("reject", Id(32)),
-    _must("learned_ns", Whole()),
+    *_report(),
     sa.UniqueConstraint("venue", "exec_id", name="execution_once"),
     sa.Index("execution_by_order", "cl_ord_id"),
 )
@@ -288,6 +306,48 @@ posting: Final = _table(
     _must("qty", Exact()),
     _must("happened_ns", Whole()),
     sa.Index("posting_by_account", "account"),
+)
+
+ledger_entry: Final = _table(
+    "ledger_entry",
+    _seq(),
+    _must("entry", Id(200)),
+    _must("kind", Id(16)),
+    _must("strategy", Id(16)),
+    _must("currency", Id(16)),
+    _must("happened_ns", Whole()),
+    _must("line_count", Whole()),
+    _may("book", Id(64)),
+    _may("fx_rate", Exact()),
+    _may("operator", Id(128)),
+    _may("reason", Note()),
+    _may("evidence", Note()),
+    sa.UniqueConstraint("entry", name="ledger_entry_once"),
+    sa.Index("ledger_entry_by_kind", "kind"),
+)
+
+ledger_lot: Final = _table(
+    "ledger_lot",
+    _seq(),
+    _must("entry", Id(200)),
+    _must("symbol", Id(64)),
+    _must("opened_qty", Exact()),
+    _must("opened_cost", Exact()),
+    _must("qty", Exact()),
+    _must("cost", Exact()),
+    _must("realised", Exact()),
+    _must("opened_ns", Whole()),
+    _may("closed_ns", Whole()),
+    sa.UniqueConstraint("entry", name="ledger_lot_once"),
+    sa.Index("ledger_lot_open", "closed_ns", "seq"),
+)
+
+ledger_mark: Final = _table(
+    "ledger_mark",
+    _key("id", Whole()),
+    _must("upto_seq", Whole()),
+    _must("seen_seq", Whole()),
+    _must("seen_ns", Whole()),
 )
 
 ledger_position: Final = _table(
@@ -415,28 +475,7 @@ fix_message: Final = _table(
 drop_copy: Final = _table(
     "drop_copy",
     _seq(),
-    _must("venue", Id(64)),
-    _must("exec_id", Id(128)),
-    _must("cl_ord_id", Id(64)),
-    _must("order_id", Id(128)),
-    _must("exec_type", Id(32)),
-    _must("ord_status", Id(32)),
-    _must("symbol", Id(64)),
-    _must("side", Id(8)),
-    _must("last_qty", Exact()),
-    _may("last_px", Exact()),
-    _must("cum_qty", Exact()),
-    _must("leaves_qty", Exact()),
-    _must("avg_px", Exact()),
-    _must("fee", Exact()),
-    _may("liquidity", Id(8)),
-    _may("reason", Note()),
-    _must("unknown_order", Boolean()),
-    _must("happened_ns", Whole()),
-    _may("request_id", Id(64)),
-    _may("ref_exec_id", Id(128)),
-    _may("reject", Id(32)),
-    _must("learned_ns", Whole()),
+    *_report(),
     _must("verdict", Id(16)),
     sa.UniqueConstraint("venue", "exec_id", name="drop_copy_once"),
     sa.Index("drop_copy_by_verdict", "venue", "verdict", "seq"),
@@ -448,6 +487,12 @@ copy_mark: Final = _table(
     _must("upto_seq", Whole()),
     _must("heard_ns", Whole()),
     _must("checked_seq", Whole()),
+)
+
+ib_order_id: Final = _table(
+    "ib_order_id",
+    _key("session", Id(128)),
+    _must("next_id", Whole()),
 )
 
 

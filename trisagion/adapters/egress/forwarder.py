@@ -51,7 +51,7 @@ from trisagion.gateway.egress import (
     step,
 )
 from trisagion.ports import Database
-from trisagion.settings import DIRECT, Settings, load, resolve
+from trisagion.settings import DIRECT, LINES, Fix, Ib, Settings, load, resolve
 
 LOOPBACK: Final = "127.0.0.1"
 CHUNK_BYTES: Final = 65_536
@@ -289,15 +289,15 @@ async def _closed(writer: asyncio.StreamWriter, *, at_once: bool = False) -> Non
 
 def forwarder(settings: Settings, record: Callable[[EgressEvent], None]) -> Forwarder:
     """Make the forwarder that the settings ask for, its secrets looked up."""
-    given, fix = settings.egress, settings.fix
-    name = given.tls_name or fix.host
+    given, line = settings.egress, _line(settings)
+    name = given.tls_name or line.host
     files = (given.tls_ca, given.tls_pins, given.tls_certificate, given.tls_key)
     return Forwarder(
-        fix.target,
+        settings.session,
         [_way(settings, name) for name in given.use],
-        (fix.host, fix.port),
+        (line.host, line.port),
         rules=Rules(
-            heartbeat_ns=fix.heartbeat_s * SECOND_NS,
+            heartbeat_ns=line.heartbeat_s * SECOND_NS,
             probe_ns=given.probe_s * SECOND_NS,
             quiet_ns=given.quiet_s * SECOND_NS,
             healthy_ns=given.healthy_s * SECOND_NS,
@@ -306,6 +306,12 @@ def forwarder(settings: Settings, record: Callable[[EgressEvent], None]) -> Forw
         record=record,
         secured=tls(name, *files) if given.tls else None,
     )
+
+
+def _line(settings: Settings) -> Fix | Ib:
+    if settings.line is None:
+        raise ConfigError(f"platform.venue: expected one that a line leads to, found {settings.platform.venue!r}")
+    return settings.line
 
 
 def _way(settings: Settings, name: str) -> Way:
@@ -350,7 +356,8 @@ def serve(settings: Settings) -> None:
     given = settings.egress
     if not given.use:
         raise ConfigError("egress.use: expected the paths of the session, found none: it needs no forwarder")
-    for key, known in (("egress.port", given.port), ("fix.port", settings.fix.port)):
+    venue_port = f"{LINES.get(settings.platform.venue)}.port"
+    for key, known in (("egress.port", given.port), (venue_port, _line(settings).port)):
         if not known:
             raise ConfigError(f"{key}: expected a port; `trisagion run` chooses one for its own processes")
     recorder = Recorder(_writer(open_database(resolve(settings.database.url, os.environ))))

@@ -20,28 +20,15 @@ The engine's promises are not ours, and are taken back where they differ:
 
 import time
 from collections.abc import Callable
-from contextlib import suppress
-from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any, Final
 
 import quickfix as fix
 
-from trisagion.adapters.venues.fix.dictionary import BEGIN_STRINGS
-from trisagion.adapters.venues.fix.engine import (
-    SOH,
-    Connection,
-    Store,
-    decode,
-    edge,
-    encode,
-    kind_of,
-    log_out,
-    raw_text,
-)
-from trisagion.adapters.venues.fix.messages import MessageFiles
+from trisagion.adapters.venues.fix.engine import SOH, decode, encode, kind_of, raw_text
+from trisagion.adapters.venues.fix.session import FixConfig, Initiator, off_ns
+from trisagion.adapters.venues.messages import masked
 from trisagion.errors import OurMistake, VenueMistake
-from trisagion.gateway.dialect import Profile, from_wire, to_wire
+from trisagion.gateway.dialect import from_wire, to_wire
 from trisagion.gateway.reports import (
     doubt,
     positions_expected,
@@ -63,7 +50,6 @@ from trisagion.gateway.requests import (
 from trisagion.gateway.words import (
     BUSINESS_MESSAGE_REJECT,
     EXECUTION_REPORT,
-    LOGON,
     LOGOUT,
     NEW_ORDER_SINGLE,
     ORDER_CANCEL_REJECT,
@@ -94,105 +80,26 @@ REMEMBERED_MAX: Final = 1024
 """Messages that a reject can be traced back to; questions for positions that wait for the rest of their answer."""
 
 
-@dataclass(frozen=True, slots=True)
-class FixConfig:
-    """Where a session goes, who we are there, how the venue speaks, and where the session keeps its numbers.
-
-    `account` goes into Account(1), `username` and `password`, where there are any, into the Logon (553, 554).
-    """
-
-    host: str
-    port: int
-    sender: str
-    target: str
-    account: str
-    store_dir: Path
-    heartbeat_s: int = 10
-    reconnect_s: int = 1
-    profile: Profile = field(default_factory=Profile)
-    username: str = ""
-    password: str = field(default="", repr=False)
-
-    @property
-    def credentials(self) -> Fields:
-        """What goes into the Logon besides the engine's own."""
-        told = {Tag.USERNAME: self.username, Tag.PASSWORD: self.password}
-        return {tag: value for tag, value in told.items() if value}
-
-
-class FixSession:
-    """A FIX initiator; implements `session_ports.VenueSession`. One process, one session, one of these."""
+class FixSession(Initiator):
+    """The session that trades; implements `session_ports.VenueSession`. One process, one session, one of these."""
 
     def __init__(self, config: FixConfig, sink: ReportSink, venue: str) -> None:
-        self.config = config
+        super().__init__(config, venue)
         self._sink = sink
-        self._venue = venue
-        self._id = fix.SessionID(BEGIN_STRINGS[config.profile.version], config.sender, config.target)
         self._in_sequence = False
         self._gap_question = self._gap_number = ""
         self._sent: dict[str, tuple[ClOrdId, int]] = {}
         self._asked: dict[str, tuple[int, list[PositionReport]]] = {}
         self._mass_request, self._mass_told = "", 0
         self._heard_at = Window()
-        self._store: Store | None = None
-        self._connection: Connection | None = None
-
-    def start(self, messages_after: int = 0) -> None:
-        """Open the store and connect, again and again until `stop`; returns at once.
-
-        `messages_after` is the number of the last of the session's messages that is kept elsewhere.
-        """
-        if self._store is not None:
-            raise OurMistake("the session was started twice")
-        config = self.config
-        self._store = Store(config.store_dir, config.profile, after=messages_after)
-        settings = self._store.settings(
-            config.sender,
-            config.target,
-            {
-                "ConnectionType": "initiator",
-                "SocketConnectHost": config.host,
-                "SocketConnectPort": str(config.port),
-                "HeartBtInt": str(config.heartbeat_s),
-                "ReconnectInterval": str(config.reconnect_s),
-            },
-        )
-        # Not `SocketInitiator`: in 1.16.0 it never connects again after a disconnection of its own making, as after a
-        # Logout or when the venue is silent (quickfix#739; measured).
-        self._connection = Connection(fix.ThreadedSocketInitiator, _Application(self), settings, self._store)
-        self._connection.start()
-
-    def stop(self) -> None:
-        """Log out and disconnect. Not to be called from within the sink."""
-        if self._connection is not None:
-            log_out(self._id)
-            self._connection.stop()
-            self._connection = None
-        if self._store is not None:
-            self._store.close()
-            self._store = None
-
-    @property
-    def messages(self) -> MessageFiles:
-        """All that was said on the session; there from `start` to `stop`."""
-        if self._store is None:
-            raise OurMistake("the messages of a session are asked for before its start")
-        return self._store.messages
 
     def offset_ns(self) -> int | None:
         """Return our wall clock less the SendingTime of the venue's messages, the least of the last while."""
         return self._heard_at.offset_ns(time.monotonic())
 
-    def on_time(self, header: Fields) -> None:
-        """Compare a message's SendingTime with our clock. It is wall time, also in a replay."""
-        with suppress(VenueMistake):  # a leap second
-            offset_ns = time.time_ns() - instant(header, Tag.SENDING_TIME)
-            self._heard_at = self._heard_at.seen(time.monotonic(), offset_ns)
-
     def logged_on(self) -> bool:
         """Tell whether a message would be sent now: logged on, and in sequence on both sides."""
-        session = fix.Session.lookupSession(self._id) if self._in_sequence else None
-        return session is not None and bool(session.isLoggedOn())
+        return self._in_sequence and self._logged_on
 
     def send_new(self, order: Order, now_ns: int) -> bool:
         """Send a NewOrderSingle."""
@@ -305,6 +212,7 @@ class FixSession:
 
     def on_unreadable(self, kind: str, said: str, why: str, fields: Fields | None = None) -> None:
         """Hand up that a message cannot be read."""
+        said, why = masked(said, self.config.password), masked(why, self.config.password)
         self._sink.on_unreadable(unreadable(kind, said, venue=self._venue, why=why, fields=fields))
 
     def on_refusing(self, fields: Fields) -> None:
@@ -312,11 +220,42 @@ class FixSession:
         if fields[Tag.MSG_TYPE] == LOGOUT and Tag.TEXT not in fields:
             # Our own goodbye, or the answer to the venue's: the engine gives a reason only where it ends the session.
             return
-        self._sink.on_unreadable(refused(fields, venue=self._venue))
+        shown = {tag: masked(value, self.config.password) for tag, value in fields.items()}
+        self._sink.on_unreadable(refused(shown, venue=self._venue))
 
-    def read(self, wire: Fields) -> Fields:
-        """Read a message as one of FIX 4.4; `VenueMistake` for one that cannot be."""
-        return from_wire(wire, self.config.profile)
+    def to_admin(self, kind: str, message: Any) -> None:
+        """Hand up what the engine refuses."""
+        if kind in {REJECT, LOGOUT}:
+            self.on_refusing(decode(message, groups=True))
+
+    def from_admin(self, kind: str, message: Any) -> None:
+        """Look at the clock; hand up a session reject."""
+        self._on_time(message)
+        if kind == REJECT:
+            self._heard(message)
+
+    def to_app(self, message: Any) -> bool:
+        """Stop an order that would go out a second time."""
+        return self.on_sending(decode(message))
+
+    def from_app(self, message: Any) -> bool:
+        """Look at the clock; hand a message up."""
+        self._on_time(message)
+        return self._heard(message)
+
+    def _on_time(self, message: Any) -> None:
+        if (offset_ns := off_ns(message)) is not None:
+            self._heard_at = self._heard_at.seen(time.monotonic(), offset_ns)
+
+    def _heard(self, message: Any) -> bool:
+        wire: Fields | None = None
+        try:
+            wire = decode(message, groups=True)
+            fields = from_wire(wire, self.config.profile)
+        except VenueMistake as mistake:
+            self.on_unreadable(kind_of(message), raw_text(message), str(mistake), wire)
+            return True
+        return self.on_message(fields)
 
     def _report(self, fields: Fields) -> Callable[[], None]:
         """Read a report; one that belongs to an answer about all orders may complete it."""
@@ -387,75 +326,6 @@ class FixSession:
         order, happened_ns = self._sent[number]
         report = doubt(order, venue=self._venue, reason=reason, reject=reject, happened_ns=happened_ns)
         return lambda: self._sink.on_report(report)
-
-
-class _Application(fix.Application):  # type: ignore[misc]
-    """The engine's callbacks; it runs them on its own thread, one at a time for a session."""
-
-    def __init__(self, session: FixSession) -> None:
-        super().__init__()
-        self._session = session
-
-    def onCreate(self, session_id: Any) -> None:  # noqa: N802
-        """Nothing to prepare."""
-
-    def onLogon(self, _: Any) -> None:  # noqa: N802
-        """Tell the session."""
-        with edge():
-            self._session.on_logon()
-
-    def onLogout(self, _: Any) -> None:  # noqa: N802
-        """Tell the session."""
-        with edge():
-            self._session.on_logout()
-
-    def toAdmin(self, message: Any, _: Any) -> None:  # noqa: N802
-        """Put the credentials into a Logon; hand up what the engine refuses."""
-        with edge():
-            kind = kind_of(message)
-            if kind == LOGON:
-                for tag, value in self._session.config.credentials.items():
-                    message.setField(int(tag), value)
-            elif kind in {REJECT, LOGOUT}:
-                self._session.on_refusing(decode(message, groups=True))
-
-    def fromAdmin(self, message: Any, _: Any) -> None:  # noqa: N802
-        """Hand up a session reject."""
-        with edge():
-            self._session.on_time(_header(message))
-            if kind_of(message) == REJECT:
-                self._heard(message)
-
-    def toApp(self, message: Any, _: Any) -> None:  # noqa: N802
-        """Stop an order that would go out a second time; the engine fills the gap."""
-        with edge():
-            wanted = self._session.on_sending(decode(message))
-        if not wanted:
-            raise fix.DoNotSend
-
-    def fromApp(self, message: Any, _: Any) -> None:  # noqa: N802
-        """Hand up a message; the engine tells the peer about one that we do not know."""
-        with edge():
-            self._session.on_time(_header(message))
-            known = self._heard(message)
-        if not known:
-            raise fix.UnsupportedMessageType
-
-    def _heard(self, message: Any) -> bool:
-        wire: Fields | None = None
-        try:
-            wire = decode(message, groups=True)
-            fields = self._session.read(wire)
-        except VenueMistake as mistake:
-            self._session.on_unreadable(kind_of(message), raw_text(message), str(mistake), wire)
-            return True
-        return self._session.on_message(fields)
-
-
-def _header(message: Any) -> Fields:
-    """Return what the engine has checked of any message, be the rest what it may."""
-    header = message.getHeader()
-    return {tag: str(header.getField(int(tag))) for tag in (Tag.MSG_TYPE, Tag.SENDING_TIME)}
 
 
 def _nothing() -> None:

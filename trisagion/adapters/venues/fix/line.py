@@ -1,16 +1,12 @@
 """The venue's end of its one FIX session: what is said on it, and how it fails on command."""
 
-import os
 import socket
-import stat
 from collections.abc import Mapping
-from contextlib import suppress
-from pathlib import Path
 from typing import Any, Final
 
 import quickfix as fix
 
-from trisagion.adapters.venues.fix.engine import Store, encode
+from trisagion.adapters.venues.fix.engine import Store, connections, encode
 from trisagion.errors import VenueMistake
 from trisagion.gateway.dialect import Profile, to_wire
 from trisagion.gateway.words import SEQUENCE_RESET, Fields, Tag
@@ -67,15 +63,5 @@ class Line:
 
         The engine's own `disconnect` closes the socket from the caller's thread, while its own may be reading from it.
         """
-        for path in Path("/proc/self/fd").iterdir():
-            # One that was closed in the meantime, the listing's own among them, is of no interest.
-            with suppress(OSError):
-                self._cut_one(int(path.name))
-
-    def _cut_one(self, handle: int) -> None:
-        if stat.S_ISSOCK(os.fstat(handle).st_mode):
-            with socket.socket(fileno=os.dup(handle)) as connection:
-                if connection.family == socket.AF_INET and connection.getsockname()[1] == self._port:
-                    # The listening socket has no peer: this raises, and it is left alone.
-                    connection.getpeername()
-                    connection.shutdown(socket.SHUT_RDWR)
+        for connection in connections(self._port):
+            connection.shutdown(socket.SHUT_RDWR)

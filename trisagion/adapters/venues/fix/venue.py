@@ -32,11 +32,9 @@ import argparse
 import json
 import os
 import signal
-import socketserver
 import sys
 import threading
 from collections.abc import Mapping, Sequence
-from contextlib import suppress
 from pathlib import Path
 from typing import Any, Final, NoReturn
 
@@ -44,34 +42,31 @@ import quickfix as fix
 
 from trisagion.adapters.dataspec import DataSpec
 from trisagion.adapters.files import load
+from trisagion.adapters.venues.books import Books
+from trisagion.adapters.venues.control_server import check_path, controlled
+from trisagion.adapters.venues.edge import edge
 from trisagion.adapters.venues.fix.dictionary import BEGIN_STRINGS
-from trisagion.adapters.venues.fix.engine import Connection, Store, decode, edge, log_out
-from trisagion.adapters.venues.fix.journal import Journal
+from trisagion.adapters.venues.fix.engine import LATENCY_S_MAX, Connection, Store, bound_sending, decode, log_out
 from trisagion.adapters.venues.fix.line import SESSION_FAULTS, Line
+from trisagion.adapters.venues.journal import Journal
 from trisagion.errors import ConfigError, StateError, TrisagionError, VenueMistake
 from trisagion.gateway.dialect import FIX_44, Profile, from_wire
 from trisagion.gateway.words import Fields, Tag
 from trisagion.simulate.faults import value_of
-from trisagion.simulate.venue import INSTANT_MAX_NS, NOT_AUTHORISED, SimulatedVenue, business_reject
+from trisagion.simulate.venue import NOT_AUTHORISED, SimulatedVenue, business_reject
 
-LINE_BYTES_MAX: Final = 4096
-"""The longest request on the control socket."""
+HEARTBEAT_S: Final = 10
+"""What bounds our sends, whatever interval the other side has asked for."""
 
 MESSAGE_FILES_MAX: Final = 4
 """The venue's log of messages is for people: no more than these files of it are kept."""
-
-SOCKET_PATH_MAX: Final = 107
-"""Bytes of a unix socket's path, after Linux sockaddr_un."""
 
 
 class Host:
     """The venue, its journal and its FIX session; one command at a time."""
 
-    def __init__(
-        self, venue: SimulatedVenue, journal: Journal, line: Line, copies: Line | None, *, cancel_on_disconnect: bool
-    ) -> None:
-        self._venue = venue
-        self._journal = journal
+    def __init__(self, books: Books, line: Line, copies: Line | None, *, cancel_on_disconnect: bool) -> None:
+        self._books = books
         self._line = line
         self._copies = copies
         self._cancel_on_disconnect = cancel_on_disconnect
@@ -81,12 +76,8 @@ class Host:
         """Apply the journal, and send the reports of its last command again; then there is no session yet."""
         replies: Sequence[Fields] = ()
         copies: Sequence[Fields] = ()
-        for command in self._journal.commands:
-            replies = ()
-            # What was refused then is refused now.
-            with suppress(VenueMistake):
-                replies = self._apply(command)
-            copies = self._venue.copies()
+        for _, replies in self._books.restored():  # noqa: B007 - the last one's are sent
+            copies = self._books.venue.copies()
         self._copy(copies)
         self._send(replies)
         self.disconnected()
@@ -94,10 +85,7 @@ class Host:
     def disconnected(self) -> None:
         """Do what the end of a session asks for."""
         with self._lock:
-            if self._venue.disconnection_changes(cancel=self._cancel_on_disconnect):
-                command = {"disconnected": self._cancel_on_disconnect}
-                self._journal.append(command)
-                self._send(self._apply(command))
+            self._send(self._books.end_session(cancel=self._cancel_on_disconnect))
 
     def refuse(self, message: Any, why: str) -> None:
         """Answer a message that cannot be read."""
@@ -117,27 +105,13 @@ class Host:
     def receive(self, fields: Fields) -> None:
         """Answer a message of the session."""
         with self._lock:
-            if self._venue.changes(fields):
-                command = {"message": {str(int(tag)): value for tag, value in fields.items()}}
-                self._journal.append(command)
-                self._send(self._apply(command))
-            else:
-                self._send(self._venue.answer(fields))
+            self._send(self._books.answer(fields))
 
     def play(self, until_ns: int) -> Mapping[str, object]:
         """Move time forward, and say how far it came."""
         with self._lock:
-            if not until_ns <= INSTANT_MAX_NS:
-                raise VenueMistake(f"expected until_ns of at most {INSTANT_MAX_NS}, found {until_ns}")
-            if until_ns > self._venue.played_ns:
-                command = {"play": until_ns}
-                self._journal.append(command)
-                self._send(self._apply(command))
-            return {
-                "played_ns": self._venue.played_ns,
-                "executions": self._venue.executions,
-                "working": self._venue.working,
-            }
+            self._send(self._books.play(until_ns))
+            return self._books.standing
 
     def fail(self, fault: Mapping[str, Any]) -> Mapping[str, object]:
         """Make a mistake; the reports that belong to it have been sent when this returns."""
@@ -145,29 +119,18 @@ class Host:
             if value_of(fault, "kind", str) in SESSION_FAULTS:
                 self._line.fail(fault)
             else:
-                command = {"fault": fault}
-                self._journal.append(command)
-                self._send(self._apply(command))
-            return {"executions": self._venue.executions}
+                self._send(self._books.fail(fault))
+            return self._books.standing
 
     def status(self) -> Mapping[str, object]:
         """Return the venue's books."""
         with self._lock:
-            return self._venue.snapshot()
-
-    def _apply(self, command: Mapping[str, Any]) -> Sequence[Fields]:
-        if "play" in command:
-            return self._venue.play(command["play"])
-        if "fault" in command:
-            return self._venue.fail(command["fault"])
-        if "disconnected" in command:
-            return self._venue.disconnected(cancel=command["disconnected"])
-        return self._venue.answer({int(tag): value for tag, value in command["message"].items()})
+            return self._books.venue.snapshot()
 
     def _send(self, replies: Sequence[Fields]) -> None:
         # The copy goes first: whoever has heard a report on the session, and then an answer on the drop copy, has heard
         # its copy.
-        self._copy(self._venue.copies())
+        self._copy(self._books.venue.copies())
         for reply in replies:
             self._line.send(reply)
 
@@ -180,11 +143,12 @@ class Host:
 class _Application(fix.Application):  # type: ignore[misc]
     """The engine's callbacks."""
 
-    def __init__(self, host: Host, profile: Profile, target: str) -> None:
+    def __init__(self, host: Host, profile: Profile, target: str, port: int) -> None:
         super().__init__()
         self._host = host
         self._profile = profile
         self._target = target
+        self._port = port
 
     def _is_copy(self, session_id: Any) -> bool:
         return str(session_id.getTargetCompID().getString()) != self._target
@@ -193,7 +157,9 @@ class _Application(fix.Application):  # type: ignore[misc]
         """Nothing to prepare."""
 
     def onLogon(self, session_id: Any) -> None:  # noqa: N802
-        """Nothing to say first."""
+        """Nothing to say first; who does not listen must not hold up the other session for ever."""
+        with edge():
+            bound_sending(self._port, HEARTBEAT_S)
 
     def onLogout(self, session_id: Any) -> None:  # noqa: N802
         """Orders stay when the session goes, unless they shall not.
@@ -230,57 +196,13 @@ class _Application(fix.Application):  # type: ignore[misc]
                 self._host.receive(fields)
 
 
-class _Control(socketserver.ThreadingUnixStreamServer):
-    daemon_threads = True
-
-    def __init__(self, path: Path, host: Host, stop: threading.Event) -> None:
-        self.host = host
-        self.stop = stop
-        super().__init__(str(path), _ControlRequest)
-        path.chmod(0o600)
-
-
-class _ControlRequest(socketserver.StreamRequestHandler):
-    """Requests of one connection, a line each."""
-
-    server: _Control
-
-    def handle(self) -> None:
-        """Answer until the other side has had enough."""
-        while line := self.rfile.readline(LINE_BYTES_MAX):
-            with edge():
-                answer = self._answer(line)
-            self.wfile.write(json.dumps(answer).encode() + b"\n")
-            if answer.get("stopping"):
-                self.server.stop.set()
-
-    def _answer(self, line: bytes) -> Mapping[str, object]:
-        try:
-            request = json.loads(line)
-            match request:
-                case {"op": "play", "until_ns": int(until_ns)}:
-                    return {"ok": True, **self.server.host.play(until_ns)}
-                case {"op": "fault", "fault": dict(fault)}:
-                    return {"ok": True, **self.server.host.fail(fault)}
-                case {"op": "status"}:
-                    return {"ok": True, **self.server.host.status()}
-                case {"op": "stop"}:
-                    return {"ok": True, "stopping": True}
-        except VenueMistake as mistake:
-            return {"ok": False, "error": str(mistake)}
-        except ValueError as error:
-            return {"ok": False, "error": f"expected a line of JSON: {error}"}
-        return {"ok": False, "error": f"expected play with until_ns, fault, status or stop, found {request!r}"}
-
-
 def run(arguments: argparse.Namespace, stop: threading.Event) -> NoReturn:
     """Serve until `stop` is set, and end the process.
 
     From within and not by `sys.exit`: an interpreter on its way down takes the engine apart in an order that the engine
     does not survive.
     """
-    if len(str(arguments.control).encode()) > SOCKET_PATH_MAX:
-        raise ConfigError(f"--control {arguments.control}: a socket's path has at most {SOCKET_PATH_MAX} bytes")
+    check_path(arguments.control)
     profile = _profile(arguments.profile)
     store = Store(arguments.store, profile, files_max=MESSAGE_FILES_MAX)
     subject = f"{' '.join(arguments.data_spec)} {arguments.sender} {arguments.target}"
@@ -289,7 +211,12 @@ def run(arguments: argparse.Namespace, stop: threading.Event) -> NoReturn:
     settings = store.settings(
         arguments.sender,
         arguments.target,
-        {"ConnectionType": "acceptor", "SocketAcceptPort": str(arguments.port)},
+        {
+            "ConnectionType": "acceptor",
+            "SocketAcceptPort": str(arguments.port),
+            "CheckLatency": "Y",
+            "MaxLatency": str(LATENCY_S_MAX),
+        },
         also=arguments.drop_copy,
     )
     begin_string = BEGIN_STRINGS[profile.version]
@@ -299,20 +226,16 @@ def run(arguments: argparse.Namespace, stop: threading.Event) -> NoReturn:
     if arguments.drop_copy:
         copied_id = fix.SessionID(begin_string, arguments.sender, arguments.drop_copy)
         copies = Line(copied_id, store, profile, arguments.port)
-    host = Host(venue, journal, line, copies, cancel_on_disconnect=arguments.cancel_on_disconnect)
+    host = Host(Books(venue, journal), line, copies, cancel_on_disconnect=arguments.cancel_on_disconnect)
     # Not `SocketAcceptor`: in 1.16.0 it turns everybody away after a disconnection of its own making, as when the other
     # side is silent (measured; the same mistake as quickfix#739).
-    acceptor = Connection(fix.ThreadedSocketAcceptor, _Application(host, profile, arguments.target), settings, store)
+    application = _Application(host, profile, arguments.target, arguments.port)
+    acceptor = Connection(fix.ThreadedSocketAcceptor, application, settings, store)
     try:
         host.restore()
         acceptor.start()
-        # Whoever made the socket that may lie there had the store's lock, and has it no more.
-        arguments.control.unlink(missing_ok=True)
-        with _Control(arguments.control, host, stop) as control:
-            threading.Thread(target=control.serve_forever, name="control", daemon=True).start()
+        with controlled(arguments.control, host, stop):
             stop.wait()
-            control.shutdown()
-        arguments.control.unlink(missing_ok=True)
     except fix.RuntimeError as error:
         raise StateError(f"port {arguments.port} cannot be listened to; is it in use? ({error})") from None
     if arguments.drop_copy:

@@ -4,13 +4,27 @@ A line is one unbuffered write: what was applied survives the death of the proce
 of the machine.
 """
 
+import fcntl
 import json
 import os
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 from trisagion.errors import StateError
+
+
+@contextmanager
+def owned(directory: Path) -> Iterator[None]:
+    """Make a directory and hold it for this process alone."""
+    directory.mkdir(parents=True, exist_ok=True)
+    with (directory / "lock").open("w") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise StateError(f"{directory}: another process has this directory") from None
+        yield
 
 
 class Journal:

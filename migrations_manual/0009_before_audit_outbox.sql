@@ -1,0 +1,22 @@
+-- Why: what happens is recorded in the transaction in which it happens
+-- How long: at once, the table is new
+-- Locks: nothing that a process uses
+-- Safe while trading: yes
+-- Check: SELECT COUNT(*) FROM information_schema.tables
+--     WHERE table_schema = DATABASE() AND table_name = 'audit_outbox'
+-- Check on SQLite: SELECT COUNT(*) FROM sqlite_master WHERE type = 'table' AND name = 'audit_outbox'
+-- Undo: DROP TABLE audit_outbox
+CREATE TABLE audit_outbox (
+    seq          BIGINT NOT NULL AUTO_INCREMENT PRIMARY KEY,
+    shard        VARCHAR(32)  NOT NULL,
+    at_ns        BIGINT       NOT NULL,
+    monotonic_ns BIGINT       NOT NULL,
+    host         VARCHAR(64)  NOT NULL,
+    actor        VARCHAR(128) NOT NULL,
+    build        VARCHAR(64)  NOT NULL,
+    config       VARCHAR(64)  NOT NULL,
+    kind         VARCHAR(64)  NOT NULL,
+    subject      VARCHAR(200) NOT NULL,
+    detail       TEXT         NOT NULL,
+    KEY audit_outbox_by_shard (shard, seq)
+) ENGINE=InnoDB DEFAULT CHARSET=utf8mb4 COLLATE=utf8mb4_bin;

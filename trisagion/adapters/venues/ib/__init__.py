@@ -1,0 +1,1 @@
+"""Interactive Brokers: our session with TWS, and the bundled TWS simulator."""
