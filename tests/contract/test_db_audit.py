@@ -29,6 +29,12 @@ E = t.audit_event.c
 
 
 @pytest.fixture
+def database_url(owned_url: str) -> str:
+    """Give the owner's database: the users of a platform may not do what is done to the chain here."""
+    return owned_url
+
+
+@pytest.fixture
 def anchors(tmp_path: Path) -> AnchorFile:
     """Give a file of anchors with a key of its own."""
     private = Ed25519PrivateKey.generate()
@@ -158,7 +164,7 @@ def test_a_tail_that_is_cut_off_and_grown_again_does_not_fit_its_anchor(
     signed = keep_audit.anchor(chain, anchors, "test", 2)
     assert [each.shard for each in signed] == ["control"], "what was tampered with is not signed again"
     with chain.snapshot() as tx:
-        assert tx.session.scalar(sa.select(t.event.c.subject).where(t.event.c.kind == "audit.broken")) == "orders"
+        assert tx.session.scalar(sa.select(t.event.c.subject).where(t.event.c.kind == "chain.broken")) == "orders"
 
 
 def test_an_event_a_mode_and_what_is_rolled_back(database: SqlDatabase) -> None:
@@ -309,3 +315,23 @@ def test_an_export_has_the_rows_of_its_span(chain: SqlDatabase) -> None:
     assert earlier + later == list(range(1, COUNT + 1))
     assert later[0] <= 11
     assert list(keep_audit.export(chain, 0, 1)) == []
+
+
+@pytest.mark.mariadb
+def test_a_platform_s_own_user_records_and_links_and_can_change_no_row(
+    on_mariadb: SqlDatabase, mariadb_users: dict[str, str]
+) -> None:
+    """The owner of a session records, the writer links; the server refuses either what a tamperer would do."""
+    assert verified(on_mariadb).rows == {"control": 0, "orders": 0}
+    gateway, writer = (open_database(mariadb_users[user]) for user in ("gateway", "writer"))
+    try:
+        note(gateway, 5)
+        keep_audit.chain_all(writer, "test")
+        assert verified(gateway).rows == {"control": 5, "orders": 5}
+        for who in (gateway, writer):
+            for statement in (sa.delete(t.audit_event), sa.update(t.audit_event).values(subject="x")):
+                with pytest.raises(StateError, match="is refused to this user"):
+                    tamper(who, statement)
+    finally:
+        gateway.close()
+        writer.close()

@@ -421,7 +421,8 @@ def test_a_proxy_is_a_table_by_its_name() -> None:
         ),
         (
             "[egress.paths.a]\nkind = 'http'\nport = 1\nhost = 'h'\npassword = 'hunter2'",
-            'a.password: expected a reference to the secret, "env:NAME", "file:PATH" or "vault:NAME", found the secret',
+            ('a.password: expected a reference to the secret, "env:NAME", "file:PATH" or "vault:NAME", '
+            "found the secret itself"),
         ),
         (
             "[egress.paths.a]\nkind = 'http'\nport = 1\nhost = 'h'\npassword = 7",

@@ -72,7 +72,7 @@ def chain_all(database: Database, owner: str) -> None:
 def anchor(database: Database, anchors: Anchors, owner: str, at_ns: int) -> list[Anchor]:
     """Link what waits, and sign the head of each chain that has grown since it was signed last; return what was signed.
 
-    A chain that does not hold what was signed before is not signed again: the event `audit.broken` says so.
+    A chain that does not hold what was signed before is not signed again: the event `chain.broken` says so.
     """
     chain_all(database, owner)
     newest = {kept.shard: kept for kept in anchors.kept()}
@@ -86,7 +86,7 @@ def anchor(database: Database, anchors: Anchors, owner: str, at_ns: int) -> list
     if broken:
         with database.transaction() as tx:
             for kept in broken:
-                tx.control.add_event("audit.broken", kept.shard, {"text": f"row {kept.seq} is not as signed"}, at_ns)
+                tx.control.add_event("chain.broken", kept.shard, {"text": f"row {kept.seq} is not as signed"}, at_ns)
     bad = {kept.shard for kept in broken}
     signed = [Anchor(head.shard, head.seq, head.hash) for head in heads if head.shard not in bad]
     signed = [each for each in signed if each != newest.get(each.shard)]
