@@ -29,7 +29,6 @@ from trisagion.adapters.db import SqlDatabase, Unit, open_database
 from trisagion.adapters.db.engine import LOCK_WAIT_S, SETTINGS, open_engine
 from trisagion.adapters.db.session import Session
 from trisagion.adapters.servers import mariadb
-from trisagion.adapters.witness import this_process
 from trisagion.errors import ConfigError
 from trisagion.ports import ProcessBeat
 
@@ -145,7 +144,7 @@ def _direct(database: SqlDatabase, url: str, each: int) -> Figure:
     def theirs() -> None:
         for number in range(each):
             with pooled.connect() as connection:
-                write(Unit(Session(connection, writable=True), this_process()), number)
+                write(Unit(Session(connection, writable=True)), number)
                 connection.commit()
 
     try:

@@ -25,7 +25,7 @@ from trisagion.risk.check import Load
 from trisagion.safety.gates import Gate
 from trisagion.safety.modes import Control, Mode
 from trisagion.series_ports import SeriesStore
-from trisagion.session_ports import CopyStore, EgressStore, MessageStore, OrderIdStore
+from trisagion.session_ports import CopyStore, EgressStore, MessageStore, OrderIdStore, SwitchStore
 from trisagion.units import Price, Quantity
 
 
@@ -559,6 +559,11 @@ class Transaction(Protocol):
         """Numbers that are never given twice."""
         ...
 
+    @property
+    def switches(self) -> SwitchStore:
+        """The hardware kill switches."""
+        ...
+
 
 class Database(Protocol):
     """Gives transactions."""
@@ -576,4 +581,12 @@ class Database(Protocol):
 
         None where the server has no such number.
         """
+        ...
+
+
+class AuditedDatabase(Database, Protocol):
+    """A database whose tables an audit chain tells of."""
+
+    def uncommitted(self) -> AbstractContextManager[Transaction]:
+        """Open a unit of work that reads what others have written and not committed, too, where the server shows it."""
         ...

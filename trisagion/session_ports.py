@@ -12,6 +12,7 @@ from trisagion.gateway.egress import EgressCount, EgressEvent
 from trisagion.gateway.ib_words import Commission, Executed, OpenOrder
 from trisagion.market.types import Bar, Quote
 from trisagion.orders.types import ExecutionReport, Order, PositionReport, Unreadable
+from trisagion.safety.beats import Beat, BeatMark
 
 
 @dataclass(frozen=True, slots=True)
@@ -149,6 +150,26 @@ class OrderIdStore(Protocol):
 
     def reserve(self, session: str, floor: int, count: int) -> int:
         """Return the first of `count` order ids that were never given before; it is `floor` at least."""
+        ...
+
+
+class SwitchStore(Protocol):
+    """Tables killswitch_beat and killswitch_mark."""
+
+    def beat(self, name: str) -> Beat | None:
+        """Return the heart-beat of a switch; one that cannot be read has no signature."""
+        ...
+
+    def put_beat(self, beat: Beat) -> None:
+        """Insert or replace the heart-beat of a switch."""
+        ...
+
+    def mark(self, name: str) -> BeatMark | None:
+        """Return what was taken last of a switch, None before the first look."""
+        ...
+
+    def put_mark(self, mark: BeatMark) -> None:
+        """Insert or replace the mark of a switch; one with a higher number stays."""
         ...
 
 

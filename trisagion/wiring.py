@@ -1,15 +1,18 @@
 """The one file that knows both services and adapters: settings in, use cases out."""
 
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import cached_property, partial
 from importlib import import_module
 from pathlib import Path
 from types import ModuleType
 from typing import Final, TypeVar
 
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
+
 from trisagion.adapters.db.engine import SqlDatabase, open_database, retrying
 from trisagion.adapters.survivors import load_survivors
+from trisagion.adapters.witness import this_process
 from trisagion.clock import HOUR_NS, MILLISECOND_NS, SECOND_NS, Clock, ReplayClock, SystemClock, iso
 from trisagion.cohort.supervise import CohortRules
 from trisagion.cohort.survivors import Survivor
@@ -23,6 +26,9 @@ from trisagion.orders.intents import ReconcileRules
 from trisagion.orders.types import ExecutionReport
 from trisagion.portfolio.sizing import SizingRules
 from trisagion.risk.check import Limits
+from trisagion.safety.audit import Witness
+from trisagion.safety.beats import WatchRules
+from trisagion.safety.modes import Mode
 from trisagion.selection.votes import SelectionRules
 from trisagion.services import (
     advance_cohort,
@@ -38,6 +44,7 @@ from trisagion.services import (
     route_orders,
     sweep,
     take_profit,
+    watch_switch,
 )
 from trisagion.services.drive_session import FULL
 from trisagion.services.outcome import Outcome
@@ -49,7 +56,7 @@ from trisagion.units import price, quantity
 T = TypeVar("T")
 
 CONFIG_SHOWN: Final = 12
-"""Digits of the settings' digest in a record of the audit chain."""
+"""Digits of the settings' digest in a note of the audit chain."""
 
 AHEAD_NS: Final = HOUR_NS
 """How far a message's instant may lie beyond the end of a replay, or beyond the machine's clock."""
@@ -71,7 +78,7 @@ class House:
             raise ConfigError(
                 "database.url: expected the URL of a run's database; `trisagion run` sets it for its workers"
             )
-        return open_database(url, settings_digest(self.settings)[:CONFIG_SHOWN])
+        return open_database(url)
 
     def retrying(self, use_case: Callable[[], T]) -> T:
         """Run a use case again when another writer was in the way or the database was away for a moment.
@@ -192,6 +199,15 @@ class House:
         )
 
     @cached_property
+    def switch_rules(self) -> WatchRules | None:
+        """How the hardware kill switch is listened to; None where there is none."""
+        given = self.settings.killswitch
+        if not given.name:
+            return None
+        key = Ed25519PublicKey.from_public_bytes(bytes.fromhex(given.public_key))
+        return WatchRules(given.name, key, given.deadline_s * SECOND_NS, Mode(given.mode))
+
+    @cached_property
     def book_rules(self) -> book_fills.BookRules:
         """How reports are answered."""
         return book_fills.BookRules(self.settings.platform.account, self.limits, self.settings.risk.reprices_max)
@@ -306,9 +322,15 @@ class House:
 
     def sweep(self, now_ns: int) -> tuple[Outcome, ...]:
         """Find what was left undone, with what cannot be read out of the way."""
+        self.watch_switch(now_ns)
         sweep.set_aside(self.database, now_ns)
         ledger_check.check_new(self.database, now_ns)
         return sweep.sweep(self.database)
+
+    def watch_switch(self, now_ns: int) -> None:
+        """Look at the hardware kill switch; nothing where there is none."""
+        if self.switch_rules is not None:
+            watch_switch.watch(self.database, self.switch_rules, now_ns)
 
     def book(self, report: ExecutionReport) -> tuple[Outcome, ...]:
         """Apply an execution report."""
@@ -317,6 +339,17 @@ class House:
     def chain_audit(self) -> Outcome:
         """Link a batch of audit records."""
         return keep_audit.chain(self.database, f"pid:{os.getpid()}")
+
+    def note_login(self, operator: str, command: str) -> None:
+        """Record that a person came, and by which command."""
+        keep_audit.note_login(self.database, self._witness(), operator, command)
+
+    def note_start(self, operator: str, run: str, facts: Mapping[str, str]) -> None:
+        """Record that a platform is started or taken up again."""
+        keep_audit.note_start(self.database, self._witness(), operator, run, facts)
+
+    def _witness(self) -> Witness:
+        return this_process(settings_digest(self.settings)[:CONFIG_SHOWN])
 
     def last_kept(self, session: str) -> int:
         """Return the number of the last message of a session that the database has."""

@@ -1,5 +1,5 @@
--- The processes of a platform: rows are added and changed, none is deleted but for audit records, which move from the
--- outbox to their chain, and no table is made or altered. Control, gates, events and the chain are only ever added to. Other tables are so too, by the code, but an insert that leaves alone what is
+-- The processes of a platform: rows are added and changed, none is deleted, and no table is made or altered; lots alone
+-- are made anew, from the entries. Control, gates, events and the audit chain are only ever added to. Other tables are so too, by the code, but an insert that leaves alone what is
 -- there (see `insert_once` in trisagion/adapters/db/session.py) needs UPDATE: of all columns, as MariaDB checks it.
 CREATE USER IF NOT EXISTS '{database}_writer'@'%' IDENTIFIED BY {password};
 GRANT SELECT ON schema_migration TO '{database}_writer'@'%';
@@ -36,9 +36,12 @@ GRANT SELECT, INSERT, UPDATE ON copy_mark TO '{database}_writer'@'%';
 GRANT SELECT, INSERT, UPDATE ON egress_event TO '{database}_writer'@'%';
 GRANT SELECT, INSERT, UPDATE ON ib_order_id TO '{database}_writer'@'%';
 GRANT SELECT, INSERT, UPDATE ON ledger_entry TO '{database}_writer'@'%';
-GRANT SELECT, INSERT, UPDATE ON ledger_lot TO '{database}_writer'@'%';
+GRANT SELECT, INSERT, UPDATE, DELETE ON ledger_lot TO '{database}_writer'@'%';
 GRANT SELECT, INSERT, UPDATE ON ledger_mark TO '{database}_writer'@'%';
 GRANT SELECT, INSERT, UPDATE ON bar_day TO '{database}_writer'@'%';
 GRANT SELECT, INSERT, UPDATE ON quote_hour TO '{database}_writer'@'%';
-GRANT SELECT, INSERT, DELETE ON audit_outbox TO '{database}_writer'@'%';
+GRANT SELECT, INSERT ON audit_note TO '{database}_writer'@'%';
 GRANT SELECT, INSERT ON audit_event TO '{database}_writer'@'%';
+GRANT SELECT, INSERT, UPDATE ON audit_mark TO '{database}_writer'@'%';
+GRANT SELECT, INSERT, UPDATE ON killswitch_beat TO '{database}_writer'@'%';
+GRANT SELECT, INSERT, UPDATE ON killswitch_mark TO '{database}_writer'@'%';

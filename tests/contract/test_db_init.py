@@ -156,14 +156,13 @@ def users(mariadb_elsewhere: str) -> dict[str, str]:
     return {user: one.render_as_string(hide_password=False) for user, one in named.items()}
 
 
-RECORDED = "VALUES (NULL, 'orders', 1, 1, 'h', 'a', 'b', 'c', 'k', 's', '{}')"
-CHAINED = "VALUES ('orders', 1, 1, 1, 'h', 'a', 'b', 'c', 'k', 's', '{}', '0', '1')"
+NOTED = "VALUES (NULL, 1, 1, 'h', 'a', 'b', 'c', 'k', 's', '{}')"
+CHAINED = "VALUES ('orders', 1, 1, 'execution', '1', '{}', '0', '1')"
 ALLOWED = {
     "writer": {
         "SELECT * FROM orders",
         "INSERT INTO event VALUES (NULL, 1, 'a', 'b', 'c')",
         "UPDATE shard SET epoch = 1",
-        "DELETE FROM audit_outbox",
         f"INSERT INTO audit_event {CHAINED}",
     },
     "gateway": {
@@ -171,9 +170,9 @@ ALLOWED = {
         "SELECT * FROM shard",
         "INSERT INTO event VALUES (NULL, 1, 'a', 'b', 'c')",
         "UPDATE orders SET state = 'new'",
-        f"INSERT INTO audit_outbox {RECORDED}",
+        f"INSERT INTO audit_note {NOTED}",
     },
-    "audit": {"INSERT INTO event VALUES (NULL, 1, 'a', 'b', 'c')", f"INSERT INTO audit_outbox {RECORDED}"},
+    "audit": {"INSERT INTO event VALUES (NULL, 1, 'a', 'b', 'c')", f"INSERT INTO audit_note {NOTED}"},
     "reader": {"SELECT * FROM orders", "SELECT * FROM shard"},
 }
 REFUSED = {
@@ -181,8 +180,8 @@ REFUSED = {
         "DELETE FROM orders",
         "UPDATE event SET kind = 'x'",
         "DELETE FROM audit_event",
-        "UPDATE audit_event SET kind = 'x'",
-        "UPDATE audit_outbox SET kind = 'x'",
+        "UPDATE audit_event SET detail = 'x'",
+        "UPDATE audit_note SET kind = 'x'",
         "UPDATE control SET mode = 'normal'",
         "UPDATE schema_migration SET state = 'x'",
         "CREATE TABLE t (a INT)",
@@ -193,8 +192,8 @@ REFUSED = {
         "UPDATE shard SET epoch = 1",
         "UPDATE instrument SET tick_size = 1",
         "DELETE FROM orders",
-        "DELETE FROM audit_outbox",
         f"INSERT INTO audit_event {CHAINED}",
+        "UPDATE audit_mark SET upto = 1",
         "DROP TABLE event",
     },
     "audit": {"SELECT * FROM event", "UPDATE event SET kind = 'x'", "DELETE FROM event", "SELECT * FROM orders"},

@@ -111,12 +111,17 @@ def _works(run: Platform, database: SqlDatabase) -> None:
 
 
 def _holds(run: Platform, database: SqlDatabase) -> None:
-    """Wait until something is held, and stop the data's time, so that it is held still when the operator comes."""
+    """Wait until something is held, and stop the data's time, so that it is held still when the operator comes.
+
+    By the venue's journal: a report that is on its way may take back what our books hold.
+    """
     position = sa.select(tables.ledger_position.c.qty)
-    while not any(qty for (qty,) in rows(database, position)):
-        run.kill("driver", signal.SIGCONT)
+    while True:
         run.until(lambda: any(qty for (qty,) in rows(database, position)), "a position")
         run.kill("driver", signal.SIGSTOP)
+        if any(Decimal(qty) for qty in rebuilt(run.run)["positions"].values()):
+            return
+        run.kill("driver", signal.SIGCONT)
 
 
 def _lives(pid: int) -> bool:

@@ -193,8 +193,8 @@ class Served:
             return tx.market.heads("ES")[0]
 
     def rows(self) -> dict[str, list[Any]]:
-        """Return all that a message could have changed, but for what `works` does and the worker's own word."""
-        own = {"market_step", "bar", "market_state", "equity", "process"}
+        """Return all that a message could have changed, but for `works`, the place of a sweep and a worker's word."""
+        own = {"market_step", "bar", "market_state", "equity", "process", "ledger_mark"}
         return {name: rows for name, rows in self.desk.everything().items() if name not in own}
 
     def rss_bytes(self) -> int:

@@ -480,12 +480,26 @@ threading.Event().wait()
 """
 
 
-def test_a_client_id_in_use_ends_the_process(market: TwsMarket) -> None:
-    """Another owner lives: no other id is tried."""
-    with market.session(Sink()):
-        second = market.run("-c", OWNER, str(market.port), str(market.directory / "t"), ACCOUNT, "")
-        assert second.wait(WAIT_S) != 0
-        assert "StaleOwner" in second.communicate()[1]
+def test_a_client_id_in_use_is_waited_for(market: TwsMarket, caplog: pytest.LogCaptureFixture) -> None:
+    """Whoever has it trades on; no other id is tried, and a person reads of it once. Free, it is taken."""
+    first, second = Sink(), Sink()
+    standby = IbSession(market.config(store_dir=market.directory / "t"), second, "IB", market.numbers)
+    with market.session(first) as session:
+        standby.start()
+        refused = "Unable to connect as the client id is already in use"
+        eventually(lambda: sum(refused in line.text for line in standby.messages.after(0, 100)) > 1)
+        assert standby.phase in {Phase.DOWN, Phase.CONNECTING}
+        assert not standby.send_new(order("B"), at(1))
+        working(session, first)
+    try:
+        second.wait(lambda: second.logons == 1)
+        assert standby.send_new(order("B"), at(1))
+        assert second.after(1).exec_type is _E.NEW
+    finally:
+        standby.stop()
+    assert set(market.orders()) == {"A", "B"}
+    told = [record.message for record in caplog.records if record.name == ib_session.__name__]
+    assert told == [f"waiting as a standby: client id {CLIENT} is in use at TWS"]
 
 
 def test_an_account_that_tws_does_not_manage_ends_the_process(market: TwsMarket) -> None:

@@ -251,7 +251,7 @@ def test_a_report_that_is_none_of_our_orders_is_quarantined(desk: Desk, report: 
     before = desk.everything()
     assert words(book(desk.database, BOOK_RULES, report)) == ["quarantined"]
     after = desk.everything()
-    touched = {"audit_outbox", "event"} | ({"execution"} if report.exec_id else set())
+    touched = {"execution", "event"} if report.exec_id else {"event"}
     foreign = report.cl_ord_id == "stranger" and report.ord_status is not GONE
     assert {name for name in after if after[name] != before[name]} == touched | ({"gate"} if foreign else set())
     assert len(desk.events("order.foreign stranger")) == foreign
@@ -303,7 +303,7 @@ def test_a_report_that_the_database_cannot_hold_is_put_aside(desk: Desk, changes
     report = a_report(**{"exec_id": "E1", **changes})
     assert book(desk.database, BOOK_RULES, report) == (Outcome("quarantined"), Outcome("doubtful", ("SIM",)))
     after = desk.everything()
-    assert {name for name in after if after[name] != before[name]} == {"audit_outbox", "event", "orders"}
+    assert {name for name in after if after[name] != before[name]} == {"event", "orders"}
     assert desk.order().state is OrderState.UNKNOWN
 
 

@@ -171,6 +171,7 @@ def test_a_holder_whose_connection_is_killed_writes_nothing(
     """Not even progress, whatever it goes on computing; it keeps no copy, and the next call ends the same."""
     desk = Desk(on_mariadb).found()
     expected = ready(desk)
+    on_mariadb.keep()
     with on_mariadb.snapshot() as tx:
         number = tx.session.scalar(sa.text("SELECT CONNECTION_ID()"))
     due_ns = T0 + minute * MINUTE_NS

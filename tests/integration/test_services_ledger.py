@@ -1,7 +1,8 @@
 """The ledger through its services: every kind of event, what verification finds, and what the sweep does."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
 from dataclasses import replace
 from decimal import Decimal
 from functools import partial
@@ -11,6 +12,7 @@ import pytest
 import sqlalchemy as sa
 
 from tests.builders import BOOK_RULES, CAPITAL, TUESDAY_NS, Desk, a_report, an_order, qty, words
+from trisagion.adapters.db import open_database
 from trisagion.adapters.db import tables as t
 from trisagion.adapters.db.engine import retrying
 from trisagion.cohort.types import Epoch
@@ -237,9 +239,17 @@ TAMPERING = {
 }
 
 
+@pytest.fixture
+def shared_with_its_owner(owned_url: str) -> Iterator[Desk]:
+    """Give a founded account on each server, to somebody who may do anything to its tables."""
+    with closing(open_database(owned_url)) as database:
+        yield Desk(database).found()
+
+
 @pytest.mark.parametrize("what", TAMPERING)
-def test_verification_finds_what_another_hand_has_changed(shared: Desk, what: str) -> None:
+def test_verification_finds_what_another_hand_has_changed(shared_with_its_owner: Desk, what: str) -> None:
     """In entries, positions and lots, writing nothing. Positions and lots are made anew, not of broken entries."""
+    shared = shared_with_its_owner
     statement, told = TAMPERING[what]
     trade(shared, 1, 3)
     sweep(shared)

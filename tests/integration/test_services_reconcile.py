@@ -32,6 +32,8 @@ from trisagion.services.reconcile import CycleRules, cycle
 
 _S = OrderState
 DUE = TUESDAY_NS
+LOOKED_AT = ["JUDGED_UNDER", "QUOTE", "VOTES_LEFT_OUT", "WITNESSES", "ACCOUNT"]
+"""What a decision is made on, before what follows from it."""
 TWENTY = (20,)
 """Twenty votes to buy want 20 · 100,000,000 · 0.0016180339887 / 4 / 200,000 = 4.04 contracts."""
 
@@ -81,7 +83,13 @@ def test_a_cycle_turns_votes_into_one_approved_order(desk: Desk) -> None:
     [order] = desk.orders()
     assert order == replace(an_intended_order(DUE, _S.RISK_CHECKED), side=Side.BUY, qty=qty(4))
     assert (decision(desk).direction, decision(desk).delta, decision(desk).actual) == (20, qty(4), qty(0))
-    assert codes(desk) == ["VOTES_COUNTED", "KELLY_PROBATION"]
+    assert codes(desk) == [*LOOKED_AT, "VOTES_COUNTED", "KELLY_PROBATION"]
+    assert decision(desk).reasons[1:5] == (
+        f"QUOTE: bid=3999.75 ask=4000.25 last=4000 happened_ns={DUE - 1} learned_ns={DUE}",
+        "VOTES_LEFT_OUT: exiting=0 stale=0 flat=0 poor=0",
+        "WITNESSES: ledger=0 venue=0",
+        "ACCOUNT: equity=100000000 margin_share=1",
+    )
 
 
 @pytest.mark.parametrize(
@@ -112,6 +120,7 @@ def test_the_order_moves_the_position_to_what_is_desired(
     run(desk)
     assert [(order.side, order.qty) for order in desk.orders()] == ([(side, qty(number))] if side else [])
     assert code in codes(desk)
+    assert ("STAGED" in codes(desk)) == (number in {49, 29})
 
 
 def test_stale_votes_ask_for_nothing(desk: Desk) -> None:
@@ -121,7 +130,7 @@ def test_stale_votes_ask_for_nothing(desk: Desk) -> None:
     desk.enter(voting(DUE, 20, updated_ns=DUE - 601 * SECOND_NS), at_ns=DUE)
     run(desk)
     assert desk.orders() == []
-    assert codes(desk) == ["VOTES_STALE", "DESIRED_UNKNOWN"]
+    assert codes(desk) == [*LOOKED_AT, "VOTES_STALE", "DESIRED_UNKNOWN"]
 
 
 @pytest.mark.parametrize(

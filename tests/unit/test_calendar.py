@@ -1,6 +1,7 @@
 """The rest rule: zones, leap days, Easter, and every boundary to the nanosecond."""
 
 from datetime import date, datetime, timedelta
+from itertools import pairwise
 from zoneinfo import ZoneInfo
 
 import pytest
@@ -9,7 +10,14 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from trisagion.clock import HOUR_NS, SECOND_NS
-from trisagion.market.calendar import easter_sunday, rest_ends_ns, rest_reason
+from trisagion.market.calendar import (
+    easter_sunday,
+    local_time,
+    next_rest_ns,
+    rest_ends_ns,
+    rest_parts,
+    rest_reason,
+)
 
 ROME = ZoneInfo("Europe/Rome")
 """The same clock under another name, so that the tests do not borrow the module's own constant."""
@@ -129,3 +137,113 @@ def test_the_end_of_a_rest_is_its_end(now_ns: int) -> None:
     if ends_ns > now_ns:
         assert rest_reason(now_ns) is not None
         assert rest_reason(ends_ns - 1) is not None
+
+
+def rested(local: datetime) -> str | None:
+    """Say why nothing is traded at a local time, from the rule's words and dateutil's Easter; written for this test."""
+    day = local.date()
+    holidays = {
+        date(day.year, 1, 1): "1 January",
+        easter(day.year) - timedelta(days=2): "Good Friday",
+        date(day.year, 12, 25): "25 December",
+    }
+    if day in holidays:
+        return holidays[day]
+    week_end = day.isoweekday() in {6, 7} or (day.isoweekday() == 5 and local.hour == 23)
+    return "weekend" if week_end else None
+
+
+def local_of(instant_ns: int) -> datetime:
+    """Return the local time in Rome of an instant."""
+    return datetime.fromtimestamp(instant_ns // SECOND_NS, ROME)
+
+
+def turning_points() -> list[int]:
+    """Return the instants of 1970 to 2100 at which the rule, the zone or the year may turn, by day.
+
+    Every Friday's 23:00 and every Saturday's and Monday's midnight, both ends of the holidays and of leap days, and
+    every change of the clocks.
+    """
+    found = set()
+    day = date(1970, 1, 2)
+    while day < date(2101, 1, 1):
+        easters_friday = easter(day.year) - timedelta(days=2)
+        special = (day.month, day.day) in {(1, 1), (12, 25), (2, 29)} or day == easters_friday
+        if day.isoweekday() in {6, 1} or special:
+            found |= {at(f"{day}T00:00:00"), at(f"{day + timedelta(days=1)}T00:00:00")}
+        if day.isoweekday() == 5:
+            found.add(at(f"{day}T23:00:00"))
+        noon, next_noon = (datetime(each.year, each.month, each.day, 12, tzinfo=ROME)
+                           for each in (day, day + timedelta(days=1)))  # fmt: skip
+        if noon.utcoffset() != next_noon.utcoffset():
+            first = int(noon.timestamp())
+            turn = next(s for s in range(first, first + 86_400 + 3_600, 3_600)
+                        if datetime.fromtimestamp(s, ROME).utcoffset() == next_noon.utcoffset())  # fmt: skip
+            found.add(turn * SECOND_NS)
+        day += timedelta(days=1)
+    return sorted(found)
+
+
+POINTS = turning_points()
+
+
+def test_the_rule_is_the_independent_one_minute_by_minute_around_every_turning_point() -> None:
+    """In 1970 to 2100, in each minute from two before to two after, and one nanosecond to either side.
+
+    What lies between two turning points is one and the same, which the middle of each stands for.
+    """
+    assert len(POINTS) > 131 * 52 * 4
+    assert sum(local_of(point).utcoffset() != local_of(point - 1).utcoffset() for point in POINTS) > 2 * 120
+    wrong = []
+    for index, point in enumerate(POINTS):
+        near = [point + minute * 60 * SECOND_NS for minute in (-2, -1, 0, 1, 2)]
+        middle = [(point + POINTS[index - 1]) // 2] if index else []
+        wrong += [
+            instant_ns
+            for instant_ns in (*near, point - 1, point + 1, *middle)
+            if rest_reason(instant_ns) != rested(local_of(instant_ns))
+        ]
+    assert wrong == []
+
+
+def test_every_rest_of_131_years_begins_and_ends_where_the_independent_rule_turns() -> None:
+    """The end, the begin, the parts and the next rest are the turns of a rule that knows nothing of ours."""
+    turns = [
+        (point, here)
+        for point in POINTS
+        if (here := rested(local_of(point))) != rested(local_of(point - 1)) and point > POINTS[0]
+    ]
+    spans: list[list[tuple[str, int, int]]] = []
+    for (begin, why), (end, _) in pairwise(turns[1:]):
+        if why is not None and spans and spans[-1][-1][2] == begin:
+            spans[-1].append((why, begin, end))
+        elif why is not None:
+            spans.append([(why, begin, end)])
+    assert len(spans) > 131 * 52
+    for parts, after in pairwise(spans):
+        begin, end = parts[0][1], parts[-1][2]
+        assert rest_parts(begin) == rest_parts(end - 1) == tuple(parts)
+        assert (rest_parts(begin - 1), rest_parts(end)) == ((), ())
+        assert [rest_ends_ns(instant) for instant in (begin - 1, begin, end - 1, end)] == [begin - 1, end, end, end]
+        assert [next_rest_ns(instant) for instant in (begin, end - 1, end)] == [begin, end - 1, after[0][1]]
+
+
+def test_the_longest_rest_and_the_longest_trade_have_their_hours() -> None:
+    """Seventy-three hours from a Friday over a Monday's holiday, a hundred and nineteen from Monday to Friday."""
+    friday, monday = at("2023-12-22T23:00:00"), at("2024-01-08T00:00:00")
+    assert (rest_ends_ns(friday) - friday) // HOUR_NS == 73
+    assert [part[0] for part in rest_parts(friday)] == ["weekend", "25 December"]
+    assert (next_rest_ns(monday) - monday) // HOUR_NS == 119
+
+
+@pytest.mark.parametrize(
+    ("instant", "local"),
+    [
+        ("2024-03-31T00:59:59+00:00", "Sun 2024-03-31 01:59:59 +0100"),
+        ("2024-03-31T01:00:00+00:00", "Sun 2024-03-31 03:00:00 +0200"),
+        ("2024-10-27T01:00:00+00:00", "Sun 2024-10-27 02:00:00 +0100"),
+    ],
+)
+def test_local_time_is_written_with_its_distance_from_utc(instant: str, local: str) -> None:
+    """So the hour that comes twice in autumn is told apart."""
+    assert local_time(int(datetime.fromisoformat(instant).timestamp()) * SECOND_NS) == local

@@ -11,6 +11,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat, PublicFormat
 
 from init import create
+from tests.builders import TUESDAY_NS, a_report
 from trisagion.adapters.anchors import own_key, private_key
 from trisagion.adapters.db import SqlDatabase, open_database
 from trisagion.adapters.db import tables as t
@@ -20,7 +21,7 @@ from trisagion.errors import ConfigError, DataError, StateError
 
 @pytest.fixture
 def database(tmp_path: Path) -> Iterator[SqlDatabase]:
-    """Lay out the newest run of a state directory, with five records in either chain that were not linked yet."""
+    """Lay out the newest run of a state directory, with five rows for either chain that were not linked yet."""
     url = f"sqlite:///{tmp_path / 'trisagion.sqlite3'}"
     create(url)
     run = tmp_path / "runs" / "one"
@@ -30,17 +31,17 @@ def database(tmp_path: Path) -> Iterator[SqlDatabase]:
     database = open_database(url)
     with database.transaction() as tx:
         for number in range(5):
-            tx.audit.note("order.new", f"T{number}", {"n": str(number)})
-            tx.audit.note("login", "kill", {"operator": "ann"})
+            tx.orders.add_execution(a_report(f"E{number}"), TUESDAY_NS)
+            tx.control.add_event("control.engaged", "kill", {"operator": "ann"}, TUESDAY_NS)
     yield database
     database.close()
 
 
 def spoil(database: SqlDatabase) -> None:
-    """Change a subject in the chain of orders."""
+    """Change a key in the chain of orders."""
     with database.transaction() as tx:
         row = sa.update(t.audit_event).where(t.audit_event.c.shard == "orders", t.audit_event.c.seq == 3)
-        tx.session.write(row.values(subject="T9"), {})
+        tx.session.write(row.values(row_key="T9"), {})
 
 
 def test_what_is_signed_is_whole_until_somebody_changes_a_row(

@@ -45,6 +45,7 @@ SPEAKS_FOR: Final = {
     "book_fills.book": ("session.report", "copies.compare"),
     "book_fills._book": ("session.report", "copies.compare"),
     "book_fills.put_aside": ("session.report",),
+    "book_fills._contradicted": ("session.report", "copies.compare"),
     "book_fills._doubt": ("session.report",),
     "book_fills._follow": ("session.report", "copies.compare"),
     "book_fills._remedy": ("session.report", "copies.compare"),

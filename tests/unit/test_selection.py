@@ -12,7 +12,7 @@ from trisagion.clock import SECOND_NS
 from trisagion.cohort.types import Votes
 from trisagion.errors import DataError
 from trisagion.selection.kelly import kelly
-from trisagion.selection.votes import SelectionRules, select
+from trisagion.selection.votes import SelectionRules, left_out, select
 
 NOW_NS = 1_750_000_000 * SECOND_NS
 PNLS = st.lists(st.floats(min_value=0.01, max_value=1e6), min_size=5, max_size=30)
@@ -125,6 +125,19 @@ def test_only_fresh_living_winners_in_a_position_vote(
     assert selection.live_pnl == pytest.approx(live_pnl)
     assert (selection.stale, selection.wins) == (stale, wins)
     assert selection.reasons[0].startswith(f"{code}: ")
+
+
+def test_each_vote_that_does_not_count_is_left_out_for_one_reason() -> None:
+    """Exiting before stale, stale before flat, flat before poor; with the winners they are all runs."""
+    rows = [
+        (2, 1.0, False, 0),
+        *[(2, 1.0, True, 601)] * 5,
+        *[(0, 0.1, False, 601)] * 4,
+        *[(0, 0.1, False, 0)] * 3,
+        *[(2, 0.2, False, 0)] * 2,
+    ]
+    assert left_out(votes(*rows), SelectionRules(), NOW_NS) == "exiting=5 stale=4 flat=3 poor=2"
+    assert select(votes(*rows), [], SelectionRules(), NOW_NS).winners == len(rows) - 5 - 4 - 3 - 2
 
 
 def test_a_sum_without_profit_asks_for_nothing() -> None:

@@ -90,6 +90,8 @@ def test_a_named_file_beats_the_folders_own(tmp_path: Path) -> None:
         ("reconcile.observers", "['a', 'a']", "expected each observer once, found a, a"),
         ("take_profit.reward_multiple", "1", "expected above the threshold (1), found 1"),
         ("risk.order_notional_max", "1e9", "expected at most position_notional_max (20000000), found 1000000000"),
+        ("killswitch.deadline_s", "1", "expected at least 3 times beat_ms (500), found 1 s"),
+        ("killswitch.key_pin", "17", "expected another pin than estop_pin, found 17"),
         ("egress.use", "['a']", "expected names of [egress.paths.NAME] or direct, found a"),
         ("egress.use", "['direct', 'direct']", "expected each path once, found direct, direct"),
         ("egress.tls_pins", "'12:34'", "expected the 64 hexadecimal digits of a SHA-256 fingerprint, found '12:34'"),
@@ -304,8 +306,13 @@ def test_the_digest_changes_with_every_setting_that_can_change_a_decision(tmp_pa
         "egress.connect_s": 5, "egress.probe_s": 0, "egress.quiet_s": 1, "egress.healthy_s": 1, "egress.tls": True,
         "egress.tls_name": "h", "egress.tls_ca": "x", "egress.tls_pins": ["0" * 64], "egress.tls_certificate": "x",
         "egress.tls_key": "x", "audit.anchors": "x", "audit.key": "env:K",
+        "killswitch.mode": "emergency", "killswitch.public_key": "0" * 64, "killswitch.private_key": "env:K",
+        "killswitch.beat_ms": 501, "killswitch.deadline_s": 6, "killswitch.driver": "rpi",
+        "killswitch.debounce_ms": 31, "killswitch.cool_down_s": 11, "killswitch.self_test_s": 121,
+        "killswitch.estop_pin": 1, "killswitch.tamper_pin": 2, "killswitch.key_pin": 3, "killswitch.red_pin": 4,
+        "killswitch.yellow_pin": 7, "killswitch.green_pin": 8, "killswitch.buzzer_pin": 9,
     }  # fmt: skip
-    assert set(other) | set(place) | {"reconcile.quorum"} == set(settings.flatten(plain))
+    assert set(other) | set(place) | {"reconcile.quorum", "killswitch.name"} == set(settings.flatten(plain))
     digests = {key: digest(load(None, {}, {key: value})) for key, value in other.items()}
     assert digest(plain) not in digests.values()
     assert len(set(digests.values())) == len(other)

@@ -31,7 +31,7 @@ def build() -> str:
     return f"{__version__}+{digest.hexdigest()[:SHOWN]}"
 
 
-def this_process(config: str = "") -> Witness:
-    """Return who writes records here, under the settings of a digest."""
+def this_process(config: str) -> Witness:
+    """Return who makes notes here, under the settings of a digest."""
     program = Path(sys.argv[0]).name or "python"
     return Witness(socket.gethostname()[:64], f"{getpass.getuser()}:{program}:{os.getpid()}"[:128], build(), config)

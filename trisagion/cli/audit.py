@@ -52,10 +52,13 @@ def verify(
         list[Path] | None,
         typer.Option("--key", metavar="PEM", help="A public key that anchors are signed with; else audit.key's own."),
     ] = None,
+    chain: Annotated[
+        bool, typer.Option("--chain", help="The chains and their anchors alone, not the tables that they tell of.")
+    ] = False,
     state: StateOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Recompute every hash and hold the chains against their anchors; exit code 1 at the first bad row of any."""
+    """Recompute every hash, hold the chains against anchors and tables; exit code 1 at the first bad row of any."""
     from trisagion.adapters.db.engine import open_database
     from trisagion.services import keep_audit
 
@@ -65,7 +68,7 @@ def verify(
     home = run_of(state_of(state), run)
     anchors = _readable(home, state_of(state), keys or [])
     with database_of(home) as url, closing(open_database(url)) as database, _progress() as progress:
-        found = keep_audit.verify(database, anchors.kept(), progress)
+        found = keep_audit.verify(database, anchors.kept(), progress, sources=not chain)
     _tell(found, home.name, as_json=as_json)
 
 
@@ -109,18 +112,19 @@ def _tell(found: "Verified", name: str, *, as_json: bool) -> None:
         told = {"rows": found.rows, "heads": found.heads, "anchors": found.anchors, "waiting": found.waiting}
         print(json.dumps({"of": name, "whole": not flaws, **told, "flaws": flaws}))
     else:
-        bad = {flaw.shard: flaw for flaw in found.flaws}
         for shard, rows in found.rows.items():
-            flaw = bad.get(shard)
-            said = (
-                f"whole, head {found.heads[shard]}"
-                if flaw is None
-                else f"BROKEN at {flaw.seq}: {flaw.what}, {flaw.text}"
-            )
-            print(f"{shard:8} {rows:>9,} rows  {said}")
-        print(f"anchors  {found.anchors:>9,}; {found.waiting:,} records wait to be linked")
+            flaws_of = [each for each in found.flaws if each.shard == shard]
+            said = [_said(each) for each in flaws_of] or [f"whole, head {found.heads[shard]}"]
+            for line in said:
+                print(f"{shard:8} {rows:>9,} rows  {line}")
+        print(f"anchors  {found.anchors:>9,}; {found.waiting:,} rows wait to be linked")
     if found.flaws:
         raise typer.Exit(1)
+
+
+def _said(flaw: Flaw) -> str:
+    where = f" at {flaw.seq}" if flaw.seq else ""
+    return f"BROKEN{where}: {flaw.what}, {flaw.text}"
 
 
 def _verified_export(path: Path) -> "Verified":

@@ -11,7 +11,6 @@ import typer
 from trisagion.cli.rundir import running_house
 from trisagion.clock import iso
 from trisagion.services import control
-from trisagion.services.keep_audit import note_login
 
 app = typer.Typer(no_args_is_help=True)
 
@@ -26,7 +25,7 @@ def show(
     """Show every gate that was ever shut."""
     house = running_house(state)
     with closing(house.database) as database:
-        note_login(database, getpass.getuser(), "gate list")
+        house.note_login(getpass.getuser(), "gate list")
         with database.snapshot() as tx:
             gates = tx.control.gates()
     if as_json:
@@ -50,6 +49,6 @@ def opened(
     """Let new orders pass to a session again."""
     house = running_house(state)
     with closing(house.database):
-        note_login(house.database, getpass.getuser(), "gate open")
+        house.note_login(getpass.getuser(), "gate open")
         control.open_gate(house.database, session, getpass.getuser(), reason, house.now_ns())
     print(f"the gate of {session} is open")

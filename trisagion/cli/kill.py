@@ -14,7 +14,6 @@ from trisagion.errors import StepTimeout
 from trisagion.ports import Database
 from trisagion.safety.modes import Mode
 from trisagion.services import control
-from trisagion.services.keep_audit import note_login
 from trisagion.units import plain
 
 CONFIRM_S_MAX: Final = 30.0
@@ -39,7 +38,7 @@ def command(
     control.engage(house.database, mode, getpass.getuser(), reason, house.now_ns())
     said: dict[str, object] = {"mode": mode, "blocked_s": since()}
     # Only now: nothing comes before the stop.
-    note_login(house.database, getpass.getuser(), "kill")
+    house.note_login(getpass.getuser(), "kill")
     while working := control.working(house.database):
         if since() > CONFIRM_S_MAX:
             raise StepTimeout(

@@ -13,6 +13,7 @@ from trisagion.cli.rundir import database_of, run_of, state_of
 from trisagion.clock import SECOND_NS, iso
 from trisagion.errors import ConfigError, StateError, quoted
 from trisagion.ids import ClOrdId, link_cl_ord_id
+from trisagion.reports.why import legible
 from trisagion.session_ports import SessionMessage
 
 if TYPE_CHECKING:
@@ -77,16 +78,11 @@ def instant(text: str, option: str) -> int:
     return min(int(found.timestamp()) * SECOND_NS + found.microsecond * 1000, INSTANT_MAX_NS)
 
 
-def _shown(message: SessionMessage) -> str:
-    """Return the text with | for the separator, harmless to a terminal."""
-    text = message.text.replace("\x01", "|")
-    return "".join(char if char.isprintable() else repr(char)[1:-1] for char in text)
-
-
 def _as_text(message: SessionMessage) -> str:
-    return f"{iso(message.at_ns)}  {message.session}  {message.number}  {ARROWS[message.direction]}  {_shown(message)}"
+    told = (iso(message.at_ns), message.session, message.number, ARROWS[message.direction], legible(message.text))
+    return "  ".join(map(str, told))
 
 
 def _as_json(message: SessionMessage) -> str:
     named = {name: getattr(message, name) for name in SessionMessage.__slots__}
-    return json.dumps({**named, "text": _shown(message)})
+    return json.dumps({**named, "text": legible(message.text)})

@@ -276,7 +276,6 @@ def supervise(settings: Settings, run: Path, notes: list[str], *, as_json: bool,
     from trisagion.adapters.db.report_source import collect
     from trisagion.cli.watching import frames
     from trisagion.reports.tearsheet import render, summary_json, summary_text
-    from trisagion.services.keep_audit import note_start
     from trisagion.services.replay import take_up
     from trisagion.wiring import House
 
@@ -303,7 +302,7 @@ def supervise(settings: Settings, run: Path, notes: list[str], *, as_json: bool,
             console.note("this run is finished; start another with `trisagion run`")
             outcome = "finished"
         else:
-            note_start(database, run.name, getpass.getuser(), _facts(house, resumed=resumed))
+            house.note_start(getpass.getuser(), run.name, _facts(house, resumed=resumed))
             take_up(database, getpass.getuser(), reason)
             anchored()
             stack.callback(children.stop)

@@ -54,7 +54,7 @@ PASSAGES: Final[dict[tuple[Phase, Happening], Phase]] = {
     # Told between the first bytes; once connected it is told to ourselves again.
     (_P.CONNECTING, _H.SERVERS_LOST): _P.CONNECTING,
     (_P.CONNECTING, _H.SERVERS_BACK): _P.CONNECTING,
-    # The client id is in use, or the account is not the one of the configuration.
+    # The account is not the one of the configuration.
     (_P.CONNECTING, _H.REFUSED): _P.ENDED,
     (_P.SYNCHRONISING, _H.SYNCHRONISED): _P.READY,
     (_P.SYNCHRONISING, _H.SERVERS_LOST): _P.SERVERS_LOST,

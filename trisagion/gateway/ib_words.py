@@ -25,7 +25,7 @@ class Does(StrEnum):
     LOSE_SERVERS = "the gate is shut until TWS has its servers back"
     REGAIN_SERVERS = "everything is asked for again, executions too; then the gate opens"
     RECONNECT = "the connection is given up and made anew"
-    FENCE = "another owner lives: this process ends, and tries no other client id"
+    FENCE = "another owner lives: the id is tried again later, and no other"
     REJECT = "the order is rejected; where a replace was asked for, that is refused and the order lives on"
     REFUSE_REPLACE = "the replace is refused; what became of the order is asked for"
     REFUSE_CANCEL = "the cancel is refused; what became of the order is asked for"

@@ -18,6 +18,9 @@ FRIDAY_END_HOUR: Final = 23
 REST_MIDNIGHTS_MAX: Final = 4
 """The longest rest begins on a Friday at 23:00 and meets a holiday on Monday: it ends at the fourth midnight."""
 
+TRADE_TURNS_MAX: Final = 5
+"""The longest trade begins with a Monday: the rule may turn at four midnights before it does on Friday at 23:00."""
+
 
 def easter_sunday(year: int) -> date:
     """Return the date of Easter in the Gregorian calendar.
@@ -71,10 +74,54 @@ def rest_ends_ns(now_ns: int) -> int:
     for _ in range(REST_MIDNIGHTS_MAX + 1):
         if rest_reason(instant_ns) is None:
             return instant_ns
-        tomorrow = _local(instant_ns).date() + timedelta(days=1)
-        midnight = datetime(tomorrow.year, tomorrow.month, tomorrow.day, tzinfo=ZONE)
-        instant_ns = int(midnight.timestamp()) * SECOND_NS
+        instant_ns = _midnight_ns(_local(instant_ns).date() + timedelta(days=1))
     raise AssertionError(f"a rest of more than {REST_MIDNIGHTS_MAX} midnights from {now_ns}")
+
+
+def rest_parts(now_ns: int) -> tuple[tuple[str, int, int], ...]:
+    """Return the rest that an instant lies in, rule by rule: (why, begin, end); nothing when there is trade."""
+    if rest_reason(now_ns) is None:
+        return ()
+    ends_ns = rest_ends_ns(now_ns)
+    instant_ns = _midnight_ns(_local(now_ns).date() - timedelta(days=REST_MIDNIGHTS_MAX))
+    parts: list[tuple[str, int, int]] = []
+    while instant_ns < ends_ns:
+        why, turn_ns = rest_reason(instant_ns), _next_turn_ns(instant_ns)
+        if why is None:
+            parts.clear()
+        elif parts and parts[-1][0] == why:
+            parts[-1] = (why, parts[-1][1], turn_ns)
+        else:
+            parts.append((why, instant_ns, turn_ns))
+        instant_ns = turn_ns
+    return tuple(parts)
+
+
+def next_rest_ns(now_ns: int) -> int:
+    """Return the first instant from `now_ns` on at which nothing is traded: `now_ns` itself within a rest."""
+    instant_ns = now_ns
+    for _ in range(TRADE_TURNS_MAX + 1):
+        if rest_reason(instant_ns) is not None:
+            return instant_ns
+        instant_ns = _next_turn_ns(instant_ns)
+    raise AssertionError(f"trade beyond {TRADE_TURNS_MAX} turns from {now_ns}")
+
+
+def local_time(instant_ns: int) -> str:
+    """Write an instant as the clocks of Europe/Vatican show it, with their distance from UTC."""
+    return f"{_local(instant_ns):%a %Y-%m-%d %H:%M:%S %z}"
+
+
+def _next_turn_ns(instant_ns: int) -> int:
+    """Return the next instant at which the rule may turn: a Friday's 23:00, else the next midnight."""
+    now = _local(instant_ns)
+    if now.weekday() == FRIDAY and now.hour < FRIDAY_END_HOUR:
+        return int(datetime(now.year, now.month, now.day, FRIDAY_END_HOUR, tzinfo=ZONE).timestamp()) * SECOND_NS
+    return _midnight_ns(now.date() + timedelta(days=1))
+
+
+def _midnight_ns(day: date) -> int:
+    return int(datetime(day.year, day.month, day.day, tzinfo=ZONE).timestamp()) * SECOND_NS
 
 
 def _local(instant_ns: int) -> datetime:

@@ -2,7 +2,7 @@
 
 States follow FIX OrdStatus(39). `UNKNOWN` means that we asked something of the venue and do not know what came of it:
 the order counts as live, and only evidence from the venue (an execution report, an answer to a status request) leads
-out.
+out, or that of a person who has looked there (`services.resolve_orders`).
 
 Replaced is no state. After FIX 4.4 it is an event (ExecType 5; OrdStatus has no such value): the order lives on under
 its next ClOrdID, with its fills, as New or PartiallyFilled. So an order is one row for all its ClOrdIDs, and whatever

@@ -1,10 +1,10 @@
 """The audit chain: what a record is, how records are linked, and what a chain that was tampered with shows.
 
-Each record is one row. Its hash is ``h(n) = SHA-256(h(n-1) ‖ record n)`` over 32 raw bytes and the record's canonical
-JSON in UTF-8; ``h(0)`` is SHA-256 of `GENESIS` and the shard's name. A record names its own sequence number, so a row
-that is altered, dropped, added or moved fits nowhere, and nobody who cannot find a collision of SHA-256 can make it fit
-without replacing every later row. That, and a tail that is cut off, shows against an anchor: a signed copy of a hash,
-kept outside the database.
+Each record tells of one row of a table, as it stood when the chain's writer took it. Its hash is
+``h(n) = SHA-256(h(n-1) ‖ record n)`` over 32 raw bytes and the record's canonical JSON in UTF-8; ``h(0)`` is SHA-256 of
+`GENESIS` and the shard's name. A record names its own sequence number, so a row that is altered, dropped, added or
+moved fits nowhere, and nobody who cannot find a collision of SHA-256 can make it fit without replacing every later row.
+That, and a tail that is cut off, shows against an anchor: a signed copy of a hash, kept outside the database.
 
 Canonical JSON is RFC 8785 (JCS). We differ by refusing, not by writing otherwise: there are no floats, and a whole
 number that a double would not hold exactly (beyond 2^53 - 1) must come as text, as every decimal and instant does.
@@ -14,37 +14,46 @@ import hashlib
 import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from decimal import Decimal
 from json.encoder import encode_basestring
 from typing import Any, Final, NamedTuple
 
 from trisagion.errors import DataError
+from trisagion.units import plain
 
 GENESIS: Final = b"trisagion audit 1 "
 EXACT_MAX: Final = 2**53 - 1
 """The largest whole number below which a double holds all (ECMA-262, Number.MAX_SAFE_INTEGER)."""
 
+DETAIL_BYTES_MAX: Final = 65_535
+"""What the chain's column holds; of a row that is longer it keeps the hash."""
+
 ORDERS: Final = "orders"
 CONTROL: Final = "control"
 SHARDS: Final = (CONTROL, ORDERS)
-_OF_ORDERS: Final = frozenset({"decision", "execution", "order", "verdict"})
+
+NUMBERED: Final = {
+    CONTROL: ("audit_note", "control", "event", "gate", "take_profit"),
+    ORDERS: ("execution",),
+}
+"""Tables that rows are only ever added to, under numbers that the database gives."""
+
+DECISION: Final = "decision"
+ORDER: Final = "orders"
+ORDER_LINK: Final = "order_link"
+"""Tables of the shard `ORDERS` that have no such number; an order is a row that changes, and is told of by version."""
 
 
 class Record(NamedTuple):
-    """What happened, told by the process that saw it; `detail` is the canonical JSON of an object of texts.
+    """A row of table `source`; `row_key` names it there, `detail` is its columns as canonical JSON of texts.
 
-    `at_ns` is UTC by the process' machine, `monotonic_ns` by a clock of `host` that is never set. `actor` is the person
-    who is named, else the process; `build` and `config` say which code under which settings.
+    `at_ns` is when it was taken, UTC.
     """
 
     shard: str
     at_ns: int
-    monotonic_ns: int
-    host: str
-    actor: str
-    build: str
-    config: str
-    kind: str
-    subject: str
+    source: str
+    row_key: str
     detail: str
 
 
@@ -54,13 +63,8 @@ class Link(NamedTuple):
     shard: str
     seq: int
     at_ns: int
-    monotonic_ns: int
-    host: str
-    actor: str
-    build: str
-    config: str
-    kind: str
-    subject: str
+    source: str
+    row_key: str
     detail: str
     prev_hash: str
     hash: str
@@ -68,7 +72,7 @@ class Link(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Witness:
-    """Who writes records: the machine, the process, its code and its settings."""
+    """Who makes a note: the machine, the process, its code and its settings."""
 
     host: str
     actor: str
@@ -95,9 +99,70 @@ class Anchor:
     hash: str
 
 
-def shard_of(kind: str) -> str:
-    """Return the chain that a kind belongs to: what orders did, or what people and the platform did."""
-    return ORDERS if kind.partition(".")[0] in _OF_ORDERS else CONTROL
+@dataclass(frozen=True, slots=True)
+class Hole:
+    """Numbers that were passed over, `first` to `last`: none of them had a row at `since_ns`."""
+
+    first: int
+    last: int
+    since_ns: int
+
+
+@dataclass(frozen=True, slots=True)
+class Mark:
+    """How far the chain's writer has read a table.
+
+    `upto` is the last number (of orders and decisions: instant) that it saw, `holes` what may still come before it,
+    `unsettled` the orders that were not at rest.
+    """
+
+    source: str
+    version: int = 0
+    upto: int = 0
+    holes: tuple[Hole, ...] = ()
+    unsettled: tuple[str, ...] = ()
+
+
+def row_detail(names: Sequence[str], values: Sequence[object]) -> str:
+    """Write a row's columns, whose names are in order, as `canonical` would write an object of texts; none for NULL.
+
+    Of a row that is too long for the chain's column: its SHA-256, as the member `sha256`.
+    """
+    quote = encode_basestring
+    members = [
+        f'"{name}":{quote(_column(value))}' for name, value in zip(names, values, strict=True) if value is not None
+    ]
+    text = "{" + ",".join(members) + "}"
+    if len(text) * 4 > DETAIL_BYTES_MAX and len(text.encode()) > DETAIL_BYTES_MAX:
+        return f'{{"sha256":"{hashlib.sha256(text.encode()).hexdigest()}"}}'
+    return text
+
+
+def _column(value: object) -> str:
+    """Write a column's value as its driver gives it, each in one way: no row may be so that it cannot be told of."""
+    if isinstance(value, str):
+        return value
+    if isinstance(value, Decimal) and value.is_finite():
+        return plain(value)
+    if isinstance(value, bytes):
+        return value.hex()
+    return repr(value)
+
+
+def gaps(upto: int, numbers: Sequence[int], now_ns: int) -> list[Hole]:
+    """Return the numbers between `upto` and the last of `numbers`, which ascend, that are not among them."""
+    found = []
+    for number in numbers:
+        if number > upto + 1:
+            found.append(Hole(upto + 1, number - 1, now_ns))
+        upto = number
+    return found
+
+
+def without(hole: Hole, numbers: Sequence[int]) -> list[Hole]:
+    """Return what is left of a hole when rows under some numbers have come."""
+    within = sorted(number for number in numbers if hole.first <= number <= hole.last)
+    return [Hole(each.first, each.last, hole.since_ns) for each in gaps(hole.first - 1, [*within, hole.last + 1], 0)]
 
 
 def canonical(value: object) -> str:
@@ -160,44 +225,29 @@ def chained(before: bytes, seq: int, records: Sequence[Record]) -> list[Link]:
     return links
 
 
-def _of(
-    seq: int,
-    shard: str,
-    at_ns: int,
-    monotonic_ns: int,
-    host: str,
-    actor: str,
-    build: str,
-    config: str,
-    kind: str,
-    subject: str,
-    detail: str,
-) -> str:
+def _of(seq: int, shard: str, at_ns: int, source: str, row_key: str, detail: str) -> str:
     """Write a record as `canonical` would write it, at a third of its cost: the keys and their order are known."""
     quote = encode_basestring
     return (
-        f'{{"actor":{quote(actor)},"at_ns":"{at_ns}","build":{quote(build)},"config":{quote(config)},'
-        f'"detail":{quote(detail)},"host":{quote(host)},"kind":{quote(kind)},"monotonic_ns":"{monotonic_ns}",'
-        f'"seq":{seq},"shard":{quote(shard)},"subject":{quote(subject)}}}'
+        f'{{"at_ns":"{at_ns}","detail":{quote(detail)},"row_key":{quote(row_key)},"seq":{seq},'
+        f'"shard":{quote(shard)},"source":{quote(source)}}}'
     )
 
 
 def as_line(link: Link) -> str:
     """Write a row as a line of an export: the record's own members, with `prev_hash` and `hash` beside them."""
     members = link._asdict()
-    members |= {"at_ns": str(link.at_ns), "monotonic_ns": str(link.monotonic_ns)}
-    return canonical(members)
+    return canonical(members | {"at_ns": str(link.at_ns)})
 
 
 def read_line(line: str) -> Link:
     """Read a line of an export; `DataError` when it is none."""
     try:
         found = json.loads(line)
-        members = {**found, "at_ns": int(found["at_ns"]), "monotonic_ns": int(found["monotonic_ns"])}
-        link = Link(**members)
+        link = Link(**{**found, "at_ns": int(found["at_ns"])})
     except (ValueError, KeyError, TypeError, RecursionError):
         raise DataError("expected a line of `trisagion audit export`, found something else") from None
-    if type(link.seq) is not int or not all(isinstance(part, str) for part in (link.shard, *link[4:])):
+    if type(link.seq) is not int or not all(isinstance(part, str) for part in (link.shard, *link[3:])):
         raise DataError("expected a line of `trisagion audit export`, found one with members of another type")
     return link
 
@@ -270,6 +320,6 @@ def _links(rows: Sequence[Any]) -> Iterator[Link]:
 def _hash(link: Link, seq: int) -> str | None:
     """Return the hash that a row would have as row `seq`, by its own word on what was before it."""
     try:
-        return linked(bytes.fromhex(link.prev_hash), _of(seq, link.shard, *link[2:11])).hex()
+        return linked(bytes.fromhex(link.prev_hash), _of(seq, link.shard, *link[2:6])).hex()
     except (TypeError, ValueError):
         return None

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import NDArray
 
 from trisagion.clock import SECOND_NS
 from trisagion.cohort.types import Votes
@@ -75,7 +76,7 @@ def select(votes: Votes, past_pnls: Sequence[float], rules: SelectionRules, now_
     """
     runs = len(votes.direction)
     assert runs == len(votes.live_pnl) == len(votes.exiting) == len(votes.updated_ns), f"{votes.symbol}: ragged votes"
-    living = ~votes.exiting & (np.abs(votes.updated_ns - now_ns) <= rules.stale_s * SECOND_NS)
+    living = ~votes.exiting & _fresh(votes, rules, now_ns)
     winning = living & (votes.direction != 0) & (votes.live_pnl > rules.live_pnl_min)
     alive = int(living.sum())
     winners = int(winning.sum())
@@ -99,3 +100,20 @@ def select(votes: Votes, past_pnls: Sequence[float], rules: SelectionRules, now_
         stale=not alive,
         reasons=reasons,
     )
+
+
+def left_out(votes: Votes, rules: SelectionRules, now_ns: int) -> str:
+    """Say how many runs' votes do not count, each by the first of the rules that keeps it out; exiting ones apart.
+
+    "stale" were not updated within ``rules.stale_s``, "flat" have no direction, "poor" have not earned enough.
+    """
+    fresh, flat = _fresh(votes, rules, now_ns), votes.direction == 0
+    stale = int((~votes.exiting & ~fresh).sum())
+    living = ~votes.exiting & fresh
+    poor = int((living & ~flat & ~(votes.live_pnl > rules.live_pnl_min)).sum())
+    return f"exiting={int(votes.exiting.sum())} stale={stale} flat={int((living & flat).sum())} poor={poor}"
+
+
+def _fresh(votes: Votes, rules: SelectionRules, now_ns: int) -> NDArray[np.bool_]:
+    found: NDArray[np.bool_] = np.abs(votes.updated_ns - now_ns) <= rules.stale_s * SECOND_NS
+    return found

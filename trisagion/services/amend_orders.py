@@ -12,8 +12,7 @@ from trisagion.orders.pricing import is_maker
 from trisagion.orders.state import LIVE, WORKING
 from trisagion.orders.types import Intent
 from trisagion.ports import Database
-from trisagion.risk.check import Approved, Limits
-from trisagion.services.keep_audit import checked
+from trisagion.risk.check import Approved, Limits, check
 from trisagion.services.outcome import Outcome
 from trisagion.units import Price, Quantity, on_grid, plain
 
@@ -42,9 +41,7 @@ def amend(
         now_ns = max(now_ns, order.updated_ns)
         quote = tx.market.quote(order.symbol, now_ns)
         left = Intent(order.intent, order.cycle, order.symbol, order.side, Quantity(qty - order.cum_qty))
-        verdict = checked(
-            tx,
-            order_id,
+        verdict = check(
             left,
             instrument=instrument,
             quote=quote,

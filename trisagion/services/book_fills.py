@@ -15,10 +15,9 @@ from trisagion.orders.rejects import REMEDIES, Reject, Remedy
 from trisagion.orders.state import AT_VENUE, IN_DOUBT, LIVE, TERMINAL, WORKING, OrderState, check_transition
 from trisagion.orders.types import ExecType, ExecutionReport, Liquidity, Order, OrderLink, PositionReport, Unreadable
 from trisagion.ports import Database, Observation, Transaction
-from trisagion.risk.check import Approved, Limits
+from trisagion.risk.check import Approved, Limits, check
 from trisagion.safety.modes import Control, Mode, stricter
 from trisagion.services.control import PLATFORM, shut_gate
-from trisagion.services.keep_audit import checked
 from trisagion.services.ledger_enter import enter
 from trisagion.services.outcome import Outcome
 from trisagion.services.reconcile import VENUE, new_attempt
@@ -260,9 +259,7 @@ def _again(tx: Transaction, rules: BookRules, order: Order, now_ns: int) -> str 
     if order.attempt >= rules.reprices_max:
         tx.control.add_event("order.reprices_spent", order.cl_ord_id, {"intent": order.intent}, now_ns)
         return None
-    verdict = checked(
-        tx,
-        order.intent,
+    verdict = check(
         intent_of(order),
         instrument=tx.market.instrument(order.symbol),
         quote=tx.market.quote(order.symbol, now_ns),

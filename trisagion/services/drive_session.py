@@ -190,8 +190,9 @@ class SessionDriver:
             self._down_s = self.clock()
         if not self._told_down and self.clock() - self._down_s >= LOGON_S_MAX:
             text = (
-                f"LOGGED_OFF: no session with the venue for {LOGON_S_MAX:g} s; should it refuse each logon without a "
-                "word, look at the clocks: one that is off by more than 120 s looks exactly so"
+                f"LOGGED_OFF: no session with the venue for {LOGON_S_MAX:g} s; `trisagion messages` shows its words. "
+                "Should it refuse each logon without a word, look at the clocks: one that is off by more than 120 s "
+                "looks exactly so"
             )
             with self.database.transaction() as tx:
                 tx.control.add_event("session.alarm", self.name, {"text": text}, now_ns)

@@ -15,6 +15,7 @@ from trisagion.cohort.state import Shard, from_bytes, votes
 from trisagion.ids import CycleId, cl_ord_id, cycle_id, intent_key
 from trisagion.ledger.postings import OUTSIDE, cash, equity
 from trisagion.ledger.take_profit import LAST_STEP
+from trisagion.ledger.types import Position
 from trisagion.market.calendar import rest_reason
 from trisagion.market.types import Instrument, Quote
 from trisagion.orders.intents import ReconcileRules, consensus, make_intent, staged
@@ -22,10 +23,9 @@ from trisagion.orders.state import AT_VENUE, LIVE, OrderState
 from trisagion.orders.types import Intent, Order
 from trisagion.portfolio.sizing import SizingRules, desired_position, margin_share
 from trisagion.ports import Cycle, Database, Decision, Transaction
-from trisagion.risk.check import Approved, Limits
+from trisagion.risk.check import Approved, Limits, check
 from trisagion.safety.modes import Mode
-from trisagion.selection.votes import Selection, SelectionRules, select
-from trisagion.services.keep_audit import checked
+from trisagion.selection.votes import Selection, SelectionRules, left_out, select
 from trisagion.services.outcome import Outcome
 from trisagion.units import Money, Price, Quantity, plain
 
@@ -183,16 +183,21 @@ def _decide(
 ) -> int:
     """Decide for one symbol and write decision and order; return the number of intents."""
     symbol = instrument.symbol
-    reasons: list[str] = []
     flatten = _flattening(tx)
-    selection = select(votes(shards, symbol), tx.cohort.past_pnls(symbol), rules.selection, due_ns)
-    reasons += selection.reasons
+    voted = votes(shards, symbol)
+    selection = select(voted, tx.cohort.past_pnls(symbol), rules.selection, due_ns)
     quote = tx.market.quote(symbol, due_ns)
     mode = tx.control.control().mode
     position = tx.ledger.position(symbol)
     observations = [(seen.observer, seen.qty, seen.at_ns) for seen in tx.ledger.observations(symbol)]
     agreed = consensus(symbol, position, observations, rules.reconcile, instrument, due_ns)
-    reasons += agreed.reasons
+    facts = [
+        f"JUDGED_UNDER: mode={mode} limits={rules.limits.version}",
+        *_quoted(quote),
+        *(() if flatten else (f"VOTES_LEFT_OUT: {left_out(voted, rules.selection, due_ns)}",)),
+        _witnesses(rules, position, observations),
+    ]
+    reasons = [*selection.reasons, *agreed.reasons]
     desired, known = Decimal(0), False
     intent: Intent | None = None
     delta = Quantity(Decimal(0))
@@ -203,9 +208,9 @@ def _decide(
         reasons.append(f"FLATTEN: mode={mode}")
     else:
         share = margin_share(instrument, tx.market.instruments())
-        sized = desired_position(
-            selection, marked_equity(tx, due_ns), quote.last, instrument, rules.sizing, share=share
-        )
+        worth = marked_equity(tx, due_ns)
+        facts.append(f"ACCOUNT: equity={'unknown' if worth is None else plain(worth)} margin_share={plain(share)}")
+        sized = desired_position(selection, worth, quote.last, instrument, rules.sizing, share=share)
         desired, known = sized.qty, sized.known
         reasons += sized.reasons
     if quote is not None and known and agreed.qty is not None:
@@ -220,13 +225,31 @@ def _decide(
             order_notional_max=rules.limits.order_notional_max,
             position_notional_max=rules.limits.position_notional_max,
         )
+        if goal != desired:
+            reasons.append(f"STAGED: desired={plain(desired)} goal={plain(goal)}")
         intent, delta, why = make_intent(name, symbol, goal, agreed.qty, quote.last, instrument, churn, taker)
         reasons += why
     if agreed.qty is None:
         _alert(tx, rules, name, symbol, agreed.reasons, due_ns)
     order = _approve(tx, rules, intent, instrument, quote, agreed.qty, mode, reasons, due_ns)
-    tx.cycles.add_decision(_decision(name, selection, desired, agreed.qty, delta, order, tuple(reasons)))
+    # What was looked at comes first, then what followed from it: a refusal is the last word.
+    tx.cycles.add_decision(_decision(name, selection, desired, agreed.qty, delta, order, (*facts, *reasons)))
     return int(order is not None)
+
+
+def _quoted(quote: Quote | None) -> list[str]:
+    """Write the quote that a decision is made on; one that is missing is a reason of its own."""
+    if quote is None:
+        return []
+    prices = f"bid={plain(quote.bid)} ask={plain(quote.ask)} last={plain(quote.last)}"
+    return [f"QUOTE: {prices} happened_ns={quote.happened_ns} learned_ns={quote.learned_ns}"]
+
+
+def _witnesses(rules: CycleRules, position: Position, observations: Sequence[tuple[str, Quantity, int]]) -> str:
+    """Write what ledger and observers say; not when they said it, for two replays of one thing may hear it apart."""
+    seen = {observer: plain(qty) for observer, qty, _ in observations}
+    words = " ".join(f"{observer}={seen.get(observer, 'silent')}" for observer in rules.reconcile.observers)
+    return f"WITNESSES: ledger={plain(position.qty)} {words}"
 
 
 def _alert(
@@ -252,9 +275,7 @@ def _approve(
 ) -> Order | None:
     if intent is None or actual is None:
         return None
-    verdict = checked(
-        tx,
-        intent.key,
+    verdict = check(
         intent,
         instrument=instrument,
         quote=quote,

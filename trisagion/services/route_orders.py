@@ -4,14 +4,13 @@ from collections.abc import Sequence
 from typing import Final
 
 from trisagion.errors import DataError
-from trisagion.gateway.decide import decide, intent_of
+from trisagion.gateway.decide import decide
 from trisagion.ids import ClOrdId
 from trisagion.market.types import Quote
 from trisagion.orders.state import OrderState
 from trisagion.orders.types import Order
 from trisagion.ports import Database, Transaction
 from trisagion.risk.check import Limits, Load
-from trisagion.services.keep_audit import note_verdict
 from trisagion.services.outcome import Outcome
 from trisagion.units import Price
 
@@ -85,17 +84,5 @@ def _decided(
         if after.state is OrderState.DENIED:
             freed = Load(1, {(order.symbol, order.side): order.leaves_qty})
             total, own[order.intent] = total.less(freed), own[order.intent].less(freed)
-        note_verdict(
-            tx,
-            order.cl_ord_id,
-            after.reason or "" if after.state is OrderState.DENIED else None,
-            limits,
-            intent=intent_of(order),
-            quote=quotes[which],
-            position=positions[order.symbol],
-            live=total.orders,
-            mode=mode,
-            now_ns=which[1],
-        )
         decided.append(after)
     return decided

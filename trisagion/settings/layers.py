@@ -16,7 +16,8 @@ from pydantic import ValidationError
 
 from trisagion.errors import ConfigError
 from trisagion.settings.fields import shown
-from trisagion.settings.sections import CONTENT, KEYS, PLACE, SECRETS, SECTIONS, TABLES, Section, Settings
+from trisagion.settings.section import Section
+from trisagion.settings.sections import CONTENT, KEYS, PLACE, SECRETS, SECTIONS, TABLES, Settings
 from trisagion.units import plain
 
 FILE: Final = "trisagion.toml"

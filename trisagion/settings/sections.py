@@ -5,9 +5,7 @@ from typing import Annotated, Final, Literal
 
 from pydantic import (
     AfterValidator,
-    BaseModel,
     BeforeValidator,
-    ConfigDict,
     Field,
     ValidationInfo,
     field_validator,
@@ -15,6 +13,8 @@ from pydantic import (
 
 from trisagion.settings import fields
 from trisagion.settings.fields import Amount, Count, Exact, Flag, Fraction, Name, Number, Seconds, Share, Text
+from trisagion.settings.killswitch import Killswitch
+from trisagion.settings.section import Section
 from trisagion.units import plain
 
 DATABASE_SCHEMES: Final = ("sqlite", "mysql", "mysql+mysqldb", "mysql+pymysql", "mariadb", "mariadb+pymysql")
@@ -30,6 +30,7 @@ SECRETS: Final = frozenset(
         "broker.url",
         "fix.password",
         "audit.key",
+        "killswitch.private_key",
     }
 )
 """Refused values of these are not repeated: they may hold what should have been a reference.
@@ -78,9 +79,13 @@ PLACE: Final = frozenset(
         "audit.key",
         "fleet.cohort_workers",
         "replay.speed",
+        *(f"killswitch.{name}" for name in Killswitch.model_fields),
     }
 )
-"""Where, with how many hands and how fast: none of these may change a decision, so they are no part of the digest."""
+"""Where, with how many hands, how fast, and what may stop it.
+
+None of these may change a decision, so they are no part of the digest.
+"""
 
 CONTENT: Final = frozenset({"cohort.survivors"})
 """Names of files: what they hold is part of the digest, not where they lie."""
@@ -108,12 +113,6 @@ INSTRUMENTS_MAX: Final = 64
 """Each minute of all of them travels in one message, and each cycle decides on all of them in one transaction."""
 
 FeeRate = Annotated[Exact, Field(ge=0, lt=1)]
-
-
-class Section(BaseModel):
-    """One table of the file."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid", validate_default=True)
 
 
 class Platform(Section):
@@ -377,7 +376,7 @@ class Ib(Section):
             description="a table `[ib.contracts.SYMBOL]` for each that differs from its instrument, with some of "
             + ", ".join(f"`{name}`" for name in IbTerms.model_fields)
         ),
-    ] = {}
+    ] = Field(default_factory=dict)
 
 
 class Proxy(Section):
@@ -405,7 +404,7 @@ class Egress(Section):
             description="a table `[egress.paths.NAME]` for each proxy, with "
             + ", ".join(f"`{name}`" for name in Proxy.model_fields)
         ),
-    ] = {}
+    ] = Field(default_factory=dict)
     use: Annotated[tuple[Name, ...], BeforeValidator(fields.one_is_a_list), Field(max_length=PATHS_MAX)] = ()
     # Where the forwarder listens on loopback; 0 takes a free one.
     port: Annotated[int, Field(strict=True, ge=0, le=65_535)] = 0
@@ -494,7 +493,7 @@ class Replay(Section):
             description="a table `[replay.instruments.SYMBOL]` for each that differs, with some of "
             + ", ".join(f"`{name}`" for name in Terms.model_fields)
         ),
-    ] = {}
+    ] = Field(default_factory=dict)
     seed: Annotated[int, Field(strict=True, ge=0, lt=2**63)] = 1
     speed: Annotated[Annotated[float, Field(gt=0)] | Literal["max"], BeforeValidator(fields.speed)] = "max"
 
@@ -525,6 +524,7 @@ class Settings(Section):
     ib: Ib = Ib()
     egress: Egress = Egress()
     audit: Audit = Audit()
+    killswitch: Killswitch = Killswitch()
     fleet: Fleet = Fleet()
     replay: Replay = Replay()
 

@@ -5,7 +5,8 @@ threads do not survive a fork. A lease row with a fencing token says whose it is
 transaction that marks an order as asked. Reports come on the session's thread and are booked there, one transaction
 each; a session counts a report as heard only when its callback returned, so a crash in between means that it is told
 again. A guard thread renews the lease and reads the control mode ten times a second, from the database itself: a kill
-does not need the broker. Another thread copies every message from the session's files to the database.
+does not need the broker, nor does the hardware kill switch, to which it listens as often. Another thread copies every
+message from the session's files to the database.
 """
 
 import logging
@@ -132,6 +133,7 @@ class VenueOwner(bootsteps.StartStopStep):
                 if turn % RENEW_EVERY == 0:
                     driver.lease()
                 now_ns = house().now_ns()
+                house().watch_switch(now_ns)
                 driver.watch(now_ns)
                 driver.enforce(now_ns)
                 driver.pump(now_ns)

@@ -21,16 +21,21 @@ from trisagion.adapters.db import SqlDatabase, tables
 from trisagion.adapters.db.engine import Unit
 from trisagion.clock import SECOND_NS
 from trisagion.gateway.words import NEW_ORDER_SINGLE, ORDER_CANCEL_REPLACE_REQUEST, Tag, instant
-from trisagion.ids import link_cl_ord_id
+from trisagion.ids import ClOrdId, link_cl_ord_id
 from trisagion.orders.evidence import NEVER_RECEIVED
 from trisagion.orders.state import TERMINAL, OrderState
 from trisagion.orders.types import ExecType, Liquidity
+from trisagion.simulate.tws_words import PLACE_ORDER
 
 VALID_NS: Final = 60 * SECOND_NS
 """How long after its making an order may be sent: the last look before the socket."""
 
 ONCE: Final = frozenset({NEW_ORDER_SINGLE, ORDER_CANCEL_REPLACE_REQUEST})
 """Messages that the venue may get once for each ClOrdID; a cancel may be asked for again after a status."""
+
+FILLS: Final = (ExecType.TRADE, ExecType.TRADE_CORRECT)
+ORDER_REF: Final = 26
+"""Where a placeOrder of server versions 157 to 178 has its orderRef."""
 
 _TRACEBACK: Final = re.compile(r"^Traceback \(most recent call last\):$", re.MULTILINE)
 _RAISED: Final = re.compile(r"^\S.*$", re.MULTILINE)
@@ -54,7 +59,7 @@ def books(database: SqlDatabase) -> Books:
 
 def read_books(unit: Unit) -> Books:
     """Read our books in a transaction that is open."""
-    trades = sa.select(tables.execution).where(tables.execution.c.exec_type == ExecType.TRADE)
+    trades = sa.select(tables.execution).where(tables.execution.c.exec_type.in_(FILLS))
     rows = unit.session.rows
     positions = rows(sa.select(tables.ledger_position.c.symbol, tables.ledger_position.c.qty))
     postings = rows(sa.select(tables.posting.c.entry, tables.posting.c.amount))
@@ -74,7 +79,7 @@ def violations(ours: Books, venue: Mapping[str, Any]) -> list[str]:
         *_intents(ours.orders),
         *_fills(ours, venue["fills"]),
         *_positions(ours.positions, venue["positions"]),
-        *_postings(ours.postings, len(venue["fills"])),
+        *_postings(ours.postings, venue["fills"]),
     ]
 
 
@@ -162,16 +167,17 @@ def _positions(ours: Mapping[str, Decimal], theirs: Mapping[str, str]) -> Iterat
             yield f"I3: expected the venue's position of {held.get(symbol, 0)} {symbol}, found {ours.get(symbol, 0)}"
 
 
-def _postings(postings: Iterable[tuple[str, Decimal]], fills: int) -> Iterator[str]:
-    """I8: an entry for each fill beside the opening, and each sums to zero."""
+def _postings(postings: Iterable[tuple[str, Decimal]], fills: Sequence[Mapping[str, Any]]) -> Iterator[str]:
+    """I8: an entry for each fill beside the opening, one more that undoes what was corrected; each sums to zero."""
     sums: dict[str, Decimal] = {}
     for entry, amount in postings:
         sums[entry] = sums.get(entry, Decimal(0)) + amount
     for entry, total in sums.items():
         if total:
             yield f"I8: expected entry {entry} to sum to zero, found {total}"
-    if len(sums) != fills + 1:
-        yield f"I8: expected an entry for each of {fills} fills beside the opening, found {len(sums)}"
+    entries = len(fills) + sum("exec_ref" in fill for fill in fills) + 1
+    if len(sums) != entries:
+        yield f"I8: expected {entries} entries of {len(fills)} fills and the opening, found {len(sums)}"
 
 
 def sent(ours: Books, journal: Path) -> list[str]:
@@ -180,21 +186,35 @@ def sent(ours: Books, journal: Path) -> list[str]:
     found: list[str] = []
     times: Counter[tuple[str, str]] = Counter()
     for line in journal.read_text(encoding="utf-8").splitlines()[1:]:
-        fields = {int(tag): value for tag, value in json.loads(line).get("message", {}).items()}
-        if fields.get(Tag.MSG_TYPE) not in ONCE:
+        message = json.loads(line).get("message", {})
+        asked = _placed(message) if isinstance(message, list) else _asked(message)
+        if asked is None:
             continue
-        kind, name = fields[Tag.MSG_TYPE], fields[Tag.CL_ORD_ID]
+        kind, name, at_ns = asked
         times[kind, name] += 1
-        order = known.get(name)
-        if kind != NEW_ORDER_SINGLE or order is None:
+        order = known.get(ClOrdId(name))
+        if kind == ORDER_CANCEL_REPLACE_REQUEST or order is None:
             continue
-        late_ns = instant(fields, Tag.TRANSACT_TIME) - order.created_ns
+        late_ns = 0 if at_ns is None else at_ns - order.created_ns
         if late_ns > VALID_NS:
             found.append(f"I6: expected order {name} to be sent within 60 s, found {late_ns / SECOND_NS:.1f} s")
         if order.state == OrderState.DENIED:
             found.append(f"I6: expected order {name}, which was denied, never to be sent, found it at the venue")
     found += [f"I1: expected message {kind} {name} once, found {n} times" for (kind, name), n in times.items() if n > 1]
     return found
+
+
+def _asked(message: Mapping[str, str]) -> tuple[str, str, int | None] | None:
+    """Return what a FIX message asks for, under which name and when; None where it may come again."""
+    fields = {int(tag): value for tag, value in message.items()}
+    if fields.get(Tag.MSG_TYPE) not in ONCE:
+        return None
+    return fields[Tag.MSG_TYPE], fields[Tag.CL_ORD_ID], instant(fields, Tag.TRANSACT_TIME)
+
+
+def _placed(message: Sequence[str]) -> tuple[str, str, None] | None:
+    """Return what a message to a TWS asks for, and under which orderRef; the protocol dates nothing."""
+    return (PLACE_ORDER, message[ORDER_REF], None) if message[0] == PLACE_ORDER else None
 
 
 def tracebacks(logs: Path, expected: Sequence[str] = ()) -> list[str]:

@@ -30,6 +30,7 @@ from celery import Celery
 from sqlalchemy.engine import make_url
 
 from init import create
+from tests.e2e.faults import venues
 from tests.e2e.faults.proxy import Proxy
 from tests.integration.proxies import LOOPBACK, FaultyProxy
 from trisagion.adapters.dataspec import DataSpec
@@ -53,7 +54,7 @@ from trisagion.risk.check import Approved, check
 from trisagion.safety.modes import Control, Mode
 from trisagion.services.advance_cohort import found_cohort
 from trisagion.services.reconcile import new_attempt
-from trisagion.settings import Settings, load, to_environment
+from trisagion.settings import FIX_SIM, IB_SIM, Settings, load, to_environment
 from trisagion.units import Money, Price, Quantity
 from trisagion.wiring import House
 from workers.flow import ring
@@ -124,6 +125,8 @@ class Lane:
     """Patterns of what the faults so far may have left in the logs."""
     paths: Mapping[str, FaultyProxy] = field(default_factory=dict)
     """The session's own proxies, where it has a forwarder."""
+    quotes: bool = False
+    """Whether the price is told again with each look at the clock: a TWS is sent no order on an old one."""
     _from_s: float = 0.0
     _from_ns: int = 0
     _written_s: float = 0.0
@@ -155,10 +158,8 @@ class Lane:
 
     def publish(self, at_ns: int, price: Price = Price(LAST)) -> None:
         """Tell the platform a price, as ingesting a minute does."""
-        px = float(price)
-        bar = Bar(SYMBOL, at_ns - MINUTE_NS, MINUTE_NS, px, px, px, px, 1.0, 1)
         with self.database.transaction() as tx:
-            tx.market.add_step(MarketStep(SYMBOL, at_ns, bar, (), price, at_ns - 1))
+            tx.market.add_step(a_step(at_ns, price))
 
     def _keep_clock(self) -> None:
         present_s = time.monotonic()
@@ -169,6 +170,8 @@ class Lane:
         try:
             with self.database.transaction() as tx:
                 tx.control.put_replay(a_replay(self.now_ns))
+                if self.quotes:
+                    tx.market.add_step(a_step(self.now_ns, Price(LAST)))
         except StateError:
             self.notes.append("the clock was not written: the database is away")
 
@@ -230,7 +233,7 @@ class Lane:
 
     def owner(self) -> str:
         """Return the name of the process that holds the session's lease."""
-        mine = tables.lease.c.name == f"session:{self.settings.fix.target}"
+        mine = tables.lease.c.name == f"session:{self.settings.session}"
         with self.database.snapshot() as unit:
             pid = int(str(unit.session.scalar(sa.select(tables.lease.c.owner).where(mine))).rpartition(":")[2])
         return next(child.name for child in self.children.kept if child.pid == pid)
@@ -301,7 +304,7 @@ class Lane:
         """Want orders cancelled, as a later cycle does, and ring for it."""
         for name in names:
             _unhindered(partial(self._withdraw, name))
-        self.ring("session.drain", self.settings.fix.target)
+        self.ring("session.drain", self.settings.session)
 
     def _withdraw(self, name: ClOrdId) -> None:
         with self.database.transaction() as tx:
@@ -360,7 +363,7 @@ class Lane:
     def settled(self) -> bool:
         """Tell whether every report of the venue is booked and no order is on its way."""
         with self.database.snapshot() as tx:
-            booked = tx.orders.execution_count(self.settings.fix.target)
+            booked = tx.orders.execution_count(self.settings.session)
             settled = not tx.orders.in_states(UNSETTLED)
         return settled and booked >= int(self.venue.status()["executions"])
 
@@ -382,6 +385,13 @@ def _wished(order: Order) -> bool:
 def a_replay(now_ns: int) -> Replay:
     """Return the row by which the lane is its processes' clock."""
     return Replay("faults", "", 0, "", MONDAY_NS, MONDAY_NS + ROUNDS * ROUND_NS, now_ns, 0.0, 0, False)
+
+
+def a_step(at_ns: int, price: Price) -> MarketStep:
+    """Return what ingesting a minute writes of one that had a single price."""
+    px = float(price)
+    bar = Bar(SYMBOL, at_ns - MINUTE_NS, MINUTE_NS, px, px, px, px, 1.0, 1)
+    return MarketStep(SYMBOL, at_ns, bar, (), price, at_ns - 1)
 
 
 def rounds() -> list[int]:
@@ -421,12 +431,14 @@ def _environment(settings: Settings, directory: Path) -> dict[str, str]:
 
 
 @contextmanager
-def opened(directory: Path, *, paired: bool = False, paths: Sequence[str] = ()) -> Iterator[Lane]:
+def opened(directory: Path, *, paired: bool = False, paths: Sequence[str] = (), venue: str = FIX_SIM) -> Iterator[Lane]:
     """Start a lane in a directory; its processes end with it.
 
     In a `paired` one a second owner waits for the session's lease, a second worker serves the same queues, heartbeats
     come every two seconds, and the processes, but not the lane itself, reach the database through a proxy of ours. With
     names of `paths` a forwarder takes the session through proxies of theirs to the one before the venue.
+
+    `venue` is the bundled one by FIX or as a TWS.
     """
     tape = directory / "tape.csv"
     _write_tape(tape)
@@ -450,19 +462,18 @@ def opened(directory: Path, *, paired: bool = False, paths: Sequence[str] = ()) 
             stack.callback(database_proxy.close)
             direct = direct.set(port=database_proxy.port)
         secret.write_text(direct.render_as_string(hide_password=False), encoding="utf-8")
-        placed = {"database.url": f"file:{secret}", "broker.url": broker, "fix.port": proxy.port}
+        placed = {"database.url": f"file:{secret}", "broker.url": broker, **venues.sets(venue, proxy.port)}
         ways = {name: stack.enter_context(FaultyProxy()) for name in paths}
         settings = load(None, {}, {**placed, **SETS, **(PAIRED_SETS if paired else {}), **_through(ways)})
         control = sockets / "venue"
         log = directory / "log"
         env = _environment(settings, directory)
-        fix = settings.fix
-        venue = [
-            *(sys.executable, "-m", "trisagion.adapters.venues.fix.venue", "--data-spec", spec.to_json()),
-            *("--port", str(venue_port), "--control", str(control), "--store", str(directory / "venue")),
-            *("--sender", fix.target, "--target", fix.sender),
+        there = [
+            *("--data-spec", spec.to_json(), "--port", str(venue_port)),
+            *("--control", str(control), "--store", str(directory / "venue")),
         ]
-        children.start(Child("venue", venue, env, log / "venue.log"))
+        argv = (sys.executable, "-m", *venues.module(settings), *there)
+        children.start(Child("venue", argv, env, log / "venue.log"))
         _start_workers(children, directory, env, settings, paired=paired)
         database = open_database(url)
         stack.callback(database.close)
@@ -483,6 +494,7 @@ def opened(directory: Path, *, paired: bool = False, paths: Sequence[str] = ()) 
             sockets / "redis.sock",
             database_proxy,
             paths=ways,
+            quotes=venue == IB_SIM,
         )
         lane.begin_round()
         first = lane.work(random.Random(0), 1)

@@ -22,6 +22,7 @@ swallow what is written, and the process stop after it.
 import json
 import os
 import signal
+import sys
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -216,9 +217,6 @@ _wrap(SessionDriver, "drain", _begun("C1", SessionDriver.drain, lambda *_, **__:
 _wrap(route_orders, "route", _begun("K1", route_orders.route, lambda *arguments, **_: str(arguments[3])))
 _wrap(route_orders, "decide", _begun("K2", decide, lambda order, **_: str(order.cl_ord_id)))
 
-_served = import_module(MODULE)
-if hasattr(_served, "Sink"):
-    _wrap_sink(_served.Sink)
-app = _served.app
-
-__all__ = ["app"]
+import_module(MODULE)
+if "workers.sessions.venue" in sys.modules:
+    _wrap_sink(sys.modules["workers.sessions.venue"].Sink)

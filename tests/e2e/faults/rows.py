@@ -11,9 +11,11 @@ from functools import partial
 from pathlib import Path
 from typing import Any, Final, TypeAlias
 
+from tests.e2e.faults import venues
 from tests.e2e.faults.judge import books, sent, tracebacks, violations
 from tests.e2e.faults.lane import Lane, Late, opened
 from trisagion.errors import TrisagionError
+from trisagion.settings import FIX_SIM
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,13 +64,14 @@ class LaneRow(Row):
     recovery_s_max: float
     paired: bool = False
     paths: tuple[str, ...] = ()
+    venue: str = FIX_SIM
     raised: tuple[str, ...] = ()
     """Patterns of exceptions that this fault may leave in a log."""
 
     @contextmanager
     def stage(self, directory: Path) -> Iterator[Stage]:
         """Open a lane."""
-        with opened(directory, paired=self.paired, paths=self.paths) as lane:
+        with opened(directory, paired=self.paired, paths=self.paths, venue=self.venue) as lane:
             yield partial(play, lane, self)
 
 
@@ -93,7 +96,7 @@ def play(lane: Lane, row: LaneRow, case: str, seed: int) -> Run:
         found.append(f"I9: {error}")
     try:
         ours = books(lane.database)
-        found += violations(ours, lane.venue.status())
+        found += violations(ours, venues.books(lane.settings, lane.venue.status()))
         found += sent(ours, lane.directory / "venue" / "journal.jsonl")
     except TrisagionError as error:
         found.append(f"expected books to judge, found {error}")

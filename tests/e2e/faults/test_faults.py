@@ -17,6 +17,7 @@ from tests.e2e.faults.table import LANE_ROWS
 from trisagion.adapters.db import tables
 from trisagion.adapters.db.engine import Unit
 from trisagion.orders.types import ExecType
+from trisagion.settings import FIX_SIM
 from workers.schedule import SCHEDULE
 
 pytestmark = [pytest.mark.e2e, pytest.mark.mariadb, pytest.mark.redis, pytest.mark.timeout(240)]
@@ -25,7 +26,7 @@ SHORT: Final = {
     paired: [
         pytest.param(row, case, id=f"{row.number}-{case}")
         for row in LANE_ROWS.values()
-        if row.paired is paired
+        if row.paired is paired and row.venue == FIX_SIM
         for case in row.short
     ]
     for paired in (False, True)

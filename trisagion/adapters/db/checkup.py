@@ -37,6 +37,8 @@ _VARIABLES: Final = (
     "sql_mode",
 )
 _GRANT: Final = re.compile(r"GRANT (.+?) ON (\S+) TO ")
+MADE_ANEW: Final = {t.ledger_lot.name}
+"""What is made of other tables, and so may be deleted."""
 _MORE_THAN_NEEDED: Final = {"ALL PRIVILEGES", "ALL", "DROP", "ALTER", "CREATE", "DELETE", "SUPER"}
 
 
@@ -156,6 +158,8 @@ def _rights_by_table(connection: sa.Connection) -> dict[str, set[str]]:
         base, _, table = found[2].replace("`", "").replace("\\_", "_").rpartition(".")
         if base not in {"*", name}:
             continue
+        if table in MADE_ANEW:
+            words -= {"DELETE"}
         for one in rights if table == "*" else {table} & rights.keys():
             rights[one] |= words
     return rights

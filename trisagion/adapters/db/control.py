@@ -7,7 +7,6 @@ from typing import Final
 import sqlalchemy as sa
 
 from trisagion.adapters.db import tables as t
-from trisagion.adapters.db.audit import AuditBook, told
 from trisagion.adapters.db.session import Session, insert_once, params, upsert
 from trisagion.ports import ProcessBeat, Replay
 from trisagion.safety.gates import Gate
@@ -81,9 +80,8 @@ _BEATS: Final = sa.select(t.process).order_by(t.process.c.name)
 class ControlRoom:
     """`ports.ControlStore`."""
 
-    def __init__(self, session: Session, audit: AuditBook) -> None:
+    def __init__(self, session: Session) -> None:
         self._session = session
-        self._audit = audit
 
     def control(self) -> Control:
         """Return the mode in force; a store without a row answers PAUSE."""
@@ -94,9 +92,7 @@ class ControlRoom:
 
     def set_mode(self, control: Control) -> None:
         """Append a transition."""
-        values = params(control)
-        self._session.write(_SET_MODE, values)
-        self._audit.note("control.mode", control.mode.value, told(values, "mode"))
+        self._session.write(_SET_MODE, params(control))
 
     def gate(self, session: str) -> Gate:
         """Return a session's gate; it is open when nothing was ever said of it."""
@@ -117,15 +113,12 @@ class ControlRoom:
 
     def set_gate(self, gate: Gate) -> None:
         """Append a shutting or an opening."""
-        values = params(gate)
-        self._session.write(_SET_GATE, values)
-        self._audit.note("control.gate", gate.session, told(values, "session"))
+        self._session.write(_SET_GATE, params(gate))
 
     def add_event(self, kind: str, subject: str, detail: Mapping[str, str], now_ns: int) -> None:
-        """Append to the event log, and to the audit chain."""
+        """Append to the event log."""
         text = json.dumps(dict(detail), ensure_ascii=False, sort_keys=True)
         self._session.write(_ADD_EVENT, {"at_ns": now_ns, "kind": kind, "subject": subject, "detail": text})
-        self._audit.note(kind, subject, {**detail, "event_ns": str(now_ns)})
 
     def acquire(self, lease: str, owner: str, ttl_s: float) -> int | None:
         """Take or renew a lease by the database's time; return its fencing token, None while another owner holds it.

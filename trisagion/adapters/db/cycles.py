@@ -7,7 +7,6 @@ from typing import Any, Final
 import sqlalchemy as sa
 
 from trisagion.adapters.db import tables as t
-from trisagion.adapters.db.audit import AuditBook, told
 from trisagion.adapters.db.session import Session, insert_once, params
 from trisagion.ids import CycleId
 from trisagion.ports import Cycle, Decision
@@ -44,9 +43,8 @@ _LAST_DECISIONS: Final = (
 class Cycles:
     """`ports.CycleStore`."""
 
-    def __init__(self, session: Session, audit: AuditBook) -> None:
+    def __init__(self, session: Session) -> None:
         self._session = session
-        self._audit = audit
 
     def cycle(self, cycle_id: CycleId) -> Cycle | None:
         """Return a cycle; in a transaction it is locked against other writers until the end."""
@@ -72,8 +70,7 @@ class Cycles:
         """Record a decision; the same cycle and symbol again changes nothing."""
         values = params(decision)
         values["reasons"] = json.dumps(decision.reasons, ensure_ascii=False)
-        if self._session.write(_ADD_DECISION, values) == 1:
-            self._audit.note("decision", f"{decision.cycle_id} {decision.symbol}", told(values, "cycle_id", "symbol"))
+        self._session.write(_ADD_DECISION, values)
 
     def last_decisions(self, symbol: str, count: int) -> Sequence[Decision]:
         """Return the newest `count` decisions on a symbol, newest first."""

@@ -37,9 +37,8 @@ from trisagion.adapters.db.orders import Orders
 from trisagion.adapters.db.regime import Regime
 from trisagion.adapters.db.series import Series
 from trisagion.adapters.db.session import Session
-from trisagion.adapters.witness import this_process
+from trisagion.adapters.db.switches import Switches
 from trisagion.errors import ConfigError, OurMistake, StateError, TrisagionError
-from trisagion.safety.audit import Witness
 
 BUSY_S: Final = 10
 """How long SQLite waits for the write lock; the longest transaction of ours is far below a second."""
@@ -83,21 +82,22 @@ T = TypeVar("T")
 class Unit:
     """`ports.Transaction`: the stores on one connection; `session` runs other statements in the same transaction."""
 
-    def __init__(self, session: Session, witness: Witness) -> None:
+    def __init__(self, session: Session) -> None:
         self.session = session
-        self.audit = AuditBook(session, witness)
         self.market = Market(session)
         self.series = Series(session)
         self.regime = Regime(session)
         self.cohort = Cohort(session)
-        self.cycles = Cycles(session, self.audit)
-        self.orders = Orders(session, self.audit)
+        self.cycles = Cycles(session)
+        self.orders = Orders(session)
         self.ledger = Ledger(session)
         self.messages = Messages(session)
         self.copies = Copies(session)
-        self.control = ControlRoom(session, self.audit)
+        self.control = ControlRoom(session)
         self.egress = Egress(session)
         self.order_ids = OrderIdRows(session)
+        self.switches = Switches(session)
+        self.audit = AuditBook(session)
 
 
 class _Link:
@@ -105,10 +105,10 @@ class _Link:
 
     __slots__ = ("busy", "connection", "reader", "used_s", "writer")
 
-    def __init__(self, connection: sa.Connection, witness: Witness) -> None:
+    def __init__(self, connection: sa.Connection) -> None:
         self.connection = connection
-        self.writer = Unit(Session(connection, writable=True), witness)
-        self.reader = Unit(Session(connection, writable=False), witness)
+        self.writer = Unit(Session(connection, writable=True))
+        self.reader = Unit(Session(connection, writable=False))
         self.used_s = time.monotonic()
         self.busy = False
 
@@ -116,9 +116,8 @@ class _Link:
 class SqlDatabase:
     """`ports.Database` on SQLite, MariaDB or MySQL."""
 
-    def __init__(self, engine: Engine, config: str = "") -> None:
+    def __init__(self, engine: Engine) -> None:
         self.engine = engine
-        self._config = config
         self._is_sqlite = engine.dialect.name == "sqlite"
         self._keeps = self._is_sqlite
         self._pid = os.getpid()
@@ -157,7 +156,6 @@ class SqlDatabase:
             if self._is_sqlite:
                 link.connection.exec_driver_sql("BEGIN IMMEDIATE")
             yield link.writer
-            link.writer.audit.flush()
             link.connection.commit()
         except BaseException:
             self._drop(link)
@@ -167,13 +165,27 @@ class SqlDatabase:
     @contextmanager
     def snapshot(self) -> Iterator[Unit]:
         """Open a unit of work that only reads; what it reads is consistent. It raises what `transaction` raises."""
+        # It holds for the transaction that the first read opens, and what that sees, all others see.
+        with self._reading("REPEATABLE READ") as unit:
+            yield unit
+
+    @contextmanager
+    def uncommitted(self) -> Iterator[Unit]:
+        """Open a unit of work that reads what others have written and not committed, too; on SQLite nobody sees that.
+
+        It raises what `transaction` raises.
+        """
+        with self._reading("READ UNCOMMITTED") as unit:
+            yield unit
+
+    @contextmanager
+    def _reading(self, isolation: str) -> Iterator[Unit]:
         link = self._link()
         try:
             if self._is_sqlite:
                 link.connection.exec_driver_sql("BEGIN DEFERRED")
             else:
-                # It holds for the transaction that the first read opens, and what that sees, all others see.
-                link.connection.exec_driver_sql("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY")
+                link.connection.exec_driver_sql(f"SET TRANSACTION ISOLATION LEVEL {isolation}, READ ONLY")
             yield link.reader
             if self._keeps:
                 link.connection.rollback()
@@ -214,7 +226,7 @@ class SqlDatabase:
         if link is not None and not self._is_sqlite and now_s - link.used_s > PING_AFTER_S:
             link = self._pinged(link)
         if link is None:
-            link = self._links[threading.get_ident()] = _Link(self._connected(), this_process(self._config))
+            link = self._links[threading.get_ident()] = _Link(self._connected())
         link.used_s, link.busy = now_s, True
         return link
 
@@ -271,19 +283,18 @@ class SqlDatabase:
         link.connection.close()
 
 
-def open_database(url: str, config: str = "") -> SqlDatabase:
+def open_database(url: str) -> SqlDatabase:
     """Open the database of a URL: `sqlite:////path/file.db`, `mysql://user:password@host/name`.
 
     `mysql://` picks mysqlclient where it is installed, else PyMySQL (`mysql+pymysql://` insists: under gevent it must).
-    Nothing is connected before the first use, and nothing is created: that is `python -m init`. `config` names the
-    settings of this process in the audit chain.
+    Nothing is connected before the first use, and nothing is created: that is `python -m init`.
 
     Raises
     ------
     ConfigError
         The URL cannot be used.
     """
-    return SqlDatabase(open_engine(url), config)
+    return SqlDatabase(open_engine(url))
 
 
 def open_engine(url: str, *, may_create: bool = False, io_s: int = IO_S) -> Engine:

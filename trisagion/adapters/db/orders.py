@@ -8,7 +8,6 @@ from typing import Any, Final
 import sqlalchemy as sa
 
 from trisagion.adapters.db import tables as t
-from trisagion.adapters.db.audit import AuditBook, told
 from trisagion.adapters.db.faults import UnreadableRow
 from trisagion.adapters.db.session import Params, Session, insert_once, params
 from trisagion.errors import StaleOwner, quoted
@@ -17,7 +16,7 @@ from trisagion.orders.rejects import Reject
 from trisagion.orders.state import LIVE, UNSENT, WORKING, OrderState
 from trisagion.orders.types import ExecType, ExecutionReport, Liquidity, Order, OrderLink, Side, leaves_of
 from trisagion.risk.check import NOT_SENT, Load
-from trisagion.units import WIDE, Price, Quantity, plain, round_money
+from trisagion.units import WIDE, Price, Quantity, round_money
 
 _NAME_LENGTH_MAX: Final = 128
 """As the columns have it; SQLite does not hold anybody to it."""
@@ -123,17 +122,12 @@ _EXECUTION_COUNT: Final = (
 class Orders:
     """`ports.OrderStore`."""
 
-    def __init__(self, session: Session, audit: AuditBook) -> None:
+    def __init__(self, session: Session) -> None:
         self._session = session
-        self._audit = audit
 
     def add(self, order: Order) -> bool:
         """Insert an order; False when its id is there already."""
-        values = _params(order)
-        added = self._session.write(_ADD, values) == 1
-        if added:
-            self._audit.note(f"order.{order.state}", order.cl_ord_id, told(values, "cl_ord_id"))
-        return added
+        return self._session.write(_ADD, _params(order)) == 1
 
     def order(self, cl_ord_id: ClOrdId) -> Order | None:
         """Return an order, locked against other writers until the transaction ends (a snapshot locks nothing)."""
@@ -147,7 +141,6 @@ class Orders:
         values |= {"its_id": values.pop("cl_ord_id"), "its_version": order.version - 1}
         if self._session.write(_SAVE, values) != 1:
             raise StaleOwner(f"order {order.cl_ord_id}: version {order.version - 1} is not in the database any more")
-        self._audit.note(f"order.{order.state}", order.cl_ord_id, told(values, "its_id", "its_version"))
 
     def in_states(self, states: frozenset[OrderState]) -> Sequence[Order]:
         """Return the orders in any of the states, in order of creation, then id.
@@ -238,8 +231,6 @@ class Orders:
         if names:
             changed = self._session.write(_ASK, {"names": names, "asked": state.value, "now_ns": now_ns})
             assert changed == len(names), (changed, names)
-            for name in names:
-                self._audit.note(f"order.{state}", name, {"updated_ns": str(now_ns)})
 
     def waiting(self, count: int) -> Sequence[Order]:
         """Return the oldest `count` first attempts that wait for the gateway, locked as `order` does.
@@ -253,9 +244,6 @@ class Orders:
         values = {"names": names, "its_session": session, "its_price": price, "now_ns": now_ns}
         changed = self._session.write(_ROUTE, values)
         assert changed == len(names), (changed, names)
-        for name in names:
-            detail = {"session": session, "price": plain(price), "updated_ns": str(now_ns)}
-            self._audit.note(f"order.{OrderState.ROUTED}", name, detail)
 
     def attempts(self, intent: IntentKey) -> Sequence[Order]:
         """Return the orders of an intent in order of attempt."""
@@ -270,10 +258,7 @@ class Orders:
         del values["price"]
         if report.exec_id is None:
             values["exec_id"] = f"~{report.cl_ord_id}@{learned_ns}"
-        added = self._session.write(_ADD_EXECUTION, values) == 1
-        if added:
-            self._audit.note("execution", f"{report.venue}/{values['exec_id']}", told(values, "venue", "exec_id"))
-        return added or report.exec_id is None
+        return self._session.write(_ADD_EXECUTION, values) == 1 or report.exec_id is None
 
     def execution(self, venue: str, exec_id: str) -> ExecutionReport | None:
         """Return a recorded execution report."""
@@ -282,9 +267,7 @@ class Orders:
 
     def add_link(self, link: OrderLink) -> None:
         """Record a ClOrdID that a replace gives to an order; the same again changes nothing."""
-        values = params(link)
-        if self._session.write(_ADD_LINK, values) == 1:
-            self._audit.note("order.link", link.cl_ord_id, told(values, "cl_ord_id"))
+        self._session.write(_ADD_LINK, params(link))
 
     def link(self, cl_ord_id: ClOrdId) -> OrderLink | None:
         """Return what a ClOrdID beyond an order's first one belongs to."""

@@ -495,31 +495,53 @@ ib_order_id: Final = _table(
     _must("next_id", Whole()),
 )
 
+killswitch_beat: Final = _table(
+    "killswitch_beat",
+    _key("name", Id(32)),
+    _must("number", Whole()),
+    _must("at_ns", Whole()),
+    _must("state", Id(16)),
+    _must("word", Id(8)),
+    _must("reason", Note()),
+    _must("signature", Id(128)),
+)
 
-def _record() -> "list[Column[Any]]":
-    """Return the columns of `safety.audit.Record` but its shard."""
-    return [
-        _must("at_ns", Whole()),
-        _must("monotonic_ns", Whole()),
-        _must("host", Id(64)),
-        _must("actor", Id(128)),
-        _must("build", Id(64)),
-        _must("config", Id(64)),
-        _must("kind", Id(64)),
-        _must("subject", Id(200)),
-        _must("detail", Note()),
-    ]
+killswitch_mark: Final = _table(
+    "killswitch_mark",
+    _key("name", Id(32)),
+    _must("number", Whole()),
+    _must("at_ns", Whole()),
+    _must("word", Id(8)),
+    _must("refused", Id(64)),
+)
 
-
-audit_outbox: Final = _table(
-    "audit_outbox", _seq(), _must("shard", Id(32)), *_record(), sa.Index("audit_outbox_by_shard", "shard", "seq")
+audit_note: Final = _table(
+    "audit_note",
+    _seq(),
+    _must("at_ns", Whole()),
+    _must("monotonic_ns", Whole()),
+    _must("host", Id(64)),
+    _must("actor", Id(128)),
+    _must("build", Id(64)),
+    _must("config", Id(64)),
+    _must("kind", Id(64)),
+    _must("subject", Id(200)),
+    _must("detail", Note()),
 )
 
 audit_event: Final = _table(
     "audit_event",
     _key("shard", Id(32)),
     _key("seq", Whole()),
-    *_record(),
+    _must("at_ns", Whole()),
+    _must("source", Id(32)),
+    _must("row_key", Id(200)),
+    _must("detail", Note()),
     _must("prev_hash", Id(64)),
     _must("hash", Id(64)),
+    sa.UniqueConstraint("source", "row_key", name="audit_event_once"),
+)
+
+audit_mark: Final = _table(
+    "audit_mark", _key("source", Id(32)), _must("version", Whole()), _must("upto", Whole()), _must("state", BLOB)
 )

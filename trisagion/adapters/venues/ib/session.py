@@ -13,6 +13,7 @@ An order id is from a block that is reserved in the database, above every one th
 that an open order has: TWS rolls its own back at night.
 """
 
+import logging
 import queue
 import threading
 import time
@@ -37,7 +38,7 @@ from trisagion.adapters.venues.ib.library import Contract, ExecutionFilter, cont
 from trisagion.adapters.venues.ib.library import Order as IbOrder
 from trisagion.adapters.venues.messages import MessageFiles
 from trisagion.clock import SECOND_NS
-from trisagion.errors import ConfigError, OurMistake, StaleOwner
+from trisagion.errors import ConfigError, OurMistake
 from trisagion.gateway.ib_book import Book, Output
 from trisagion.gateway.ib_census import (
     COMPLETED,
@@ -56,6 +57,8 @@ from trisagion.orders.types import ExecutionReport, Order, Side, Unreadable
 from trisagion.safety.skew import Window, offset_between
 from trisagion.session_ports import OrderIds, ReportSink
 from trisagion.units import plain
+
+log = logging.getLogger(__name__)
 
 TICK_S: Final = 0.05
 """How often is looked for what is overdue."""
@@ -120,7 +123,7 @@ class IbSession:
         self._ids = ids
         self._book = Book(venue, config.client_id, tuple(config.contracts), config.exec_wait_s, config.zone)
         self._phase = Phase.DOWN
-        self._servers_lost = False
+        self._servers_lost = self._id_in_use = False
         self._offered_id = 1
         self._free_ids = range(0)
         self._asked_s = self._executions_s = 0.0
@@ -430,6 +433,7 @@ class IbSession:
 
     def _connected(self, now_s: float) -> Outputs:
         self._pulse_s, self._pulse_ns = now_s - self.config.heartbeat_s, None
+        self._id_in_use = False
         self._pass(Happening.CONNECTED)
         return self._down(Happening.SERVERS_LOST) if self._servers_lost else []
 
@@ -463,14 +467,24 @@ class IbSession:
                 self._servers_lost = False
                 return self._down(Happening.SERVERS_BACK)
             case Does.FENCE:
-                self._pass(Happening.REFUSED)
-                raise StaleOwner(f"client id {self.config.client_id} is in use at TWS: another owner lives")
+                self._wait_for_id()
             case Does.RECONNECT if not of_order:
                 assert self._line is not None
                 self._line.drop(f"{error.code}: {error.text}")
             case _ if of_order or row.does is Does.PACED:
                 return self._book.problem(Problem(error.about, error.code, error.text), now_s)
         return []
+
+    def _wait_for_id(self) -> None:
+        """Try again later under the same id, and say so once: TWS may hold our own last line for one that lives.
+
+        Of ours nobody else does: the session's lease says so.
+        """
+        if not self._id_in_use:
+            log.warning("waiting as a standby: client id %s is in use at TWS", self.config.client_id)
+        self._id_in_use = True
+        assert self._line is not None
+        self._line.drop(f"client id {self.config.client_id} is in use")
 
     def _on_time(self, seconds: int) -> None:
         asked_ns, self._pulse_ns = self._pulse_ns, None

@@ -1,14 +1,13 @@
--- Why: what happens is recorded in the transaction in which it happens
+-- Why: who comes, and what a run begins with, is recorded
 -- How long: at once, the table is new
 -- Locks: nothing that a process uses
 -- Safe while trading: yes
 -- Check: SELECT COUNT(*) FROM information_schema.tables
---     WHERE table_schema = DATABASE() AND table_name = 'audit_outbox'
--- Check on SQLite: SELECT COUNT(*) FROM sqlite_master WHERE type = 'table' AND name = 'audit_outbox'
--- Undo: DROP TABLE audit_outbox
-CREATE TABLE audit_outbox (
+--     WHERE table_schema = DATABASE() AND table_name = 'audit_note'
+-- Check on SQLite: SELECT COUNT(*) FROM sqlite_master WHERE type = 'table' AND name = 'audit_note'
+-- Undo: DROP TABLE audit_note
+CREATE TABLE audit_note (
     seq          BIGINT NOT NULL AUTO_INCREMENT PRIMARY KEY,
-    shard        VARCHAR(32)  NOT NULL,
     at_ns        BIGINT       NOT NULL,
     monotonic_ns BIGINT       NOT NULL,
     host         VARCHAR(64)  NOT NULL,
@@ -17,6 +16,5 @@ CREATE TABLE audit_outbox (
     config       VARCHAR(64)  NOT NULL,
     kind         VARCHAR(64)  NOT NULL,
     subject      VARCHAR(200) NOT NULL,
-    detail       TEXT         NOT NULL,
-    KEY audit_outbox_by_shard (shard, seq)
+    detail       TEXT         NOT NULL
 ) ENGINE=InnoDB DEFAULT CHARSET=utf8mb4 COLLATE=utf8mb4_bin;

@@ -1,8 +1,7 @@
--- What happened, written by the transaction in which it happened, until the writer of its shard has linked it: then the
--- row moves to audit_event. Numbers may have holes here and come out of order; there they do not.
-CREATE TABLE IF NOT EXISTS audit_outbox (
+-- What no other table tells: who came and by which command, and that a run began, under which build and settings. Rows
+-- are only ever added.
+CREATE TABLE IF NOT EXISTS audit_note (
     seq          BIGINT NOT NULL AUTO_INCREMENT PRIMARY KEY,
-    shard        VARCHAR(32)  NOT NULL,
     at_ns        BIGINT       NOT NULL,
     monotonic_ns BIGINT       NOT NULL,
     host         VARCHAR(64)  NOT NULL,
@@ -11,6 +10,5 @@ CREATE TABLE IF NOT EXISTS audit_outbox (
     config       VARCHAR(64)  NOT NULL,
     kind         VARCHAR(64)  NOT NULL,
     subject      VARCHAR(200) NOT NULL,
-    detail       TEXT         NOT NULL,
-    KEY audit_outbox_by_shard (shard, seq)
+    detail       TEXT         NOT NULL
 ) ENGINE=InnoDB DEFAULT CHARSET=utf8mb4 COLLATE=utf8mb4_bin;
