@@ -35,7 +35,7 @@ from trisagion.market.instruments import ES
 from trisagion.market.types import Bar, MarketStep, Quote
 from trisagion.orders.state import OrderState
 from trisagion.orders.types import ExecutionReport, Order, PositionReport, Side, Unreadable
-from trisagion.risk.check import Limits
+from trisagion.risk.limits import Limits
 from trisagion.safety.modes import Control, Mode
 from trisagion.services.book_fills import BookRules, book
 from trisagion.services.drive_session import SessionDriver
@@ -44,7 +44,14 @@ from trisagion.units import Money, Price, Quantity
 TUESDAY_NS: Final = int(datetime(2024, 6, 11, 12, tzinfo=UTC).timestamp()) * SECOND_NS
 ACCOUNT: Final = "BENCH"
 VENUE: Final = "SIM"
-LIMITS: Final = Limits(ACCOUNT, Decimal(5_000_000), Decimal(10) ** 12, 100_000)
+LIMITS: Final = Limits(
+    ACCOUNT,
+    Decimal(5_000_000),
+    Decimal(10) ** 12,
+    100_000,
+    open_notional_max=Decimal(10) ** 12,
+    gross_leverage_max=Decimal(10) ** 5,
+)
 MESSAGES_PER_S: Final = 100_000
 """No limit of the venue's: what is measured is ours."""
 RULES: Final = BookRules(ACCOUNT, LIMITS, reprices_max=0)

@@ -1,5 +1,5 @@
 -- The inbox: what a venue reported, once per (venue, exec_id), in order of booking. A report without an exec_id of its
--- own is kept under "~cl_ord_id@learned_ns".
+-- own is kept under "~cl_ord_id@learned_ns". fee_currency is NULL where the fee is in the instrument's own.
 CREATE TABLE IF NOT EXISTS execution (
     seq           BIGINT NOT NULL AUTO_INCREMENT PRIMARY KEY,
     venue         VARCHAR(64)    NOT NULL,
@@ -24,6 +24,7 @@ CREATE TABLE IF NOT EXISTS execution (
     ref_exec_id   VARCHAR(128)   NULL,
     reject        VARCHAR(32)    NULL,
     learned_ns    BIGINT         NOT NULL,
+    fee_currency  VARCHAR(16)    NULL,
     CONSTRAINT execution_once UNIQUE (venue, exec_id),
     KEY execution_by_order (cl_ord_id)
 ) ENGINE=InnoDB DEFAULT CHARSET=utf8mb4 COLLATE=utf8mb4_bin;

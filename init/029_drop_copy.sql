@@ -26,6 +26,7 @@ CREATE TABLE IF NOT EXISTS drop_copy (
     reject        VARCHAR(32)    NULL,
     learned_ns    BIGINT         NOT NULL,
     verdict       VARCHAR(16)    NOT NULL,
+    fee_currency  VARCHAR(16)    NULL,
     CONSTRAINT drop_copy_once UNIQUE (venue, exec_id),
     KEY drop_copy_by_verdict (venue, verdict, seq)
 ) ENGINE=InnoDB DEFAULT CHARSET=utf8mb4 COLLATE=utf8mb4_bin;

@@ -7,6 +7,7 @@ repeated with the same key changes nothing.
 """
 
 from collections.abc import Mapping, Sequence
+from collections.abc import Set as AbstractSet
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import Protocol
@@ -16,12 +17,11 @@ from trisagion.cohort.types import Epoch, Progress, RunEnd, RunRecord, ShardMark
 from trisagion.ids import ClOrdId, CycleId, IntentKey
 from trisagion.ledger.types import EquitySample, Position
 from trisagion.ledger_ports import EntryStore
-from trisagion.market.types import Bar, Instrument, MarketState, MarketStep, Quote
+from trisagion.market_ports import MarketStore, RegimeStore
+from trisagion.observer_ports import IncidentStore
 from trisagion.orders.state import OrderState
 from trisagion.orders.types import ExecutionReport, Order, OrderLink
-from trisagion.regime.classify import Reading
-from trisagion.regime.types import Fit
-from trisagion.risk.check import Load
+from trisagion.risk.load import Load
 from trisagion.safety.gates import Gate
 from trisagion.safety.modes import Control, Mode
 from trisagion.series_ports import SeriesStore
@@ -33,7 +33,7 @@ from trisagion.units import Price, Quantity
 class Cycle:
     """A reconciliation cycle. `stage` is "opened", "cancelling", "observing", "decided" or "done".
 
-    `outcome` says how it was done.
+    It is that of the symbols that are behind the others. `outcome` says how it was done.
     """
 
     cycle_id: CycleId
@@ -104,78 +104,6 @@ class ProcessBeat:
     wall_ns: int
     tasks: int
     rss_bytes: int
-
-
-class MarketStore(Protocol):
-    """Tables instrument, bar, market_step, market_state."""
-
-    def add_instrument(self, instrument: Instrument) -> None:
-        """Record an instrument; the same again changes nothing."""
-        ...
-
-    def instrument(self, symbol: str) -> Instrument:
-        """Return an instrument; `StateError` when it is not known."""
-        ...
-
-    def instruments(self) -> Sequence[Instrument]:
-        """Return all instruments in order of symbol."""
-        ...
-
-    def add_step(self, step: MarketStep) -> bool:
-        """Record a step and its bar; False when it was there already."""
-        ...
-
-    def step(self, symbol: str, at_ns: int) -> MarketStep | None:
-        """Return the step that closed at an instant."""
-        ...
-
-    def bars(self, symbol: str, until_ns: int, count: int) -> Sequence[Bar]:
-        """Return the last `count` bars with `close_ns <= until_ns`, oldest first."""
-        ...
-
-    def quote(self, symbol: str, now_ns: int) -> Quote | None:
-        """Return the quote learned last at or before `now_ns`: one tick around the last trade of the latest step."""
-        ...
-
-    def put_state(self, state: MarketState) -> None:
-        """Record the features of a step; the same again changes nothing."""
-        ...
-
-    def states(self, symbol: str, after_ns: int, until_ns: int) -> Sequence[MarketState]:
-        """Return states with `after_ns < at_ns <= until_ns`, oldest first."""
-        ...
-
-    def new_states(self, seen_ns: Mapping[str, int], until_ns: int) -> Sequence[MarketState]:
-        """Return the states of each symbol after the instant that is seen of it, as `states` does."""
-        ...
-
-    def unknown_steps(self, symbol: str, until_ns: int) -> Sequence[int]:
-        """Return the instants of the steps up to `until_ns` that are newer than the newest state, in order."""
-        ...
-
-    def heads(self, symbol: str) -> tuple[int, int]:
-        """Return the instants of the newest step and of the newest state, 0 where there is none."""
-        ...
-
-
-class RegimeStore(Protocol):
-    """Tables regime_fit, regime_state."""
-
-    def put_fit(self, symbol: str, model: str, last_ns: int, fit: Fit) -> None:
-        """Record a fitted model; one of the same bars that is there already stays."""
-        ...
-
-    def fit(self, symbol: str, model: str, last_ns: int) -> Fit | None:
-        """Return the model fitted to the bars up to an instant, None when nobody has tried."""
-        ...
-
-    def put_reading(self, symbol: str, reading: Reading) -> None:
-        """Record the state at an instant; the same again changes nothing."""
-        ...
-
-    def reading(self, symbol: str, until_ns: int) -> Reading | None:
-        """Return the newest reading at or before an instant."""
-        ...
 
 
 class CohortStore(Protocol):
@@ -281,8 +209,16 @@ class CycleStore(Protocol):
         """Return the cycles that are not done, oldest first."""
         ...
 
+    def due_between(self, first_ns: int, last_ns: int) -> Sequence[int]:
+        """Return the instants of the cycles that were due from `first_ns` to `last_ns`, in order."""
+        ...
+
     def add_decision(self, decision: Decision) -> None:
         """Record a decision; the same cycle and symbol again changes nothing."""
+        ...
+
+    def decided(self, cycle_id: CycleId) -> Mapping[str, IntentKey | None]:
+        """Return the intent of each symbol that a cycle has decided on, None where it decided for none."""
         ...
 
     def last_decisions(self, symbol: str, count: int) -> Sequence[Decision]:
@@ -406,6 +342,14 @@ class LedgerStore(EntryStore, Protocol):
         """Return the latest word of each observer on a symbol, in order of observer."""
         ...
 
+    def heard(self, since_ns: int) -> AbstractSet[tuple[str, str]]:
+        """Return each (observer, symbol) whose latest word is of `since_ns` or later."""
+        ...
+
+    def foreign_observations(self) -> Sequence[Observation]:
+        """Return the latest words on symbols that are no instruments, in order of symbol, then observer."""
+        ...
+
     def add_equity(self, sample: EquitySample) -> None:
         """Record a sample; the same instant and symbol again change nothing."""
         ...
@@ -494,6 +438,13 @@ class ControlStore(Protocol):
 class Transaction(Protocol):
     """All stores within one transaction."""
 
+    def part(self) -> AbstractContextManager[None]:
+        """Open a part of the transaction that is undone by itself when it raises; what came before it stays.
+
+        Not when another writer was in the way or the server went away: then all of it is undone.
+        """
+        ...
+
     @property
     def market(self) -> MarketStore:
         """What was observed."""
@@ -540,6 +491,11 @@ class Transaction(Protocol):
         ...
 
     @property
+    def incidents(self) -> IncidentStore:
+        """Where there is no consensus."""
+        ...
+
+    @property
     def control(self) -> ControlStore:
         """Modes, events, leases and processes."""
         ...
@@ -581,12 +537,4 @@ class Database(Protocol):
 
         None where the server has no such number.
         """
-        ...
-
-
-class AuditedDatabase(Database, Protocol):
-    """A database whose tables an audit chain tells of."""
-
-    def uncommitted(self) -> AbstractContextManager[Transaction]:
-        """Open a unit of work that reads what others have written and not committed, too, where the server shows it."""
         ...

@@ -43,3 +43,4 @@ GRANT SELECT ON audit_event TO '{database}_reader'@'%';
 GRANT SELECT ON audit_mark TO '{database}_reader'@'%';
 GRANT SELECT ON killswitch_beat TO '{database}_reader'@'%';
 GRANT SELECT ON killswitch_mark TO '{database}_reader'@'%';
+GRANT SELECT ON incident TO '{database}_reader'@'%';

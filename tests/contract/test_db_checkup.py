@@ -6,6 +6,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
+import sqlalchemy as sa
 import typer
 
 from init import create
@@ -78,6 +79,20 @@ def test_the_rights_of_the_user_in_use_are_read(mariadb_users: dict[str, str], u
     found = look(mariadb_users[user])
     assert told in found["db rights"].detail if "db rights" in found else told in str(found)
     assert all(one.ok for one in found.values()) == ok
+
+
+@pytest.mark.mariadb
+def test_a_right_to_change_what_is_only_added_to_is_told(mariadb_elsewhere: str) -> None:
+    """Users of an earlier release have it, and `db init --users` takes no right away."""
+    create(mariadb_elsewhere, {"writer": "secret"})
+    writer = sa.make_url(mariadb_elsewhere).set(username="elsewhere_writer", password="secret")
+    url = writer.render_as_string(hide_password=False)
+    assert "table by table" in look(url)["db rights"].detail
+    with open_engine(mariadb_elsewhere).connect() as connection:
+        connection.exec_driver_sql("GRANT UPDATE ON posting TO 'elsewhere_writer'@'%%'")
+    found = look(url)["db rights"]
+    assert found.ok
+    assert found.detail.endswith("may change posting, which are only added to: REVOKE UPDATE ON each")
 
 
 def test_a_database_that_cannot_be_used_is_a_finding(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -1,15 +1,16 @@
 """The store of the books: entries in order of booking, exact balances, lots and the sweep's mark."""
 
+from contextlib import closing
 from dataclasses import replace
 from decimal import Decimal
 
 import pytest
 import sqlalchemy as sa
 
-from trisagion.adapters.db import SqlDatabase
+from trisagion.adapters.db import SqlDatabase, open_database
 from trisagion.adapters.db import tables as t
-from trisagion.adapters.db.faults import UnreadableRow
 from trisagion.adapters.db.session import params
+from trisagion.errors import UnreadableRow
 from trisagion.ledger import by_hand
 from trisagion.ledger.postings import opening
 from trisagion.ledger.types import Account, Booked, Entry, Kind, Lot, Strategy, SweepMark, Voucher
@@ -137,14 +138,15 @@ def test_postings_without_a_head_are_found(database: SqlDatabase) -> None:
     ],
     ids=["kind", "strategy", "account"],
 )
-def test_a_word_that_is_none_of_ours_is_told(database: SqlDatabase, damage: sa.Update) -> None:
+def test_a_word_that_is_none_of_ours_is_told(owned_url: str, damage: sa.Update) -> None:
     """Row and word, never a guess."""
     entry = transfer(1)
-    with database.transaction() as tx:
-        tx.ledger.post(entry)
-        tx.session.write(damage, {})
-    with pytest.raises(UnreadableRow, match=f"{entry.name}.*expected a word of ours"), database.snapshot() as tx:
-        tx.ledger.entries(0, 9)
+    with closing(open_database(owned_url)) as database:
+        with database.transaction() as tx:
+            tx.ledger.post(entry)
+            tx.session.write(damage, {})
+        with pytest.raises(UnreadableRow, match=f"{entry.name}.*expected a word of ours"), database.snapshot() as tx:
+            tx.ledger.entries(0, 9)
 
 
 def test_an_entry_of_two_bookings_at_once_is_booked_by_one(database: SqlDatabase, other: SqlDatabase) -> None:

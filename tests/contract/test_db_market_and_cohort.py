@@ -1,4 +1,4 @@
-"""`ports.MarketStore` and `ports.CohortStore`: one suite, on SQLite and on MariaDB."""
+"""`market_ports.MarketStore` and `ports.CohortStore`: one suite, on SQLite and on MariaDB."""
 
 import math
 import threading

@@ -12,6 +12,7 @@ import sqlalchemy as sa
 
 from tests.builders import a_report, an_order
 from trisagion.adapters.db import SqlDatabase, tables
+from trisagion.adapters.db.session import insert_new, params
 from trisagion.errors import DataError, OurMistake, StaleOwner
 from trisagion.ids import ClOrdId, CycleId, IntentKey
 from trisagion.ledger.types import Account, Entry, EquitySample, Kind, Position, Posting, Strategy
@@ -214,7 +215,7 @@ def test_a_sum_of_money_is_not_rounded_to_the_28_digits_of_python(database: SqlD
         (Account.CASH, Decimal("99999999999999999999999999.999999999999")),
         (Account.CAPITAL, Decimal("-99999999999999999999999999.999999999998")),
     )
-    with pytest.raises(OurMistake, match="found 1E-12"), database.transaction() as tx:
+    with pytest.raises(OurMistake, match="these sum to 1E-12"), database.transaction() as tx:
         tx.ledger.post(wrong)
 
 
@@ -257,12 +258,39 @@ def test_an_entry_is_posted_once_and_balances(database: SqlDatabase) -> None:
     mixed = replace(entry("a", Decimal(5)), postings=entry("b", Decimal(5)).postings)
     empty = an_entry("empty")
     for wrong, told in (
-        (lame, "amounts that sum to 0, found 5"),
+        (lame, "lines that sum to 0 in the database.*these sum to 5"),
         (mixed, "postings of a"),
         (empty, "postings of empty"),
     ):
         with pytest.raises(OurMistake, match=told), database.transaction() as tx:
             tx.ledger.post(wrong)
+
+
+def test_the_database_itself_gives_no_head_to_lines_that_do_not_sum_to_zero(database: SqlDatabase) -> None:
+    """A balanced entry of ours beside a line that was there already is not balanced: nothing of it is kept."""
+    good = entry("SIM/E1", Decimal("0.1"))
+    beside = sa.insert(tables.posting).values(params(replace(good.postings[0], line=2, amount=Money(Decimal("1E-12")))))
+    again = sa.insert(tables.posting).values(params(good.postings[1]))
+    for stray in (beside, again):
+        told = pytest.raises(OurMistake, match=r"SIM/E1: expected 2 new lines.*these sum to 0")
+        with told, database.transaction() as tx:
+            tx.session.write(stray, {})
+            tx.ledger.post(good)
+    with database.transaction() as tx:
+        assert tx.ledger.strays(9) == []
+        assert tx.ledger.post(good)
+
+
+def test_an_insert_of_what_must_be_new_tells_a_taken_key_from_other_mistakes(database: SqlDatabase) -> None:
+    """0 for the one, raised for the others; the transaction goes on."""
+    with database.transaction() as tx:
+        assert tx.ledger.post(entry("opening", Decimal(5)))
+        with pytest.raises(sa.exc.IntegrityError):
+            tx.session.add(insert_new(tables.posting), {**params(entry("E", Decimal(1)).postings[0]), "qty": None})
+        assert not tx.ledger.post(entry("opening", Decimal(5)))
+        assert tx.ledger.post(entry("E", Decimal(1)))
+    with database.snapshot() as tx:
+        assert [booked.entry.name for booked in tx.ledger.entries(0, 9)] == ["opening", "E"]
 
 
 def test_a_position_is_flat_before_its_first_fill(database: SqlDatabase) -> None:

@@ -356,7 +356,7 @@ sys.exit(code)
 def test_ib_insync_serves_where_ib_async_is_not_installed() -> None:
     """Every case with Interactive Brokers, in a process that knows the predecessor of the library alone."""
     root, insync = Path(__file__).parents[2], Path(sys.prefix) / "share" / "insync"
-    if not insync.is_dir():
+    if not insync.is_dir() and "CI" not in os.environ:
         pytest.skip(f"no {insync}; make install puts ib_insync there")
     done = subprocess.run(
         [sys.executable, "-c", WITH_INSYNC, str(insync), str(Path(__file__).relative_to(root))],

@@ -202,6 +202,7 @@ def test_no_message_may_hold_raw_data_that_reading_would_take_for_fields(tmp_pat
         (Profile.of("4.2"), "8", "9730", None),
         (Profile.of("4.2"), "A", "553", None),
         (Profile.of("4.2"), "A", "554", None),
+        (Profile.of("4.2"), "8", "479", None),
         (Profile(liquidity_tag=1057), "8", "1057", None),
         (Profile(post_only_code="1004"), "8", "103", "1004"),
         (Profile.of("5.0SP2", post_only_code="1004"), "8", "103", "1004"),

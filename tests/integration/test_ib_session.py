@@ -410,6 +410,18 @@ def test_orders_that_pacing_has_swallowed_are_in_doubt(market: TwsMarket) -> Non
         assert acked <= set(market.orders())
 
 
+def test_questions_and_orders_together_keep_within_what_tws_takes(market: TwsMarket) -> None:
+    """A question for the positions is five messages: TWS counts them, and would lose an order that is one too many."""
+    sink = Sink()
+    with market.session(sink) as session:
+        for turn in range(8):
+            assert all(session.send_new(order(f"A{turn}-{each}", "99.25", 1), at(1)) for each in range(5))
+            assert session.ask_positions(f"P{turn}", at(1))
+            sink.wait(lambda: len(sink.positions) == turn + 1)  # noqa: B023
+        assert len(market.orders()) == 40
+        assert not [each for each in sink.reports if each.reason == "PACED"]
+
+
 def test_nothing_new_leaves_in_a_reset_window_and_cancels_do(market: TwsMarket) -> None:
     """By the instant of the order, which is the platform's."""
     window = ResetWindow.parse("00:00-12:00 UTC")

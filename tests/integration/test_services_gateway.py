@@ -32,7 +32,7 @@ from trisagion.ledger.types import Account
 from trisagion.orders.state import LIVE, OrderState
 from trisagion.orders.types import Order, Side
 from trisagion.ports import Cycle, Replay, TakeProfitStep
-from trisagion.risk.check import Limits
+from trisagion.risk.limits import Limits
 from trisagion.safety.modes import Mode
 from trisagion.services import control
 from trisagion.services.outcome import Outcome

@@ -12,7 +12,7 @@ import pytest
 import sqlalchemy as sa
 
 from tests.builders import BOOK_RULES, CAPITAL, TUESDAY_NS, Desk, a_report, an_order, qty, words
-from trisagion.adapters.db import open_database
+from trisagion.adapters.db import open_database, reading
 from trisagion.adapters.db import tables as t
 from trisagion.adapters.db.engine import retrying
 from trisagion.cohort.types import Epoch
@@ -24,7 +24,7 @@ from trisagion.orders.types import ExecType, ExecutionReport, Side
 from trisagion.services import ledger_check, ledger_enter
 from trisagion.services.book_fills import book
 from trisagion.services.ledger_check import SETTLED_NS, check_new, present_lots, read_books, rebuild, verify
-from trisagion.services.reconcile import booked_cash
+from trisagion.services.stakes import booked_cash
 from trisagion.units import Money, Price
 
 NOW = TUESDAY_NS
@@ -82,8 +82,8 @@ def test_after_every_kind_of_event_the_books_are_those_that_the_entries_make(sha
     desk, database = shared, shared.database
     fills: dict[int, ExecutionReport] = {}
 
-    def fill(number: int, signed: int, px: str) -> None:
-        fills[number] = trade(desk, number, signed, px)
+    def fill(number: int, signed: int, px: str, **changes: Any) -> None:
+        fills[number] = trade(desk, number, signed, px, **changes)
 
     events: list[Callable[[], object]] = [
         lambda: fill(1, 3, "4000.25"),
@@ -92,6 +92,9 @@ def test_after_every_kind_of_event_the_books_are_those_that_the_entries_make(sha
         lambda: fill(4, -5, "4002"),
         lambda: restate(desk, fills[4], ExecType.TRADE_CANCEL, "B4", ord_status=OrderState.NEW, leaves_qty=qty(5)),
         lambda: restate(desk, fills[2], ExecType.TRADE_CORRECT, "G2", last_px=Price(Decimal("4000.75"))),
+        lambda: fill(7, 2, "4001.5", fee=Money(Decimal("0.3")), fee_currency="EUR"),
+        lambda: fill(8, -2, "4002.5", fee=Money(Decimal("-0.1")), fee_currency="EUR"),
+        lambda: restate(desk, fills[7], ExecType.TRADE_CORRECT, "G7", fee=Money(Decimal("0.4"))),
         lambda: ledger_enter.charge(database, Kind.FEE, Money(Decimal("2.5")), NOW, voucher(1), symbol="ES"),
         lambda: ledger_enter.charge(
             database, Kind.FEE, Money(Decimal(3)), NOW, voucher(2), currency="EUR", symbol="ES"
@@ -144,6 +147,46 @@ def test_foreign_money_is_worth_what_it_was_booked_at_and_without_a_rate_nothing
     assert found[Account.FEES, "EUR"] == 3
     assert found[Account.EXCHANGE, "EUR"] == 3
     assert found[Account.EXCHANGE, "USD"] == Decimal("-3.3")
+
+
+def test_a_fee_that_the_venue_charges_in_another_currency_is_owed_in_that_one(shared: Desk) -> None:
+    """The account in its own currency is as if the fill had been free; a bust gives the fee back, an event tells it."""
+    desk = shared
+    free = trade(desk, 1, 1, fee=Money(Decimal(0)))
+    position, before = desk.position, money(desk)
+    restate(desk, free, ExecType.TRADE_CANCEL, "B1", ord_status=OrderState.NEW, leaves_qty=qty(1))
+    report = trade(desk, 2, 1, fee=Money(Decimal("0.75")), fee_currency="EUR")
+    assert words(book(desk.database, BOOK_RULES, report)) == ["duplicate"]
+    assert (desk.position, money(desk)) == (position, before)
+    with desk.database.snapshot() as tx:
+        assert tx.orders.execution("SIM", "E2") == report
+        lines = [
+            (each.entry.kind, each.entry.currency, line.account, line.amount, line.symbol)
+            for each in tx.ledger.entries(0, 99)
+            if each.entry.name == "SIM/E2/fee"
+            for line in each.entry.postings
+        ]
+        assert [(str(fill.cl_ord_id), str(fill.fee)) for fill in reading.fills(tx)] == [("T2", "0")]
+    assert lines == [
+        (Kind.FEE, "EUR", Account.FEES, Decimal("0.75"), "ES"),
+        (Kind.FEE, "EUR", Account.CASH, Decimal("-0.75"), "ES"),
+    ]
+    assert desk.events("ledger.fee_abroad") == ['ledger.fee_abroad SIM/E2 {"currency": "EUR", "fee": "0.75"}']
+    restate(desk, report, ExecType.TRADE_CANCEL, "B2", ord_status=OrderState.NEW, leaves_qty=qty(1))
+    with desk.database.snapshot() as tx:
+        balances = read_books(tx).balances
+    assert [amount for key, amount in balances.items() if key.currency == "EUR"] == [0, 0]
+    assert verify(desk.database).problems == ()
+
+
+@pytest.mark.parametrize("told", [None, "USD"])
+def test_a_fee_in_the_instruments_currency_is_part_of_its_fill(desk: Desk, told: str | None) -> None:
+    """Whether the venue names it or not."""
+    trade(desk, 1, 1, fee=Money(Decimal("0.75")), fee_currency=told)
+    assert desk.position.fees == Decimal("0.75")
+    assert [entry for (entry,) in desk.rows(t.ledger_entry.c.entry)] == ["SIM/E1", "opening"]
+    with desk.database.snapshot() as tx:
+        assert [fill.fee for fill in reading.fills(tx)] == [Decimal("0.75")]
 
 
 def test_a_rebate_has_its_own_account_and_returns_to_it(desk: Desk) -> None:
@@ -290,8 +333,9 @@ def test_a_rebuilt_ledger_that_was_right_stays_as_it_is(shared: Desk) -> None:
     assert (int(shared.position.qty), shared.position.confirmed_ns) == (3, 0)
 
 
-def test_the_sweep_alarms_about_an_entry_that_does_not_balance_once(shared: Desk) -> None:
+def test_the_sweep_alarms_about_an_entry_that_does_not_balance_once(shared_with_its_owner: Desk) -> None:
     """Each entry is looked at once, after it has settled; the lots are made on the way."""
+    shared = shared_with_its_owner
     trade(shared, 1, 3)
     trade(shared, 2, -1)
     with shared.database.transaction() as tx:

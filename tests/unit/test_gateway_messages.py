@@ -128,6 +128,21 @@ def test_a_trade_is_read_exactly() -> None:
     )
 
 
+@pytest.mark.parametrize(
+    ("told", "expected"), [({}, None), ({479: "USD"}, "USD"), ({479: "EUR"}, "EUR"), ({479: "USDT"}, "USDT")]
+)
+def test_a_fee_is_in_the_currency_that_the_venue_says(told: Fields, expected: str | None) -> None:
+    """CommCurrency (479); without one it is the instrument's own."""
+    assert read_report({**TRADE, **told}, venue="SIM").fee_currency == expected
+
+
+@pytest.mark.parametrize("told", ["", "eur", "E", "EU", "EUROPEANS", "EU R", "€UR", "1NCH", "USD\n"])
+def test_a_fee_in_no_currency_is_not_read(told: str) -> None:
+    """It is put aside like whatever cannot be read: booked as the instrument's it would be wrong money."""
+    with pytest.raises(VenueMistake, match=r"tag 479 \(COMM_CURRENCY\): expected a currency's code, found"):
+        read_report({**TRADE, 479: told}, venue="SIM")
+
+
 READINGS = [
     ({150: "4", 39: "4", 11: "X1", 41: "TABC"}, ("E7", ExecType.CANCELED, OrderState.CANCELED, None, False)),
     ({150: "8", 39: "8", 103: "99", 58: "WHY"}, ("E7", ExecType.REJECTED, OrderState.REJECTED, "WHY", False)),

@@ -123,8 +123,19 @@ def test_a_fee_that_does_not_come_is_asked_for_and_then_a_person_hears_of_it_onc
     assert hungry
     assert [type(each) for each in alarms] == [Unreadable]
     assert book.overdue(12.0) == ([], True)
-    assert not told(book.commission(fee(1, currency="EUR")))
+    assert not told(book.commission(fee(1, currency="")))
     assert told(book.commission(fee(1))) == [(_E.TRADE, 1)]
+
+
+def test_a_fee_keeps_the_currency_that_tws_tells_of_it() -> None:
+    """None where it is the instrument's; with a text that is no currency it is as good as not told."""
+    book = begun()
+    for number, currency in enumerate(("USD", "EUR", "eur"), 1):
+        book.executed(execution(number, number), 1.0)
+        outputs = book.commission(fee(number, currency=currency))
+        found = [(each.fee, each.fee_currency) for each in outputs if isinstance(each, ExecutionReport)]
+        assert found == {"USD": [(1, None)], "EUR": [(2, "EUR")], "eur": []}[currency]
+    assert isinstance(book.overdue(11.1)[0][0], Unreadable)
 
 
 def test_a_status_without_an_order_of_that_perm_id_is_nobodys() -> None:

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from trisagion.errors import ConfigError
-from trisagion.gateway.pace import TokenBucket
+from trisagion.gateway.pace import RollingSecond, TokenBucket
 
 RESERVE = Decimal("0.2")
 
@@ -68,3 +68,28 @@ def test_no_span_of_time_sees_more_than_a_burst_and_the_rate(
         for end_s, done in log[first:]:
             total += done
             assert total <= per_s * min(end_s, 1.0 + end_s - begin_s) + 1e-6
+
+
+@given(
+    st.integers(8, 50),
+    st.lists(st.tuples(st.floats(0.0, 0.4), st.integers(1, 5), st.integers(0, 3)), min_size=1, max_size=100),
+)
+def test_no_second_sees_more_than_its_messages(per_s: int, tries: list[tuple[float, int, int]]) -> None:
+    """Whoever waits as long as it is told may speak then, and whatever is to be kept is left."""
+    pace, now_s, log = RollingSecond(per_s), 100.0, []
+    for pause_s, count, keep in tries:
+        now_s += pause_s
+        now_s += pace.wait_s(now_s, count=count, keep=keep)
+        now_s += pace.wait_s(now_s, count=count, keep=keep)  # A sum of floats may fall short of its last bit.
+        assert not pace.wait_s(now_s, count=count, keep=keep)
+        pace.say(now_s, count)
+        log.append((now_s, count))
+        assert sum(said for at_s, said in log if now_s - at_s < 1.0) + keep <= per_s
+
+
+def test_what_is_more_than_a_second_takes_goes_after_silence() -> None:
+    """Or it would wait for ever."""
+    pace = RollingSecond(2)
+    pace.say(10.0)
+    assert pace.wait_s(10.25, count=5) == 0.75
+    assert not pace.wait_s(11.0, count=5)

@@ -26,6 +26,7 @@ COMMANDS: Final = {
         "Be the daemon of a hardware kill switch, test one, tell how it stands.",
     ),
     "gate": ("trisagion.cli.gate", "Show the gates of the venue sessions; open one that was shut."),
+    "incidents": ("trisagion.cli.incidents", "Show the symbols on which there is no consensus, with what each says."),
     "orders": ("trisagion.cli.orders", "Show the orders in doubt; end one of which a person has seen what became."),
     "egress": ("trisagion.cli.egress", "Show the paths of the venue sessions: which are up, which carries, and why."),
     "messages": ("trisagion.cli.messages", "Show what was said on the venue sessions, message by message."),

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field, replace
 from decimal import Decimal
 from typing import Final
 
-from trisagion.gateway.ib_words import Executed, former
+from trisagion.gateway.ib_words import Commission, Executed, former
 from trisagion.ids import ClOrdId
 from trisagion.orders.rejects import Reject
 from trisagion.orders.state import OrderState
@@ -207,8 +207,12 @@ def refusal(
     return replace(told, symbol="", leaves_qty=Quantity(_ZERO), price=None)
 
 
-def trades(line: Line, venue: str, told: Executed, fee: Decimal, known: dict[str, Decimal]) -> list[ExecutionReport]:
-    """Write an execution with what it cost; `known` gives the quantities of those that were reported.
+def trades(
+    line: Line, venue: str, told: Executed, cost: Commission | None, known: dict[str, Decimal]
+) -> list[ExecutionReport]:
+    """Write an execution with what it cost, None where it was taken back.
+
+    `known` gives the quantities of those that were reported.
 
     A correction names the execution that it corrects. Where that was not told to this process, it may have been booked
     by an earlier one or by none, so it is reported first, as the correction has it: booked already, it is a duplicate
@@ -217,7 +221,7 @@ def trades(line: Line, venue: str, told: Executed, fee: Decimal, known: dict[str
     before = former(told.exec_id)
     found = []
     if before is not None and before not in known and told.qty > 0:
-        found = trades(line, venue, replace(told, exec_id=before), fee, known)
+        found = trades(line, venue, replace(told, exec_id=before), cost, known)
     known[told.exec_id] = told.qty
     if before is None:
         exec_type, cum = ExecType.TRADE, told.cum_qty
@@ -234,6 +238,8 @@ def trades(line: Line, venue: str, told: Executed, fee: Decimal, known: dict[str
     if not leaves and change is None:
         # TWS says nothing else of an order that is filled at once.
         line.asked_s = None
+    if told.qty == 0:
+        cost = None
     found.append(
         ExecutionReport(
             venue=venue,
@@ -249,13 +255,14 @@ def trades(line: Line, venue: str, told: Executed, fee: Decimal, known: dict[str
             cum_qty=Quantity(cum),
             leaves_qty=Quantity(leaves),
             avg_px=told.avg_px,
-            fee=Money(fee if told.qty > 0 else _ZERO),
+            fee=Money(_ZERO if cost is None else cost.fee),
             liquidity=told.liquidity if told.qty > 0 else None,
             reason=None,
             unknown_order=False,
             happened_ns=told.at_ns,
             request_id=change.name if change is not None and proves and told.ref != change.name else None,
             ref_exec_id=before,
+            fee_currency=None if cost is None or cost.currency == told.currency else cost.currency,
         )
     )
     return found

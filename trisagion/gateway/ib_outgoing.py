@@ -8,8 +8,10 @@ from dataclasses import dataclass, field
 from decimal import Decimal
 from typing import Any, Final, Generic, TypeVar
 
+from trisagion.errors import quoted
 from trisagion.gateway.ib_lines import Fill, Line, Saying, trades
 from trisagion.gateway.ib_words import Commission, Executed
+from trisagion.gateway.words import is_currency
 from trisagion.ids import ClOrdId
 from trisagion.orders.types import ExecutionReport, Unreadable
 
@@ -113,7 +115,7 @@ class Outgoing(Generic[End]):
                 told = line.fills.popleft().told
                 self._alarmed.pop(told.exec_id, None)
                 fee = self._fees.pop(told.exec_id, None)
-                reports = trades(line, self.venue, told, _NOTHING if fee is None else fee.fee, self._known)
+                reports = trades(line, self.venue, told, fee, self._known)
                 bound(self._known, TOLD_MAX)
                 yield from reports
             saying = line.next_saying()
@@ -124,12 +126,12 @@ class Outgoing(Generic[End]):
     def _priced(self, told: Executed) -> bool:
         """Tell whether it is known what an execution cost; one that was taken back costs nothing."""
         fee = self._fees.get(told.exec_id)
-        return told.qty == 0 or (fee is not None and fee.currency == told.currency)
+        return told.qty == 0 or (fee is not None and is_currency(fee.currency))
 
     def _without_fee(self, told: Executed) -> Unreadable:
         fee = self._fees.get(told.exec_id)
-        found = "nothing" if fee is None else f"{fee.fee} {fee.currency}"
-        why = f"execution {told.exec_id}: expected what it cost in {told.currency}, found {found}; it is not booked"
+        found = "nothing" if fee is None else f"{fee.fee} {quoted(fee.currency)}"
+        why = f"execution {told.exec_id}: expected what it cost and in which currency, found {found}; it is not booked"
         return Unreadable(self.venue, of_orders=True, names=(ClOrdId(told.ref),), text=repr(told), why=why)
 
 

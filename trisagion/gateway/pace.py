@@ -6,10 +6,14 @@ empty bucket; so no second sees more than the rate, whoever owned the session in
 that waits for its share.
 """
 
+from collections import deque
 from dataclasses import dataclass, replace
 from decimal import Decimal
+from typing import Final
 
 from trisagion.errors import ConfigError
+
+SECOND_S: Final = 1.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,3 +60,29 @@ class TokenBucket:
     def empty(per_s: int, reserve: Decimal, now_s: float) -> "TokenBucket":
         """Return the bucket of an owner that takes over: empty, and filling from now on."""
         return TokenBucket(per_s, reserve, 0.0, now_s)
+
+
+class RollingSecond:
+    """At most `per_s` messages in any span of a second, for a venue that counts each of them.
+
+    A bucket lets through twice its rate in the second after a silence. Instants are as `TokenBucket`'s.
+    """
+
+    def __init__(self, per_s: int) -> None:
+        self._per_s = per_s
+        self._said_s: deque[float] = deque()
+
+    def wait_s(self, now_s: float, *, count: int = 1, keep: int = 0) -> float:
+        """Return for how long `count` messages have to wait, if they are to leave `keep` to others; 0: they need not.
+
+        More than the rate are let go once the second is empty.
+        """
+        said = self._said_s
+        while said and now_s - said[0] >= SECOND_S:
+            said.popleft()
+        over = min(len(said), len(said) + count + keep - self._per_s)
+        return said[over - 1] + SECOND_S - now_s if over > 0 else 0.0
+
+    def say(self, now_s: float, count: int = 1) -> None:
+        """Count messages that leave now."""
+        self._said_s.extend([now_s] * count)

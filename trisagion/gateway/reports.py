@@ -30,6 +30,7 @@ from trisagion.gateway.words import (
     Fields,
     Tag,
     amount,
+    currency,
     instant,
     number,
     text,
@@ -169,6 +170,7 @@ def _execution(fields: Fields, venue: str, post_only_code: str) -> ExecutionRepo
         ref_exec_id=text(fields, Tag.EXEC_REF_ID) if exec_type in _OF_TRADES else None,
         reject=_order_reject(fields, post_only_code) if exec_type is ExecType.REJECTED else None,
         price=Price(number(fields, Tag.PRICE)) if Tag.PRICE in fields else None,
+        fee_currency=currency(fields, Tag.COMM_CURRENCY) if exec_type in _FILLS else None,
     )
 
 

@@ -79,6 +79,7 @@ class Tag(IntEnum):
     SESSION_REJECT_REASON = 373
     BUSINESS_REJECT_REASON = 380
     CXL_REJ_RESPONSE_TO = 434
+    COMM_CURRENCY = 479
     PARTY_ID_SOURCE = 447
     PARTY_ID = 448
     PARTY_ROLE = 452
@@ -242,6 +243,8 @@ LIQUIDITIES: Final = {
 }
 
 _NUMBER: Final = re.compile(r"-?[0-9]+(\.[0-9]*)?|-?\.[0-9]+")
+_CURRENCY: Final = re.compile(r"[A-Z][A-Z0-9]{2,7}")
+"""ISO 4217 has three capitals; venues of digital assets have longer ones beside it."""
 _INSTANT: Final = re.compile(r"([0-9]{8}-[0-9]{2}:[0-9]{2}:[0-9]{2})(?:\.([0-9]{1,9}))?")
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 
@@ -284,6 +287,20 @@ def amount(fields: Fields, tag: Tag) -> Decimal:
     if value < 0:
         raise VenueMistake(f"{_where(fields, tag)}: expected at least 0, found {value}")
     return value
+
+
+def currency(fields: Fields, tag: Tag) -> str | None:
+    """Read a currency's code, None where there is no such field."""
+    if tag not in fields:
+        return None
+    if not is_currency(fields[tag]):
+        raise VenueMistake(f"{_where(fields, tag)}: expected a currency's code, found {fields[tag]!r}")
+    return fields[tag]
+
+
+def is_currency(code: str) -> bool:
+    """Tell whether a text has the form of a currency's code: three capitals (ISO 4217), or up to eight with digits."""
+    return _CURRENCY.fullmatch(code) is not None
 
 
 def instant(fields: Fields, tag: Tag) -> int:

@@ -23,6 +23,8 @@ _ZERO: Final = Decimal(0)
 
 OPENING: Final = "opening"
 _UNDO: Final = "/undo"
+_FEE: Final = "/fee"
+_REFUND: Final = "/refund"
 
 OUTSIDE: Final = (Account.CAPITAL, Account.FINANCING, Account.ADJUSTMENT)
 """The accounts whence money comes that no position holds."""
@@ -60,7 +62,8 @@ def book_fill(
     -------
     Entry
         "venue/exec_id", which sums to zero: a line of INVENTORY for each leg, with its quantity, and one line each of
-        REALISED, FEES or REBATES, and CASH unless its amount is zero.
+        REALISED, FEES or REBATES, and CASH unless its amount is zero. A fee in another currency than the instrument's
+        is no part of it: see `fee_abroad`.
     Position
         `confirmed_ns` is not touched.
 
@@ -92,12 +95,45 @@ def _filled(
         )
     with localcontext(WIDE):
         filled = Quantity(report.side.sign * report.last_qty)
+        fee = _ZERO if charged_abroad(report, instrument) else report.fee
         lines, value, after = moved(position, filled, report.last_px, instrument.multiplier)
         lines += [
-            (fees, position.symbol, report.fee, _ZERO),
-            (Account.CASH, position.symbol, -value - report.fee, _ZERO),
+            (fees, position.symbol, fee, _ZERO),
+            (Account.CASH, position.symbol, -value - fee, _ZERO),
         ]
-        return lines, replace(after, fees=Money(after.fees + report.fee))
+        return lines, replace(after, fees=Money(after.fees + fee))
+
+
+def charged_abroad(report: ExecutionReport, instrument: Instrument) -> bool:
+    """Tell whether the fee of a fill is in another currency than the instrument's."""
+    return report.fee_currency not in {None, instrument.currency}
+
+
+def fee_abroad(fill: ExecutionReport, strategy: Strategy = Strategy.COHORT) -> Entry:
+    """Return the entry of a fee that is in a currency of its own; it is no part of a position.
+
+    Nobody told a rate, so nothing is converted: the money is owed in that currency.
+    """
+    name = fee_entry_of(fill.venue, str(fill.exec_id))
+    return _fee_entry(name, Kind.FEE, fill, fill.fee, fill.happened_ns, strategy)
+
+
+def refund(fill: ExecutionReport, happened_ns: int, strategy: Strategy = Strategy.COHORT) -> Entry:
+    """Return the entry that takes such a fee back, with the fill that it was of."""
+    name = refunding(fill.venue, str(fill.exec_id))
+    return _fee_entry(name, Kind.UNDO, fill, fill.fee.copy_negate(), happened_ns, strategy)
+
+
+def _fee_entry(
+    name: str, kind: Kind, fill: ExecutionReport, amount: Decimal, happened_ns: int, strategy: Strategy
+) -> Entry:
+    assert fill.fee_currency is not None, name
+    account = Account.REBATES if fill.fee < 0 else Account.FEES
+    lines: list[Line] = [
+        (account, fill.symbol, amount, _ZERO),
+        (Account.CASH, fill.symbol, amount.copy_negate(), _ZERO),
+    ]
+    return entry_made(name, kind, strategy, fill.fee_currency, happened_ns, lines)
 
 
 def moved(position: Position, qty: Quantity, px: Price, multiplier: Decimal) -> tuple[list[Line], Decimal, Position]:
@@ -132,6 +168,16 @@ def entry_of(venue: str, exec_id: str) -> str:
 def undoing(venue: str, exec_id: str) -> str:
     """Name the entry that takes a fill back: there can be but one."""
     return f"{venue}/{exec_id}{_UNDO}"
+
+
+def fee_entry_of(venue: str, exec_id: str) -> str:
+    """Name the entry of the fee of a fill that is in another currency."""
+    return f"{venue}/{exec_id}{_FEE}"
+
+
+def refunding(venue: str, exec_id: str) -> str:
+    """Name the entry that takes such a fee back: there can be but one."""
+    return f"{venue}/{exec_id}{_REFUND}"
 
 
 def undone_by(entry: str) -> str | None:

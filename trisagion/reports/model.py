@@ -111,7 +111,7 @@ class Market:
 
 @dataclass(frozen=True, slots=True)
 class Fill:
-    """One execution as the ledger booked it; `qty` is above zero."""
+    """One execution as the ledger booked it; `qty` is above zero, `fee` what it cost in the instrument's currency."""
 
     at_ns: int
     symbol: str
@@ -136,7 +136,7 @@ class CycleRow:
         """The outcome in one word of four: "orders", "no order", "rest", "unfinished"."""
         if self.orders:
             return "orders"
-        if self.outcome is None or self.outcome.startswith("abandoned"):
+        if self.outcome is None or self.outcome.startswith(("abandoned", "missed")):
             return "unfinished"
         return "rest" if self.outcome.startswith("rest") else "no order"
 

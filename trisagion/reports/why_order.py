@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from decimal import Decimal
 from typing import Final
 
+from trisagion.ledger.postings import entry_of, fee_entry_of, refunding, undoing
 from trisagion.ledger.types import Posting
 from trisagion.orders.rejects import REMEDIES
 from trisagion.orders.state import IN_DOUBT, TERMINAL, OrderState
@@ -317,13 +318,15 @@ def _report(report: ExecutionReport, postings: Mapping[str, Sequence[Posting]]) 
     if report.fills and report.last_px is not None:
         how = NOT_RECORDED if report.liquidity is None else report.liquidity.value
         trade = f"{report.side} {plain(report.last_qty)} at {plain(report.last_px)}, fee {plain(report.fee)}"
+        trade += f" {report.fee_currency}" if report.fee_currency else ""
         facts.append(("trade", f"{trade}, {how}"))
     if report.ref_exec_id is not None:
         facts.append(("about", report.ref_exec_id))
     rejected = [] if report.reason is None else [legible(report.reason)]
     if report.reject is not None:
         rejected.append(f"{report.reject}, to which the platform answers: {REMEDIES[report.reject]}")
-    names = (f"{report.venue}/{report.exec_id}", f"{report.venue}/{report.ref_exec_id}/undo")
+    names = [name(report.venue, str(report.exec_id)) for name in (entry_of, fee_entry_of)]
+    names += [name(report.venue, str(report.ref_exec_id)) for name in (undoing, refunding)]
     booked = tuple(_posting(each) for name in names for each in postings.get(name, ()))
     return Step(
         f"{report.exec_type} {report.venue}/{report.exec_id}",

@@ -8,19 +8,23 @@ from typing import Final
 from trisagion.errors import DataError, quoted
 from trisagion.gateway.decide import intent_of
 from trisagion.ids import ClOrdId
-from trisagion.ledger.postings import book_fill, entry_of, reverse_fill, undoing
+from trisagion.ledger.postings import book_fill, charged_abroad, entry_of, fee_abroad, refund, reverse_fill, undoing
 from trisagion.ledger.types import Strategy
 from trisagion.orders.evidence import Word, weigh
 from trisagion.orders.rejects import REMEDIES, Reject, Remedy
 from trisagion.orders.state import AT_VENUE, IN_DOUBT, LIVE, TERMINAL, WORKING, OrderState, check_transition
 from trisagion.orders.types import ExecType, ExecutionReport, Liquidity, Order, OrderLink, PositionReport, Unreadable
 from trisagion.ports import Database, Observation, Transaction
-from trisagion.risk.check import Approved, Limits, check
+from trisagion.risk.check import Approved, judge
+from trisagion.risk.limits import Limits
+from trisagion.risk.load import Load
 from trisagion.safety.modes import Control, Mode, stricter
 from trisagion.services.control import PLATFORM, shut_gate
 from trisagion.services.ledger_enter import enter
 from trisagion.services.outcome import Outcome
 from trisagion.services.reconcile import VENUE, new_attempt
+from trisagion.services.stakes import Stakes
+from trisagion.units import plain
 
 RESTATING: Final = frozenset({ExecType.TRADE_CORRECT, ExecType.TRADE_CANCEL})
 """What speaks of a fill that was told before."""
@@ -195,10 +199,17 @@ def _post(tx: Transaction, order: Order, report: ExecutionReport, undone: Execut
     if undone is not None:
         entry, after = reverse_fill(position, undone, instrument, report.happened_ns, strategy)
         enter(tx, entry, after)
+        if undone.fee and charged_abroad(undone, instrument):
+            tx.ledger.post(refund(undone, report.happened_ns, strategy))
         position = after
     if report.fills:
         entry, after = book_fill(position, report, instrument, strategy)
         enter(tx, entry, after)
+        if report.fee and charged_abroad(report, instrument):
+            tx.ledger.post(fee_abroad(report, strategy))
+            # No equity shows it, and nobody looks for what he does not know of.
+            told = {"fee": plain(report.fee), "currency": str(report.fee_currency)}
+            tx.control.add_event("ledger.fee_abroad", entry.name, told, report.happened_ns)
     return instrument.tick_size
 
 
@@ -259,12 +270,16 @@ def _again(tx: Transaction, rules: BookRules, order: Order, now_ns: int) -> str 
     if order.attempt >= rules.reprices_max:
         tx.control.add_event("order.reprices_spent", order.cl_ord_id, {"intent": order.intent}, now_ns)
         return None
-    verdict = check(
-        intent_of(order),
+    left = intent_of(order)
+    load = Load.of(tx.orders.in_states(AT_VENUE), left)
+    stakes = Stakes.read(tx, {order.symbol, *(symbol for symbol, _ in load.leaves)}, now_ns)
+    verdict = judge(
+        left,
         instrument=tx.market.instrument(order.symbol),
         quote=tx.market.quote(order.symbol, now_ns),
         position=tx.ledger.position(order.symbol).qty,
-        live_orders=tx.orders.in_states(AT_VENUE),
+        load=load,
+        account=stakes.beside(load),
         mode=tx.control.control().mode,
         limits=rules.limits,
         now_ns=now_ns,
@@ -283,8 +298,11 @@ def observe(database: Database, reports: tuple[PositionReport, ...], asked_ns: i
     """
     with database.transaction() as tx:
         doubtful = {order.symbol for order in tx.orders.in_states(IN_DOUBT)}
+        moving = withdrawn(tx)
         ours = {instrument.symbol for instrument in tx.market.instruments()}
         for report in reports:
+            if report.symbol in moving:
+                continue
             tx.ledger.observe(Observation(VENUE, report.symbol, report.qty, asked_ns))
             if report.symbol not in ours:
                 # A position in the ledger that has no price would leave the account without an equity.
@@ -293,5 +311,18 @@ def observe(database: Database, reports: tuple[PositionReport, ...], asked_ns: i
             elif report.symbol not in doubtful:
                 position = tx.ledger.position(report.symbol)
                 tx.ledger.save_position(replace(position, confirmed_ns=max(position.confirmed_ns, asked_ns)))
-        waiting = [cycle for cycle in tx.cycles.unfinished() if cycle.stage == "observing"]
+        return waiting_cycles(tx)
+
+
+def withdrawn(tx: Transaction) -> set[str]:
+    """Return the symbols whose orders are being cancelled: a position that is told meanwhile may be another at once.
+
+    Their cycle asks again when the cancels are confirmed; that of the other symbols does not wait for it.
+    """
+    return {order.symbol for order in tx.orders.in_states(AT_VENUE) if order.cancel_reason is not None}
+
+
+def waiting_cycles(tx: Transaction) -> tuple[Outcome, ...]:
+    """Return the cycles that wait for observers, if only for some symbols."""
+    waiting = [cycle for cycle in tx.cycles.unfinished() if cycle.stage in {"cancelling", "observing"}]
     return tuple(Outcome("cycle", (str(cycle.due_ns),)) for cycle in waiting)

@@ -27,7 +27,7 @@ from trisagion.ledger.copies import copied_positions
 from trisagion.orders.state import OrderState
 from trisagion.orders.types import ExecutionReport
 from trisagion.ports import Database, Observation
-from trisagion.services.book_fills import TEXT_MAX, BookRules, book
+from trisagion.services.book_fills import TEXT_MAX, BookRules, book, waiting_cycles, withdrawn
 from trisagion.services.control import shut_gate
 from trisagion.services.drive_session import LEASE_S
 from trisagion.services.outcome import Outcome
@@ -107,10 +107,9 @@ def observe(database: Database, venue: str, at_ns: int) -> tuple[Outcome, ...]:
     with database.transaction() as tx:
         held = copied_positions(tx.copies.fills(venue))
         ours = {instrument.symbol for instrument in tx.market.instruments()}
-        for symbol in sorted(ours | set(held)):
+        for symbol in sorted((ours | set(held)) - withdrawn(tx)):
             tx.ledger.observe(Observation(DROP_COPY, symbol, held.get(symbol, Quantity(Decimal(0))), at_ns))
-        waiting = [cycle for cycle in tx.cycles.unfinished() if cycle.stage == "observing"]
-    return tuple(Outcome("cycle", (str(cycle.due_ns),)) for cycle in waiting)
+        return waiting_cycles(tx)
 
 
 def compare(database: Database, rules: BookRules, venue: str, wall_ns: int, now_ns: int) -> tuple[Outcome, ...]:

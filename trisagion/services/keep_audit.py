@@ -13,14 +13,14 @@ instant.
 
 import json
 from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
-from contextlib import closing
+from contextlib import AbstractContextManager, closing
 from dataclasses import dataclass, replace
-from typing import Any, Final
+from typing import Any, Final, Protocol
 
 from trisagion.audit_ports import Anchors
 from trisagion.clock import SECOND_NS
 from trisagion.ids import ClOrdId, link_cl_ord_id
-from trisagion.ports import AuditedDatabase, Database, Transaction
+from trisagion.ports import Database, Transaction
 from trisagion.safety.audit import (
     CONTROL,
     DECISION,
@@ -67,6 +67,14 @@ PAGE: Final = 10_000
 
 SOURCES: Final = {CONTROL: NUMBERED[CONTROL], ORDERS: (*NUMBERED[ORDERS], DECISION, ORDER)}
 """The tables of each shard that have a mark."""
+
+
+class AuditedDatabase(Database, Protocol):
+    """A database whose tables a chain follows."""
+
+    def uncommitted(self) -> AbstractContextManager[Transaction]:
+        """Open a unit of work that reads what others have written and not committed, too, where the server shows it."""
+        ...
 
 
 @dataclass(frozen=True, slots=True)

@@ -269,12 +269,19 @@ class TakeProfit(Section):
 
 
 class Risk(Section):
-    """Hard limits, in the account's currency."""
+    """The ceilings of the account's limits, in its currency; see [risk](risk.md).
+
+    `order_qty_max` is in units of an instrument, `gross_leverage_max` a multiple of equity, `price_collar` a fraction.
+    """
 
     position_notional_max: Amount = Decimal(20_000_000)
     order_notional_max: Amount = Decimal(5_000_000)
     orders_max: Annotated[int, Field(strict=True, ge=1, le=10_000)] = 50
     quote_age_ms: Annotated[int, Field(strict=True, ge=1, le=86_400_000)] = 250
+    order_qty_max: Amount = Decimal(1_000_000)
+    open_notional_max: Amount = Decimal(25_000_000)
+    gross_leverage_max: Annotated[Exact, Field(gt=0, le=100)] = Decimal(3)
+    price_collar: Annotated[Exact, Field(gt=0, lt=1)] = Decimal("0.05")
     reprices_max: Annotated[int, Field(strict=True, ge=0, le=100)] = 5
 
     @field_validator("order_notional_max")
@@ -349,9 +356,10 @@ class IbTerms(Section):
 class Ib(Section):
     """The session of Interactive Brokers, with a TWS or an IB Gateway; port 0 takes a free one, of the simulator.
 
-    IB takes 50 messages a second. Its protocol, as spoken here, has no post-only: `maker` says whether orders that are
-    to make are refused, or sent at least one tick behind the opposite quote. In the `reset_windows`, each `HH:MM-HH:MM`
-    by the clock of `reset_zone`, IB restarts its servers, and nothing new is sent.
+    IB takes 50 messages a second. All that is said counts in `messages_per_s`, and new orders leave eight of them to
+    questions: one for the positions is five messages. The protocol, as spoken here, has no post-only: `maker` says
+    whether orders that are to make are refused, or sent at least one tick behind the opposite quote. In the
+    `reset_windows`, each `HH:MM-HH:MM` by the clock of `reset_zone`, IB restarts its servers, and nothing new is sent.
     """
 
     host: Annotated[Text, Field(pattern=r"^[A-Za-z0-9.:_-]{1,253}$")] = "127.0.0.1"

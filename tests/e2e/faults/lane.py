@@ -51,9 +51,11 @@ from trisagion.orders.state import IN_DOUBT, LIVE, TERMINAL, WORKING, OrderState
 from trisagion.orders.types import Intent, Order, Side
 from trisagion.ports import Replay
 from trisagion.risk.check import Approved, check
+from trisagion.risk.load import Load
 from trisagion.safety.modes import Control, Mode
 from trisagion.services.advance_cohort import found_cohort
 from trisagion.services.reconcile import new_attempt
+from trisagion.services.stakes import Stakes
 from trisagion.settings import FIX_SIM, IB_SIM, Settings, load, to_environment
 from trisagion.units import Money, Price, Quantity
 from trisagion.wiring import House
@@ -291,6 +293,7 @@ class Lane:
                 quote=tx.market.quote(SYMBOL, now_ns),
                 position=tx.ledger.position(SYMBOL).qty,
                 live_orders=tx.orders.in_states(LIVE),
+                account=Stakes.read(tx, (), now_ns).beside(Load(0, {})),
                 mode=tx.control.control().mode,
                 limits=limits,
                 now_ns=now_ns,

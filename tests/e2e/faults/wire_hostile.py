@@ -12,6 +12,7 @@ from typing import Final, TypeAlias
 from tests.builders import SESSION
 from tests.e2e.faults.peer import Held, Message, Wrong
 from tests.e2e.faults.wire import Bench
+from trisagion.ledger.types import Account
 from trisagion.orders.state import OrderState
 
 Play: TypeAlias = Callable[[Bench, Held], None]
@@ -60,6 +61,16 @@ def _partly(bench: Bench, order: Held) -> None:
 def _over_fill(bench: Bench, order: Held) -> None:
     bench.fill(order, 6)
     bench.comes_to(order.first, _S.FILLED, cum=Decimal(6))
+
+
+def _fee_abroad(bench: Bench, order: Held) -> None:
+    name = f"{SESSION}/{bench.fill(order, 1, t479='EUR', t12='0.75')[17]}/fee"
+    _partly(bench, order)
+    with bench.desk.database.snapshot() as tx:
+        heads = [each.entry for each in tx.ledger.entries(0, tx.ledger.last_seq()) if each.entry.name == name]
+    lines = [(p.account, p.amount) for entry in heads for p in entry.postings if entry.currency == "EUR"]
+    if lines != [(Account.FEES, Decimal("0.75")), (Account.CASH, Decimal("-0.75"))]:
+        raise Wrong(f"expected the fee in its own currency, found {lines}")
 
 
 def _fill_after_end(bench: Bench, order: Held) -> None:
@@ -274,6 +285,8 @@ MISTAKES: Final = (
         "fill of too many digits", _bad_fill(t31="4000.1234567890123456789"), ("message.quarantined", "UNREADABLE")
     ),
     Mistake("fill that the database cannot hold", _bad_fill(t17="E" * 200), ("execution.quarantined", "UNREADABLE")),
+    Mistake("fee in no currency", _bad_fill(t479="eu"), ("message.quarantined", "UNREADABLE")),
+    Mistake("fee in another currency", _fee_abroad, ("ledger.fee_abroad",)),
     Mistake("fill with raw data", _bad_fill(t354="1", t355="x"), ("message.quarantined", "UNREADABLE")),
     Mistake("order refused as a message", _order_refused_as_message("99")),
     Mistake("order refused as malformed", _order_refused_as_message("5"), ("gate.shut",), shuts=True),

@@ -11,7 +11,8 @@ from trisagion.adapters.db.orders import read_execution, read_order
 from trisagion.orders.types import Order
 from trisagion.reports.certificate import Certificate, certify
 
-_COLUMNS: Final = tuple(column for column in t.execution.c if column.name != "seq")
+_REPORTED: Final = tuple(column for column in t.execution.c if column.name not in {"seq", "learned_ns"})
+_COLUMNS: Final = (*_REPORTED, t.execution.c.learned_ns)
 _EXECUTIONS: Final = sa.select(*_COLUMNS).order_by(t.execution.c.seq)
 _ORDERS: Final = sa.select(t.orders)
 _LINKS: Final = sa.select(t.order_link.c.cl_ord_id, t.order_link.c.first_id)
@@ -26,5 +27,10 @@ def certificate(unit: Unit) -> Certificate:
 
 
 def _named(rows: Any) -> Iterator[dict[str, object]]:
+    """Yield the rows as the chain is over them: without a column that came later where it says nothing."""
     names = [column.name for column in _COLUMNS]
-    return (dict(zip(names, row, strict=True)) for row in rows)
+    for row in rows:
+        named = dict(zip(names, row, strict=True))
+        if named["fee_currency"] is None:
+            del named["fee_currency"]
+        yield named

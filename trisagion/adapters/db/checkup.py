@@ -39,6 +39,8 @@ _VARIABLES: Final = (
 _GRANT: Final = re.compile(r"GRANT (.+?) ON (\S+) TO ")
 MADE_ANEW: Final = {t.ledger_lot.name}
 """What is made of other tables, and so may be deleted."""
+ADDED_TO: Final = {table.name for table in (t.execution, t.ledger_entry, t.posting, t.control, t.gate, t.event)}
+"""What nobody changes: a user that may is told."""
 _MORE_THAN_NEEDED: Final = {"ALL PRIVILEGES", "ALL", "DROP", "ALTER", "CREATE", "DELETE", "SUPER"}
 
 
@@ -141,6 +143,10 @@ def _rights(connection: sa.Connection) -> Found:
     if more := sorted(given & _MORE_THAN_NEEDED):
         return Found(
             "db rights", True, f"{user} has {', '.join(more)}: more than a platform needs; the writer is advised"
+        )
+    if open_ := sorted(name for name in ADDED_TO & rights.keys() if "UPDATE" in rights[name]):
+        return Found(
+            "db rights", True, f"{user} may change {', '.join(open_)}, which are only added to: REVOKE UPDATE ON each"
         )
     reads = "" if "INSERT" in given else " to read only"
     return Found("db rights", True, f"{user} has what it needs{reads}, table by table")

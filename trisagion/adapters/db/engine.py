@@ -28,7 +28,8 @@ from trisagion.adapters.db.copies import Copies
 from trisagion.adapters.db.cycles import Cycles
 from trisagion.adapters.db.egress import Egress
 from trisagion.adapters.db.faults import Conflict, Crowded, Unreachable, translated
-from trisagion.adapters.db.ledger import Ledger
+from trisagion.adapters.db.incidents import Incidents
+from trisagion.adapters.db.ledger import ExactSum, Ledger
 from trisagion.adapters.db.market import Market
 from trisagion.adapters.db.messages import Messages
 from trisagion.adapters.db.migrations import expect_schema
@@ -93,11 +94,28 @@ class Unit:
         self.ledger = Ledger(session)
         self.messages = Messages(session)
         self.copies = Copies(session)
+        self.incidents = Incidents(session)
         self.control = ControlRoom(session)
         self.egress = Egress(session)
         self.order_ids = OrderIdRows(session)
         self.switches = Switches(session)
         self.audit = AuditBook(session)
+
+    @contextmanager
+    def part(self) -> Iterator[None]:
+        """Open a part of the transaction that is undone by itself when it raises.
+
+        After `Conflict` and `Unreachable` nothing is left to be saved: the server has undone all of it.
+        """
+        saved = self.session.connection.begin_nested()
+        try:
+            yield
+        except (Conflict, Unreachable):
+            raise
+        except BaseException:
+            saved.rollback()
+            raise
+        saved.commit()
 
 
 class _Link:
@@ -354,6 +372,7 @@ def _open_sqlite(url: URL, *, may_create: bool) -> Engine:
 
     @event.listens_for(engine, "connect")
     def set_up(raw: Any, _record: Any) -> None:
+        raw.create_aggregate("exact_sum", 1, ExactSum)
         raw.isolation_level = None  # transactions begin where this file says so, not where the driver thinks so
         try:
             raw.execute("PRAGMA journal_mode=WAL")

@@ -51,8 +51,14 @@ _REGIMES: Final = (
 )
 _x, _undoing = t.execution.c, t.execution.alias("undoing").c
 _UNDONE: Final = sa.select(_undoing.venue, _undoing.ref_exec_id).where(_undoing.ref_exec_id.is_not(None))
+_AT_HOME: Final = sa.case(
+    (sa.or_(_x.fee_currency.is_(None), _x.fee_currency == t.instrument.c.currency), _x.fee),
+    else_=sa.literal(Decimal(0), _x.fee.type),
+)
+"""The fee of a fill in the instrument's currency; one in another is no part of the account's equity."""
 _FILLS: Final = (
-    sa.select(_x.happened_ns, _x.symbol, _x.side, _x.last_px, _x.last_qty, _x.fee, _x.liquidity, _x.cl_ord_id)
+    sa.select(_x.happened_ns, _x.symbol, _x.side, _x.last_px, _x.last_qty, _AT_HOME, _x.liquidity, _x.cl_ord_id)
+    .select_from(sa.outerjoin(t.execution, t.instrument, _x.symbol == t.instrument.c.symbol))
     .where(
         _x.exec_type.in_([ExecType.TRADE, ExecType.TRADE_CORRECT]),
         sa.tuple_(_x.venue, _x.exec_id).not_in(_UNDONE),

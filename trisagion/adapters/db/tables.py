@@ -47,7 +47,7 @@ schema_migration: Final = _table(
 
 
 def _report() -> "list[Column[Any]]":
-    """Return the columns of an execution report, which stands in more than one table."""
+    """Return the first columns of an execution report, which stands in more than one table."""
     return [
         _must("venue", Id(64)),
         _must("exec_id", Id(128)),
@@ -292,6 +292,7 @@ execution: Final = _table(
     "execution",
     _seq(),
     *_report(),
+    _may("fee_currency", Id(16)),
     sa.UniqueConstraint("venue", "exec_id", name="execution_once"),
     sa.Index("execution_by_order", "cl_ord_id"),
 )
@@ -477,6 +478,7 @@ drop_copy: Final = _table(
     _seq(),
     *_report(),
     _must("verdict", Id(16)),
+    _may("fee_currency", Id(16)),
     sa.UniqueConstraint("venue", "exec_id", name="drop_copy_once"),
     sa.Index("drop_copy_by_verdict", "venue", "verdict", "seq"),
 )
@@ -544,4 +546,20 @@ audit_event: Final = _table(
 
 audit_mark: Final = _table(
     "audit_mark", _key("source", Id(32)), _must("version", Whole()), _must("upto", Whole()), _must("state", BLOB)
+)
+
+incident: Final = _table(
+    "incident",
+    _seq(),
+    _must("symbol", Id(64)),
+    _must("kind", Id(16)),
+    _must("opened_ns", Whole()),
+    _must("updated_ns", Whole()),
+    _may("closed_ns", Whole()),
+    _must("cycles", Whole()),
+    _must("began", Note()),
+    _must("views", Note()),
+    _must("reasons", Note()),
+    _may("outcome", Note()),
+    sa.Index("incident_open", "closed_ns", "symbol"),
 )

@@ -14,7 +14,7 @@ from trisagion.adapters.db.orders import read_execution, read_order
 from trisagion.clock import SECOND_NS
 from trisagion.errors import StateError, quoted
 from trisagion.ids import ClOrdId, link_cl_ord_id
-from trisagion.ledger.postings import entry_of, undoing
+from trisagion.ledger.postings import entry_of, fee_entry_of, refunding, undoing
 from trisagion.ledger.types import Account, Posting
 from trisagion.market.calendar import rest_parts
 from trisagion.orders.state import LIVE, OrderState
@@ -37,6 +37,8 @@ ALARMS: Final = (
     "consensus.alert",
     "consensus.missing",
     "cycle.abandoned",
+    "cycle.failed",
+    "cycle.missed",
     "execution.contradicted",
     "execution.quarantined",
     "execution.uncopied",
@@ -295,8 +297,10 @@ def _reports(unit: Unit, names: Sequence[str]) -> list[ExecutionReport]:
 
 
 def _postings(unit: Unit, reports: Iterable[ExecutionReport]) -> dict[str, list[Posting]]:
-    entries = [entry_of(report.venue, report.exec_id) for report in reports if report.exec_id]
-    entries += [undoing(report.venue, report.ref_exec_id) for report in reports if report.ref_exec_id]
+    made = [(report.venue, report.exec_id) for report in reports if report.exec_id]
+    undone = [(report.venue, report.ref_exec_id) for report in reports if report.ref_exec_id]
+    entries = [name(*of) for of in made for name in (entry_of, fee_entry_of)]
+    entries += [name(*of) for of in undone for name in (undoing, refunding)]
     found: dict[str, list[Posting]] = {}
     query = sa.select(t.posting).where(t.posting.c.entry.in_(entries)).order_by(t.posting.c.entry, t.posting.c.line)
     for entry, line, account, *rest in unit.session.rows(query):

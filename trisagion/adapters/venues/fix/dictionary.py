@@ -110,6 +110,8 @@ def _trees(profile: Profile) -> Mapping[str, ET.Element]:
     if profile.version == FIX_42:
         for logon_tag in (Tag.USERNAME, Tag.PASSWORD):
             _allow(application, logon_tag, (LOGON,))
+        # Of FIX 4.3, and needed wherever a fee may be in another currency.
+        _allow(application, Tag.COMM_CURRENCY, (EXECUTION_REPORT,))
     return trees
 
 

@@ -30,6 +30,7 @@ def ib_config(given: Ib, instruments: Iterable[Instrument], address: tuple[str, 
         contracts={each.symbol: _contract(each, given.contracts.get(each.symbol, IbTerms())) for each in instruments},
         store_dir=store_dir,
         heartbeat_s=given.heartbeat_s,
+        messages_per_s=given.messages_per_s,
         reset_windows=tuple(ResetWindow.parse(f"{window} {given.reset_zone}") for window in given.reset_windows),
     )
 

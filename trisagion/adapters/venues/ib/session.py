@@ -17,7 +17,8 @@ import logging
 import queue
 import threading
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -52,6 +53,7 @@ from trisagion.gateway.ib_census import (
 from trisagion.gateway.ib_guard import RESET_WINDOWS, ResetWindow, check_environment, disagreements, resetting
 from trisagion.gateway.ib_state import UP, Happening, Phase, passage
 from trisagion.gateway.ib_words import Commission, Does, Executed, OpenOrder, Problem, StatusTold, meaning
+from trisagion.gateway.pace import RollingSecond
 from trisagion.ids import ClOrdId
 from trisagion.orders.types import ExecutionReport, Order, Side, Unreadable
 from trisagion.safety.skew import Window, offset_between
@@ -72,6 +74,10 @@ ORDER_ID_MAX: Final = REQUESTS_FROM - BLOCK
 MAKER: Final = "DAY"
 TAKER: Final = "IOC"
 ASKED_IN_ORDER: Final = (POSITIONS, OPEN, COMPLETED)
+CENSUS: Final = 5
+"""The most messages of a census: its questions, the one for executions, and the end of the positions."""
+KEPT: Final = CENSUS + 3
+"""Messages of each second that orders leave to questions: those of a census, the time, two that were not answered."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,7 +93,8 @@ class IbConfig:
     """Where TWS is, who we are there, what our symbols are, and where the session keeps what was said.
 
     `environment` is "paper" or "live". An execution whose fee is not told within `exec_wait_s` is asked for again. TWS'
-    midnight, before which it tells no execution, is that of the first window's zone.
+    midnight, before which it tells no execution, is that of the first window's zone. Of `messages_per_s` TWS counts
+    all that is said, questions, too, and loses what is more.
     """
 
     host: str
@@ -99,6 +106,7 @@ class IbConfig:
     store_dir: Path
     heartbeat_s: int = 10
     reconnect_s: int = 1
+    messages_per_s: int = 40
     reset_windows: tuple[ResetWindow, ...] = RESET_WINDOWS
     exec_wait_s: float = 5.0
 
@@ -131,6 +139,7 @@ class IbSession:
         self._pulse_s = 0.0
         self._pulse_ns: int | None = None
         self._offsets = Window()
+        self._pace = RollingSecond(config.messages_per_s)
         self._lock = threading.RLock()
         self._heard: queue.SimpleQueue[object] = queue.SimpleQueue()
         self._stopping = threading.Event()
@@ -196,7 +205,7 @@ class IbSession:
         if order.price is None or order.qty <= 0:
             raise OurMistake(f"order {order.cl_ord_id}: expected price and quantity, found {order.price}, {order.qty}")
         contract = self._contract(order.symbol)
-        with self._lock:
+        with self._turn(keep=KEPT):
             if self._phase not in UP or resetting(self.config.reset_windows, now_ns):
                 return False
             order_id = self._next_id()
@@ -216,7 +225,7 @@ class IbSession:
                 f"{price} as {name}"
             )
         contract = self._contract(order.symbol)
-        with self._lock:
+        with self._turn(keep=KEPT):
             line = self._book.line_of(order)
             if self._phase not in UP or line is None or resetting(self.config.reset_windows, now_ns):
                 return False
@@ -230,7 +239,7 @@ class IbSession:
 
     def send_cancel(self, order: Order, now_ns: int) -> bool:
         """Cancel an order; False too where TWS has not told under which id."""
-        with self._lock:
+        with self._turn(keep=0):
             line = self._book.line_of(order)
             if self._phase not in UP or line is None:
                 return False
@@ -296,8 +305,20 @@ class IbSession:
         found, self._free_ids = self._free_ids[0], self._free_ids[1:]
         return found
 
+    @contextmanager
+    def _turn(self, *, keep: int) -> Iterator[None]:
+        """Hold the session's lock when a message of an order may leave: at most about a second from now."""
+        while True:
+            with self._lock:
+                wait_s = self._pace.wait_s(time.monotonic(), keep=keep)
+                if not wait_s:
+                    yield
+                    return
+            time.sleep(wait_s)
+
     def _speak(self, write: Callable[[Any], None]) -> bool:
         assert self._line is not None
+        self._pace.say(time.monotonic())
         return self._line.speak(write)
 
     def _ask(self, what: str) -> None:
@@ -513,7 +534,7 @@ class IbSession:
         elif self._phase is Phase.RESETTING and not reset:
             return self._down(Happening.RESET_OVER)
         outputs, hungry = self._book.overdue(now_s)
-        sources = self._book.begin(now_s)
+        sources = self._book.begin(now_s) if not self._pace.wait_s(now_s, count=CENSUS) else frozenset()
         if sources:
             self._asked_s, self._executions_s = now_s, 0.0
             for source in ASKED_IN_ORDER:
