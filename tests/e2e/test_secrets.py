@@ -1,6 +1,7 @@
 """Canaries: secrets that a whole platform is given, and that none of what it writes may show, crashes included."""
 
 import base64
+import json
 import os
 import sqlite3
 import subprocess
@@ -109,7 +110,10 @@ def test_a_canary_is_seen_in_each_of_its_guises() -> None:
 def test_no_secret_shows_in_anything_that_a_platform_writes(
     given: list[str], tape: Path, platform: Callable[..., Platform], tmp_path: Path
 ) -> None:
-    """Run directory, FIX stores, broker, database, report, output and command lines, with two processes killed."""
+    """Run directory, FIX stores, broker, database, report, output and command lines, with two processes killed.
+
+    And the audit chain of all that is whole, and agrees with the tables.
+    """
     run = platform().go("--data", str(tape), sets=given)
     with run.trading() as database:
         run.moves_on(database, 5)
@@ -126,6 +130,16 @@ def test_no_secret_shows_in_anything_that_a_platform_writes(
     seen += shown(written(tmp_path / "apart", set()))
     assert seen == []
     assert len(list(written(run.state, set()))) > 15
+    told = json.loads(done([*TRISAGION, "audit", "verify", "--state", str(run.state), "--json"]))
+    with sqlite3.connect(run.run / rundir.DATABASE) as connection:
+        [(executions,)] = connection.execute("SELECT COUNT(*) FROM execution")
+    assert told["whole"] and told["waiting"] == 0 and told["anchors"] >= 2, told
+    assert told["rows"]["orders"] > executions > 0 and told["rows"]["control"] > 5, told
+
+
+def done(command: list[str]) -> str:
+    """Run a command; return what it said."""
+    return subprocess.run(command, cwd=ROOT, capture_output=True, check=True, text=True, timeout=100).stdout
 
 
 @pytest.mark.mariadb
