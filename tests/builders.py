@@ -18,11 +18,11 @@ from trisagion.ids import ClOrdId, CycleId, IntentKey, cl_ord_id, cycle_id, inte
 from trisagion.ledger.postings import book_fill, opening
 from trisagion.ledger.types import EquitySample, Position
 from trisagion.market.types import TICK_NS, Bar, Instrument, MarketState, MarketStep
+from trisagion.observer_ports import Observation
 from trisagion.orders.intents import ReconcileRules
 from trisagion.orders.state import OrderState
 from trisagion.orders.types import ExecType, ExecutionReport, Liquidity, Order, Side
 from trisagion.portfolio.sizing import SizingRules
-from trisagion.ports import Observation
 from trisagion.risk.limits import Limits
 from trisagion.safety.modes import Control, Mode
 from trisagion.selection.votes import SelectionRules

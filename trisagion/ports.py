@@ -7,7 +7,6 @@ repeated with the same key changes nothing.
 """
 
 from collections.abc import Mapping, Sequence
-from collections.abc import Set as AbstractSet
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import Protocol
@@ -17,10 +16,12 @@ from trisagion.cohort.types import Epoch, Progress, RunEnd, RunRecord, ShardMark
 from trisagion.ids import ClOrdId, CycleId, IntentKey
 from trisagion.ledger.types import EquitySample, Position
 from trisagion.ledger_ports import EntryStore
-from trisagion.market_ports import MarketStore, RegimeStore
-from trisagion.observer_ports import IncidentStore
+from trisagion.market.types import Bar, Instrument, MarketState, MarketStep, Quote
+from trisagion.observer_ports import IncidentStore, ObservationStore, SnapshotStore
 from trisagion.orders.state import OrderState
 from trisagion.orders.types import ExecutionReport, Order, OrderLink
+from trisagion.regime.classify import Reading
+from trisagion.regime.types import Fit
 from trisagion.risk.load import Load
 from trisagion.safety.gates import Gate
 from trisagion.safety.modes import Control, Mode
@@ -61,16 +62,6 @@ class Decision:
 
 
 @dataclass(frozen=True, slots=True)
-class Observation:
-    """A position as an observer saw it."""
-
-    observer: str
-    symbol: str
-    qty: Quantity
-    at_ns: int
-
-
-@dataclass(frozen=True, slots=True)
 class TakeProfitStep:
     """One recorded step of a take-profit or draw-down sequence of an epoch."""
 
@@ -104,6 +95,78 @@ class ProcessBeat:
     wall_ns: int
     tasks: int
     rss_bytes: int
+
+
+class MarketStore(Protocol):
+    """Tables instrument, bar, market_step, market_state."""
+
+    def add_instrument(self, instrument: Instrument) -> None:
+        """Record an instrument; the same again changes nothing."""
+        ...
+
+    def instrument(self, symbol: str) -> Instrument:
+        """Return an instrument; `StateError` when it is not known."""
+        ...
+
+    def instruments(self) -> Sequence[Instrument]:
+        """Return all instruments in order of symbol."""
+        ...
+
+    def add_step(self, step: MarketStep) -> bool:
+        """Record a step and its bar; False when it was there already."""
+        ...
+
+    def step(self, symbol: str, at_ns: int) -> MarketStep | None:
+        """Return the step that closed at an instant."""
+        ...
+
+    def bars(self, symbol: str, until_ns: int, count: int) -> Sequence[Bar]:
+        """Return the last `count` bars with `close_ns <= until_ns`, oldest first."""
+        ...
+
+    def quote(self, symbol: str, now_ns: int) -> Quote | None:
+        """Return the quote learned last at or before `now_ns`: one tick around the last trade of the latest step."""
+        ...
+
+    def put_state(self, state: MarketState) -> None:
+        """Record the features of a step; the same again changes nothing."""
+        ...
+
+    def states(self, symbol: str, after_ns: int, until_ns: int) -> Sequence[MarketState]:
+        """Return states with `after_ns < at_ns <= until_ns`, oldest first."""
+        ...
+
+    def new_states(self, seen_ns: Mapping[str, int], until_ns: int) -> Sequence[MarketState]:
+        """Return the states of each symbol after the instant that is seen of it, as `states` does."""
+        ...
+
+    def unknown_steps(self, symbol: str, until_ns: int) -> Sequence[int]:
+        """Return the instants of the steps up to `until_ns` that are newer than the newest state, in order."""
+        ...
+
+    def heads(self, symbol: str) -> tuple[int, int]:
+        """Return the instants of the newest step and of the newest state, 0 where there is none."""
+        ...
+
+
+class RegimeStore(Protocol):
+    """Tables regime_fit, regime_state."""
+
+    def put_fit(self, symbol: str, model: str, last_ns: int, fit: Fit) -> None:
+        """Record a fitted model; one of the same bars that is there already stays."""
+        ...
+
+    def fit(self, symbol: str, model: str, last_ns: int) -> Fit | None:
+        """Return the model fitted to the bars up to an instant, None when nobody has tried."""
+        ...
+
+    def put_reading(self, symbol: str, reading: Reading) -> None:
+        """Record the state at an instant; the same again changes nothing."""
+        ...
+
+    def reading(self, symbol: str, until_ns: int) -> Reading | None:
+        """Return the newest reading at or before an instant."""
+        ...
 
 
 class CohortStore(Protocol):
@@ -319,8 +382,8 @@ class OrderStore(Protocol):
         ...
 
 
-class LedgerStore(EntryStore, Protocol):
-    """Tables ledger_position, observation, equity, take_profit, and those of `EntryStore`."""
+class LedgerStore(EntryStore, ObservationStore, Protocol):
+    """Tables ledger_position, equity, take_profit, and those of `EntryStore` and `ObservationStore`."""
 
     def position(self, symbol: str) -> Position:
         """Return a position, flat when there was no fill."""
@@ -330,24 +393,12 @@ class LedgerStore(EntryStore, Protocol):
         """Return all positions in order of symbol."""
         ...
 
+    def moved_ns(self, symbol: str) -> int:
+        """Return the instant of the newest entry that changed a position of our own account, 0 when there is none."""
+        ...
+
     def save_position(self, position: Position) -> None:
         """Insert or replace a position."""
-        ...
-
-    def observe(self, observation: Observation) -> None:
-        """Record what an observer saw; a newer word replaces an older one."""
-        ...
-
-    def observations(self, symbol: str) -> Sequence[Observation]:
-        """Return the latest word of each observer on a symbol, in order of observer."""
-        ...
-
-    def heard(self, since_ns: int) -> AbstractSet[tuple[str, str]]:
-        """Return each (observer, symbol) whose latest word is of `since_ns` or later."""
-        ...
-
-    def foreign_observations(self) -> Sequence[Observation]:
-        """Return the latest words on symbols that are no instruments, in order of symbol, then observer."""
         ...
 
     def add_equity(self, sample: EquitySample) -> None:
@@ -493,6 +544,11 @@ class Transaction(Protocol):
     @property
     def incidents(self) -> IncidentStore:
         """Where there is no consensus."""
+        ...
+
+    @property
+    def snapshots(self) -> SnapshotStore:
+        """What observers outside the platform say."""
         ...
 
     @property

@@ -193,6 +193,11 @@ class House:
             limits=self.limits,
             alert_after=given.reconcile.alert_after,
             drop_copy=given.fix.drop_copy,
+            keys={
+                name: Ed25519PublicKey.from_public_bytes(bytes.fromhex(source.public_key))
+                for name, source in given.observe.sources.items()
+                if name in given.reconcile.observers
+            },
         )
 
     @cached_property

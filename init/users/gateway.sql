@@ -45,3 +45,5 @@ GRANT SELECT ON audit_mark TO '{database}_gateway'@'%';
 GRANT SELECT ON killswitch_beat TO '{database}_gateway'@'%';
 GRANT SELECT, INSERT, UPDATE ON killswitch_mark TO '{database}_gateway'@'%';
 GRANT SELECT ON incident TO '{database}_gateway'@'%';
+GRANT SELECT ON observer_snapshot TO '{database}_gateway'@'%';
+GRANT SELECT ON observer_mark TO '{database}_gateway'@'%';

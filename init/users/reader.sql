@@ -44,3 +44,5 @@ GRANT SELECT ON audit_mark TO '{database}_reader'@'%';
 GRANT SELECT ON killswitch_beat TO '{database}_reader'@'%';
 GRANT SELECT ON killswitch_mark TO '{database}_reader'@'%';
 GRANT SELECT ON incident TO '{database}_reader'@'%';
+GRANT SELECT ON observer_snapshot TO '{database}_reader'@'%';
+GRANT SELECT ON observer_mark TO '{database}_reader'@'%';

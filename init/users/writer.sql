@@ -47,3 +47,5 @@ GRANT SELECT, INSERT, UPDATE ON audit_mark TO '{database}_writer'@'%';
 GRANT SELECT, INSERT, UPDATE ON killswitch_beat TO '{database}_writer'@'%';
 GRANT SELECT, INSERT, UPDATE ON killswitch_mark TO '{database}_writer'@'%';
 GRANT SELECT, INSERT, UPDATE ON incident TO '{database}_writer'@'%';
+GRANT SELECT, INSERT ON observer_snapshot TO '{database}_writer'@'%';
+GRANT SELECT, INSERT, UPDATE ON observer_mark TO '{database}_writer'@'%';

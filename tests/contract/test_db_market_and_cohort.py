@@ -1,4 +1,4 @@
-"""`market_ports.MarketStore` and `ports.CohortStore`: one suite, on SQLite and on MariaDB."""
+"""`ports.MarketStore` and `ports.CohortStore`: one suite, on SQLite and on MariaDB."""
 
 import math
 import threading

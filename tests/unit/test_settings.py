@@ -313,6 +313,7 @@ def test_the_digest_changes_with_every_setting_that_can_change_a_decision(tmp_pa
         "killswitch.debounce_ms": 31, "killswitch.cool_down_s": 11, "killswitch.self_test_s": 121,
         "killswitch.estop_pin": 1, "killswitch.tamper_pin": 2, "killswitch.key_pin": 3, "killswitch.red_pin": 4,
         "killswitch.yellow_pin": 7, "killswitch.green_pin": 8, "killswitch.buzzer_pin": 9,
+        "observe.sources": {"broker": {"public_key": "0" * 64}},
     }  # fmt: skip
     assert set(other) | set(place) | {"reconcile.quorum", "killswitch.name"} == set(settings.flatten(plain))
     digests = {key: digest(load(None, {}, {key: value})) for key, value in other.items()}
@@ -446,6 +447,25 @@ def test_a_proxy_is_a_table_by_its_name() -> None:
 def test_a_proxy_that_cannot_be_used_is_refused_and_nothing_secret_repeated(text: str, told: str) -> None:
     """By its name and the setting's."""
     assert refusals(text) == [f"trisagion.toml:1: egress.paths.{told}"]
+
+
+@pytest.mark.parametrize(
+    ("text", "told"),
+    [
+        ("[observe.sources.venue]\npublic_key = 'K'", "expected another name than venue, which the platform's own"),
+        ("[observe.sources.a]\npublic_key = 'K'\nprivate_key = '9d61'", "a.private_key: expected a reference to the"),
+        ("[observe.sources.a]\npublic_key = 'K'\ntoken = 7", "a.token: expected a valid string, found something that"),
+        ("[observe.sources.a]\nat = 'x'", "a.public_key: expected a value, found none"),
+        (
+            "[observe.sources]\na = '9d61'",
+            "a: expected a valid dictionary or instance of Source, found something that is",
+        ),
+    ],
+)
+def test_an_observer_that_cannot_be_is_refused_and_nothing_secret_repeated(text: str, told: str) -> None:
+    """By its name and the setting's."""
+    [refusal] = refusals(text.replace("'K'", f"'{'0' * 64}'"))
+    assert told in refusal and "9d61" not in refusal
 
 
 def test_no_proxy_is_named_as_the_way_without_one() -> None:

@@ -14,12 +14,13 @@ from trisagion.orders.evidence import Word, weigh
 from trisagion.orders.rejects import REMEDIES, Reject, Remedy
 from trisagion.orders.state import AT_VENUE, IN_DOUBT, LIVE, TERMINAL, WORKING, OrderState, check_transition
 from trisagion.orders.types import ExecType, ExecutionReport, Liquidity, Order, OrderLink, PositionReport, Unreadable
-from trisagion.ports import Database, Observation, Transaction
+from trisagion.ports import Database, Transaction
 from trisagion.risk.check import Approved, judge
 from trisagion.risk.limits import Limits
 from trisagion.risk.load import Load
 from trisagion.safety.modes import Control, Mode, stricter
 from trisagion.services.control import PLATFORM, shut_gate
+from trisagion.services.hear_observers import hear
 from trisagion.services.ledger_enter import enter
 from trisagion.services.outcome import Outcome
 from trisagion.services.reconcile import VENUE, new_attempt
@@ -294,22 +295,23 @@ def _again(tx: Transaction, rules: BookRules, order: Order, now_ns: int) -> str 
 def observe(database: Database, reports: tuple[PositionReport, ...], asked_ns: int) -> tuple[Outcome, ...]:
     """Record the venue's view of our positions at `asked_ns`; confirm the ledger where nothing is in doubt.
 
+    What the answer does not name is flat.
+
     FIX delivers in order: when the answer is here, every report that the venue made before it is here and booked.
     """
     with database.transaction() as tx:
         doubtful = {order.symbol for order in tx.orders.in_states(IN_DOUBT)}
-        moving = withdrawn(tx)
         ours = {instrument.symbol for instrument in tx.market.instruments()}
-        for report in reports:
-            if report.symbol in moving:
-                continue
-            tx.ledger.observe(Observation(VENUE, report.symbol, report.qty, asked_ns))
-            if report.symbol not in ours:
+        told = {report.symbol: report.qty for report in reports}
+        said = hear(tx, VENUE, told, asked_ns, leave=withdrawn(tx))
+        for symbol, qty in said.items():
+            if symbol not in ours:
                 # A position in the ledger that has no price would leave the account without an equity.
-                text = f"FOREIGN_POSITION: the venue holds {report.qty} {report.symbol} for us"
-                tx.control.add_event("position.alarm", report.symbol, {"text": text}, asked_ns)
-            elif report.symbol not in doubtful:
-                position = tx.ledger.position(report.symbol)
+                text = f"FOREIGN_POSITION: the venue holds {qty} {symbol} for us"
+                if qty:
+                    tx.control.add_event("position.alarm", symbol, {"text": text}, asked_ns)
+            elif symbol not in doubtful:
+                position = tx.ledger.position(symbol)
                 tx.ledger.save_position(replace(position, confirmed_ns=max(position.confirmed_ns, asked_ns)))
         return waiting_cycles(tx)
 

@@ -12,10 +12,13 @@ go on.
 
 from collections.abc import Mapping, Sequence
 from collections.abc import Set as AbstractSet
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from decimal import Decimal
 from typing import Final
 
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
+
+from trisagion.clock import SECOND_NS
 from trisagion.cohort.state import Shard, from_bytes, votes
 from trisagion.errors import DataError, OurMistake, UnreadableRow, harmless
 from trisagion.ids import CycleId, cl_ord_id, cycle_id, intent_key
@@ -34,6 +37,7 @@ from trisagion.risk.limits import Limits
 from trisagion.risk.load import Load
 from trisagion.safety.modes import Mode
 from trisagion.selection.votes import Selection, SelectionRules, left_out, select
+from trisagion.services.hear_observers import take
 from trisagion.services.incidents import note, note_foreign
 from trisagion.services.outcome import Outcome
 from trisagion.services.stakes import Stakes, marked_equity
@@ -59,7 +63,10 @@ REASON_MAX: Final = 400
 
 @dataclass(frozen=True, slots=True)
 class CycleRules:
-    """All that a cycle is configured with; `drop_copy` is the session of that observer, empty when there is none."""
+    """All that a cycle is configured with; `drop_copy` is the session of that observer, empty when there is none.
+
+    `keys` are those by which the observers outside the platform sign.
+    """
 
     account: str
     session: str
@@ -69,6 +76,7 @@ class CycleRules:
     limits: Limits
     alert_after: int
     drop_copy: str = ""
+    keys: Mapping[str, Ed25519PublicKey] = field(default_factory=dict)
 
     @property
     def sessions(self) -> tuple[str, str]:
@@ -120,6 +128,7 @@ def _move(tx: Transaction, rules: CycleRules, due_ns: int) -> tuple[Outcome, ...
     silent = _unheard(tx, rules, free, due_ns)
     ready = [instrument for instrument in free if instrument.symbol not in silent]
     if ready:
+        take(tx, rules.keys, rules.reconcile.observer_age_s_max * SECOND_NS, due_ns)
         _decide_each(tx, rules, name, ready[:SYMBOLS_MAX], instruments, due_ns)
     if len(ready) > SYMBOLS_MAX:
         return ()
@@ -286,7 +295,8 @@ def _decide(
     position = tx.ledger.position(symbol)
     seen = tx.ledger.observations(symbol)
     observations = [(each.observer, each.qty, each.at_ns) for each in seen]
-    agreed = consensus(symbol, position, observations, rules.reconcile, instrument, due_ns)
+    moved_ns = _moved_ns(tx, rules, symbol)
+    agreed = consensus(symbol, position, observations, rules.reconcile, instrument, due_ns, moved_ns)
     facts = [
         f"JUDGED_UNDER: mode={mode} limits={rules.limits.version}",
         *_quoted(quote),
@@ -332,6 +342,11 @@ def _decide(
     # What was looked at comes first, then what followed from it: a refusal is the last word.
     tx.cycles.add_decision(_decision(name, selection, desired, agreed.qty, delta, order, (*facts, *reasons)))
     return order
+
+
+def _moved_ns(tx: Transaction, rules: CycleRules, symbol: str) -> dict[str, int]:
+    """Return since when a position is what it is, for the observers that are not asked at each cycle."""
+    return dict.fromkeys(rules.keys, tx.ledger.moved_ns(symbol)) if rules.keys else {}
 
 
 def _quoted(quote: Quote | None) -> list[str]:

@@ -14,6 +14,7 @@ from pydantic import (
 from trisagion.settings import fields
 from trisagion.settings.fields import Amount, Count, Exact, Flag, Fraction, Name, Number, Seconds, Share, Text
 from trisagion.settings.killswitch import Killswitch
+from trisagion.settings.observe import Observe
 from trisagion.settings.section import Section
 from trisagion.units import plain
 
@@ -35,7 +36,7 @@ SECRETS: Final = frozenset(
 )
 """Refused values of these are not repeated: they may hold what should have been a reference.
 
-In a table, which has no place here, that goes for each `password`.
+In a table, which has no place here, that goes for each `password`, `private_key` and `token`.
 """
 
 PLACE: Final = frozenset(
@@ -78,6 +79,7 @@ PLACE: Final = frozenset(
         "audit.anchors",
         "audit.key",
         "fleet.cohort_workers",
+        "observe.sources",
         "replay.speed",
         *(f"killswitch.{name}" for name in Killswitch.model_fields),
     }
@@ -90,7 +92,7 @@ None of these may change a decision, so they are no part of the digest.
 CONTENT: Final = frozenset({"cohort.survivors"})
 """Names of files: what they hold is part of the digest, not where they lie."""
 
-TABLES: Final = frozenset({"replay.instruments", "egress.paths", "ib.contracts"})
+TABLES: Final = frozenset({"replay.instruments", "egress.paths", "ib.contracts", "observe.sources"})
 """Tables of tables: `--set` reaches into them, as `replay.instruments.NQ.tick_size=0.25`."""
 
 DIRECT: Final = "direct"
@@ -533,6 +535,7 @@ class Settings(Section):
     egress: Egress = Egress()
     audit: Audit = Audit()
     killswitch: Killswitch = Killswitch()
+    observe: Observe = Observe()
     fleet: Fleet = Fleet()
     replay: Replay = Replay()
 

@@ -38,6 +38,7 @@ from trisagion.adapters.db.orders import Orders
 from trisagion.adapters.db.regime import Regime
 from trisagion.adapters.db.series import Series
 from trisagion.adapters.db.session import Session
+from trisagion.adapters.db.snapshots import Snapshots
 from trisagion.adapters.db.switches import Switches
 from trisagion.errors import ConfigError, OurMistake, StateError, TrisagionError
 
@@ -95,6 +96,7 @@ class Unit:
         self.messages = Messages(session)
         self.copies = Copies(session)
         self.incidents = Incidents(session)
+        self.snapshots = Snapshots(session)
         self.control = ControlRoom(session)
         self.egress = Egress(session)
         self.order_ids = OrderIdRows(session)

@@ -24,7 +24,8 @@ from trisagion.ledger.types import (
     SweepMark,
     Voucher,
 )
-from trisagion.ports import Observation, TakeProfitStep
+from trisagion.observer_ports import Observation
+from trisagion.ports import TakeProfitStep
 from trisagion.units import SCALE, plain
 
 _symbol: Final[sa.BindParameter[Any]] = sa.bindparam("symbol")
@@ -106,6 +107,14 @@ _BALANCE: Final = sa.select(sa.func.sum(_p.amount, type_=_SUM)).select_from(_own
 _OBSERVE: Final = upsert(t.observation, newest_by="at_ns")
 _OBSERVATIONS: Final = (
     sa.select(t.observation).where(t.observation.c.symbol == _symbol).order_by(t.observation.c.observer)
+)
+_OBSERVED_BY: Final = sa.select(t.observation.c.symbol).where(t.observation.c.observer == sa.bindparam("observer"))
+_MOVED: Final = (
+    sa.select(_e.happened_ns)
+    .join_from(t.ledger_entry, t.posting, _p.entry == _e.entry)
+    .where(_p.symbol == _symbol, _p.account == Account.INVENTORY, _p.qty != Decimal(0), _e.book.is_(None))
+    .order_by(_e.seq.desc())
+    .limit(1)
 )
 _HEARD: Final = sa.select(t.observation.c.observer, t.observation.c.symbol).where(
     t.observation.c.at_ns >= sa.bindparam("since_ns")
@@ -277,6 +286,14 @@ class Ledger:
     def observations(self, symbol: str) -> Sequence[Observation]:
         """Return the latest word of each observer on a symbol, in order of observer."""
         return [Observation(*row) for row in self._session.rows(_OBSERVATIONS, {"symbol": symbol})]
+
+    def observed_by(self, observer: str) -> Sequence[str]:
+        """Return the symbols on which there is a word of an observer."""
+        return [symbol for (symbol,) in self._session.rows(_OBSERVED_BY, {"observer": observer})]
+
+    def moved_ns(self, symbol: str) -> int:
+        """Return the instant of the newest entry that changed a position of our own account, 0 when there is none."""
+        return self._session.scalar(_MOVED, {"symbol": symbol}) or 0
 
     def heard(self, since_ns: int) -> AbstractSet[tuple[str, str]]:
         """Return each (observer, symbol) whose latest word is of `since_ns` or later."""

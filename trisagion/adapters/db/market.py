@@ -95,7 +95,7 @@ def unpack(raw: bytes, kind: str, *shape: int) -> NDArray[Any]:
 
 
 class Market:
-    """`market_ports.MarketStore`."""
+    """`ports.MarketStore`."""
 
     def __init__(self, session: Session) -> None:
         self._session = session

@@ -28,7 +28,7 @@ _READING: Final = (
 
 
 class Regime:
-    """`market_ports.RegimeStore`."""
+    """`ports.RegimeStore`."""
 
     def __init__(self, session: Session) -> None:
         self._session = session

@@ -563,3 +563,25 @@ incident: Final = _table(
     _may("outcome", Note()),
     sa.Index("incident_open", "closed_ns", "symbol"),
 )
+
+observer_snapshot: Final = _table(
+    "observer_snapshot",
+    _seq(),
+    _must("observer", Id(32)),
+    _must("number", Whole()),
+    _must("at_ns", Whole()),
+    _must("complete", Boolean()),
+    _must("reason", Note()),
+    _must("positions", Note()),
+    _must("key_id", Id(16)),
+    _must("signature", Id(128)),
+    sa.Index("observer_snapshot_by_observer", "observer", "seq"),
+)
+
+observer_mark: Final = _table(
+    "observer_mark",
+    _key("observer", Id(32)),
+    _must("seen_seq", Whole()),
+    _must("number", Whole()),
+    _must("at_ns", Whole()),
+)
