@@ -175,7 +175,7 @@ class SwitchStore(Protocol):
 
 
 class ReleaseStore(Protocol):
-    """Table control_release."""
+    """Tables control_release and command_nonce."""
 
     def add(self, proposal: Proposal) -> int:
         """Record a proposal; return its number."""
@@ -187,6 +187,10 @@ class ReleaseStore(Protocol):
 
     def confirm(self, number: int, person: str, now_ns: int) -> bool:
         """Record who confirmed a proposal; False when somebody has already."""
+        ...
+
+    def spend(self, nonce: str, person: str, expires_ns: int) -> bool:
+        """Use a command's number up; False when it was used before."""
         ...
 
 

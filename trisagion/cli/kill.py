@@ -47,22 +47,23 @@ def command(
     named = {Level.SYMBOL: symbol, Level.VENUE: venue, Level.ACCOUNT: account, Level.STRATEGY: strategy}
     level, name = part(house, named)
     control.engage(house.database, asked, getpass.getuser(), reason, house.now_ns(), level, name)
+    blocked_s = since()
+    # Only now: nothing comes before the stop.
+    house.note_login(getpass.getuser(), "kill")
     now_ns = house.now_ns()
     with house.database.snapshot() as tx:
         present = control.in_force(tx, level, name, now_ns)
     if stricter(asked, present.mode):
         raise StateError(f"expected {asked} to be in force, found {present.mode}: somebody has released it meanwhile")
-    said: dict[str, object] = {"mode": present.mode, "level": level, "name": name, "blocked_s": since()}
+    said: dict[str, object] = {"mode": present.mode, "level": level, "name": name, "blocked_s": blocked_s}
     what = str(present.mode) if level is Level.ALL else f"{present.mode} of {present.where}"
     if cancels_working(present.mode):
         _await_none_working(house.database, what, since, level, name)
         said |= {"confirmed_s": since(), "working": 0}
         if not as_json:
-            print(
-                f"{what}: blocked after {said['blocked_s']:.3f} s, zero working orders confirmed after {since():.3f} s"
-            )
+            print(f"{what}: blocked after {blocked_s:.3f} s, zero working orders confirmed after {since():.3f} s")
     elif not as_json:
-        print(f"{what}: in force after {said['blocked_s']:.3f} s; working orders stay, only what reduces passes")
+        print(f"{what}: in force after {blocked_s:.3f} s; working orders stay, only what reduces passes")
     if asked is Mode.EMERGENCY:
         _await_flat(house.database, since, level, name)
         said["flat_s"] = since()

@@ -9,10 +9,12 @@ import typer
 from trisagion.cli.limits import person
 from trisagion.cli.parts import AccountOption, StrategyOption, SymbolOption, VenueOption, part
 from trisagion.cli.rundir import running_house
+from trisagion.cli.signing import AsOption, KeyOption, command_of
 from trisagion.clock import iso
 from trisagion.errors import ConfigError
 from trisagion.safety.modes import Level
 from trisagion.services import release
+from trisagion.services.commands import accept
 
 
 def command(
@@ -22,6 +24,8 @@ def command(
     venue: VenueOption = None,
     account: AccountOption = None,
     strategy: StrategyOption = None,
+    operator: AsOption = None,
+    key: KeyOption = None,
     state: Annotated[Path | None, typer.Option(help="The state directory.")] = None,
 ) -> None:
     """Return to Normal, after a minute of Reduce, what was stopped; only while all is green."""
@@ -32,14 +36,25 @@ def command(
     with closing(house.database):
         now_ns, rules = house.now_ns(), house.release_rules
         number = confirm
+        if operator is not None and not house.operators:
+            raise ConfigError("--as: expected operators in the configuration, [safety.operators.NAME], found none")
+        who = operator or person()
+
+        def signed(action: str, subject: str, why: str) -> None:
+            command = command_of(house, action, subject, why, operator, key)
+            accept(house.database, house.operators, command, now_ns)
+
         if number is None:
             level, name = part(house, named)
-            number = release.propose(house.database, level, name, person(), reason or "", now_ns)
+            signed("release", f"{level} {name}", reason or "")
+            number = release.propose(house.database, level, name, who, reason or "", now_ns)
             if rules.people > 1:
                 with house.database.snapshot() as tx:
                     red = release.not_green(tx, rules, level, name, now_ns)
                 print(f"proposed; another person confirms: trisagion release --confirm {number}")
                 print("\n".join(f"not green: {text}" for text in red) or "all is green")
                 return
-        after = release.confirm(house.database, rules, number, person(), now_ns)
+        if confirm is not None:
+            signed("confirm", str(number), "")
+        after = release.confirm(house.database, rules, number, who, now_ns)
     print(f"released: {after.where}; only what reduces passes until {iso(after.until_ns or 0)}")

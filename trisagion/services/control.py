@@ -25,9 +25,19 @@ def engage(
         present = in_force(tx, level, name, now_ns)
         if stricter(present.mode, mode) or (operator == REPLAY and present.mode is mode):
             return
-        engaged = Control(mode, operator, reason, now_ns, level, name)
-        tx.control.set_mode(engaged)
-        tx.control.add_event("control.engaged", _subject(engaged), {"operator": operator, "reason": reason}, now_ns)
+        _set(tx, Control(mode, operator, reason, now_ns, level, name))
+
+
+def stop(tx: Transaction, mode: Mode, reason: str, now_ns: int) -> None:
+    """Set a mode that is stricter than the one in force, as the platform itself; the first reason stays."""
+    if stricter(mode, tx.control.control().mode):
+        _set(tx, Control(mode, PLATFORM, reason, now_ns))
+
+
+def _set(tx: Transaction, engaged: Control) -> None:
+    tx.control.set_mode(engaged)
+    told = {"operator": engaged.operator, "reason": engaged.reason}
+    tx.control.add_event("control.engaged", _subject(engaged), told, engaged.set_ns)
 
 
 def in_force(tx: Transaction, level: Level, name: str, now_ns: int) -> Control:

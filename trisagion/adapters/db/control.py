@@ -1,4 +1,4 @@
-"""The tables of control, gates, events, leases, replay and processes.
+"""The tables of control, gates, events, leases, replay, processes and fingerprints.
 
 Leases live by the database's clock, not by a process'.
 """
@@ -10,6 +10,7 @@ from typing import Final
 import sqlalchemy as sa
 
 from trisagion.adapters.db import tables as t
+from trisagion.adapters.db import tables_control as stops
 from trisagion.adapters.db.session import Session, insert_once, params, upsert
 from trisagion.ports import ProcessBeat, Replay
 from trisagion.safety.gates import Gate
@@ -34,13 +35,15 @@ _CONTROL: Final = (
     .limit(1)
 )
 _SET_MODE: Final = sa.insert(t.control)
-_NEWEST: Final = sa.select(sa.func.max(t.control_level.c.seq)).group_by(t.control_level.c.level, t.control_level.c.name)
-_LEVELS: Final = (
-    sa.select(t.control_level)
-    .where(t.control_level.c.seq.in_(_NEWEST), t.control_level.c.mode != Mode.NORMAL)
-    .order_by(t.control_level.c.seq)
+_NEWEST: Final = sa.select(sa.func.max(stops.control_level.c.seq)).group_by(
+    stops.control_level.c.level, stops.control_level.c.name
 )
-_SET_LEVEL: Final = sa.insert(t.control_level)
+_LEVELS: Final = (
+    sa.select(stops.control_level)
+    .where(stops.control_level.c.seq.in_(_NEWEST), stops.control_level.c.mode != Mode.NORMAL)
+    .order_by(stops.control_level.c.seq)
+)
+_SET_LEVEL: Final = sa.insert(stops.control_level)
 _GATE: Final = (
     sa.select(t.gate.c.session, t.gate.c.shut, t.gate.c.operator, t.gate.c.reason, t.gate.c.set_ns)
     .where(t.gate.c.session == sa.bindparam("session"))
@@ -50,6 +53,8 @@ _GATE: Final = (
 _GATED: Final = sa.select(t.gate.c.session).distinct().order_by(t.gate.c.session)
 _SET_GATE: Final = sa.insert(t.gate)
 _ADD_EVENT: Final = sa.insert(t.event)
+SET_BACK_TTLS: Final = 2
+"""How many terms ahead the end of a lease may lie before it is of another clock: all who ask ask for one term."""
 _ADD_LEASE: Final = insert_once(t.lease)
 _LEASE: Final = {
     lite: sa.select(t.lease.c.owner, t.lease.c.token, t.lease.c.until_ms, now.label("now_ms"))
@@ -74,6 +79,8 @@ _RELEASE: Final = (
     .where(t.lease.c.name == sa.bindparam("its_name"), t.lease.c.token == sa.bindparam("its_token"))
     .values(until_ms=0)
 )
+_FINGERPRINT: Final = sa.select(t.fingerprint.c.print).order_by(t.fingerprint.c.seq.desc()).limit(1)
+_REGISTER: Final = sa.insert(t.fingerprint)
 _REPLAY: Final = sa.select(*(column for column in t.replay.c if column.name != "id"))
 _PUT_REPLAY: Final = upsert(t.replay)
 _BEAT: Final = upsert(t.process)
@@ -143,7 +150,8 @@ class ControlRoom:
         """Take or renew a lease by the database's time; return its fencing token, None while another owner holds it.
 
         A renewal keeps the token. Whoever takes a lease that has run out gets the next token, also its last owner: what
-        was done in between under the old token is fenced off.
+        was done in between under the old token is fenced off. A lease that ends later than any owner could have asked
+        for is of a clock that was set back since: it is cut to `ttl_s` from now, which its owner, if he lives, renews.
         """
         assert owner, "a lease needs a name of its owner"
         assert ttl_s > 0, ttl_s
@@ -151,10 +159,13 @@ class ControlRoom:
         row = self._session.row(_LEASE[self._session.is_sqlite], {"name": lease})
         assert row is not None, lease
         held = row.until_ms > row.now_ms
+        until_ms = row.now_ms + round(ttl_s * 1000)
         if held and row.owner != owner:
+            if row.until_ms - row.now_ms > SET_BACK_TTLS * ttl_s * 1000:
+                same = {"owner": row.owner, "token": row.token, "until_ms": until_ms}
+                self._session.write(_TAKE, {"its_name": lease, **same})
             return None
         token: int = row.token if held else row.token + 1
-        until_ms = row.now_ms + round(ttl_s * 1000)
         self._session.write(_TAKE, {"its_name": lease, "owner": owner, "token": token, "until_ms": until_ms})
         return token
 
@@ -174,6 +185,15 @@ class ControlRoom:
     def release(self, lease: str, token: int) -> None:
         """Give a lease back; with an old token this changes nothing."""
         self._session.write(_RELEASE, {"its_name": lease, "its_token": token})
+
+    def fingerprint(self) -> str | None:
+        """Return the build and configuration that may trade, None when nobody has said so yet."""
+        found: str | None = self._session.scalar(_FINGERPRINT)
+        return found
+
+    def register(self, fingerprint: str, operator: str, now_ns: int) -> None:
+        """Let a build and configuration trade, and no other one from now on."""
+        self._session.write(_REGISTER, {"print": fingerprint, "operator": operator, "set_ns": now_ns})
 
     def replay(self) -> Replay | None:
         """Return the replay of this database."""

@@ -1,19 +1,20 @@
-"""Table control_release."""
+"""Tables control_release and command_nonce."""
 
 from typing import Final
 
 import sqlalchemy as sa
 
-from trisagion.adapters.db import tables as t
-from trisagion.adapters.db.session import Session
+from trisagion.adapters.db import tables_control as stops
+from trisagion.adapters.db.session import Session, insert_once
 from trisagion.safety.modes import read_level
 from trisagion.safety.release import Proposal
 
-_r: Final = t.control_release.c
-_ADD: Final = sa.insert(t.control_release)
-_ONE: Final = sa.select(t.control_release).where(_r.seq == sa.bindparam("its_seq"))
+_r: Final = stops.control_release.c
+_ADD: Final = sa.insert(stops.control_release)
+_SPEND: Final = insert_once(stops.command_nonce)
+_ONE: Final = sa.select(stops.control_release).where(_r.seq == sa.bindparam("its_seq"))
 _CONFIRM: Final = (
-    sa.update(t.control_release)
+    sa.update(stops.control_release)
     .where(_r.seq == sa.bindparam("its_seq"), _r.confirmed_ns.is_(None))
     .values(confirmed_by=sa.bindparam("its_person"), confirmed_ns=sa.bindparam("its_ns"))
 )
@@ -58,3 +59,8 @@ class Releases:
     def confirm(self, number: int, person: str, now_ns: int) -> bool:
         """Record who confirmed a proposal; False when somebody has already."""
         return self._session.write(_CONFIRM, {"its_seq": number, "its_person": person, "its_ns": now_ns}) == 1
+
+    def spend(self, nonce: str, person: str, expires_ns: int) -> bool:
+        """Use a command's number up; False when it was used before."""
+        row = {"nonce": nonce, "person": person, "expires_ns": expires_ns}
+        return self._session.write(_SPEND, row) == 1
