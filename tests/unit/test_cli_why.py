@@ -89,7 +89,7 @@ def test_every_code_that_the_platform_writes_into_a_decision_has_its_words() -> 
     """Read off the source of what decides: a new code without words is found here."""
     sources = [
         *("selection/votes.py", "portfolio/sizing.py", "orders/intents.py", "orders/pricing.py", "safety/gates.py"),
-        *("services/reconcile.py", "services/drive_session.py"),
+        *("services/reconcile.py", "services/drive_session.py", "services/limits.py"),
     ]
     written = {
         code
