@@ -44,6 +44,7 @@ GRANT SELECT ON risk_limit_approval TO '{database}_gateway'@'%';
 GRANT SELECT ON risk_mark TO '{database}_gateway'@'%';
 GRANT SELECT ON killswitch_beat TO '{database}_gateway'@'%';
 GRANT SELECT, INSERT, UPDATE ON killswitch_mark TO '{database}_gateway'@'%';
+GRANT SELECT ON fingerprint TO '{database}_gateway'@'%';
 GRANT SELECT ON incident TO '{database}_gateway'@'%';
 GRANT SELECT ON observer_snapshot TO '{database}_gateway'@'%';
 GRANT SELECT ON observer_mark TO '{database}_gateway'@'%';

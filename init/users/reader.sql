@@ -43,6 +43,7 @@ GRANT SELECT ON risk_limit_approval TO '{database}_reader'@'%';
 GRANT SELECT ON risk_mark TO '{database}_reader'@'%';
 GRANT SELECT ON killswitch_beat TO '{database}_reader'@'%';
 GRANT SELECT ON killswitch_mark TO '{database}_reader'@'%';
+GRANT SELECT ON fingerprint TO '{database}_reader'@'%';
 GRANT SELECT ON incident TO '{database}_reader'@'%';
 GRANT SELECT ON observer_snapshot TO '{database}_reader'@'%';
 GRANT SELECT ON observer_mark TO '{database}_reader'@'%';

@@ -46,6 +46,7 @@ GRANT SELECT, INSERT ON risk_limit_approval TO '{database}_writer'@'%';
 GRANT SELECT, INSERT, UPDATE ON risk_mark TO '{database}_writer'@'%';
 GRANT SELECT, INSERT, UPDATE ON killswitch_beat TO '{database}_writer'@'%';
 GRANT SELECT, INSERT, UPDATE ON killswitch_mark TO '{database}_writer'@'%';
+GRANT SELECT, INSERT ON fingerprint TO '{database}_writer'@'%';
 GRANT SELECT, INSERT, UPDATE ON incident TO '{database}_writer'@'%';
 GRANT SELECT, INSERT ON observer_snapshot TO '{database}_writer'@'%';
 GRANT SELECT, INSERT, UPDATE ON observer_mark TO '{database}_writer'@'%';

@@ -26,6 +26,7 @@ from trisagion.safety.modes import Mode
 from trisagion.services import control
 from trisagion.services.advance_cohort import found_cohort
 from trisagion.services.control import PLATFORM, REPLAY
+from trisagion.services.fingerprint import expect_current
 from trisagion.services.outcome import Outcome
 from trisagion.services.stakes import booked_cash, marked_equity
 from trisagion.units import Money, money, plain
@@ -33,17 +34,22 @@ from trisagion.units import Money, money, plain
 
 @dataclass(frozen=True, slots=True)
 class WatchRules:
-    """What the watch is configured with; `seed` draws the cohort that follows an epoch."""
+    """What the watch is configured with; `seed` draws the cohort that follows an epoch.
+
+    `fingerprint` is this process' build and configuration: a threshold of old must not end an epoch.
+    """
 
     take_profit: TakeProfitRules
     cohort: CohortRules
     seed: int
     losses: LossRules
+    fingerprint: str = ""
 
 
 def watch(database: Database, rules: WatchRules, now_ns: int) -> tuple[Outcome, ...]:
     """Record the equity at `now_ns`, detect a crossing, and take the next steps of a sequence that is under way."""
     with database.transaction() as tx:
+        expect_current(tx, rules.fingerprint)
         equity = _mark(tx, now_ns)
         epochs = tx.cohort.epochs()
         if equity is None or not epochs:
@@ -121,6 +127,7 @@ def _carry_on(database: Database, rules: WatchRules, number: int, now_ns: int) -
     """Take steps until one has to wait; each in its own transaction."""
     while True:
         with database.transaction() as tx:
+            expect_current(tx, rules.fingerprint)
             done = [step.step for step in tx.ledger.steps(number)]
             flat = all(position.qty == 0 for position in tx.ledger.positions())
             step = next_step(done, flat=flat)

@@ -517,6 +517,14 @@ killswitch_mark: Final = _table(
     _must("refused", Id(64)),
 )
 
+fingerprint: Final = _table(
+    "fingerprint",
+    _seq(),
+    _must("print", Id(64)),
+    _must("operator", Id(128)),
+    _must("set_ns", Whole()),
+)
+
 incident: Final = _table(
     "incident",
     _seq(),
