@@ -27,6 +27,7 @@ from trisagion.orders.intents import ReconcileRules
 from trisagion.orders.types import ExecutionReport
 from trisagion.portfolio.sizing import SizingRules
 from trisagion.risk.limits import Limits
+from trisagion.risk.losses import LossRules
 from trisagion.safety.beats import WatchRules
 from trisagion.safety.modes import Mode
 from trisagion.selection.votes import SelectionRules
@@ -217,11 +218,12 @@ class House:
     @cached_property
     def watch_rules(self) -> take_profit.WatchRules:
         """How profit and draw-down are watched."""
-        given = self.settings.take_profit
+        given, risk = self.settings.take_profit, self.settings.risk
         return take_profit.WatchRules(
             TakeProfitRules(threshold=given.threshold, reward_multiple=given.reward_multiple),
             self.cohort_rules,
             self.settings.replay.seed,
+            LossRules(risk.drawdown_soft, risk.drawdown_hard, risk.daily_loss),
             self.fingerprint,
         )
 

@@ -55,6 +55,7 @@ SILENT: Final = {
     "drained",
     "duplicate",
     "fitted",
+    "foreign",
     "logged_off",
     "nothing",
     "postponed",

@@ -11,6 +11,7 @@ from tests.builders import (
     COHORT_RULES,
     CYCLE_RULES,
     LIMITS,
+    PATIENT,
     SESSION,
     TUESDAY_NS,
     Desk,
@@ -67,7 +68,7 @@ def decide(desk: Desk, fingerprint: str) -> object:
 
 def mark(desk: Desk, fingerprint: str) -> object:
     """Watch for a take-profit."""
-    return watch(desk.database, WatchRules(TakeProfitRules(), COHORT_RULES, 1, fingerprint), DUE)
+    return watch(desk.database, WatchRules(TakeProfitRules(), COHORT_RULES, 1, PATIENT, fingerprint), DUE)
 
 
 def send_on(desk: Desk, fingerprint: str) -> object:

@@ -30,6 +30,7 @@ from trisagion.risk.check import only_reduces
 from trisagion.safety.gates import Gate
 from trisagion.safety.modes import Mode, cancels_working
 from trisagion.safety.skew import WINDOW_S, Skew, judge, offset_between
+from trisagion.services import orphans
 from trisagion.services.control import shut_gate
 from trisagion.services.fingerprint import expect_current
 from trisagion.services.outcome import Outcome
@@ -90,6 +91,7 @@ class SessionDriver:
     _logons: int = field(default=0, init=False)
     _waiting: bool = field(default=False, init=False)
     _unasked: dict[ClOrdId, None] = field(default_factory=dict, init=False)
+    _orphans: dict[ClOrdId, ExecutionReport] = field(default_factory=dict, init=False)
     skewed: bool = field(default=False, init=False)
     _offset_ns: int = field(default=0, init=False)
     _ours_until_s: float = field(default=0.0, init=False)
@@ -155,6 +157,8 @@ class SessionDriver:
         if self._unasked:
             with self._asking:
                 self._ask_next(now_ns)
+        for name in list(self._orphans):
+            self._cancel_orphan(name, now_ns)
 
     def watch(self, now_ns: int) -> None:
         """Look at the clocks and at the line; what a person must hear of is said once for each time."""
@@ -231,6 +235,26 @@ class SessionDriver:
         """After a logout: nothing new leaves before the next logon has been settled."""
         with self._counting:
             self.settling = None
+
+    def orphan(self, report: ExecutionReport) -> None:
+        """Remember an order at the venue that is not ours; `pump` asks for its cancel: the session is locked here."""
+        self._orphans.setdefault(report.cl_ord_id, report)
+
+    def _cancel_orphan(self, name: ClOrdId, now_ns: int) -> None:
+        """Ask for the cancel of an order that is not ours; should it live, the venue names it again after a logon."""
+        order = orphans.as_order(self._orphans[name])
+        with self._asking:
+            if not self.session.logged_on() or not self._take(1):
+                return
+            with self.database.transaction() as tx:
+                self._fence(tx)
+                orphans.told(tx, order, "ORPHAN: its cancel is asked for", now_ns, alarm=False)
+            sent = self.session.send_cancel(order, now_ns)
+            del self._orphans[name]
+        if not sent and self.session.logged_on():
+            with self.database.transaction() as tx:
+                text = "ORPHAN: it cannot be cancelled from here; cancel it at the venue"
+                orphans.told(tx, order, text, now_ns, alarm=True)
 
     def heard(self, report: ExecutionReport, now_ns: int) -> Outcome:
         """Count a report that has been booked, where it is an answer that is waited for."""

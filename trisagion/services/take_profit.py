@@ -21,7 +21,11 @@ from trisagion.ledger.take_profit import (
 )
 from trisagion.ledger.types import EquitySample
 from trisagion.ports import Database, TakeProfitStep, Transaction
+from trisagion.risk.losses import LossRules, follow, stop
+from trisagion.safety.modes import Mode
+from trisagion.services import control
 from trisagion.services.advance_cohort import found_cohort
+from trisagion.services.control import PLATFORM, REPLAY
 from trisagion.services.fingerprint import expect_current
 from trisagion.services.outcome import Outcome
 from trisagion.services.stakes import booked_cash, marked_equity
@@ -38,6 +42,7 @@ class WatchRules:
     take_profit: TakeProfitRules
     cohort: CohortRules
     seed: int
+    losses: LossRules
     fingerprint: str = ""
 
 
@@ -49,6 +54,7 @@ def watch(database: Database, rules: WatchRules, now_ns: int) -> tuple[Outcome, 
         epochs = tx.cohort.epochs()
         if equity is None or not epochs:
             return (Outcome("nothing"),)
+        _guard(tx, rules.losses, equity, now_ns)
         number = ending_epoch(tx)
         if number is None:
             if not _detect(tx, rules, epochs[-1], equity, now_ns):
@@ -85,6 +91,19 @@ def _mark(tx: Transaction, now_ns: int) -> Money | None:
         qty = tx.ledger.position(quote.symbol).qty
         tx.ledger.add_equity(EquitySample(now_ns, equity, cash, quote.symbol, qty, quote.last))
     return equity
+
+
+def _guard(tx: Transaction, rules: LossRules, equity: Money, now_ns: int) -> None:
+    """Count the account's losses, and stop the platform where they are too large."""
+    present = tx.control.control()
+    by_person = present.mode is Mode.NORMAL and present.operator not in {PLATFORM, REPLAY}
+    before = tx.limits.mark()
+    mark = follow(before, equity, now_ns, present.set_ns if by_person else 0)
+    if mark != before:
+        tx.limits.put_mark(mark)
+    found = stop(mark, equity, rules)
+    if found is not None:
+        control.stop(tx, found.mode, found.reason, now_ns)
 
 
 def _detect(tx: Transaction, rules: WatchRules, epoch: Epoch, equity: Money, now_ns: int) -> bool:

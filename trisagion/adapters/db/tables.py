@@ -581,3 +581,12 @@ risk_limit_approval: Final = _table(
     _must("approved_by", Id(128)),
     _must("approved_ns", Whole()),
 )
+
+risk_mark: Final = _table(
+    "risk_mark",
+    _key("id", Whole()),
+    _must("peak", Exact()),
+    _must("day_ns", Whole()),
+    _must("day_equity", Exact()),
+    _must("since_ns", Whole()),
+)
