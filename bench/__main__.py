@@ -20,6 +20,7 @@ SUBJECTS: Final = (
         "gateway",
         "reconcile",
         "db",
+        "audit",
         "series",
         "cli",
         "fleet",

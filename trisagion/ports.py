@@ -11,6 +11,7 @@ from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import Protocol
 
+from trisagion.audit_ports import AuditStore
 from trisagion.cohort.types import Epoch, Progress, RunEnd, RunRecord, ShardMark, ShardRow
 from trisagion.ids import ClOrdId, CycleId, IntentKey
 from trisagion.ledger.types import EquitySample, Position
@@ -562,6 +563,11 @@ class Transaction(Protocol):
     @property
     def control(self) -> ControlStore:
         """Modes, events, leases and processes."""
+        ...
+
+    @property
+    def audit(self) -> AuditStore:
+        """The audit chain."""
         ...
 
     @property

@@ -2,7 +2,7 @@
 
 import os
 import socket
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import cached_property, partial
 from importlib import import_module
 from pathlib import Path
@@ -14,6 +14,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 from trisagion.adapters.build import build_hash
 from trisagion.adapters.db.engine import SqlDatabase, open_database, retrying
 from trisagion.adapters.survivors import load_survivors
+from trisagion.adapters.witness import this_process
 from trisagion.clock import HOUR_NS, MILLISECOND_NS, SECOND_NS, Clock, ReplayClock, SystemClock, floor_ns, iso
 from trisagion.cohort.supervise import CohortRules
 from trisagion.cohort.survivors import Survivor
@@ -28,6 +29,7 @@ from trisagion.orders.types import ExecutionReport
 from trisagion.portfolio.sizing import SizingRules
 from trisagion.risk.limits import Limits
 from trisagion.risk.losses import LossRules
+from trisagion.safety.audit import Witness
 from trisagion.safety.beats import WatchRules
 from trisagion.safety.modes import Mode
 from trisagion.selection.votes import SelectionRules
@@ -38,6 +40,7 @@ from trisagion.services import (
     compare_copies,
     detect_regime,
     ingest_market,
+    keep_audit,
     keep_messages,
     ledger_check,
     reconcile,
@@ -51,12 +54,15 @@ from trisagion.services.drive_session import FULL
 from trisagion.services.outcome import Outcome
 from trisagion.session_ports import MessageOutbox
 from trisagion.settings import Settings, resolve, trading_digest
+from trisagion.settings import digest as settings_digest
 from trisagion.units import price, quantity
 
 T = TypeVar("T")
 
 PRINT_SIGNS: Final = 16
 """Of each hash in a fingerprint: 64 bits, against chance and mistakes; whoever can forge a build needs none."""
+CONFIG_SHOWN: Final = 12
+"""Digits of the settings' digest in a note of the audit chain."""
 
 AHEAD_NS: Final = HOUR_NS
 """How far a message's instant may lie beyond the end of a replay, or beyond the machine's clock."""
@@ -382,6 +388,21 @@ class House:
     def book(self, report: ExecutionReport) -> tuple[Outcome, ...]:
         """Apply an execution report."""
         return book_fills.book(self.database, self.book_rules, report)
+
+    def chain_audit(self) -> Outcome:
+        """Link a batch of audit records."""
+        return keep_audit.chain(self.database, f"pid:{os.getpid()}")
+
+    def note_login(self, operator: str, command: str) -> None:
+        """Record that a person came, and by which command."""
+        keep_audit.note_login(self.database, self._witness(), operator, command)
+
+    def note_start(self, operator: str, run: str, facts: Mapping[str, str]) -> None:
+        """Record that a platform is started or taken up again."""
+        keep_audit.note_start(self.database, self._witness(), operator, run, facts)
+
+    def _witness(self) -> Witness:
+        return this_process(settings_digest(self.settings)[:CONFIG_SHOWN])
 
     def last_kept(self, session: str) -> int:
         """Return the number of the last message of a session that the database has."""

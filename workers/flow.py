@@ -37,6 +37,7 @@ FLOW: Final = {
     ("copies.compare", "doubtful"): "session.resolve",
     ("copies.compare", "undone"): "session.drain",
     ("session.report", "settled"): "sweep.run",
+    ("audit.chain", "more"): "audit.chain",
     ("sweep.run", "unrouted"): "gateway.route",
     ("sweep.run", "unsent"): "session.drain",
     ("sweep.run", "doubtful"): "session.resolve",

@@ -33,6 +33,7 @@ SCHEDULE: Final = (
     # What a killed worker held is to be taken up within 30 s, and the broker hands it out again only after 60.
     Entry("sweep.run", 15, slot=False),
     Entry("copies.compare", 10, slot=False),
+    Entry("audit.chain", 2, slot=False),
 )
 
 _OF_SLOTS: Final = {row.task for row in SCHEDULE if row.slot}

@@ -48,6 +48,9 @@ def command(
         raise ConfigError(f"--role: expected {', '.join([*QUEUES, *OWNERS])}, found {role!r}")
     if role == "drop_copy" and not settings.fix.drop_copy:
         raise ConfigError("fix.drop_copy: expected the CompID of the drop copy for --role drop_copy, found none")
+    from trisagion.cli.preflight import refuse_unfit_secrets
+
+    refuse_unfit_secrets(settings)
     os.environ.update(to_environment(settings))
     refuse_what_has_no_line(settings)
     refuse_another_platform(settings)

@@ -139,12 +139,14 @@ def variable(key: str) -> str:
 
 
 def resolve(text: str, environ: Mapping[str, str]) -> str:
-    """Follow a reference (`env:NAME`, `file:PATH`) to its secret; any other text is its own value.
+    """Follow a reference (`env:NAME`, `file:PATH`, `vault:NAME`) to its secret; any other text is its own value.
 
     Raises
     ------
     ConfigError
-        When the variable is not set or the file cannot be read.
+        When the variable is not set, the file cannot be read, or the vault has no such entry.
+    StateError
+        When the vault's entry does not open.
     """
     kind, _, target = text.partition(":")
     if kind == "env":
@@ -156,6 +158,11 @@ def resolve(text: str, environ: Mapping[str, str]) -> str:
             return Path(target).read_text(encoding="utf-8").rstrip("\r\n")
         except (OSError, UnicodeDecodeError) as error:
             raise ConfigError(f"{text}: expected a readable text file, found: {error}") from None
+    if kind == "vault":
+        # Most processes have none, and are spared its library.
+        from trisagion.settings.vault import Vault  # noqa: PLC0415
+
+        return Vault.of(environ).open(target)
     return text
 
 

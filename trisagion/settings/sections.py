@@ -30,6 +30,7 @@ SECRETS: Final = frozenset(
         "database.reader_password",
         "broker.url",
         "fix.password",
+        "audit.key",
         "killswitch.private_key",
     }
 )
@@ -42,6 +43,7 @@ PLACE: Final = frozenset(
     {
         "platform.profile",
         "platform.state",
+        "platform.environment",
         "database.url",
         "database.writer_password",
         "database.gateway_password",
@@ -74,6 +76,8 @@ PLACE: Final = frozenset(
         "egress.tls_pins",
         "egress.tls_certificate",
         "egress.tls_key",
+        "audit.anchors",
+        "audit.key",
         "fleet.cohort_workers",
         "observe.sources",
         "replay.speed",
@@ -117,13 +121,15 @@ class Platform(Section):
     """Which way of running, on which venue, where the state is kept, and the account's name in order ids.
 
     The venue is the bundled one by FIX (`fix-sim`) or as a TWS of Interactive Brokers (`ib-sim`), or one within the
-    session's own process (`paper`): [choosing a venue](venues.md#choosing-a-venue).
+    session's own process (`paper`): [choosing a venue](venues.md#choosing-a-venue). `environment` is what an entry of
+    the vault must be for: a paper platform opens no live secret, nor a live one a paper secret.
     """
 
     profile: Literal["embedded", "fleet"] = "embedded"
     venue: Literal["fix-sim", "ib-sim", "paper"] = FIX_SIM
     state: Annotated[Text, Field(min_length=1)] = ".trisagion"
     account: Name = "TRIS1"
+    environment: Literal["paper", "live"] = "paper"
 
 
 class Database(Section):
@@ -458,6 +464,16 @@ class Egress(Section):
         return use
 
 
+class Audit(Section):
+    """The audit chain's anchors: the directory of their files, and the Ed25519 private key (PEM) that signs them.
+
+    Empty: `anchors` and a key of its own in the state directory, which protect against nobody who can write there.
+    """
+
+    anchors: Text = ""
+    key: Annotated[Text, AfterValidator(fields.secret)] = ""
+
+
 class Fleet(Section):
     """How many processes of this machine advance the cohort."""
 
@@ -529,6 +545,7 @@ class Settings(Section):
     fix: Fix = Fix()
     ib: Ib = Ib()
     egress: Egress = Egress()
+    audit: Audit = Audit()
     killswitch: Killswitch = Killswitch()
     observe: Observe = Observe()
     fleet: Fleet = Fleet()

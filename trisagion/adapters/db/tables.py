@@ -525,6 +525,37 @@ fingerprint: Final = _table(
     _must("set_ns", Whole()),
 )
 
+audit_note: Final = _table(
+    "audit_note",
+    _seq(),
+    _must("at_ns", Whole()),
+    _must("monotonic_ns", Whole()),
+    _must("host", Id(64)),
+    _must("actor", Id(128)),
+    _must("build", Id(64)),
+    _must("config", Id(64)),
+    _must("kind", Id(64)),
+    _must("subject", Id(200)),
+    _must("detail", Note()),
+)
+
+audit_event: Final = _table(
+    "audit_event",
+    _key("shard", Id(32)),
+    _key("seq", Whole()),
+    _must("at_ns", Whole()),
+    _must("source", Id(32)),
+    _must("row_key", Id(200)),
+    _must("detail", Note()),
+    _must("prev_hash", Id(64)),
+    _must("hash", Id(64)),
+    sa.UniqueConstraint("source", "row_key", name="audit_event_once"),
+)
+
+audit_mark: Final = _table(
+    "audit_mark", _key("source", Id(32)), _must("version", Whole()), _must("upto", Whole()), _must("state", BLOB)
+)
+
 incident: Final = _table(
     "incident",
     _seq(),
