@@ -185,9 +185,11 @@ def withdraw(tx: Transaction, keep: CycleId | None, why: str, now_ns: int) -> Ab
     """Ask for the cancel of all orders but one cycle's; return the symbols of which the venue may still know one."""
     at_venue = set()
     for found in tx.orders.in_states(LIVE):
+        if found.cycle == keep:
+            continue
         # Read again, locked: the session may be sending it, or booking a report on it, at this moment.
         order = tx.orders.order(found.cl_ord_id)
-        if order is None or order.cycle == keep or order.state not in LIVE:
+        if order is None or order.state not in LIVE:
             continue
         changed = replace(order, updated_ns=max(now_ns, order.updated_ns), version=order.version + 1)
         if order.state not in AT_VENUE:
