@@ -21,8 +21,8 @@ from sqlalchemy import event
 from sqlalchemy.engine import URL, Engine, make_url
 from sqlalchemy.pool import NullPool
 
-from trisagion.adapters.db.audit import AuditBook
 from trisagion.adapters.db import dialect
+from trisagion.adapters.db.audit import AuditBook
 from trisagion.adapters.db.cohort import Cohort
 from trisagion.adapters.db.control import ControlRoom
 from trisagion.adapters.db.copies import Copies
