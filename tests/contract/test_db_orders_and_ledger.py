@@ -12,7 +12,6 @@ import sqlalchemy as sa
 
 from tests.builders import a_report, an_order
 from trisagion.adapters.db import SqlDatabase, tables
-from trisagion.adapters.db.session import insert_new, params
 from trisagion.errors import DataError, OurMistake, StaleOwner
 from trisagion.ids import ClOrdId, CycleId, IntentKey
 from trisagion.ledger.types import Account, Entry, EquitySample, Kind, Position, Posting, Strategy
@@ -265,33 +264,6 @@ def test_an_entry_is_posted_once_and_balances(database: SqlDatabase) -> None:
     ):
         with pytest.raises(OurMistake, match=told), database.transaction() as tx:
             tx.ledger.post(wrong)
-
-
-def test_the_database_itself_gives_no_head_to_lines_that_do_not_sum_to_zero(database: SqlDatabase) -> None:
-    """A balanced entry of ours beside a line that was there already is not balanced: nothing of it is kept."""
-    good = entry("SIM/E1", Decimal("0.1"))
-    beside = sa.insert(tables.posting).values(params(replace(good.postings[0], line=2, amount=Money(Decimal("1E-12")))))
-    again = sa.insert(tables.posting).values(params(good.postings[1]))
-    for stray in (beside, again):
-        told = pytest.raises(OurMistake, match=r"SIM/E1: expected 2 new lines.*these sum to 0")
-        with told, database.transaction() as tx:
-            tx.session.write(stray, {})
-            tx.ledger.post(good)
-    with database.transaction() as tx:
-        assert tx.ledger.strays(9) == []
-        assert tx.ledger.post(good)
-
-
-def test_an_insert_of_what_must_be_new_tells_a_taken_key_from_other_mistakes(database: SqlDatabase) -> None:
-    """0 for the one, raised for the others; the transaction goes on."""
-    with database.transaction() as tx:
-        assert tx.ledger.post(entry("opening", Decimal(5)))
-        with pytest.raises(sa.exc.IntegrityError):
-            tx.session.add(insert_new(tables.posting), {**params(entry("E", Decimal(1)).postings[0]), "qty": None})
-        assert not tx.ledger.post(entry("opening", Decimal(5)))
-        assert tx.ledger.post(entry("E", Decimal(1)))
-    with database.snapshot() as tx:
-        assert [booked.entry.name for booked in tx.ledger.entries(0, 9)] == ["opening", "E"]
 
 
 def test_a_position_is_flat_before_its_first_fill(database: SqlDatabase) -> None:
