@@ -22,6 +22,7 @@ from trisagion.orders.types import ExecutionReport, Order, OrderLink
 from trisagion.regime.classify import Reading
 from trisagion.regime.types import Fit
 from trisagion.risk.load import Load
+from trisagion.risk_ports import LimitStore
 from trisagion.safety.gates import Gate
 from trisagion.safety.modes import Control, Mode
 from trisagion.series_ports import SeriesStore
@@ -563,6 +564,11 @@ class Transaction(Protocol):
     @property
     def order_ids(self) -> OrderIdStore:
         """Numbers that are never given twice."""
+        ...
+
+    @property
+    def limits(self) -> LimitStore:
+        """The versions of the account's limits."""
         ...
 
     @property

@@ -44,3 +44,5 @@ GRANT SELECT, INSERT, UPDATE ON killswitch_mark TO '{database}_gateway'@'%';
 GRANT SELECT ON incident TO '{database}_gateway'@'%';
 GRANT SELECT ON observer_snapshot TO '{database}_gateway'@'%';
 GRANT SELECT ON observer_mark TO '{database}_gateway'@'%';
+GRANT SELECT ON risk_limit TO '{database}_gateway'@'%';
+GRANT SELECT ON risk_limit_approval TO '{database}_gateway'@'%';

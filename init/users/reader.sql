@@ -43,3 +43,5 @@ GRANT SELECT ON killswitch_mark TO '{database}_reader'@'%';
 GRANT SELECT ON incident TO '{database}_reader'@'%';
 GRANT SELECT ON observer_snapshot TO '{database}_reader'@'%';
 GRANT SELECT ON observer_mark TO '{database}_reader'@'%';
+GRANT SELECT ON risk_limit TO '{database}_reader'@'%';
+GRANT SELECT ON risk_limit_approval TO '{database}_reader'@'%';

@@ -46,3 +46,5 @@ GRANT SELECT, INSERT, UPDATE ON killswitch_mark TO '{database}_writer'@'%';
 GRANT SELECT, INSERT, UPDATE ON incident TO '{database}_writer'@'%';
 GRANT SELECT, INSERT ON observer_snapshot TO '{database}_writer'@'%';
 GRANT SELECT, INSERT, UPDATE ON observer_mark TO '{database}_writer'@'%';
+GRANT SELECT, INSERT ON risk_limit TO '{database}_writer'@'%';
+GRANT SELECT, INSERT ON risk_limit_approval TO '{database}_writer'@'%';

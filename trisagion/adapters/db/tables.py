@@ -554,3 +554,22 @@ observer_mark: Final = _table(
     _must("number", Whole()),
     _must("at_ns", Whole()),
 )
+
+risk_limit: Final = _table(
+    "risk_limit",
+    _key("version", Whole()),
+    _must("name", Id(64)),
+    _must("scope", Id(16)),
+    _must("subject", Id(64)),
+    _must("value", Exact()),
+    _must("proposed_by", Id(128)),
+    _must("reason", Note()),
+    _must("proposed_ns", Whole()),
+)
+
+risk_limit_approval: Final = _table(
+    "risk_limit_approval",
+    _key("version", Whole()),
+    _must("approved_by", Id(128)),
+    _must("approved_ns", Whole()),
+)
