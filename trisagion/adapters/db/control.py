@@ -47,6 +47,8 @@ _IN_FORCE: Final = sa.select(
 _GATED: Final = sa.select(t.gate.c.session).distinct().order_by(t.gate.c.session)
 _SET_GATE: Final = sa.insert(t.gate)
 _ADD_EVENT: Final = sa.insert(t.event)
+SET_BACK_TTLS: Final = 2
+"""How many terms ahead the end of a lease may lie before it is of another clock: all who ask ask for one term."""
 _ADD_LEASE: Final = insert_once(t.lease)
 _LEASE: Final = {
     lite: sa.select(t.lease.c.owner, t.lease.c.token, t.lease.c.until_ms, now.label("now_ms"))
@@ -124,7 +126,8 @@ class ControlRoom:
         """Take or renew a lease by the database's time; return its fencing token, None while another owner holds it.
 
         A renewal keeps the token. Whoever takes a lease that has run out gets the next token, also its last owner: what
-        was done in between under the old token is fenced off.
+        was done in between under the old token is fenced off. A lease that ends later than any owner could have asked
+        for is of a clock that was set back since: it is cut to `ttl_s` from now, which its owner, if he lives, renews.
         """
         assert owner, "a lease needs a name of its owner"
         assert ttl_s > 0, ttl_s
@@ -132,10 +135,13 @@ class ControlRoom:
         row = self._session.row(_LEASE[self._session.is_sqlite], {"name": lease})
         assert row is not None, lease
         held = row.until_ms > row.now_ms
+        until_ms = row.now_ms + round(ttl_s * 1000)
         if held and row.owner != owner:
+            if row.until_ms - row.now_ms > SET_BACK_TTLS * ttl_s * 1000:
+                same = {"owner": row.owner, "token": row.token, "until_ms": until_ms}
+                self._session.write(_TAKE, {"its_name": lease, **same})
             return None
         token: int = row.token if held else row.token + 1
-        until_ms = row.now_ms + round(ttl_s * 1000)
         self._session.write(_TAKE, {"its_name": lease, "owner": owner, "token": token, "until_ms": until_ms})
         return token
 
