@@ -111,7 +111,13 @@ class VenueOwner(bootsteps.StartStopStep):
         session = self.session(sink)
         owner = f"{socket.gethostname()}:{os.getpid()}"
         sink.driver = SessionDriver(
-            house().database, session, name, owner, bucket=house().bucket(time.monotonic()), rule=self.rule(session)
+            house().database,
+            session,
+            name,
+            owner,
+            bucket=house().bucket(time.monotonic()),
+            rule=self.rule(session),
+            fingerprint=house().fingerprint,
         )
         await_lease(sink.driver.lease)
         install(sink.driver)

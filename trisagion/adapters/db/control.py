@@ -1,4 +1,7 @@
-"""Tables control, gate, event, lease, replay, process. Leases live by the database's clock, not by a process'."""
+"""Tables control, gate, event, lease, replay, process, fingerprint.
+
+Leases live by the database's clock, not by a process'.
+"""
 
 import json
 from collections.abc import Mapping, Sequence
@@ -73,6 +76,8 @@ _RELEASE: Final = (
     .where(t.lease.c.name == sa.bindparam("its_name"), t.lease.c.token == sa.bindparam("its_token"))
     .values(until_ms=0)
 )
+_FINGERPRINT: Final = sa.select(t.fingerprint.c.print).order_by(t.fingerprint.c.seq.desc()).limit(1)
+_REGISTER: Final = sa.insert(t.fingerprint)
 _REPLAY: Final = sa.select(*(column for column in t.replay.c if column.name != "id"))
 _PUT_REPLAY: Final = upsert(t.replay)
 _BEAT: Final = upsert(t.process)
@@ -161,6 +166,15 @@ class ControlRoom:
     def release(self, lease: str, token: int) -> None:
         """Give a lease back; with an old token this changes nothing."""
         self._session.write(_RELEASE, {"its_name": lease, "its_token": token})
+
+    def fingerprint(self) -> str | None:
+        """Return the build and configuration that may trade, None when nobody has said so yet."""
+        found: str | None = self._session.scalar(_FINGERPRINT)
+        return found
+
+    def register(self, fingerprint: str, operator: str, now_ns: int) -> None:
+        """Let a build and configuration trade, and no other one from now on."""
+        self._session.write(_REGISTER, {"print": fingerprint, "operator": operator, "set_ns": now_ns})
 
     def replay(self) -> Replay | None:
         """Return the replay of this database."""
