@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from trisagion.cohort.types import Epoch, Progress, RunEnd, RunRecord, ShardMark, ShardRow
+from trisagion.exit_ports import ExitStore
 from trisagion.ids import ClOrdId, CycleId, IntentKey
 from trisagion.ledger.types import EquitySample, Position
 from trisagion.ledger_ports import EntryStore
@@ -546,6 +547,11 @@ class Transaction(Protocol):
     @property
     def incidents(self) -> IncidentStore:
         """Where there is no consensus."""
+        ...
+
+    @property
+    def exits(self) -> ExitStore:
+        """What protective exits remember."""
         ...
 
     @property

@@ -23,6 +23,7 @@ from trisagion.ledger.take_profit import TakeProfitRules
 from trisagion.market.types import Instrument
 from trisagion.orders.intents import ReconcileRules
 from trisagion.orders.types import ExecutionReport
+from trisagion.portfolio.exits import ExitRules
 from trisagion.portfolio.sizing import SizingRules
 from trisagion.risk.check import Limits
 from trisagion.safety.beats import WatchRules
@@ -45,6 +46,7 @@ from trisagion.services import (
 )
 from trisagion.services.drive_session import FULL
 from trisagion.services.outcome import Outcome
+from trisagion.services.protect import Protection
 from trisagion.session_ports import MessageOutbox
 from trisagion.settings import Settings, resolve
 from trisagion.units import price, quantity
@@ -179,6 +181,7 @@ class House:
             limits=self.limits,
             alert_after=given.reconcile.alert_after,
             drop_copy=given.fix.drop_copy,
+            protection=self.protection,
         )
 
     @cached_property
@@ -189,7 +192,25 @@ class House:
             TakeProfitRules(threshold=given.threshold, reward_multiple=given.reward_multiple),
             self.cohort_rules,
             self.settings.replay.seed,
+            self.protection,
         )
+
+    @cached_property
+    def protection(self) -> Protection | None:
+        """How positions are protected; None where no strategy's are."""
+        given = self.settings.exits
+        if not given.strategies:
+            return None
+        rules = ExitRules(
+            trail_atr=given.trail_atr,
+            break_even_atr=given.break_even_atr,
+            scale_out_atr=given.scale_out_atr,
+            scale_out_share=given.scale_out_share,
+            time_stop_ns=given.time_stop_s * SECOND_NS,
+            atr_bars=given.atr_bars,
+            bar_min=given.bar_min,
+        )
+        return Protection(rules, self.settings.reconcile.interval_s * SECOND_NS)
 
     @cached_property
     def switch_rules(self) -> WatchRules | None:

@@ -32,7 +32,7 @@ from trisagion.ports import Replay
 from trisagion.safety.modes import Mode
 from trisagion.services import control
 from trisagion.services.ingest_market import write_steps
-from trisagion.services.replay import begin, flattening, mark, unsettled
+from trisagion.services.replay import begin, flattening, mark, protecting, unsettled
 from trisagion.settings import digest as settings_digest
 from trisagion.units import money
 from workers.app import app, house
@@ -146,7 +146,8 @@ class Driver:
             ),
             publish,
         )
-        if at_ns % interval_ns == 0 or flattening(house().database):
+        database = house().database
+        if at_ns % interval_ns == 0 or flattening(database) or protecting(database, at_ns):
             self._cycle(at_ns, ring_first=late or not self.paced)
 
     def _cycle(self, due_ns: int, *, ring_first: bool) -> None:

@@ -42,3 +42,4 @@ GRANT SELECT ON quote_hour TO '{database}_gateway'@'%';
 GRANT SELECT ON killswitch_beat TO '{database}_gateway'@'%';
 GRANT SELECT, INSERT, UPDATE ON killswitch_mark TO '{database}_gateway'@'%';
 GRANT SELECT ON incident TO '{database}_gateway'@'%';
+GRANT SELECT ON exit_state TO '{database}_gateway'@'%';

@@ -41,3 +41,4 @@ GRANT SELECT ON quote_hour TO '{database}_reader'@'%';
 GRANT SELECT ON killswitch_beat TO '{database}_reader'@'%';
 GRANT SELECT ON killswitch_mark TO '{database}_reader'@'%';
 GRANT SELECT ON incident TO '{database}_reader'@'%';
+GRANT SELECT ON exit_state TO '{database}_reader'@'%';

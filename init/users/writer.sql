@@ -43,3 +43,4 @@ GRANT SELECT, INSERT, UPDATE ON quote_hour TO '{database}_writer'@'%';
 GRANT SELECT, INSERT, UPDATE ON killswitch_beat TO '{database}_writer'@'%';
 GRANT SELECT, INSERT, UPDATE ON killswitch_mark TO '{database}_writer'@'%';
 GRANT SELECT, INSERT, UPDATE ON incident TO '{database}_writer'@'%';
+GRANT SELECT, INSERT, UPDATE ON exit_state TO '{database}_writer'@'%';

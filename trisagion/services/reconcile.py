@@ -6,7 +6,7 @@ repeat does nothing twice. Nothing waits in here: the venue
 session rings the cycle again when it has something for it.
 """
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
 from decimal import Decimal
 from typing import Final
@@ -29,6 +29,7 @@ from trisagion.safety.modes import Mode
 from trisagion.selection.votes import Selection, SelectionRules, left_out, select
 from trisagion.services.incidents import note, note_foreign
 from trisagion.services.outcome import Outcome
+from trisagion.services.protect import Protection, bound, exposed, is_protective
 from trisagion.units import Money, Price, Quantity, plain
 
 VENUE: Final = "venue"
@@ -43,7 +44,10 @@ LEASE_S: Final = 15.0
 
 @dataclass(frozen=True, slots=True)
 class CycleRules:
-    """All that a cycle is configured with; `drop_copy` is the session of that observer, empty when there is none."""
+    """All that a cycle is configured with; `drop_copy` is the session of that observer, empty when there is none.
+
+    Without `protection` no position has protective exits.
+    """
 
     account: str
     session: str
@@ -53,6 +57,7 @@ class CycleRules:
     limits: Limits
     alert_after: int
     drop_copy: str = ""
+    protection: Protection | None = None
 
 
 def cycle(database: Database, rules: CycleRules, owner: str, due_ns: int) -> tuple[Outcome, ...]:
@@ -71,13 +76,15 @@ def _move(tx: Transaction, rules: CycleRules, due_ns: int) -> tuple[Outcome, ...
     now = tx.cycles.cycle(name)
     if now is not None and now.stage in {"decided", "done"}:
         return _announce(tx, now)
-    if not _ready(tx, due_ns):
+    protective = is_protective(tx, rules.protection, due_ns) and not _flattening(tx)
+    if not _ready(tx, due_ns, protective=protective):
         return (Outcome("waiting"),)
     if now is None:
         now = Cycle(name, due_ns, "opened", None, 0)
         tx.cycles.open_cycle(now)
     _abandon_older(tx, due_ns)
-    asked = _withdraw_older(tx, name, due_ns)
+    decided = exposed(tx, rules.protection) if protective and rules.protection else tx.market.instruments()
+    asked = _withdraw_older(tx, name, due_ns, {instrument.symbol for instrument in decided})
     if asked:
         _save(tx, now, "cancelling")
         return (Outcome("cancelling", (rules.session,)),)
@@ -90,9 +97,12 @@ def _move(tx: Transaction, rules: CycleRules, due_ns: int) -> tuple[Outcome, ...
         _save(tx, now, "observing")
         return (Outcome("observing", silent),)
     # Nobody is asked whether to flatten; the runs may not have come to this minute yet.
-    shards = [] if _flattening(tx) else [from_bytes(row.state) for row in tx.cohort.shards()]
-    intents = sum(_decide(tx, rules, name, instrument, shards, due_ns) for instrument in tx.market.instruments())
+    unasked = protective or _flattening(tx)
+    shards = [] if unasked else [from_bytes(row.state) for row in tx.cohort.shards()]
+    intents = sum(_decide(tx, rules, name, instrument, shards, due_ns, protective=protective) for instrument in decided)
     note_foreign(tx, rules.reconcile, due_ns)
+    if protective:
+        return _announce(tx, _save(tx, now, "done", f"exits: {intents}"))
     return _announce(tx, _save(tx, now, "decided", f"intents: {intents}"))
 
 
@@ -119,10 +129,12 @@ def _abandon_older(tx: Transaction, due_ns: int) -> None:
             tx.control.add_event("cycle.abandoned", older.cycle_id, {"stage": older.stage}, due_ns)
 
 
-def _withdraw_older(tx: Transaction, name: CycleId, due_ns: int) -> bool:
-    """Ask for the cancel of every order of another cycle; tell whether the venue may still know one."""
+def _withdraw_older(tx: Transaction, name: CycleId, due_ns: int, symbols: Collection[str]) -> bool:
+    """Ask for the cancel of every order of another cycle in some symbols; tell whether the venue may still know one."""
     at_venue = False
     for found in tx.orders.in_states(LIVE):
+        if found.symbol not in symbols:
+            continue
         # Read again, locked: the session may be sending it, or booking a report on it, at this moment.
         order = tx.orders.order(found.cl_ord_id)
         if order is None or order.cycle == name or order.state not in LIVE:
@@ -158,15 +170,15 @@ def _observed(tx: Transaction, observer: str, due_ns: int) -> bool:
     )
 
 
-def _ready(tx: Transaction, due_ns: int) -> bool:
-    """Tell whether account and cohort are as of the cycle's instant; to flatten, the account is enough.
+def _ready(tx: Transaction, due_ns: int, *, protective: bool) -> bool:
+    """Tell whether account and cohort are as of the cycle's instant; to flatten or protect, the account is enough.
 
     A cycle whose minute is over is never ready: a message that comes late must not decide on what came after.
     """
     sample = tx.ledger.last_equity()
     if sample is None or sample.at_ns != due_ns:
         return False
-    if _flattening(tx):
+    if protective or _flattening(tx):
         return True
     heads = [tx.cohort.shard_head(number) for number in tx.cohort.shard_numbers()]
     return all(head is not None and head[0] >= due_ns for head in heads)
@@ -182,7 +194,14 @@ def _flattening(tx: Transaction) -> bool:
 
 
 def _decide(
-    tx: Transaction, rules: CycleRules, name: CycleId, instrument: Instrument, shards: Sequence[Shard], due_ns: int
+    tx: Transaction,
+    rules: CycleRules,
+    name: CycleId,
+    instrument: Instrument,
+    shards: Sequence[Shard],
+    due_ns: int,
+    *,
+    protective: bool,
 ) -> int:
     """Decide for one symbol and write decision and order; return the number of intents."""
     symbol = instrument.symbol
@@ -198,10 +217,10 @@ def _decide(
     facts = [
         f"JUDGED_UNDER: mode={mode} limits={rules.limits.version}",
         *_quoted(quote),
-        *(() if flatten else (f"VOTES_LEFT_OUT: {left_out(voted, rules.selection, due_ns)}",)),
+        *(() if flatten or protective else (f"VOTES_LEFT_OUT: {left_out(voted, rules.selection, due_ns)}",)),
         _witnesses(rules, position, observations),
     ]
-    reasons = [*selection.reasons, *agreed.reasons]
+    reasons = [*(() if protective else selection.reasons), *agreed.reasons]
     desired, known = Decimal(0), False
     intent: Intent | None = None
     delta = Quantity(Decimal(0))
@@ -210,17 +229,22 @@ def _decide(
     elif flatten:
         known = True
         reasons.append(f"FLATTEN: mode={mode}")
-    else:
+    elif not protective:
         share = margin_share(instrument, tx.market.instruments())
         worth = marked_equity(tx, due_ns)
         facts.append(f"ACCOUNT: equity={'unknown' if worth is None else plain(worth)} margin_share={plain(share)}")
         sized = desired_position(selection, worth, quote.last, instrument, rules.sizing, share=share)
         desired, known = sized.qty, sized.known
         reasons += sized.reasons
+    kept: tuple[str, ...] = ()
+    if rules.protection is not None and quote is not None and not flatten:
+        bounded, kept = bound(tx, rules.protection, symbol, desired, agreed.qty, known=known)
+        desired, known = (bounded, True) if kept else (desired, known)
+        reasons += kept
     if quote is not None and known and agreed.qty is not None:
         taker = mode is Mode.EMERGENCY
         # A residue must not keep a position from ever being flat, nor its size.
-        churn = replace(rules.reconcile, min_trade_notional=Decimal(0)) if flatten else rules.reconcile
+        churn = replace(rules.reconcile, min_trade_notional=Decimal(0)) if flatten or kept else rules.reconcile
         goal = staged(
             desired,
             agreed.qty,
