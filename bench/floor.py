@@ -35,8 +35,9 @@ from trisagion.market.instruments import ES
 from trisagion.market.types import Bar, MarketStep, Quote
 from trisagion.orders.state import OrderState
 from trisagion.orders.types import ExecutionReport, Order, PositionReport, Side, Unreadable
-from trisagion.risk.check import Limits
+from trisagion.risk.limits import Limits
 from trisagion.safety.modes import Control, Mode
+from trisagion.services import limits
 from trisagion.services.book_fills import BookRules, book
 from trisagion.services.drive_session import SessionDriver
 from trisagion.units import Money, Price, Quantity
@@ -44,7 +45,14 @@ from trisagion.units import Money, Price, Quantity
 TUESDAY_NS: Final = int(datetime(2024, 6, 11, 12, tzinfo=UTC).timestamp()) * SECOND_NS
 ACCOUNT: Final = "BENCH"
 VENUE: Final = "SIM"
-LIMITS: Final = Limits(ACCOUNT, Decimal(5_000_000), Decimal(10) ** 12, 100_000)
+LIMITS: Final = Limits(
+    ACCOUNT,
+    Decimal(5_000_000),
+    Decimal(10) ** 12,
+    100_000,
+    open_notional_max=Decimal(10) ** 12,
+    gross_leverage_max=Decimal(10) ** 5,
+)
 MESSAGES_PER_S: Final = 100_000
 """No limit of the venue's: what is measured is ours."""
 RULES: Final = BookRules(ACCOUNT, LIMITS, reprices_max=0)
@@ -124,6 +132,7 @@ def found(database: SqlDatabase) -> None:
     with database.transaction() as tx:
         tx.market.add_instrument(ES)
         tx.ledger.post(opening(Money(Decimal(10**8)), 0, "USD"))
+        limits.found(tx, LIMITS, "bench", 0)
         tx.control.set_mode(Control(Mode.NORMAL, "bench", "bench", 0))
         ticks = tuple((bar.open_ns + number * 10 * SECOND_NS, 1640.0) for number in range(1, 7))
         tx.market.add_step(MarketStep(ES.symbol, TUESDAY_NS, bar, ticks, Price(Decimal(1640)), TUESDAY_NS))

@@ -41,10 +41,10 @@ from trisagion.market.instruments import ES
 from trisagion.orders.state import WORKING, OrderState
 from trisagion.orders.types import Side
 from trisagion.ports import Replay
-from trisagion.risk.check import Load
+from trisagion.risk.load import Account, Load
 from trisagion.safety.gates import Gate
 from trisagion.safety.modes import Mode
-from trisagion.units import Quantity
+from trisagion.units import Money, Quantity
 
 DECISIONS: Final = 5_000
 ORDERS: Final = 2_000
@@ -65,6 +65,7 @@ def decision() -> Figure:
     one = Quantity(Decimal(1))
     load = Load(5, {(ES.symbol, Side.BUY): Quantity(Decimal(5))})
     gate = Gate.untouched(VENUE)
+    account = Account(Money(Decimal(10_000_000)), Decimal(82_000), Decimal(410_000))
 
     def work() -> None:
         after = decide(
@@ -73,6 +74,7 @@ def decision() -> Figure:
             quote=QUOTE,
             position=one,
             load=load,
+            account=account,
             mode=Mode.NORMAL,
             gate=gate,
             limits=LIMITS,

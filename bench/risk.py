@@ -8,9 +8,11 @@ from trisagion.ids import CycleId, intent_key
 from trisagion.market.instruments import ES
 from trisagion.orders.state import OrderState
 from trisagion.orders.types import Intent, Side
-from trisagion.risk.check import Approved, Limits, check
+from trisagion.risk.check import Approved, check
+from trisagion.risk.limits import Limits
+from trisagion.risk.load import Account
 from trisagion.safety.modes import Mode
-from trisagion.units import Quantity
+from trisagion.units import Money, Quantity
 
 CALLS = 5_000
 LIVE_ORDERS = 5
@@ -23,6 +25,7 @@ def risk_check() -> Figure:
     cycle, one = CycleId("C1"), Quantity(Decimal(1))
     intent = Intent(intent_key(cycle, ES.symbol), cycle, ES.symbol, Side.BUY, one)
     others = orders(LIVE_ORDERS, OrderState.NEW)
+    account = Account(Money(Decimal(10_000_000)), Decimal(82_000), Decimal(410_000))
 
     def work() -> None:
         verdict = check(
@@ -31,6 +34,7 @@ def risk_check() -> Figure:
             quote=QUOTE,
             position=one,
             live_orders=others,
+            account=account,
             mode=Mode.NORMAL,
             limits=limits,
             now_ns=TUESDAY_NS,

@@ -6,6 +6,7 @@ A part stands between `<!-- begin NAME -->` and `<!-- end NAME -->`; everything 
 import json
 import re
 from collections.abc import Callable, Iterable, Sequence
+from decimal import Decimal
 from pathlib import Path
 from typing import Any, Final
 
@@ -25,7 +26,11 @@ from trisagion.gateway.words import (
 )
 from trisagion.orders.rejects import REMEDIES, Reject, Remedy
 from trisagion.orders.state import AT_VENUE, IN_DOUBT, LIVE, TERMINAL, TRANSITIONS
+from trisagion.risk.controls import CONTROLS
+from trisagion.risk.limits import KEYS
 from trisagion.settings import CONTENT, PLACE, SECRETS, SECTIONS, Settings, flatten, to_environment, variable
+from trisagion.units import plain
+from trisagion.wiring import House
 from workers.flow import FLOW
 from workers.queues import QUEUE_OF, SESSION_TASKS
 
@@ -233,7 +238,19 @@ def ib_codes() -> str:
     return table(("code", "meaning", "what is done", "refusal"), rows)
 
 
+def controls() -> str:
+    """Write every control of an order, in order of precedence, with its limit."""
+    ceilings = {name: plain(Decimal(getattr(House(Settings()).limits, name))) for name in KEYS}
+    rows = []
+    for number, control in enumerate(CONTROLS, start=1):
+        key = None if control.key is None else KEYS[control.key]
+        limit = ("", "", "", "") if key is None else (code(key.name), ceilings[key.name], key.unit, key.test_default)
+        rows.append((str(number), code(control.refusal), control.what, *limit))
+    return table(("", "refusal", "what is looked at", "limit", "default", "in", "test default"), rows)
+
+
 PARTS: Final[dict[str, tuple[str, Callable[[], str]]]] = {
+    "controls": ("risk.md", controls),
     "flow": ("architecture.md", flow),
     "queues": ("architecture.md", queues),
     "order states": ("orders.md", order_states),

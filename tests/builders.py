@@ -18,19 +18,20 @@ from trisagion.ids import ClOrdId, CycleId, IntentKey, cl_ord_id, cycle_id, inte
 from trisagion.ledger.postings import book_fill, opening
 from trisagion.ledger.types import EquitySample, Position
 from trisagion.market.types import TICK_NS, Bar, Instrument, MarketState, MarketStep
+from trisagion.observer_ports import Observation
 from trisagion.orders.intents import ReconcileRules
 from trisagion.orders.state import OrderState
 from trisagion.orders.types import ExecType, ExecutionReport, Liquidity, Order, Side
 from trisagion.portfolio.sizing import SizingRules
-from trisagion.ports import Observation
-from trisagion.risk.check import Limits
+from trisagion.risk.limits import Limits, founding_rows
 from trisagion.safety.modes import Control, Mode
 from trisagion.selection.votes import SelectionRules
 from trisagion.services.advance_cohort import found_cohort
 from trisagion.services.book_fills import BookRules
 from trisagion.services.ledger_enter import enter
 from trisagion.services.outcome import Outcome
-from trisagion.services.reconcile import VENUE, CycleRules, booked_cash, marked_equity
+from trisagion.services.reconcile import VENUE, CycleRules
+from trisagion.services.stakes import booked_cash, marked_equity
 from trisagion.units import Money, Price, Quantity
 
 ES: Final = Instrument("ES", "SIM", "USD", Decimal("0.25"), Decimal(1), Decimal(50), Decimal(20), Decimal("0.0004"))
@@ -45,8 +46,17 @@ SATURDAY_NS: Final = int(datetime(2024, 6, 15, 12, tzinfo=UTC).timestamp()) * SE
 ACCOUNT: Final = "SIM-1"
 SESSION: Final = "SIM"
 CAPITAL: Final = Money(Decimal(100_000_000))
-LIMITS: Final = Limits(ACCOUNT, Decimal(10_000_000), Decimal(20_000_000), 8, quote_age_ns_max=MINUTE_NS)
+LIMITS: Final = Limits(
+    ACCOUNT,
+    Decimal(10_000_000),
+    Decimal(20_000_000),
+    8,
+    quote_age_ns_max=MINUTE_NS,
+    open_notional_max=Decimal(1_000_000_000),
+)
 """At 4000 a contract is worth 200,000: forty-nine to an order, ninety-nine to a position. A quote serves a minute."""
+AMPLE: Final = tuple(replace(row, value=Decimal(10) ** 15) for row in founding_rows(LIMITS, "test", 0))
+"""Versions in force that leave it to the ceiling what is allowed."""
 
 CYCLE_RULES: Final = CycleRules(
     account=ACCOUNT,
@@ -230,6 +240,8 @@ class Desk:
             for instrument in instruments:
                 tx.market.add_instrument(instrument)
             tx.ledger.post(opening(CAPITAL, 0, "USD"))
+            for row in AMPLE:
+                tx.limits.add(row)
         self.switch(mode)
         if quoted_ns is not None:
             for instrument in instruments:

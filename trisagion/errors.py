@@ -30,6 +30,10 @@ class StateError(TrisagionError):
     exit_code = 4
 
 
+class UnreadableRow(StateError):
+    """A row holds what nobody of ours writes there: another program did, or the storage is damaged."""
+
+
 class StepTimeout(TrisagionError):
     """Something was waited for as long as its bound allows, and did not come."""
 

@@ -15,3 +15,12 @@ class ExitStore(Protocol):
     def put(self, state: ExitState) -> None:
         """Insert or replace what is remembered; what has seen later bars stays."""
         ...
+
+
+class ExitUnit(Protocol):
+    """The part of `ports.Transaction` that is about exits."""
+
+    @property
+    def exits(self) -> ExitStore:
+        """What protective exits remember."""
+        ...

@@ -12,17 +12,18 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from trisagion.cohort.types import Epoch, Progress, RunEnd, RunRecord, ShardMark, ShardRow
-from trisagion.exit_ports import ExitStore
+from trisagion.exit_ports import ExitUnit
 from trisagion.ids import ClOrdId, CycleId, IntentKey
 from trisagion.ledger.types import EquitySample, Position
 from trisagion.ledger_ports import EntryStore
 from trisagion.market.types import Bar, Instrument, MarketState, MarketStep, Quote
-from trisagion.observer_ports import IncidentStore
+from trisagion.observer_ports import IncidentStore, ObservationStore, SnapshotStore
 from trisagion.orders.state import OrderState
 from trisagion.orders.types import ExecutionReport, Order, OrderLink
 from trisagion.regime.classify import Reading
 from trisagion.regime.types import Fit
-from trisagion.risk.check import Load
+from trisagion.risk.load import Load
+from trisagion.risk_ports import LimitStore
 from trisagion.safety.gates import Gate
 from trisagion.safety.modes import Control, Mode
 from trisagion.series_ports import SeriesStore
@@ -34,7 +35,7 @@ from trisagion.units import Price, Quantity
 class Cycle:
     """A reconciliation cycle. `stage` is "opened", "cancelling", "observing", "decided" or "done".
 
-    `outcome` says how it was done.
+    It is that of the symbols that are behind the others. `outcome` says how it was done.
     """
 
     cycle_id: CycleId
@@ -59,16 +60,6 @@ class Decision:
     delta: Quantity
     intent: IntentKey | None
     reasons: tuple[str, ...]
-
-
-@dataclass(frozen=True, slots=True)
-class Observation:
-    """A position as an observer saw it."""
-
-    observer: str
-    symbol: str
-    qty: Quantity
-    at_ns: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -282,8 +273,16 @@ class CycleStore(Protocol):
         """Return the cycles that are not done, oldest first."""
         ...
 
+    def due_between(self, first_ns: int, last_ns: int) -> Sequence[int]:
+        """Return the instants of the cycles that were due from `first_ns` to `last_ns`, in order."""
+        ...
+
     def add_decision(self, decision: Decision) -> None:
         """Record a decision; the same cycle and symbol again changes nothing."""
+        ...
+
+    def decided(self, cycle_id: CycleId) -> Mapping[str, IntentKey | None]:
+        """Return the intent of each symbol that a cycle has decided on, None where it decided for none."""
         ...
 
     def last_decisions(self, symbol: str, count: int) -> Sequence[Decision]:
@@ -384,8 +383,8 @@ class OrderStore(Protocol):
         ...
 
 
-class LedgerStore(EntryStore, Protocol):
-    """Tables ledger_position, observation, equity, take_profit, and those of `EntryStore`."""
+class LedgerStore(EntryStore, ObservationStore, Protocol):
+    """Tables ledger_position, equity, take_profit, and those of `EntryStore` and `ObservationStore`."""
 
     def position(self, symbol: str) -> Position:
         """Return a position, flat when there was no fill."""
@@ -395,20 +394,12 @@ class LedgerStore(EntryStore, Protocol):
         """Return all positions in order of symbol."""
         ...
 
+    def moved_ns(self, symbol: str) -> int:
+        """Return the instant of the newest entry that changed a position of our own account, 0 when there is none."""
+        ...
+
     def save_position(self, position: Position) -> None:
         """Insert or replace a position."""
-        ...
-
-    def observe(self, observation: Observation) -> None:
-        """Record what an observer saw; a newer word replaces an older one."""
-        ...
-
-    def observations(self, symbol: str) -> Sequence[Observation]:
-        """Return the latest word of each observer on a symbol, in order of observer."""
-        ...
-
-    def foreign_observations(self) -> Sequence[Observation]:
-        """Return the latest words on symbols that are no instruments, in order of symbol, then observer."""
         ...
 
     def add_equity(self, sample: EquitySample) -> None:
@@ -496,8 +487,15 @@ class ControlStore(Protocol):
         ...
 
 
-class Transaction(Protocol):
+class Transaction(ExitUnit, Protocol):
     """All stores within one transaction."""
+
+    def part(self) -> AbstractContextManager[None]:
+        """Open a part of the transaction that is undone by itself when it raises; what came before it stays.
+
+        Not when another writer was in the way or the server went away: then all of it is undone.
+        """
+        ...
 
     @property
     def market(self) -> MarketStore:
@@ -550,8 +548,8 @@ class Transaction(Protocol):
         ...
 
     @property
-    def exits(self) -> ExitStore:
-        """What protective exits remember."""
+    def snapshots(self) -> SnapshotStore:
+        """What observers outside the platform say."""
         ...
 
     @property
@@ -567,6 +565,11 @@ class Transaction(Protocol):
     @property
     def order_ids(self) -> OrderIdStore:
         """Numbers that are never given twice."""
+        ...
+
+    @property
+    def limits(self) -> LimitStore:
+        """The versions of the account's limits."""
         ...
 
     @property

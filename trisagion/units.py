@@ -5,7 +5,17 @@ meant. Nothing here accepts a float: a float on the order path is a mistake of o
 """
 
 import re
-from decimal import ROUND_CEILING, ROUND_FLOOR, Context, Decimal, Inexact, InvalidOperation, localcontext
+from decimal import (
+    MAX_EMAX,
+    MIN_EMIN,
+    ROUND_CEILING,
+    ROUND_FLOOR,
+    Context,
+    Decimal,
+    Inexact,
+    InvalidOperation,
+    localcontext,
+)
 from typing import Final, NewType
 
 from trisagion.errors import DataError
@@ -28,6 +38,9 @@ EXACT: Final = Context(prec=60, traps=[InvalidOperation, Inexact])
 
 WIDE: Final = Context(prec=60)
 """The same width where a division must round; whoever uses it says how the result is quantised."""
+
+_ROUNDED: Final = Context(prec=DIGITS_MAX, Emax=MAX_EMAX, Emin=MIN_EMIN, traps=[])
+"""What has more digits than this keeps is another number after it; zeros at either end do not count."""
 
 _NUMBER: Final = re.compile(r"[+-]?(\d+(\.\d*)?|\.\d+)([eE][+-]?\d{1,3})?", re.ASCII)
 
@@ -56,8 +69,7 @@ def fits(value: object) -> bool:
     """Tell whether a value is a finite decimal of at most `DIGITS_MAX` significant digits."""
     if not isinstance(value, Decimal) or not value.is_finite():
         return False
-    digits = value.as_tuple().digits
-    return len(digits) <= DIGITS_MAX or len("".join(map(str, digits)).strip("0")) <= DIGITS_MAX
+    return _ROUNDED.plus(value) == value
 
 
 def _stored(text: str | int | Decimal, what: str) -> Decimal:

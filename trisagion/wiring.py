@@ -1,6 +1,7 @@
 """The one file that knows both services and adapters: settings in, use cases out."""
 
 import os
+import socket
 from collections.abc import Callable, Sequence
 from functools import cached_property, partial
 from importlib import import_module
@@ -12,7 +13,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 
 from trisagion.adapters.db.engine import SqlDatabase, open_database, retrying
 from trisagion.adapters.survivors import load_survivors
-from trisagion.clock import HOUR_NS, MILLISECOND_NS, SECOND_NS, Clock, ReplayClock, SystemClock, iso
+from trisagion.clock import HOUR_NS, MILLISECOND_NS, SECOND_NS, Clock, ReplayClock, SystemClock, floor_ns, iso
 from trisagion.cohort.supervise import CohortRules
 from trisagion.cohort.survivors import Survivor
 from trisagion.errors import ConfigError, DataError, OurMistake, quoted
@@ -25,7 +26,7 @@ from trisagion.orders.intents import ReconcileRules
 from trisagion.orders.types import ExecutionReport
 from trisagion.portfolio.exits import ExitRules
 from trisagion.portfolio.sizing import SizingRules
-from trisagion.risk.check import Limits
+from trisagion.risk.limits import Limits
 from trisagion.safety.beats import WatchRules
 from trisagion.safety.modes import Mode
 from trisagion.selection.votes import SelectionRules
@@ -42,6 +43,7 @@ from trisagion.services import (
     route_orders,
     sweep,
     take_profit,
+    tell_missed,
     watch_switch,
 )
 from trisagion.services.drive_session import FULL
@@ -64,6 +66,7 @@ class House:
         self.settings = settings
         self._copies = advance_cohort.ShardCopies()
         self._end_ns: int | None = None
+        self._slot_ns = 0
 
     @cached_property
     def database(self) -> SqlDatabase:
@@ -156,6 +159,10 @@ class House:
             position_notional_max=given.position_notional_max,
             orders_max=given.orders_max,
             quote_age_ns_max=given.quote_age_ms * MILLISECOND_NS,
+            order_qty_max=given.order_qty_max,
+            open_notional_max=given.open_notional_max,
+            gross_leverage_max=given.gross_leverage_max,
+            price_collar=given.price_collar,
         )
 
     @cached_property
@@ -181,6 +188,11 @@ class House:
             limits=self.limits,
             alert_after=given.reconcile.alert_after,
             drop_copy=given.fix.drop_copy,
+            keys={
+                name: Ed25519PublicKey.from_public_bytes(bytes.fromhex(source.public_key))
+                for name, source in given.observe.sources.items()
+                if name in given.reconcile.observers
+            },
             protection=self.protection,
         )
 
@@ -317,10 +329,12 @@ class House:
 
     def cycle(self, due_ns: int) -> tuple[Outcome, ...]:
         """Move a reconciliation cycle on."""
-        return reconcile.cycle(self.database, self.cycle_rules, f"pid:{os.getpid()}", due_ns)
+        owner = f"{socket.gethostname()}:{os.getpid()}"
+        return reconcile.cycle(self.database, self.cycle_rules, owner, due_ns)
 
     def watch(self, now_ns: int) -> tuple[Outcome, ...]:
-        """Mark the account; carry on a take-profit."""
+        """Mark the account; carry on a take-profit. The minutes go on where beat does not: it tells of missed slots."""
+        self._tell_missed(now_ns)
         return take_profit.watch(self.database, self.watch_rules, now_ns)
 
     def route(self, order: str, now_ns: int) -> Outcome:
@@ -337,9 +351,18 @@ class House:
     def sweep(self, now_ns: int) -> tuple[Outcome, ...]:
         """Find what was left undone, with what cannot be read out of the way."""
         self.watch_switch(now_ns)
+        self._tell_missed(now_ns)
         sweep.set_aside(self.database, now_ns)
         ledger_check.check_new(self.database, now_ns)
         return sweep.sweep(self.database)
+
+    def _tell_missed(self, now_ns: int) -> None:
+        """Look once in a slot for earlier ones that passed without a cycle."""
+        interval_ns = self.settings.reconcile.interval_s * SECOND_NS
+        slot_ns = floor_ns(now_ns, interval_ns)
+        if slot_ns > self._slot_ns:
+            tell_missed.tell_missed(self.database, interval_ns, now_ns)
+            self._slot_ns = slot_ns
 
     def watch_switch(self, now_ns: int) -> None:
         """Look at the hardware kill switch; nothing where there is none."""

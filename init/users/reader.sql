@@ -41,4 +41,8 @@ GRANT SELECT ON quote_hour TO '{database}_reader'@'%';
 GRANT SELECT ON killswitch_beat TO '{database}_reader'@'%';
 GRANT SELECT ON killswitch_mark TO '{database}_reader'@'%';
 GRANT SELECT ON incident TO '{database}_reader'@'%';
+GRANT SELECT ON observer_snapshot TO '{database}_reader'@'%';
+GRANT SELECT ON observer_mark TO '{database}_reader'@'%';
+GRANT SELECT ON risk_limit TO '{database}_reader'@'%';
+GRANT SELECT ON risk_limit_approval TO '{database}_reader'@'%';
 GRANT SELECT ON exit_state TO '{database}_reader'@'%';

@@ -8,7 +8,7 @@ import sqlalchemy as sa
 
 from tests.builders import TUESDAY_NS, qty
 from trisagion.adapters.db import SqlDatabase, tables
-from trisagion.adapters.db.faults import UnreadableRow
+from trisagion.errors import UnreadableRow
 from trisagion.portfolio.exits import Cause, ExitState
 from trisagion.units import Money
 

@@ -1,15 +1,16 @@
 """The store of the books: entries in order of booking, exact balances, lots and the sweep's mark."""
 
+from contextlib import closing
 from dataclasses import replace
 from decimal import Decimal
 
 import pytest
 import sqlalchemy as sa
 
-from trisagion.adapters.db import SqlDatabase
+from trisagion.adapters.db import SqlDatabase, open_database
 from trisagion.adapters.db import tables as t
-from trisagion.adapters.db.faults import UnreadableRow
-from trisagion.adapters.db.session import params
+from trisagion.adapters.db.session import insert_new, params
+from trisagion.errors import OurMistake, UnreadableRow
 from trisagion.ledger import by_hand
 from trisagion.ledger.postings import opening
 from trisagion.ledger.types import Account, Booked, Entry, Kind, Lot, Strategy, SweepMark, Voucher
@@ -115,6 +116,33 @@ def test_a_split_is_known_to_what_was_booked_before_it(database: SqlDatabase) ->
         assert not tx.ledger.split_after("nobody's", "ES")
 
 
+def test_the_database_itself_gives_no_head_to_lines_that_do_not_sum_to_zero(database: SqlDatabase) -> None:
+    """A balanced entry of ours beside a line that was there already is not balanced: nothing of it is kept."""
+    good = transfer("0.1")
+    beside = replace(good.postings[0], line=2, amount=Money(Decimal("1E-12")))
+    for stray in (beside, good.postings[1]):
+        told = pytest.raises(OurMistake, match=rf"{good.name}: expected 2 new lines.*these sum to 0")
+        with told, database.transaction() as tx:
+            tx.session.write(sa.insert(t.posting), params(stray))
+            tx.ledger.post(good)
+    with database.transaction() as tx:
+        assert tx.ledger.strays(9) == []
+        assert tx.ledger.post(good)
+
+
+def test_an_insert_of_what_must_be_new_tells_a_taken_key_from_other_mistakes(database: SqlDatabase) -> None:
+    """0 for the one, raised for the others; the transaction goes on."""
+    first, second = transfer(1, "a"), transfer(2, "b")
+    with database.transaction() as tx:
+        assert tx.ledger.post(first)
+        with pytest.raises(sa.exc.IntegrityError):
+            tx.session.add(insert_new(t.posting), {**params(second.postings[0]), "qty": None})
+        assert not tx.ledger.post(first)
+        assert tx.ledger.post(second)
+    with database.snapshot() as tx:
+        assert [booked.entry for booked in tx.ledger.entries(0, 9)] == [first, second]
+
+
 def test_postings_without_a_head_are_found(database: SqlDatabase) -> None:
     """By the names of their entries, so many at most."""
     entries = [transfer(1, case) for case in ("a", "b", "c")]
@@ -137,14 +165,15 @@ def test_postings_without_a_head_are_found(database: SqlDatabase) -> None:
     ],
     ids=["kind", "strategy", "account"],
 )
-def test_a_word_that_is_none_of_ours_is_told(database: SqlDatabase, damage: sa.Update) -> None:
+def test_a_word_that_is_none_of_ours_is_told(owned_url: str, damage: sa.Update) -> None:
     """Row and word, never a guess."""
     entry = transfer(1)
-    with database.transaction() as tx:
-        tx.ledger.post(entry)
-        tx.session.write(damage, {})
-    with pytest.raises(UnreadableRow, match=f"{entry.name}.*expected a word of ours"), database.snapshot() as tx:
-        tx.ledger.entries(0, 9)
+    with closing(open_database(owned_url)) as database:
+        with database.transaction() as tx:
+            tx.ledger.post(entry)
+            tx.session.write(damage, {})
+        with pytest.raises(UnreadableRow, match=f"{entry.name}.*expected a word of ours"), database.snapshot() as tx:
+            tx.ledger.entries(0, 9)
 
 
 def test_an_entry_of_two_bookings_at_once_is_booked_by_one(database: SqlDatabase, other: SqlDatabase) -> None:

@@ -15,10 +15,11 @@ from trisagion.adapters.db import SqlDatabase, tables
 from trisagion.errors import DataError, OurMistake, StaleOwner
 from trisagion.ids import ClOrdId, CycleId, IntentKey
 from trisagion.ledger.types import Account, Entry, EquitySample, Kind, Position, Posting, Strategy
+from trisagion.observer_ports import Observation
 from trisagion.orders.rejects import Reject
 from trisagion.orders.state import OrderState
 from trisagion.orders.types import ExecType, OrderLink, Side
-from trisagion.ports import Cycle, Decision, Observation, ProcessBeat, Replay, TakeProfitStep
+from trisagion.ports import Cycle, Decision, ProcessBeat, Replay, TakeProfitStep
 from trisagion.safety.gates import Gate
 from trisagion.safety.modes import Control, Mode
 from trisagion.units import Money, Price, Quantity
@@ -214,7 +215,7 @@ def test_a_sum_of_money_is_not_rounded_to_the_28_digits_of_python(database: SqlD
         (Account.CASH, Decimal("99999999999999999999999999.999999999999")),
         (Account.CAPITAL, Decimal("-99999999999999999999999999.999999999998")),
     )
-    with pytest.raises(OurMistake, match="found 1E-12"), database.transaction() as tx:
+    with pytest.raises(OurMistake, match="these sum to 1E-12"), database.transaction() as tx:
         tx.ledger.post(wrong)
 
 
@@ -257,7 +258,7 @@ def test_an_entry_is_posted_once_and_balances(database: SqlDatabase) -> None:
     mixed = replace(entry("a", Decimal(5)), postings=entry("b", Decimal(5)).postings)
     empty = an_entry("empty")
     for wrong, told in (
-        (lame, "amounts that sum to 0, found 5"),
+        (lame, "lines that sum to 0 in the database.*these sum to 5"),
         (mixed, "postings of a"),
         (empty, "postings of empty"),
     ):

@@ -10,7 +10,7 @@ from trisagion.adapters.db import SqlDatabase, open_database
 from trisagion.ids import ClOrdId, CycleId, IntentKey
 from trisagion.orders.state import OrderState
 from trisagion.orders.types import Intent, Side
-from trisagion.risk.check import Load
+from trisagion.risk.load import Load
 from trisagion.units import Price, Quantity
 
 NOW = 1_700_000_000_000_000_000

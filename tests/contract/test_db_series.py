@@ -11,9 +11,8 @@ import pytest
 import sqlalchemy as sa
 
 from trisagion.adapters.db import Conflict, SqlDatabase, Unreachable, partitions, tables
-from trisagion.adapters.db.faults import UnreadableRow
 from trisagion.clock import HOUR_NS, MINUTE_NS
-from trisagion.errors import OurMistake, StateError
+from trisagion.errors import OurMistake, StateError, UnreadableRow
 from trisagion.market.history import BAR_NUMBERS, DAY_NS, INTERVALS, Changes, Known, known_quotes, rolled_up
 from trisagion.market.months import months, shifted
 from trisagion.market.types import Bars, Quotes

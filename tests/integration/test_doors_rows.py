@@ -6,9 +6,8 @@ import sqlalchemy as sa
 from tests.builders import CYCLE_RULES, LIMITS, SESSION, TUESDAY_NS, Desk, an_intended_order, words
 from tests.fakes import FakeSession
 from trisagion.adapters.db import tables
-from trisagion.adapters.db.faults import UnreadableRow
 from trisagion.clock import SECOND_NS
-from trisagion.errors import DataError, StaleOwner, StateError
+from trisagion.errors import DataError, StaleOwner, StateError, UnreadableRow
 from trisagion.gateway.settling import SETTLED
 from trisagion.ids import CycleId, IntentKey
 from trisagion.orders.state import OrderState

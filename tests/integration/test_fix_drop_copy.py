@@ -20,9 +20,9 @@ from trisagion.adapters.venues.fix.initiator import FixSession
 from trisagion.adapters.venues.fix.session import Application
 from trisagion.clock import SECOND_NS
 from trisagion.gateway.requests import new_order, status_request
+from trisagion.observer_ports import Observation
 from trisagion.orders.state import OrderState
 from trisagion.orders.types import ExecutionReport
-from trisagion.ports import Observation
 from trisagion.services import compare_copies
 from trisagion.services.book_fills import book
 

@@ -7,10 +7,15 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 
+from tests.builders import qty
 from tests.integration.fix_market import Sink, at, order
 from tests.integration.ib_market import ACCOUNT, CLIENT, TwsMarket, fills
+from trisagion.adapters.observers import ib as observe_ib
+from trisagion.adapters.venues.ib.configured import reader_of
 from trisagion.cli import ib
 from trisagion.errors import ConfigError, DataError, StateError
+from trisagion.observer_ports import Seen
+from trisagion.settings import load
 
 
 @pytest.fixture
@@ -48,6 +53,8 @@ def test_account_orders_executions_and_positions_are_shown(market: TwsMarket) ->
         market.fault("manual", symbol="ES", side="SELL", qty="1", px="200", account=ACCOUNT)
         assert {row["name"]: row for row in said(market, "account")}["NetLiquidation"]["currency"] == "USD"
         assert said(market, "positions") == [{"symbol": "ES", "qty": "2"}]
+        given = load(market.directory / "t.toml", {}, {}).ib
+        assert observe_ib.look(reader_of(given, 903, "client"), given.environment) == Seen({"ES": qty(2)})
         orders = {row["cl_ord_id"]: row for row in said(market, "orders")}
         assert (orders["A"]["filled"], orders["A"]["price"], orders["A"]["client"]) == ("2", "99.75", str(CLIENT))
         assert sorted(name[0] for name in orders) == ["?", "A"]

@@ -476,14 +476,14 @@ def positions(*held: tuple[str, int]) -> tuple[PositionReport, ...]:
 def test_the_venues_word_confirms_the_ledger_unless_something_is_in_doubt(
     desk: Desk, state: OrderState, confirmed: bool
 ) -> None:
-    """It is recorded in any case, and a cycle that waits for it is rung; an older word confirms nothing new."""
+    """It is recorded in any case, and cycles that wait for it are rung; an older word confirms nothing new."""
     desk.put(standing(state))
     with desk.database.transaction() as tx:
         for due, stage in ((10, "cancelling"), (20, "observing")):
             tx.cycles.open_cycle(Cycle(CycleId(f"C{due}"), due, stage, None, 0))
     for asked_ns in (7, 5):
         outcomes = observe(desk.database, positions(("ES", 4)), asked_ns)
-        assert [(outcome.word, outcome.subjects) for outcome in outcomes] == [("cycle", ("20",))]
+        assert [(outcome.word, outcome.subjects) for outcome in outcomes] == [("cycle", ("10",)), ("cycle", ("20",))]
     assert desk.position.confirmed_ns == (7 if confirmed else 0)
     with desk.database.snapshot() as tx:
         assert [(seen.qty, seen.at_ns) for seen in tx.ledger.observations("ES")] == [(qty(4), 7)]

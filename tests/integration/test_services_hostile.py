@@ -26,8 +26,8 @@ from trisagion.safety.modes import Mode
 from trisagion.services.amend_orders import amend
 from trisagion.services.book_fills import RESTATING, book
 from trisagion.services.drive_session import SessionDriver
-from trisagion.services.reconcile import booked_cash
 from trisagion.services.route_orders import route
+from trisagion.services.stakes import booked_cash
 from trisagion.services.sweep import sweep
 from trisagion.units import Money, Price, Quantity
 

@@ -7,9 +7,9 @@ import pytest
 from tests.builders import CYCLE_RULES, TUESDAY_NS, Desk, qty, voting
 from trisagion.adapters.db import retrying
 from trisagion.clock import MINUTE_NS, SECOND_NS
+from trisagion.observer_ports import Observation
 from trisagion.orders.incidents import Incident, IncidentKind
 from trisagion.orders.intents import ReconcileRules
-from trisagion.ports import Observation
 from trisagion.services.reconcile import CycleRules, cycle
 
 DUE = TUESDAY_NS

@@ -24,7 +24,7 @@ from trisagion.orders.types import ExecType, ExecutionReport, Side
 from trisagion.services import ledger_check, ledger_enter
 from trisagion.services.book_fills import book
 from trisagion.services.ledger_check import SETTLED_NS, check_new, present_lots, read_books, rebuild, verify
-from trisagion.services.reconcile import booked_cash
+from trisagion.services.stakes import booked_cash
 from trisagion.units import Money, Price
 
 NOW = TUESDAY_NS
@@ -333,8 +333,9 @@ def test_a_rebuilt_ledger_that_was_right_stays_as_it_is(shared: Desk) -> None:
     assert (int(shared.position.qty), shared.position.confirmed_ns) == (3, 0)
 
 
-def test_the_sweep_alarms_about_an_entry_that_does_not_balance_once(shared: Desk) -> None:
+def test_the_sweep_alarms_about_an_entry_that_does_not_balance_once(shared_with_its_owner: Desk) -> None:
     """Each entry is looked at once, after it has settled; the lots are made on the way."""
+    shared = shared_with_its_owner
     trade(shared, 1, 3)
     trade(shared, 2, -1)
     with shared.database.transaction() as tx:

@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from dataclasses import replace
 from decimal import Decimal
+from typing import Any
 
 import pytest
 
@@ -85,7 +86,7 @@ def decision(desk: Desk) -> Decision:
     return newest
 
 
-def live(desk: Desk) -> list[tuple[Side, Decimal, bool]]:
+def live(desk: Desk) -> list[Any]:
     """Return what waits to be sent or is at the venue."""
     return [(o.side, o.qty, o.taker) for o in desk.orders() if o.state in {OrderState.RISK_CHECKED, OrderState.NEW}]
 
@@ -100,7 +101,7 @@ def test_a_crossed_stop_rings_a_cycle_at_once_which_makes(desk: Desk, number: in
     assert move(desk, 4) == ["decided", "done"]
     assert live(desk) == [(side, 8, False)]
     assert decision(desk).reasons[-1].startswith("TRAILING_STOP: wanted=")
-    assert (decision(desk).desired, decision(desk).actual) == (0, number)
+    assert (decision(desk).desired, decision(desk).actual) == (qty(0), qty(number))
     assert [event.split()[:2] for event in desk.events("exit.")] == [["exit.trailing_stop", "ES"]]
     assert look(desk, 4, price) == ["watched"]
 

@@ -21,9 +21,11 @@ from trisagion.orders.state import AT_VENUE, LIVE, WORKING
 from trisagion.orders.types import Intent, Side
 from trisagion.ports import Database
 from trisagion.risk.check import Approved, check
+from trisagion.risk.load import Load
 from trisagion.safety.modes import Mode
-from trisagion.services import control
+from trisagion.services import control, limits
 from trisagion.services.reconcile import new_attempt
+from trisagion.services.stakes import Stakes
 from trisagion.simulate.venue import SimulatedVenue
 from trisagion.units import Money, Price, Quantity
 
@@ -164,6 +166,7 @@ class Desk:
             for instrument in INSTRUMENTS:
                 tx.market.add_instrument(instrument)
             tx.ledger.post(opening(Money(Decimal(100_000_000)), 0, "USD"))
+            limits.found(tx, self.limits, "simulation", 0)
         control.release(self.database, OPERATOR, "begin", self.world.now_ns)
         self.market.publish(self.database)
 
@@ -186,6 +189,7 @@ class Desk:
                 quote=tx.market.quote(instrument.symbol, at_ns),
                 position=tx.ledger.position(instrument.symbol).qty,
                 live_orders=tx.orders.in_states(LIVE),
+                account=Stakes.read(tx, (), at_ns).beside(Load(0, {})),
                 mode=mode,
                 limits=self.limits,
                 now_ns=at_ns,

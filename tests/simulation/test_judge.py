@@ -18,7 +18,8 @@ from trisagion.gateway import decide
 from trisagion.orders.evidence import NEVER_RECEIVED
 from trisagion.orders.state import OrderState
 from trisagion.orders.types import ExecutionReport
-from trisagion.risk.check import Limits, check, judge
+from trisagion.risk.check import check, judge
+from trisagion.risk.limits import Limits
 from trisagion.services import book_fills, drive_session
 from trisagion.services.drive_session import SessionDriver
 from trisagion.services.outcome import Outcome

@@ -11,10 +11,10 @@ from trisagion.gateway.decide import decide
 from trisagion.market.types import Quote
 from trisagion.orders.state import OrderState
 from trisagion.orders.types import Order, Side
-from trisagion.risk.check import Load
+from trisagion.risk.load import Account, Load
 from trisagion.safety.gates import Gate
 from trisagion.safety.modes import Mode
-from trisagion.units import Price, Quantity
+from trisagion.units import Money, Price, Quantity
 
 NONE = Load(0, {})
 OPEN = Gate.untouched("SIM")
@@ -29,6 +29,7 @@ def decided(order: Order, **changes: Any) -> Order:
         "quote": QUOTE,
         "position": Quantity(Decimal(0)),
         "load": NONE,
+        "account": Account(Money(Decimal(100_000_000)), Decimal(0), Decimal(0)),
         "mode": Mode.NORMAL,
         "gate": OPEN,
         "limits": LIMITS,

@@ -45,7 +45,7 @@ VALUES = (
 )
 BASE = {"run": ["--data", "absent.csv"]}
 """What keeps a command from its work when every value of it can be used."""
-WRITES = {("config", "init"), ("killswitch", "key")}
+WRITES = {("config", "init"), ("killswitch", "key"), ("observer",)}
 """Those whose work is a file in the working directory."""
 
 

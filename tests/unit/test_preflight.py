@@ -211,6 +211,15 @@ def test_a_drop_copy_that_there_is_none_of_cannot_observe(tmp_path: Path) -> Non
     assert preflight.examine(load(None, {}, {**given, "fix.drop_copy": "TRISAGION-DC"})) == []
 
 
+def test_an_observer_that_nobody_is_cannot_be_named(tmp_path: Path) -> None:
+    """Its vote could never be had."""
+    given: dict[str, object] = {"platform.state": str(tmp_path), "reconcile.observers": ["venue", "broker"]}
+    with pytest.raises(ConfigError, match=r"names of \[observe.sources.NAME\], found broker$"):
+        preflight.examine(load(None, {}, given))
+    source = {"broker": {"public_key": "0" * 64, "at": "statement.csv"}}
+    assert preflight.examine(load(None, {}, {**given, "observe.sources": source})) == []
+
+
 @pytest.mark.parametrize(
     ("given", "told"),
     [

@@ -16,9 +16,12 @@ from trisagion.ids import ClOrdId, CycleId, intent_key
 from trisagion.market.types import Instrument, Quote
 from trisagion.orders.state import LIVE, TERMINAL, OrderState
 from trisagion.orders.types import Intent, Order, Side
-from trisagion.risk.check import QUOTE_AGE_NS_MAX, Approved, Limits, Refusal, Refused, check
+from trisagion.risk.check import Approved, Refused, check, explain
+from trisagion.risk.controls import CONTROLS, Facts, Refusal
+from trisagion.risk.limits import KEYS, QUOTE_AGE_NS_MAX, Limits
+from trisagion.risk.load import Account, Load
 from trisagion.safety.modes import Mode
-from trisagion.units import Price, Quantity
+from trisagion.units import Money, Price, Quantity
 
 TUESDAY_NS = int(datetime(2024, 6, 11, 12, tzinfo=UTC).timestamp()) * SECOND_NS
 SATURDAY_NS = int(datetime(2024, 6, 15, 12, tzinfo=UTC).timestamp()) * SECOND_NS
@@ -52,12 +55,18 @@ def working(
     return replace(order, cum_qty=qty(filled))
 
 
+def at(price: str, order: Order, wanted: str | None = None) -> Order:
+    """Put an order at a price, and ask for another one."""
+    return replace(order, price=Price(Decimal(price)), wanted_price=None if wanted is None else Price(Decimal(wanted)))
+
+
 def quoted(*, bid: str = "4999.75", ask: str = "5000", learned_ns: int = TUESDAY_NS, symbol: str = "ES") -> Quote:
     """Make a quote."""
     return Quote(symbol, Price(Decimal(bid)), Price(Decimal(ask)), Price(Decimal(bid)), learned_ns, learned_ns)
 
 
 ORDINARY, USUAL, FLAT = intend(), quoted(), qty(0)
+RICH = Account(Money(Decimal(10**7)), Decimal(0), Decimal(0))
 
 
 @dataclass(frozen=True)
@@ -69,9 +78,11 @@ class Case:
     quote: Quote | None = USUAL
     position: Quantity = FLAT
     live_orders: tuple[Order, ...] = ()
+    account: Account = RICH
     mode: Mode = Mode.NORMAL
     limits: Limits = LIMITS
     now_ns: int = TUESDAY_NS
+    price: Price | None = None
 
     def judge(self) -> Approved | Refused:
         """Run the check."""
@@ -108,6 +119,8 @@ REFUSALS: list[tuple[Refusal, Case]] = [
     (Refusal.NUMBER_INSANE, Case(position=qty("NaN"))),
     (Refusal.NUMBER_INSANE, Case(quote=quoted(bid="0"))),
     (Refusal.NUMBER_INSANE, Case(quote=quoted(ask="NaN"))),
+    (Refusal.NUMBER_INSANE, Case(quote=replace(quoted(), last=Price(Decimal("NaN"))))),
+    (Refusal.LIMITS_UNKNOWN, Case(limits=replace(LIMITS, unknown="no version of orders_max"))),
     (Refusal.INSTRUMENT_UNKNOWN, Case(instrument=None)),
     (Refusal.INSTRUMENT_UNKNOWN, Case(instrument=replace(ES, symbol="NQ"))),
     (Refusal.LOT_VIOLATED, Case(intent=intend("1.5"))),
@@ -115,12 +128,25 @@ REFUSALS: list[tuple[Refusal, Case]] = [
     (Refusal.QUOTE_STALE, Case(quote=quoted(symbol="NQ"))),
     (Refusal.QUOTE_STALE, Case(quote=quoted(learned_ns=TUESDAY_NS - QUOTE_AGE_NS_MAX - 1))),
     (Refusal.QUOTE_STALE, Case(quote=quoted(learned_ns=TUESDAY_NS + 1))),
+    (Refusal.PRICE_COLLAR, Case(quote=quoted(bid="4499.75", ask="5000"))),
+    (Refusal.PRICE_COLLAR, Case(quote=replace(quoted(), last=Price(Decimal("5263.25"))))),
+    (Refusal.PRICE_COLLAR, Case(price=Price(Decimal("4749.5")))),
+    (Refusal.PRICE_COLLAR, Case(price=Price(Decimal("5250.25")))),
+    (Refusal.ORDER_QTY, Case(intent=intend(4), limits=replace(LIMITS, order_qty_max=Decimal(3)))),
     (Refusal.ORDER_NOTIONAL, Case(intent=intend(5))),
     (Refusal.ORDER_NOTIONAL, Case(intent=intend(4), quote=quoted(ask="5000.25"))),
     (Refusal.POSITION_LIMIT, Case(position=qty(8))),
     (Refusal.POSITION_LIMIT, Case(position=qty(-8), intent=intend(side=Side.SELL))),
     (Refusal.POSITION_LIMIT, Case(position=qty(4), live_orders=(working(4, Side.BUY),))),
     (Refusal.TOO_MANY_ORDERS, Case(live_orders=(working(1, Side.SELL),) * 3)),
+    (Refusal.OPEN_NOTIONAL, Case(account=replace(RICH, open=Decimal("24750000.01")))),
+    (Refusal.CAPITAL, Case(account=replace(RICH, gross=Decimal("29750000.01")))),
+    (Refusal.CAPITAL, Case(account=replace(RICH, gross=Decimal(20_000_000), open=Decimal("9750000.01")))),
+    (Refusal.CAPITAL, Case(account=replace(RICH, equity=None))),
+    (Refusal.CAPITAL, Case(account=replace(RICH, equity=Money(Decimal(-1))))),
+    (Refusal.SELF_MATCH, Case(live_orders=(at("4999.75", working(1, Side.SELL)),))),
+    (Refusal.SELF_MATCH, Case(live_orders=(at("5001", working(1, Side.SELL), wanted="4999.75"),))),
+    (Refusal.SELF_MATCH, Case(intent=intend(side=Side.SELL), live_orders=(at("5000", working(1, Side.BUY)),))),
     (Refusal.TAKER_FORBIDDEN, Case(intent=intend(taker=True))),
     (Refusal.TAKER_FORBIDDEN, Case(intent=intend(taker=True), mode=Mode.REDUCE, position=qty(-1))),
 ]
@@ -144,7 +170,9 @@ def test_the_first_fault_in_order_of_precedence_answers() -> None:
         instrument=None,
         quote=None,
         position=qty(8),
-        live_orders=(working(1, Side.BUY),) * 3,
+        live_orders=(working(1, Side.BUY),) * 2 + (at("5000", working(1, Side.SELL)),),
+        account=Account(None, Decimal(0), Decimal(25_000_000)),
+        limits=replace(LIMITS, order_qty_max=Decimal(4), unknown="no version"),
         mode=Mode.PAUSE,
         now_ns=SATURDAY_NS,
     )
@@ -152,12 +180,18 @@ def test_the_first_fault_in_order_of_precedence_answers() -> None:
         (Refusal.MODE_FORBIDS, {"mode": Mode.NORMAL}),
         (Refusal.REST, {"now_ns": TUESDAY_NS}),
         (Refusal.NUMBER_INSANE, {"intent": intend("5.5", taker=True)}),
+        (Refusal.LIMITS_UNKNOWN, {"limits": replace(LIMITS, order_qty_max=Decimal(5))}),
         (Refusal.INSTRUMENT_UNKNOWN, {"instrument": ES}),
-        (Refusal.LOT_VIOLATED, {"intent": intend(5, taker=True)}),
-        (Refusal.QUOTE_STALE, {"quote": quoted()}),
+        (Refusal.LOT_VIOLATED, {"intent": intend(6, taker=True)}),
+        (Refusal.QUOTE_STALE, {"quote": quoted(bid="4000")}),
+        (Refusal.PRICE_COLLAR, {"quote": quoted()}),
+        (Refusal.ORDER_QTY, {"intent": intend(5, taker=True)}),
         (Refusal.ORDER_NOTIONAL, {"intent": intend(4, taker=True)}),
-        (Refusal.POSITION_LIMIT, {"position": qty(-4)}),
-        (Refusal.TOO_MANY_ORDERS, {"live_orders": ()}),
+        (Refusal.POSITION_LIMIT, {"position": qty(0)}),
+        (Refusal.TOO_MANY_ORDERS, {"live_orders": case.live_orders[2:]}),
+        (Refusal.OPEN_NOTIONAL, {"account": replace(RICH, equity=None)}),
+        (Refusal.CAPITAL, {"account": RICH}),
+        (Refusal.SELF_MATCH, {"live_orders": ()}),
         (Refusal.TAKER_FORBIDDEN, {"intent": intend(4)}),
     ]
     assert [refusal for refusal, _ in mending] == list(Refusal)
@@ -180,6 +214,19 @@ def test_the_first_fault_in_order_of_precedence_answers() -> None:
         Case(position=qty(7), live_orders=(working(4, Side.BUY, symbol="NQ"),)),
         Case(live_orders=(working(1, Side.SELL),) * 2),
         Case(quote=quoted(learned_ns=TUESDAY_NS - QUOTE_AGE_NS_MAX)),
+        Case(quote=quoted(bid="4750", ask="5250", learned_ns=TUESDAY_NS), price=Price(Decimal("4987.5"))),
+        Case(quote=replace(quoted(), last=Price(Decimal("5262.75")))),
+        Case(price=Price(Decimal("4750.25"))),
+        Case(intent=intend(4), limits=replace(LIMITS, order_qty_max=Decimal(4))),
+        Case(account=replace(RICH, open=Decimal(24_750_000))),
+        Case(account=replace(RICH, gross=Decimal(29_750_000))),
+        Case(account=replace(RICH, gross=Decimal(20_000_000), open=Decimal(9_750_000))),
+        Case(account=replace(RICH, equity=None), position=qty(-1)),
+        Case(limits=replace(LIMITS, unknown="no version"), position=qty(-1)),
+        Case(live_orders=(at("5000", working(1, Side.SELL)),)),
+        Case(live_orders=(at("4999.75", working(1, Side.SELL, symbol="NQ")),)),
+        Case(live_orders=(at("4999.75", working(1, Side.SELL, OrderState.CANCELED)),)),
+        Case(live_orders=(at("5000", working(1, Side.BUY)),)),
         Case(mode=Mode.EMERGENCY, intent=intend(taker=True), position=qty(-1)),
         Case(mode=Mode.EMERGENCY, intent=intend(), position=qty(-1)),
     ],
@@ -304,9 +351,46 @@ def test_a_limit_of_zero_forbids() -> None:
         {"position_notional_max": Decimal(1)},
         {"orders_max": 4},
         {"quote_age_ns_max": 1},
+        {"order_qty_max": Decimal(1)},
+        {"open_notional_max": Decimal(1)},
+        {"gross_leverage_max": Decimal(1)},
+        {"price_collar": Decimal(1)},
+        {"unknown": "no version"},
     ],
 )
 def test_limits_are_named_by_their_content(changed: dict[str, Any]) -> None:
     """Any change makes another version; another spelling of the same number does not."""
     assert replace(LIMITS, **changed).version != LIMITS.version
     assert replace(LIMITS, order_notional_max=Decimal("1000000.00")).version == LIMITS.version
+
+
+def facts(case: Case) -> Facts:
+    """Return the facts of a case."""
+    load = Load.of(case.live_orders, case.intent)
+    before = (case.intent, case.instrument, case.quote, case.position, load, case.account)
+    return Facts(*before, case.mode, case.limits, case.now_ns, case.price)
+
+
+@pytest.mark.parametrize(("refusal", "case"), REFUSALS)
+def test_the_whole_verdict_has_a_line_for_each_control_and_agrees_with_the_answer(refusal: Refusal, case: Case) -> None:
+    """In order, numbered; the first that refuses is the answer, with its text; none is judged on what is not known."""
+    lines = explain(facts(case))
+    assert [line.refusal for line in lines] == list(Refusal)
+    assert [line.number for line in lines] == list(range(1, len(Refusal) + 1))
+    first = next(line for line in lines if line.result == "refused")
+    verdict = case.judge()
+    assert isinstance(verdict, Refused)
+    assert (first.refusal, first.text) == (refusal, verdict.text)
+    assert all((line.result == "not judged") is (line.text == "") for line in lines)
+
+
+def test_an_approved_order_passes_every_line() -> None:
+    """Nothing refuses, nothing is left out, and each line says what was looked at."""
+    lines = explain(facts(Case()))
+    assert {line.result for line in lines} == {"passed"}
+    assert lines[9].text == "ORDER_NOTIONAL: notional=250000 max=1000000"
+
+
+def test_every_limit_belongs_to_a_control_and_every_named_limit_exists() -> None:
+    """No number is kept that limits nothing."""
+    assert sorted(control.key for control in CONTROLS if control.key) == sorted(KEYS)

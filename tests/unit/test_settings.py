@@ -282,7 +282,9 @@ def test_the_digest_changes_with_every_setting_that_can_change_a_decision(tmp_pa
         "exits.scale_out_share": "0.2", "exits.scale_out_atr": [1, 2], "exits.time_stop_s": 3600,
         "exits.atr_bars": 15, "exits.bar_min": 6,
         "risk.position_notional_max": 20000001, "risk.order_notional_max": 5000001, "risk.orders_max": 51,
-        "risk.quote_age_ms": 251, "risk.reprices_max": 6, "fix.sender": "A", "fix.target": "B",
+        "risk.quote_age_ms": 251, "risk.reprices_max": 6, "risk.order_qty_max": 7,
+        "risk.open_notional_max": 8, "risk.gross_leverage_max": 2, "risk.price_collar": "0.1",
+            "fix.sender": "A", "fix.target": "B",
         "fix.messages_per_s": 50, "fix.cancel_reserve": "0.3", "fix.post_only_code": 0,
         "fix.drop_copy": "TRISAGION-DC",
         "fix.version": "4.2", "fix.post_only": "59=P", "fix.liquidity_tag": 9730, "fix.mass_status": True,
@@ -313,6 +315,7 @@ def test_the_digest_changes_with_every_setting_that_can_change_a_decision(tmp_pa
         "killswitch.debounce_ms": 31, "killswitch.cool_down_s": 11, "killswitch.self_test_s": 121,
         "killswitch.estop_pin": 1, "killswitch.tamper_pin": 2, "killswitch.key_pin": 3, "killswitch.red_pin": 4,
         "killswitch.yellow_pin": 7, "killswitch.green_pin": 8, "killswitch.buzzer_pin": 9,
+        "observe.sources": {"broker": {"public_key": "0" * 64}},
     }  # fmt: skip
     assert set(other) | set(place) | {"reconcile.quorum", "killswitch.name"} == set(settings.flatten(plain))
     digests = {key: digest(load(None, {}, {key: value})) for key, value in other.items()}
@@ -445,6 +448,25 @@ def test_a_proxy_is_a_table_by_its_name() -> None:
 def test_a_proxy_that_cannot_be_used_is_refused_and_nothing_secret_repeated(text: str, told: str) -> None:
     """By its name and the setting's."""
     assert refusals(text) == [f"trisagion.toml:1: egress.paths.{told}"]
+
+
+@pytest.mark.parametrize(
+    ("text", "told"),
+    [
+        ("[observe.sources.venue]\npublic_key = 'K'", "expected another name than venue, which the platform's own"),
+        ("[observe.sources.a]\npublic_key = 'K'\nprivate_key = '9d61'", "a.private_key: expected a reference to the"),
+        ("[observe.sources.a]\npublic_key = 'K'\ntoken = 7", "a.token: expected a valid string, found something that"),
+        ("[observe.sources.a]\nat = 'x'", "a.public_key: expected a value, found none"),
+        (
+            "[observe.sources]\na = '9d61'",
+            "a: expected a valid dictionary or instance of Source, found something that is",
+        ),
+    ],
+)
+def test_an_observer_that_cannot_be_is_refused_and_nothing_secret_repeated(text: str, told: str) -> None:
+    """By its name and the setting's."""
+    [refusal] = refusals(text.replace("'K'", f"'{'0' * 64}'"))
+    assert told in refusal and "9d61" not in refusal
 
 
 def test_no_proxy_is_named_as_the_way_without_one() -> None:

@@ -6,7 +6,7 @@ Nothing here empties or drops anything.
 import getpass
 import json as json_text
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -29,6 +29,35 @@ app = typer.Typer(no_args_is_help=True)
 StateOption = Annotated[Path | None, typer.Option(help="The state directory.")]
 RunOption = Annotated[str | None, typer.Option(help="A run's name: its database, not the configured one.")]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print one JSON object.")]
+
+
+@contextmanager
+def _chosen(config: Path | None, sets: list[str] | None, state: Path | None, run: str | None) -> Iterator[str]:
+    """Give the URL of the configured database; of a run's where one is named, and of the newest where none is set."""
+    settings = load(config, os.environ, overrides(sets))
+    if settings.database.url and run is None:
+        yield resolve(settings.database.url, os.environ)
+        return
+    with database_of(run_of(state or Path(settings.platform.state), run)) as url:
+        yield url
+
+
+def _looking(look: "Callable[[Connection, bool], None]") -> None:
+    """Make a command of what looks at the chosen database; all of them have these options."""
+
+    def command(
+        config: ConfigOption = None,
+        sets: SetOption = None,
+        run: RunOption = None,
+        state: StateOption = None,
+        json: JsonOption = False,
+    ) -> None:
+        from trisagion.adapters.db.engine import open_engine
+
+        with _chosen(config, sets, state, run) as url, open_engine(url).connect() as connection:
+            look(connection, json)
+
+    app.command(look.__name__, help=look.__doc__)(command)
 
 
 @app.command()
@@ -78,19 +107,12 @@ def _budgeted(url: str, settings: Settings) -> str | None:
     return None
 
 
-@app.command()
-def status(
-    config: ConfigOption = None,
-    sets: SetOption = None,
-    run: RunOption = None,
-    state: StateOption = None,
-    json: JsonOption = False,
-) -> None:
+@_looking
+def status(connection: "Connection", json: bool) -> None:
     """Tell of each migration whether it was applied, by whom and when; exit code 1 when one is due."""
     from trisagion.adapters.db.migrations import migrations, standing
 
-    with _looking(config, sets, state, run) as connection:
-        found = standing(connection, migrations())
+    found = standing(connection, migrations())
     told = [
         {"name": entry.name, "state": entry.state, "operator": entry.operator, "at": iso(entry.at_ns)}
         for entry in (*found.done, *found.begun)
@@ -114,21 +136,14 @@ def status(
     raise typer.Exit(1 if due else 0)
 
 
-@app.command()
-def plan(
-    config: ConfigOption = None,
-    sets: SetOption = None,
-    run: RunOption = None,
-    state: StateOption = None,
-    json: JsonOption = False,
-) -> None:
+@_looking
+def plan(connection: "Connection", json: bool) -> None:
     """Tell what is to be applied, in order: why, how long, what it locks, and how large the table is."""
     from trisagion.adapters.db.maintenance import rows_in
     from trisagion.adapters.db.migrations import migrations, standing
 
-    with _looking(config, sets, state, run) as connection:
-        pending = standing(connection, migrations()).pending
-        rows = [rows_in(connection, file.table) for file in pending]
+    pending = standing(connection, migrations()).pending
+    rows = [rows_in(connection, file.table) for file in pending]
     if json:
         items = [
             {"number": file.number, "name": file.name, "table": file.table, "rows": count, **file.head}
@@ -144,22 +159,15 @@ def plan(
         print("nothing is to be applied")
 
 
-@app.command()
-def verify(
-    config: ConfigOption = None,
-    sets: SetOption = None,
-    run: RunOption = None,
-    state: StateOption = None,
-    json: JsonOption = False,
-) -> None:
+@_looking
+def verify(connection: "Connection", json: bool) -> None:
     """Compare the tables, the SQL and what the code expects, column by column; exit code 1 when they differ."""
     from trisagion.adapters.db.maintenance import drift_of_files
     from trisagion.adapters.db.migrations import migrations, standing
     from trisagion.adapters.db.schema import differences
 
-    with _looking(config, sets, state, run) as connection:
-        found = standing(connection, migrations())
-        live = differences(connection, missing=True)
+    found = standing(connection, migrations())
+    live = differences(connection, missing=True)
     files = drift_of_files()
     begun = [f"{entry.name} was begun by {entry.operator} and is not recorded as applied" for entry in found.begun]
     pending = [file.name for file in found.pending]
@@ -221,25 +229,3 @@ def _ask(migration: "Migration") -> None:
 
 def _fields(difference: Any) -> dict[str, str]:
     return {name: getattr(difference, name) for name in ("table", "place", "expected", "found")}
-
-
-@contextmanager
-def _chosen(config: Path | None, sets: list[str] | None, state: Path | None, run: str | None) -> Iterator[str]:
-    """Give the URL of the configured database; of a run's where one is named, and of the newest where none is set."""
-    settings = load(config, os.environ, overrides(sets))
-    if settings.database.url and run is None:
-        yield resolve(settings.database.url, os.environ)
-        return
-    with database_of(run_of(state or Path(settings.platform.state), run)) as url:
-        yield url
-
-
-@contextmanager
-def _looking(
-    config: Path | None, sets: list[str] | None, state: Path | None, run: str | None
-) -> "Iterator[Connection]":
-    from trisagion.adapters.db.engine import open_engine
-
-    with _chosen(config, sets, state, run) as url, open_engine(url).connect() as connection:
-        yield connection
-        connection.rollback()

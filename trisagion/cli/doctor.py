@@ -137,6 +137,9 @@ def _database(settings: Settings) -> tuple[bool, str]:
 
 def _server(settings: Settings) -> Iterator[Finding]:
     """Look at the configured database; it is loaded here alone, so that a machine without its client gets the rest."""
+    from sqlalchemy.engine import make_url
+
+    from trisagion.adapters.budget import budget_of
     from trisagion.adapters.db.checkup import examine_database
 
     try:
@@ -149,6 +152,7 @@ def _server(settings: Settings) -> Iterator[Finding]:
         url,
         connections=settings.fleet.cohort_workers + OTHER_CONNECTIONS,
         packet_bytes=runs_per_shard * RUN_BYTES_MAX,
+        budget=budget_of(settings, str(make_url(url).database)),
     ):
         yield Finding(*found)
 

@@ -5,7 +5,6 @@ import json
 import os
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from decimal import Decimal
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Final
 
@@ -143,29 +142,11 @@ def bars(
 @contextmanager
 def _asked(config: Path | None, sets: list[str] | None, client: int) -> "Iterator[VenueData]":
     """Connect to the TWS that the settings name."""
-    from trisagion.adapters.venues.ib.connection import Where
+    from trisagion.adapters.venues.ib.configured import reader_of
     from trisagion.adapters.venues.ib.data import IbData
-    from trisagion.adapters.venues.ib.ears import IbContract
 
     given = load(config, os.environ, overrides(sets)).ib
-    if given.port == 0:
-        raise ConfigError("ib.port: expected the port of a TWS, found 0, which is a free one of the simulator's")
-    if client == given.client_id:
-        raise ConfigError(f"--client-id: expected another than {client}, which is the session's")
-    contracts = {
-        symbol: IbContract(
-            symbol=symbol,
-            sec_type=terms.sec_type,
-            exchange=terms.exchange,
-            currency=terms.currency,
-            local_symbol=terms.local_symbol,
-            last_trade_date=terms.last_trade_date,
-            multiplier=terms.multiplier or Decimal(1),
-            tick=terms.tick_size,
-        )
-        for symbol, terms in given.contracts.items()
-    }
-    where = Where(given.host, given.port, client, given.account, contracts, given.reset_zone)
+    where = reader_of(given, client, "--client-id")
     with IbData(where, given.environment).opened() as data:
         yield data
 

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from trisagion.cli.keys import new_key, private_key
 from trisagion.cli.rundir import latest_run, settings_of, state_of
 from trisagion.clock import MILLISECOND_NS, SECOND_NS, iso
 from trisagion.errors import ConfigError
@@ -118,20 +119,7 @@ def key(
     file: Annotated[Path, typer.Argument(help="Where the private key is to lie; it must not be there yet.")],
 ) -> None:
     """Make the key of a switch: the private one into a file of its owner alone, the public one printed."""
-    from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
-
-    if str(file).strip() in {"", "-"}:
-        raise ConfigError("file: expected the name of a file, found none")
-    made = Ed25519PrivateKey.generate()
-    try:
-        handle = os.open(file, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-    except FileExistsError:
-        raise ConfigError(f"{file}: expected no file, for a key is never overwritten, found one") from None
-    except OSError as error:
-        raise ConfigError(f"file: expected one that can be made, found {error.strerror}") from None
-    with os.fdopen(handle, "w", encoding="ascii") as out:
-        out.write(f"{made.private_bytes_raw().hex()}\n")
-    print(f'public_key = "{made.public_key().public_bytes_raw().hex()}"')
+    print(f'public_key = "{new_key(file)}"')
 
 
 def _configured(config: Path | None) -> Settings:
@@ -142,18 +130,8 @@ def _configured(config: Path | None) -> Settings:
 
 
 def _private_key(settings: Settings) -> "Ed25519PrivateKey":
-    from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
-
     given = settings.killswitch
-    if not given.private_key:
-        raise ConfigError("killswitch.private_key: expected a reference, as file:PATH, found none")
-    try:
-        found = Ed25519PrivateKey.from_private_bytes(bytes.fromhex(resolve(given.private_key, os.environ)))
-    except ValueError:
-        raise ConfigError("killswitch.private_key: expected 64 hexadecimal digits, found something else") from None
-    if found.public_key().public_bytes_raw().hex() != given.public_key:
-        raise ConfigError("killswitch.public_key: expected that of killswitch.private_key, found another")
-    return found
+    return private_key("killswitch", given.private_key, given.public_key)
 
 
 def _where(settings: Settings, state: Path | None) -> Callable[[], str]:

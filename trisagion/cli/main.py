@@ -26,7 +26,12 @@ COMMANDS: Final = {
         "Be the daemon of a hardware kill switch, test one, tell how it stands.",
     ),
     "gate": ("trisagion.cli.gate", "Show the gates of the venue sessions; open one that was shut."),
+    "limits": ("trisagion.cli.limits", "Show the limits in force and their history; propose and approve a change."),
     "incidents": ("trisagion.cli.incidents", "Show the symbols on which there is no consensus, with what each says."),
+    "observer": (
+        "trisagion.cli.observer",
+        "Be an observer: look at a statement or an account, say what is held there.",
+    ),
     "orders": ("trisagion.cli.orders", "Show the orders in doubt; end one of which a person has seen what became."),
     "egress": ("trisagion.cli.egress", "Show the paths of the venue sessions: which are up, which carries, and why."),
     "messages": ("trisagion.cli.messages", "Show what was said on the venue sessions, message by message."),

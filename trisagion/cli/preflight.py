@@ -24,7 +24,7 @@ from trisagion.errors import ConfigError, DataError, StateError
 from trisagion.gateway.ib_guard import check_environment
 from trisagion.market.instruments import BUNDLED
 from trisagion.market.types import Instrument, Tape
-from trisagion.services.reconcile import DROP_COPY
+from trisagion.services.reconcile import DROP_COPY, VENUE
 from trisagion.settings import DIRECT, FIX_SIM, IB_SIM, Replay, Settings, Terms, resolve
 from trisagion.units import plain
 
@@ -52,6 +52,14 @@ def examine(settings: Settings) -> list[str]:
     if DROP_COPY in settings.reconcile.observers and not settings.fix.drop_copy:
         raise ConfigError(
             f"reconcile.observers: {DROP_COPY} can only observe where there is one; name its CompID in fix.drop_copy"
+        )
+    unknown = [
+        name for name in settings.reconcile.observers if name not in {VENUE, DROP_COPY, *settings.observe.sources}
+    ]
+    if unknown:
+        raise ConfigError(
+            f"reconcile.observers: expected {VENUE}, {DROP_COPY} or names of [observe.sources.NAME], "
+            f"found {', '.join(unknown)}"
         )
     _refuse_a_venue_that_cannot_be(settings)
     state = Path(settings.platform.state).absolute()

@@ -6,7 +6,9 @@ from trisagion.market.types import Instrument, Quote
 from trisagion.orders.pricing import maker_price, taker_price
 from trisagion.orders.state import OrderState, check_transition
 from trisagion.orders.types import Intent, Order
-from trisagion.risk.check import Approved, Limits, Load, judge
+from trisagion.risk.check import Approved, judge
+from trisagion.risk.limits import Limits
+from trisagion.risk.load import Account, Load
 from trisagion.safety.gates import Gate
 from trisagion.safety.modes import Mode
 from trisagion.units import Price, Quantity
@@ -19,6 +21,7 @@ def decide(
     quote: Quote | None,
     position: Quantity,
     load: Load,
+    account: Account,
     mode: Mode,
     gate: Gate,
     limits: Limits,
@@ -26,7 +29,8 @@ def decide(
 ) -> Order:
     """Return an order as it is to be saved: ROUTED to the gate's session at its price, or DENIED.
 
-    The order is RISK_CHECKED; `load` is what the account's other live orders amount to. Raises `OurMistake` when the
+    The order is RISK_CHECKED; `load` is what the account's other live orders amount to, `account` what it
+    is worth beside them. Raises `OurMistake` when the
     order is further on, `DataError` when the quote leaves no price above zero.
     """
     verdict = judge(
@@ -35,6 +39,7 @@ def decide(
         quote=quote,
         position=position,
         load=load,
+        account=account,
         mode=mode,
         limits=limits,
         now_ns=now_ns,

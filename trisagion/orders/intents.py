@@ -1,8 +1,9 @@
 """Desired − actual → at most one intent a symbol and cycle; "actual" is a position that all witnesses agree on."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from decimal import Decimal, localcontext
+from types import MappingProxyType
 from typing import Protocol
 
 from trisagion.clock import SECOND_NS
@@ -64,6 +65,7 @@ def consensus(
     rules: ReconcileRules,
     instrument: Instrument,
     now_ns: int,
+    moved_ns: Mapping[str, int] = MappingProxyType({}),
 ) -> Consensus:
     """Return the ledger's position when it is fresh and a quorum of fresh observers confirms it.
 
@@ -71,6 +73,9 @@ def consensus(
     silent only costs its vote; a fresh one that differs from the ledger by a lot or more breaks the consensus whatever
     the quorum: a witness against us is never outvoted. Ages count in both directions: a cycle that comes late carries
     its due instant and meets words spoken since, and a clock further ahead than that is broken, not fresh.
+
+    `moved_ns` tells, of observers that speak when they like, the instant at which the ledger's position changed last. A
+    word as of before that is about another position: it costs its vote only.
     """
     assert symbol == instrument.symbol, f"consensus on {symbol} with the lot of {instrument.symbol}"
     heard = {observer: (qty, at_ns) for observer, qty, at_ns in observations}
@@ -92,6 +97,8 @@ def consensus(
             reasons.append(
                 f"OBSERVER_STALE: observer={observer} age_s={age // SECOND_NS} max_s={rules.observer_age_s_max}"
             )
+        elif abs(qty - ledger.qty) >= instrument.lot_size and at_ns < moved_ns.get(observer, at_ns):
+            reasons.append(f"OBSERVER_BEHIND: observer={observer} at_ns={at_ns} moved_ns={moved_ns[observer]}")
         elif abs(qty - ledger.qty) >= instrument.lot_size:
             broken = True
             reasons.append(f"OBSERVER_DISAGREES: observer={observer} seen={plain(qty)} ledger={plain(ledger.qty)}")

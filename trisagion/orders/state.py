@@ -37,6 +37,9 @@ class OrderState(StrEnum):
     DONE_FOR_DAY = "done_for_day"
     DENIED = "denied"
 
+    # As of any text that is equal to it; and at a tenth of what an enumeration's own costs, in every set below.
+    __hash__ = str.__hash__
+
 
 _S = OrderState
 

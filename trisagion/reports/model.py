@@ -136,7 +136,7 @@ class CycleRow:
         """The outcome in one word of four: "orders", "no order", "rest", "unfinished"."""
         if self.orders:
             return "orders"
-        if self.outcome is None or self.outcome.startswith("abandoned"):
+        if self.outcome is None or self.outcome.startswith(("abandoned", "missed")):
             return "unfinished"
         return "rest" if self.outcome.startswith("rest") else "no order"
 

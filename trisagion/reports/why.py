@@ -79,6 +79,8 @@ CODES: Final[Mapping[str, _Code]] = {
     "STAGED": _Code(Part.INTENT, "the limits on an order or a position allow only a part of the way", stops=True),
     "DELTA_BELOW_LOT": _Code(Part.INTENT, "the position is where it should be, to the lot", stops=True),
     "NOTIONAL_BELOW_MIN": _Code(Part.INTENT, "the change is too small to be worth an order", stops=True),
+    "FAILED": _Code(Part.VERDICT, "the symbol could not be decided on; the others were", stops=True),
+    "WAITED": _Code(Part.VERDICT, "the next cycle began before it could be decided on", stops=True),
     "JUDGED_UNDER": _Code(Part.VERDICT, "the control mode, and the limits by their name"),
     "MODE_FORBIDS": _Code(Part.VERDICT, "the control mode forbids it", stops=True),
     "REST": _Code(Part.VERDICT, "nothing is traded at this time", stops=True),

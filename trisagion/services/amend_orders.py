@@ -12,8 +12,11 @@ from trisagion.orders.pricing import is_maker
 from trisagion.orders.state import LIVE, WORKING
 from trisagion.orders.types import Intent
 from trisagion.ports import Database
-from trisagion.risk.check import Approved, Limits, check
+from trisagion.risk.check import Approved, judge
+from trisagion.risk.limits import Limits
+from trisagion.risk.load import Load
 from trisagion.services.outcome import Outcome
+from trisagion.services.stakes import LimitsNow, Stakes
 from trisagion.units import Price, Quantity, on_grid, plain
 
 
@@ -41,15 +44,19 @@ def amend(
         now_ns = max(now_ns, order.updated_ns)
         quote = tx.market.quote(order.symbol, now_ns)
         left = Intent(order.intent, order.cycle, order.symbol, order.side, Quantity(qty - order.cum_qty))
-        verdict = check(
+        load = Load.of([other for other in tx.orders.in_states(LIVE) if other.cl_ord_id != order_id], left)
+        stakes = Stakes.read(tx, {order.symbol, *(symbol for symbol, _ in load.leaves)}, now_ns)
+        verdict = judge(
             left,
             instrument=instrument,
             quote=quote,
             position=tx.ledger.position(order.symbol).qty,
-            live_orders=[other for other in tx.orders.in_states(LIVE) if other.cl_ord_id != order_id],
+            load=load,
+            account=stakes.beside(load),
             mode=tx.control.control().mode,
-            limits=limits,
+            limits=LimitsNow(tx, limits).of(order.symbol, order.session or "", taker=False),
             now_ns=now_ns,
+            price=price,
         )
         why = None if isinstance(verdict, Approved) else verdict.text
         why = why or tx.control.gate(order.session or "").forbids(taker=False)

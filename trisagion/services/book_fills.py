@@ -14,13 +14,17 @@ from trisagion.orders.evidence import Word, weigh
 from trisagion.orders.rejects import REMEDIES, Reject, Remedy
 from trisagion.orders.state import AT_VENUE, IN_DOUBT, LIVE, TERMINAL, WORKING, OrderState, check_transition
 from trisagion.orders.types import ExecType, ExecutionReport, Liquidity, Order, OrderLink, PositionReport, Unreadable
-from trisagion.ports import Database, Observation, Transaction
-from trisagion.risk.check import Approved, Limits, check
+from trisagion.ports import Database, Transaction
+from trisagion.risk.check import Approved, judge
+from trisagion.risk.limits import Limits
+from trisagion.risk.load import Load
 from trisagion.safety.modes import Control, Mode, stricter
 from trisagion.services.control import PLATFORM, shut_gate
+from trisagion.services.hear_observers import hear
 from trisagion.services.ledger_enter import enter
 from trisagion.services.outcome import Outcome
 from trisagion.services.reconcile import VENUE, new_attempt
+from trisagion.services.stakes import LimitsNow, Stakes
 from trisagion.units import plain
 
 RESTATING: Final = frozenset({ExecType.TRADE_CORRECT, ExecType.TRADE_CANCEL})
@@ -253,28 +257,32 @@ def _remedy(tx: Transaction, rules: BookRules, order: Order, report: ExecutionRe
         told = {"reject": reject.value, "remedy": remedy.value, "reason": report.reason or ""}
         tx.control.add_event("order.refused", order.cl_ord_id, told, now_ns)
         return []
-    again = _again(tx, rules, order, now_ns)
+    again = _again(tx, rules, order, report, now_ns)
     if again is None:
         return []
     # Whoever is to wait is not rung: the sweeper finds it in the outbox.
     return [Outcome("repriced", (again,)) if remedy is Remedy.REPRICE else Outcome("postponed")]
 
 
-def _again(tx: Transaction, rules: BookRules, order: Order, now_ns: int) -> str | None:
+def _again(tx: Transaction, rules: BookRules, order: Order, report: ExecutionReport, now_ns: int) -> str | None:
     """Put a new attempt at a refused intent into the outbox; None where there must be none."""
     if order.cancel_reason is not None or order.leaves_qty == 0:
         return None
     if order.attempt >= rules.reprices_max:
         tx.control.add_event("order.reprices_spent", order.cl_ord_id, {"intent": order.intent}, now_ns)
         return None
-    verdict = check(
-        intent_of(order),
+    left = intent_of(order)
+    load = Load.of(tx.orders.in_states(AT_VENUE), left)
+    stakes = Stakes.read(tx, {order.symbol, *(symbol for symbol, _ in load.leaves)}, now_ns)
+    verdict = judge(
+        left,
         instrument=tx.market.instrument(order.symbol),
         quote=tx.market.quote(order.symbol, now_ns),
         position=tx.ledger.position(order.symbol).qty,
-        live_orders=tx.orders.in_states(AT_VENUE),
+        load=load,
+        account=stakes.beside(load),
         mode=tx.control.control().mode,
-        limits=rules.limits,
+        limits=LimitsNow(tx, rules.limits).of(order.symbol, order.session or report.venue, taker=order.taker),
         now_ns=now_ns,
     )
     if not isinstance(verdict, Approved):
@@ -287,19 +295,36 @@ def _again(tx: Transaction, rules: BookRules, order: Order, now_ns: int) -> str 
 def observe(database: Database, reports: tuple[PositionReport, ...], asked_ns: int) -> tuple[Outcome, ...]:
     """Record the venue's view of our positions at `asked_ns`; confirm the ledger where nothing is in doubt.
 
+    What the answer does not name is flat.
+
     FIX delivers in order: when the answer is here, every report that the venue made before it is here and booked.
     """
     with database.transaction() as tx:
         doubtful = {order.symbol for order in tx.orders.in_states(IN_DOUBT)}
         ours = {instrument.symbol for instrument in tx.market.instruments()}
-        for report in reports:
-            tx.ledger.observe(Observation(VENUE, report.symbol, report.qty, asked_ns))
-            if report.symbol not in ours:
+        told = {report.symbol: report.qty for report in reports}
+        said = hear(tx, VENUE, told, asked_ns, leave=withdrawn(tx))
+        for symbol, qty in said.items():
+            if symbol not in ours:
                 # A position in the ledger that has no price would leave the account without an equity.
-                text = f"FOREIGN_POSITION: the venue holds {report.qty} {report.symbol} for us"
-                tx.control.add_event("position.alarm", report.symbol, {"text": text}, asked_ns)
-            elif report.symbol not in doubtful:
-                position = tx.ledger.position(report.symbol)
+                text = f"FOREIGN_POSITION: the venue holds {qty} {symbol} for us"
+                if qty:
+                    tx.control.add_event("position.alarm", symbol, {"text": text}, asked_ns)
+            elif symbol not in doubtful:
+                position = tx.ledger.position(symbol)
                 tx.ledger.save_position(replace(position, confirmed_ns=max(position.confirmed_ns, asked_ns)))
-        waiting = [cycle for cycle in tx.cycles.unfinished() if cycle.stage == "observing"]
+        return waiting_cycles(tx)
+
+
+def withdrawn(tx: Transaction) -> set[str]:
+    """Return the symbols whose orders are being cancelled: a position that is told meanwhile may be another at once.
+
+    Their cycle asks again when the cancels are confirmed; that of the other symbols does not wait for it.
+    """
+    return {order.symbol for order in tx.orders.in_states(AT_VENUE) if order.cancel_reason is not None}
+
+
+def waiting_cycles(tx: Transaction) -> tuple[Outcome, ...]:
+    """Return the cycles that wait for observers, if only for some symbols."""
+    waiting = [cycle for cycle in tx.cycles.unfinished() if cycle.stage in {"cancelling", "observing"}]
     return tuple(Outcome("cycle", (str(cycle.due_ns),)) for cycle in waiting)

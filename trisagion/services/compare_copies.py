@@ -18,7 +18,6 @@ answered.
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from decimal import Decimal
 from typing import Final
 
 from trisagion.clock import SECOND_NS
@@ -26,14 +25,14 @@ from trisagion.errors import StaleOwner
 from trisagion.ledger.copies import copied_positions
 from trisagion.orders.state import OrderState
 from trisagion.orders.types import ExecutionReport
-from trisagion.ports import Database, Observation
-from trisagion.services.book_fills import TEXT_MAX, BookRules, book
+from trisagion.ports import Database
+from trisagion.services.book_fills import TEXT_MAX, BookRules, book, waiting_cycles, withdrawn
 from trisagion.services.control import shut_gate
 from trisagion.services.drive_session import LEASE_S
+from trisagion.services.hear_observers import hear
 from trisagion.services.outcome import Outcome
 from trisagion.services.reconcile import DROP_COPY
 from trisagion.session_ports import Copy, CopyMark
-from trisagion.units import Quantity
 
 GRACE_NS: Final = 10 * SECOND_NS
 """How much later one session may tell what the other has told."""
@@ -105,12 +104,8 @@ def confirm(database: Database, venue: str, upto_seq: int, wall_ns: int) -> None
 def observe(database: Database, venue: str, at_ns: int) -> tuple[Outcome, ...]:
     """Record the positions that the copied fills make, known to be complete as of an instant."""
     with database.transaction() as tx:
-        held = copied_positions(tx.copies.fills(venue))
-        ours = {instrument.symbol for instrument in tx.market.instruments()}
-        for symbol in sorted(ours | set(held)):
-            tx.ledger.observe(Observation(DROP_COPY, symbol, held.get(symbol, Quantity(Decimal(0))), at_ns))
-        waiting = [cycle for cycle in tx.cycles.unfinished() if cycle.stage == "observing"]
-    return tuple(Outcome("cycle", (str(cycle.due_ns),)) for cycle in waiting)
+        hear(tx, DROP_COPY, copied_positions(tx.copies.fills(venue)), at_ns, leave=withdrawn(tx))
+        return waiting_cycles(tx)
 
 
 def compare(database: Database, rules: BookRules, venue: str, wall_ns: int, now_ns: int) -> tuple[Outcome, ...]:

@@ -9,9 +9,10 @@ from typing import Final
 
 from trisagion.clock import SECOND_NS
 from trisagion.ledger.types import Position
+from trisagion.observer_ports import Observation
 from trisagion.orders.incidents import LEDGER, Incident, IncidentKind, View, lasting, opened, over
 from trisagion.orders.intents import Consensus, ReconcileRules
-from trisagion.ports import Observation, Transaction
+from trisagion.ports import Transaction
 from trisagion.units import Quantity
 
 _CONTRADICTED: Final = "OBSERVER_DISAGREES:"

@@ -83,8 +83,8 @@ def exposed(tx: Transaction, protection: Protection) -> list[Instrument]:
 
 def bound(
     tx: Transaction, protection: Protection, symbol: str, desired: Decimal, actual: Quantity | None, *, known: bool
-) -> tuple[Decimal, tuple[str, ...]]:
-    """Return the desired position within what may be held, and why it has to be less; without a reason, as it was.
+) -> tuple[Decimal, bool, tuple[str, ...]]:
+    """Return the desired position within what may be held, whether it is known then, and why it has to be less.
 
     Where it is not known what is wanted, what is held is wanted: it stays, but for what has to go.
     """
@@ -94,10 +94,8 @@ def bound(
         if free != state:
             tx.exits.put(free)
             state = free
-    elif actual is not None:
-        desired = actual
-    within, reason = bounded(state, protection.exits, desired)
-    return (desired, ()) if reason is None else (within, (reason,))
+    within, reason = bounded(state, protection.exits, desired if known or actual is None else actual)
+    return (desired, known, ()) if reason is None else (within, True, (reason,))
 
 
 def _followed(

@@ -1,19 +1,27 @@
 """One reconciliation cycle: from what wins now to approved orders in the outbox.
 
-A cycle is a row that moves opened → cancelling → observing → decided → done, one transaction a step, under a lease row
-that serialises the whole fleet; whoever is rung next takes it up where it stands, so a cycle survives any crash and a
-repeat does nothing twice. Nothing waits in here: the venue
-session rings the cycle again when it has something for it.
+A cycle is a row that moves opened → cancelling → observing → decided → done under a lease row that serialises the whole
+fleet; whoever is rung next takes it up where it stands, so a cycle survives any crash and a repeat does nothing twice.
+Nothing waits in here: the venue session rings the cycle again when it has something for it.
+
+Symbols do not wait for each other. Each is decided, by a row of its own, as soon as its older orders are gone and its
+observers have spoken; the cycle's stage is that of the last ones: cancelling while any of them waits for a cancel,
+observing while any waits for a word. One that cannot be decided is recorded as failed, with the reason, and the others
+go on.
 """
 
-from collections.abc import Collection, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Container, Mapping, Sequence
+from collections.abc import Set as AbstractSet
+from dataclasses import dataclass, field, replace
 from decimal import Decimal
 from typing import Final
 
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
+
+from trisagion.clock import SECOND_NS
 from trisagion.cohort.state import Shard, from_bytes, votes
+from trisagion.errors import DataError, OurMistake, UnreadableRow, harmless
 from trisagion.ids import CycleId, cl_ord_id, cycle_id, intent_key
-from trisagion.ledger.postings import OUTSIDE, cash, equity
 from trisagion.ledger.take_profit import LAST_STEP
 from trisagion.ledger.types import Position
 from trisagion.market.calendar import rest_reason
@@ -24,13 +32,17 @@ from trisagion.orders.state import AT_VENUE, LIVE, OrderState
 from trisagion.orders.types import Intent, Order
 from trisagion.portfolio.sizing import SizingRules, desired_position, margin_share
 from trisagion.ports import Cycle, Database, Decision, Transaction
-from trisagion.risk.check import Approved, Limits, check
+from trisagion.risk.check import Approved, judge
+from trisagion.risk.limits import Limits
+from trisagion.risk.load import Load
 from trisagion.safety.modes import Mode
 from trisagion.selection.votes import Selection, SelectionRules, left_out, select
+from trisagion.services.hear_observers import take
 from trisagion.services.incidents import note, note_foreign
 from trisagion.services.outcome import Outcome
 from trisagion.services.protect import Protection, bound, exposed, is_protective
-from trisagion.units import Money, Price, Quantity, plain
+from trisagion.services.stakes import LimitsNow, Stakes, marked_equity
+from trisagion.units import Money, Quantity, plain
 
 VENUE: Final = "venue"
 """The observer that is the venue's own report over our session."""
@@ -41,12 +53,20 @@ DROP_COPY: Final = "drop_copy"
 LEASE: Final = "reconcile"
 LEASE_S: Final = 15.0
 
+SYMBOLS_MAX: Final = 250
+"""Symbols that are decided on in one transaction: so long their positions stay locked for whoever books fills."""
+
+FAILURES: Final = (UnreadableRow, DataError, OurMistake, ArithmeticError, AssertionError, LookupError, ValueError)
+"""What may be wrong with the rows or numbers of one symbol; a database that is away is nobody's own."""
+
+REASON_MAX: Final = 400
+
 
 @dataclass(frozen=True, slots=True)
 class CycleRules:
     """All that a cycle is configured with; `drop_copy` is the session of that observer, empty when there is none.
 
-    Without `protection` no position has protective exits.
+    `keys` are those by which the observers outside the platform sign. Without `protection` no position has exits.
     """
 
     account: str
@@ -57,61 +77,90 @@ class CycleRules:
     limits: Limits
     alert_after: int
     drop_copy: str = ""
+    keys: Mapping[str, Ed25519PublicKey] = field(default_factory=dict)
     protection: Protection | None = None
+
+    @property
+    def sessions(self) -> tuple[str, str]:
+        """The sessions of the observers that can be asked: the venue's, the drop copy's."""
+        return self.session, self.drop_copy
 
 
 def cycle(database: Database, rules: CycleRules, owner: str, due_ns: int) -> tuple[Outcome, ...]:
-    """Move the cycle due at `due_ns` as far as it can go now."""
-    with database.transaction() as tx:
-        token = tx.control.acquire(LEASE, owner, LEASE_S)
-        if token is None:
-            return (Outcome("busy"),)
-        outcomes = _move(tx, rules, due_ns)
-        tx.control.release(LEASE, token)
-        return outcomes
+    """Move the cycle due at `due_ns` as far as it can go now.
+
+    In one transaction, or in several where there are many symbols; each looks anew at what there is to do, so that it
+    does not matter who had the lease in between.
+    """
+    while True:
+        with database.transaction() as tx:
+            token = tx.control.acquire(LEASE, owner, LEASE_S)
+            if token is None:
+                return (Outcome("busy"),)
+            outcomes = _move(tx, rules, due_ns)
+            if outcomes:
+                tx.control.release(LEASE, token)
+                return outcomes
 
 
 def _move(tx: Transaction, rules: CycleRules, due_ns: int) -> tuple[Outcome, ...]:
+    """Return what the move came to, nothing while more symbols can be decided than one transaction takes."""
     name = cycle_id(due_ns)
     now = tx.cycles.cycle(name)
     if now is not None and now.stage in {"decided", "done"}:
         return _announce(tx, now)
-    protective = is_protective(tx, rules.protection, due_ns) and not _flattening(tx)
-    if not _ready(tx, due_ns, protective=protective):
+    exits = is_protective(tx, rules.protection, due_ns) and not _flattening(tx)
+    if not _ready(tx, due_ns, exits=exits):
         return (Outcome("waiting"),)
     if now is None:
         now = Cycle(name, due_ns, "opened", None, 0)
         tx.cycles.open_cycle(now)
     _abandon_older(tx, due_ns)
-    decided = exposed(tx, rules.protection) if protective and rules.protection else tx.market.instruments()
-    asked = _withdraw_older(tx, name, due_ns, {instrument.symbol for instrument in decided})
-    if asked:
-        _save(tx, now, "cancelling")
-        return (Outcome("cancelling", (rules.session,)),)
+    everything = tx.market.instruments()
+    instruments = exposed(tx, rules.protection) if exits and rules.protection else everything
+    withdrawn = withdraw(tx, name, "superseded", due_ns, {each.symbol for each in instruments} if exits else None)
     resting = rest_reason(due_ns)
     if resting is not None:
+        if withdrawn:
+            _save(tx, now, "cancelling")
+            return (Outcome("cancelling", (rules.session,)),)
         now = _save(tx, now, "decided", f"rest: {resting}")
         return _announce(tx, now)
-    silent = _unheard(tx, rules, due_ns)
-    if silent:
-        _save(tx, now, "observing")
-        return (Outcome("observing", silent),)
-    # Nobody is asked whether to flatten; the runs may not have come to this minute yet.
-    unasked = protective or _flattening(tx)
-    shards = [] if unasked else [from_bytes(row.state) for row in tx.cohort.shards()]
-    intents = sum(_decide(tx, rules, name, instrument, shards, due_ns, protective=protective) for instrument in decided)
+    before = tx.cycles.decided(name)
+    left = [instrument for instrument in instruments if instrument.symbol not in before]
+    free = [instrument for instrument in left if instrument.symbol not in withdrawn]
+    silent = _unheard(tx, rules, free, due_ns)
+    ready = [instrument for instrument in free if instrument.symbol not in silent]
+    if ready:
+        take(tx, rules.keys, rules.reconcile.observer_age_s_max * SECOND_NS, due_ns)
+        _decide_each(tx, rules, name, ready[:SYMBOLS_MAX], everything, due_ns)
+    if len(ready) > SYMBOLS_MAX:
+        return ()
+    if len(free) < len(left) or silent:
+        cancelling = [Outcome("cancelling", (rules.session,))] if len(free) < len(left) else []
+        sessions = sorted(frozenset[str]().union(*silent.values()), key=rules.sessions.index)
+        observing = [Outcome("observing", tuple(sessions))] if silent else []
+        _save(tx, now, "cancelling" if cancelling else "observing")
+        checked = _checked(tx, name)
+        return (*([Outcome("decided", checked)] if checked else []), *cancelling, *observing)
+    intents = sum(intent is not None for intent in tx.cycles.decided(name).values())
     note_foreign(tx, rules.reconcile, due_ns)
-    if protective:
+    if exits:
         return _announce(tx, _save(tx, now, "done", f"exits: {intents}"))
     return _announce(tx, _save(tx, now, "decided", f"intents: {intents}"))
 
 
 def _announce(tx: Transaction, now: Cycle) -> tuple[Outcome, ...]:
-    checked = tx.orders.in_states(frozenset({OrderState.RISK_CHECKED}))
     return (
-        Outcome("decided", tuple(order.cl_ord_id for order in checked if order.cycle == now.cycle_id)),
+        Outcome("decided", _checked(tx, now.cycle_id)),
         Outcome("closing" if now.stage == "decided" else "done", (str(now.due_ns),)),
     )
+
+
+def _checked(tx: Transaction, name: CycleId) -> tuple[str, ...]:
+    """Return the orders of a cycle that wait for the gateway."""
+    checked = tx.orders.in_states(frozenset({OrderState.RISK_CHECKED}))
+    return tuple(order.cl_ord_id for order in checked if order.cycle == name)
 
 
 def _save(tx: Transaction, now: Cycle, stage: str, outcome: str | None = None) -> Cycle:
@@ -125,60 +174,70 @@ def _save(tx: Transaction, now: Cycle, stage: str, outcome: str | None = None) -
 def _abandon_older(tx: Transaction, due_ns: int) -> None:
     for older in tx.cycles.unfinished():
         if older.due_ns < due_ns and older.stage != "decided":
+            before = tx.cycles.decided(older.cycle_id)
+            for instrument in tx.market.instruments():
+                if instrument.symbol not in before:
+                    waited = f"WAITED: stage={older.stage}"
+                    tx.cycles.add_decision(_undecided(older.cycle_id, instrument.symbol, waited))
             _save(tx, older, "done", "abandoned: a later cycle began")
             tx.control.add_event("cycle.abandoned", older.cycle_id, {"stage": older.stage}, due_ns)
 
 
-def _withdraw_older(tx: Transaction, name: CycleId, due_ns: int, symbols: Collection[str]) -> bool:
-    """Ask for the cancel of every order of another cycle in some symbols; tell whether the venue may still know one."""
-    at_venue = False
+def withdraw(
+    tx: Transaction, keep: CycleId | None, why: str, now_ns: int, symbols: Container[str] | None = None
+) -> AbstractSet[str]:
+    """Ask for the cancel of all orders but one cycle's; return the symbols of which the venue may still know one.
+
+    Orders in other than some `symbols` are left alone, where these are named.
+    """
+    at_venue = set()
     for found in tx.orders.in_states(LIVE):
-        if found.symbol not in symbols:
+        if symbols is not None and found.symbol not in symbols:
             continue
         # Read again, locked: the session may be sending it, or booking a report on it, at this moment.
         order = tx.orders.order(found.cl_ord_id)
-        if order is None or order.cycle == name or order.state not in LIVE:
+        if order is None or order.cycle == keep or order.state not in LIVE:
             continue
-        changed = replace(order, updated_ns=max(due_ns, order.updated_ns), version=order.version + 1)
+        changed = replace(order, updated_ns=max(now_ns, order.updated_ns), version=order.version + 1)
         if order.state not in AT_VENUE:
-            tx.orders.save(replace(changed, state=OrderState.DENIED, reason="superseded"))
+            tx.orders.save(replace(changed, state=OrderState.DENIED, reason=why))
             continue
-        at_venue = True
+        at_venue.add(order.symbol)
         if order.cancel_reason is None:
-            tx.orders.save(replace(changed, cancel_reason="superseded"))
+            tx.orders.save(replace(changed, cancel_reason=why))
     return at_venue
 
 
-def _unheard(tx: Transaction, rules: CycleRules, due_ns: int) -> tuple[str, ...]:
-    """Return the sessions whose observer has not spoken on every symbol since the cycle began.
+def _unheard(
+    tx: Transaction, rules: CycleRules, instruments: Sequence[Instrument], due_ns: int
+) -> Mapping[str, AbstractSet[str]]:
+    """Return the symbols of which somebody who can be asked has not spoken since the cycle began, with the sessions.
 
     Venue and drop copy are the observers that can be asked, and are waited for where they are named; the others speak
     when they do, and consensus looks at the age of their word.
     """
-    sessions = {VENUE: rules.session, DROP_COPY: rules.drop_copy}
-    return tuple(
-        session
-        for observer, session in sessions.items()
-        if session and observer in rules.reconcile.observers and not _observed(tx, observer, due_ns)
-    )
+    asked = [
+        (observer, session)
+        for observer, session in zip((VENUE, DROP_COPY), rules.sessions, strict=True)
+        if session and observer in rules.reconcile.observers
+    ]
+    heard = tx.ledger.heard(due_ns)
+    silent = {
+        instrument.symbol: {session for observer, session in asked if (observer, instrument.symbol) not in heard}
+        for instrument in instruments
+    }
+    return {symbol: sessions for symbol, sessions in silent.items() if sessions}
 
 
-def _observed(tx: Transaction, observer: str, due_ns: int) -> bool:
-    return all(
-        any(seen.observer == observer and seen.at_ns >= due_ns for seen in tx.ledger.observations(instrument.symbol))
-        for instrument in tx.market.instruments()
-    )
-
-
-def _ready(tx: Transaction, due_ns: int, *, protective: bool) -> bool:
-    """Tell whether account and cohort are as of the cycle's instant; to flatten or protect, the account is enough.
+def _ready(tx: Transaction, due_ns: int, *, exits: bool) -> bool:
+    """Tell whether account and cohort are as of the cycle's instant; to flatten, and for exits, the account is enough.
 
     A cycle whose minute is over is never ready: a message that comes late must not decide on what came after.
     """
     sample = tx.ledger.last_equity()
     if sample is None or sample.at_ns != due_ns:
         return False
-    if protective or _flattening(tx):
+    if exits or _flattening(tx):
         return True
     heads = [tx.cohort.shard_head(number) for number in tx.cohort.shard_numbers()]
     return all(head is not None and head[0] >= due_ns for head in heads)
@@ -193,34 +252,79 @@ def _flattening(tx: Transaction) -> bool:
     return bool(steps) and steps[-1].step != LAST_STEP
 
 
-def _decide(
+@dataclass(frozen=True, slots=True)
+class _Account:
+    """What the decisions of one transaction have in common; `live` grows with them."""
+
+    instruments: Sequence[Instrument]
+    shards: Sequence[Shard]
+    flatten: bool
+    exits: bool
+    mode: Mode
+    worth: Money | None
+    stakes: Stakes
+    limits: LimitsNow
+    live: list[Order]
+
+
+def _decide_each(
     tx: Transaction,
     rules: CycleRules,
     name: CycleId,
-    instrument: Instrument,
-    shards: Sequence[Shard],
+    ready: Sequence[Instrument],
+    instruments: Sequence[Instrument],
     due_ns: int,
-    *,
-    protective: bool,
-) -> int:
-    """Decide for one symbol and write decision and order; return the number of intents."""
-    symbol = instrument.symbol
+) -> None:
+    """Decide for each symbol by itself; what one that fails has written is undone, and the failure recorded."""
     flatten = _flattening(tx)
-    voted = votes(shards, symbol)
+    exits = is_protective(tx, rules.protection, due_ns) and not flatten
+    live = list(tx.orders.in_states(LIVE))
+    known = {instrument.symbol for instrument in instruments} & {order.symbol for order in live}
+    account = _Account(
+        instruments=instruments,
+        # Nobody is asked whether to flatten or to protect; the runs may not have come to this minute yet.
+        shards=[] if flatten or exits else [from_bytes(row.state) for row in tx.cohort.shards()],
+        flatten=flatten,
+        exits=exits,
+        mode=tx.control.control().mode,
+        worth=None if flatten or exits else marked_equity(tx, due_ns),
+        stakes=Stakes.read(tx, known.union(instrument.symbol for instrument in ready), due_ns),
+        limits=LimitsNow(tx, rules.limits),
+        live=live,
+    )
+    for instrument in ready:
+        try:
+            with tx.part():
+                order = _decide(tx, rules, name, instrument, account, due_ns)
+            account.live.extend(() if order is None else (order,))
+        except FAILURES as error:
+            reason = f"FAILED: {type(error).__name__}: {harmless(' '.join(str(error).split()), REASON_MAX)}"
+            tx.cycles.add_decision(_undecided(name, instrument.symbol, reason))
+            tx.control.add_event("cycle.failed", instrument.symbol, {"cycle": name, "text": reason}, due_ns)
+
+
+def _decide(
+    tx: Transaction, rules: CycleRules, name: CycleId, instrument: Instrument, account: _Account, due_ns: int
+) -> Order | None:
+    """Decide for one symbol and write decision and order."""
+    symbol = instrument.symbol
+    flatten, mode = account.flatten, account.mode
+    limits = account.limits.of(symbol, rules.session, taker=mode is Mode.EMERGENCY)
+    voted = votes(account.shards, symbol)
     selection = select(voted, tx.cohort.past_pnls(symbol), rules.selection, due_ns)
     quote = tx.market.quote(symbol, due_ns)
-    mode = tx.control.control().mode
     position = tx.ledger.position(symbol)
     seen = tx.ledger.observations(symbol)
     observations = [(each.observer, each.qty, each.at_ns) for each in seen]
-    agreed = consensus(symbol, position, observations, rules.reconcile, instrument, due_ns)
+    moved_ns = _moved_ns(tx, rules, symbol)
+    agreed = consensus(symbol, position, observations, rules.reconcile, instrument, due_ns, moved_ns)
     facts = [
-        f"JUDGED_UNDER: mode={mode} limits={rules.limits.version}",
+        f"JUDGED_UNDER: mode={mode} limits={limits.version}",
         *_quoted(quote),
-        *(() if flatten or protective else (f"VOTES_LEFT_OUT: {left_out(voted, rules.selection, due_ns)}",)),
+        *(() if flatten or account.exits else (f"VOTES_LEFT_OUT: {left_out(voted, rules.selection, due_ns)}",)),
         _witnesses(rules, position, observations),
     ]
-    reasons = [*(() if protective else selection.reasons), *agreed.reasons]
+    reasons = [*(() if account.exits else selection.reasons), *agreed.reasons]
     desired, known = Decimal(0), False
     intent: Intent | None = None
     delta = Quantity(Decimal(0))
@@ -229,17 +333,16 @@ def _decide(
     elif flatten:
         known = True
         reasons.append(f"FLATTEN: mode={mode}")
-    elif not protective:
-        share = margin_share(instrument, tx.market.instruments())
-        worth = marked_equity(tx, due_ns)
+    elif not account.exits:
+        share = margin_share(instrument, account.instruments)
+        worth = account.worth
         facts.append(f"ACCOUNT: equity={'unknown' if worth is None else plain(worth)} margin_share={plain(share)}")
         sized = desired_position(selection, worth, quote.last, instrument, rules.sizing, share=share)
         desired, known = sized.qty, sized.known
         reasons += sized.reasons
     kept: tuple[str, ...] = ()
     if rules.protection is not None and quote is not None and not flatten:
-        bounded, kept = bound(tx, rules.protection, symbol, desired, agreed.qty, known=known)
-        desired, known = (bounded, True) if kept else (desired, known)
+        desired, known, kept = bound(tx, rules.protection, symbol, desired, agreed.qty, known=known)
         reasons += kept
     if quote is not None and known and agreed.qty is not None:
         taker = mode is Mode.EMERGENCY
@@ -250,8 +353,8 @@ def _decide(
             agreed.qty,
             quote.ask,
             instrument,
-            order_notional_max=rules.limits.order_notional_max,
-            position_notional_max=rules.limits.position_notional_max,
+            order_notional_max=limits.order_notional_max,
+            position_notional_max=limits.position_notional_max,
         )
         if goal != desired:
             reasons.append(f"STAGED: desired={plain(desired)} goal={plain(goal)}")
@@ -260,10 +363,15 @@ def _decide(
     incident = note(tx, position, seen, agreed, due_ns)
     if incident is not None:
         _alert(tx, rules, name, incident, due_ns)
-    order = _approve(tx, rules, intent, instrument, quote, agreed.qty, mode, reasons, due_ns)
+    order = _approve(tx, rules, intent, instrument, quote, agreed.qty, account, limits, reasons, due_ns)
     # What was looked at comes first, then what followed from it: a refusal is the last word.
     tx.cycles.add_decision(_decision(name, selection, desired, agreed.qty, delta, order, (*facts, *reasons)))
-    return int(order is not None)
+    return order
+
+
+def _moved_ns(tx: Transaction, rules: CycleRules, symbol: str) -> dict[str, int]:
+    """Return since when a position is what it is, for the observers that are not asked at each cycle."""
+    return dict.fromkeys(rules.keys, tx.ledger.moved_ns(symbol)) if rules.keys else {}
 
 
 def _quoted(quote: Quote | None) -> list[str]:
@@ -295,20 +403,23 @@ def _approve(
     instrument: Instrument,
     quote: Quote | None,
     actual: Quantity | None,
-    mode: Mode,
+    account: _Account,
+    limits: Limits,
     reasons: list[str],
     due_ns: int,
 ) -> Order | None:
     if intent is None or actual is None:
         return None
-    verdict = check(
+    load = Load.of(account.live, intent)
+    verdict = judge(
         intent,
         instrument=instrument,
         quote=quote,
         position=actual,
-        live_orders=tx.orders.in_states(LIVE),
-        mode=mode,
-        limits=rules.limits,
+        load=load,
+        account=account.stakes.beside(load),
+        mode=account.mode,
+        limits=limits,
         now_ns=due_ns,
     )
     if not isinstance(verdict, Approved):
@@ -317,7 +428,7 @@ def _approve(
     order = new_attempt(rules.account, verdict, 0, due_ns)
     tx.orders.add(order)
     if order.taker:
-        tx.control.add_event("order.taker", order.cl_ord_id, {"mode": mode, "qty": plain(order.qty)}, due_ns)
+        tx.control.add_event("order.taker", order.cl_ord_id, {"mode": account.mode, "qty": plain(order.qty)}, due_ns)
     return order
 
 
@@ -339,23 +450,10 @@ def new_attempt(account: str, approved: Approved, attempt: int, now_ns: int) -> 
     )
 
 
-def marked_equity(tx: Transaction, now_ns: int) -> Money | None:
-    """Return cash plus all positions at their last trades; None while a held symbol has no price."""
-    positions = [position for position in tx.ledger.positions() if position.qty]
-    prices: dict[str, Price] = {}
-    multipliers: dict[str, Decimal] = {}
-    for position in positions:
-        quote = tx.market.quote(position.symbol, now_ns)
-        if quote is None:
-            return None
-        prices[position.symbol] = quote.last
-        multipliers[position.symbol] = tx.market.instrument(position.symbol).multiplier
-    return equity(booked_cash(tx), positions, prices, multipliers)
-
-
-def booked_cash(tx: Transaction) -> Money:
-    """Return the account's money by its books: cash, and what foreign money was worth when it was booked."""
-    return cash(Money(tx.ledger.balance(*OUTSIDE)), tx.ledger.positions())
+def _undecided(name: CycleId, symbol: str, reason: str) -> Decision:
+    """Return the record of a symbol that a cycle could not decide on: nothing is wanted, and nobody agreed."""
+    zero = Quantity(Decimal(0))
+    return Decision(name, symbol, 0, 0.0, None, None, zero, None, zero, None, (reason,))
 
 
 def _decision(

@@ -10,8 +10,10 @@ from trisagion.market.types import Quote
 from trisagion.orders.state import OrderState
 from trisagion.orders.types import Order
 from trisagion.ports import Database, Transaction
-from trisagion.risk.check import Limits, Load
+from trisagion.risk.limits import Limits
+from trisagion.risk.load import Load
 from trisagion.services.outcome import Outcome
+from trisagion.services.stakes import LimitsNow, Stakes
 from trisagion.units import Price
 
 ROUTE_MAX: Final = 64
@@ -58,6 +60,8 @@ def _decided(
     # Read after the positions are locked: no other gateway decides on these symbols meanwhile.
     total, own = tx.orders.loads([order.intent for order in orders])
     mode, gate = tx.control.in_force(session)
+    in_force = LimitsNow(tx, limits)
+    stakes = Stakes.read(tx, instruments.keys() & {symbol for symbol, _ in total.leaves}, now_ns)
     quotes: dict[tuple[str, int], Quote | None] = {}
     decided = []
     for order in orders:
@@ -65,16 +69,18 @@ def _decided(
         which = (order.symbol, max(now_ns, order.updated_ns))
         if which not in quotes:
             quotes[which] = tx.market.quote(*which)
+        load = total.less(own[order.intent])
         try:
             after = decide(
                 order,
                 instrument=instruments.get(order.symbol),
                 quote=quotes[which],
                 position=positions[order.symbol],
-                load=total.less(own[order.intent]),
+                load=load,
+                account=stakes.beside(load),
                 mode=mode,
                 gate=gate,
-                limits=limits,
+                limits=in_force.of(order.symbol, session, taker=order.taker),
                 now_ns=which[1],
             )
         except DataError:

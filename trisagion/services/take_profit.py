@@ -24,7 +24,7 @@ from trisagion.ports import Database, TakeProfitStep, Transaction
 from trisagion.services.advance_cohort import found_cohort
 from trisagion.services.outcome import Outcome
 from trisagion.services.protect import Protection, is_rung, watch_exits
-from trisagion.services.reconcile import booked_cash, marked_equity
+from trisagion.services.stakes import booked_cash, marked_equity
 from trisagion.units import Money, money, plain
 
 

@@ -21,6 +21,7 @@ from trisagion.settings.layers import (
     to_environment,
     variable,
 )
+from trisagion.settings.observe import Source
 from trisagion.settings.sections import (
     CONTENT,
     DIRECT,
@@ -58,6 +59,7 @@ __all__ = [
     "IbTerms",
     "Replay",
     "Settings",
+    "Source",
     "Terms",
     "digest",
     "flatten",

@@ -81,7 +81,12 @@ def references(settings: Settings) -> dict[str, str]:
     """Return every setting that refers to a secret, with its reference; an empty one refers to nothing."""
     flat = flatten(settings)
     proxies = {f"egress.paths.{name}.password": proxy.password for name, proxy in settings.egress.paths.items()}
-    return {**{key: flat[key] for key in sorted(SECRETS)}, **proxies}
+    observers = {
+        f"observe.sources.{name}.{key}": getattr(source, key)
+        for name, source in settings.observe.sources.items()
+        for key in ("private_key", "token")
+    }
+    return {**{key: flat[key] for key in sorted(SECRETS)}, **proxies, **observers}
 
 
 def digest(settings: Settings) -> str:
@@ -286,9 +291,9 @@ def _problem(detail: Any, given: Mapping[str, _Given]) -> str:
 
 
 def _may_hold_a_secret(key: str, value: object) -> bool:
-    # What stands where a proxy's table should be may be a URL with its password.
-    a_proxy = key.startswith("egress.paths") and (key.count(".") < 3 or isinstance(value, dict))
-    return key in SECRETS or key.endswith(".password") or a_proxy
+    # What stands where a proxy's table should be may be a URL with its password, an observer's the key itself.
+    a_row = key.startswith(("egress.paths", "observe.sources")) and (key.count(".") < 3 or isinstance(value, dict))
+    return key in SECRETS or key.endswith((".password", ".private_key", ".token")) or a_row
 
 
 def _toml(value: object) -> str:

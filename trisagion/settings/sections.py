@@ -15,6 +15,7 @@ from trisagion.settings import fields
 from trisagion.settings.exits import Exits
 from trisagion.settings.fields import Amount, Count, Exact, Flag, Fraction, Name, Number, Seconds, Share, Text
 from trisagion.settings.killswitch import Killswitch
+from trisagion.settings.observe import Observe
 from trisagion.settings.section import Section
 from trisagion.units import plain
 
@@ -35,7 +36,7 @@ SECRETS: Final = frozenset(
 )
 """Refused values of these are not repeated: they may hold what should have been a reference.
 
-In a table, which has no place here, that goes for each `password`.
+In a table, which has no place here, that goes for each `password`, `private_key` and `token`.
 """
 
 PLACE: Final = frozenset(
@@ -75,6 +76,7 @@ PLACE: Final = frozenset(
         "egress.tls_certificate",
         "egress.tls_key",
         "fleet.cohort_workers",
+        "observe.sources",
         "replay.speed",
         *(f"killswitch.{name}" for name in Killswitch.model_fields),
     }
@@ -87,7 +89,7 @@ None of these may change a decision, so they are no part of the digest.
 CONTENT: Final = frozenset({"cohort.survivors"})
 """Names of files: what they hold is part of the digest, not where they lie."""
 
-TABLES: Final = frozenset({"replay.instruments", "egress.paths", "ib.contracts"})
+TABLES: Final = frozenset({"replay.instruments", "egress.paths", "ib.contracts", "observe.sources"})
 """Tables of tables: `--set` reaches into them, as `replay.instruments.NQ.tick_size=0.25`."""
 
 DIRECT: Final = "direct"
@@ -264,12 +266,19 @@ class TakeProfit(Section):
 
 
 class Risk(Section):
-    """Hard limits, in the account's currency."""
+    """The ceilings of the account's limits, in its currency; see [risk](risk.md).
+
+    `order_qty_max` is in units of an instrument, `gross_leverage_max` a multiple of equity, `price_collar` a fraction.
+    """
 
     position_notional_max: Amount = Decimal(20_000_000)
     order_notional_max: Amount = Decimal(5_000_000)
     orders_max: Annotated[int, Field(strict=True, ge=1, le=10_000)] = 50
     quote_age_ms: Annotated[int, Field(strict=True, ge=1, le=86_400_000)] = 250
+    order_qty_max: Amount = Decimal(1_000_000)
+    open_notional_max: Amount = Decimal(25_000_000)
+    gross_leverage_max: Annotated[Exact, Field(gt=0, le=100)] = Decimal(3)
+    price_collar: Annotated[Exact, Field(gt=0, lt=1)] = Decimal("0.05")
     reprices_max: Annotated[int, Field(strict=True, ge=0, le=100)] = 5
 
     @field_validator("order_notional_max")
@@ -511,6 +520,7 @@ class Settings(Section):
     ib: Ib = Ib()
     egress: Egress = Egress()
     killswitch: Killswitch = Killswitch()
+    observe: Observe = Observe()
     fleet: Fleet = Fleet()
     replay: Replay = Replay()
 

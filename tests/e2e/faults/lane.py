@@ -30,6 +30,7 @@ from celery import Celery
 from sqlalchemy.engine import make_url
 
 from init import create
+from tests.builders import AMPLE
 from tests.e2e.faults import venues
 from tests.e2e.faults.proxy import Proxy
 from tests.integration.proxies import LOOPBACK, FaultyProxy
@@ -51,9 +52,11 @@ from trisagion.orders.state import IN_DOUBT, LIVE, TERMINAL, WORKING, OrderState
 from trisagion.orders.types import Intent, Order, Side
 from trisagion.ports import Replay
 from trisagion.risk.check import Approved, check
+from trisagion.risk.load import Load
 from trisagion.safety.modes import Control, Mode
 from trisagion.services.advance_cohort import found_cohort
 from trisagion.services.reconcile import new_attempt
+from trisagion.services.stakes import Stakes
 from trisagion.settings import FIX_SIM, IB_SIM, Settings, load, to_environment
 from trisagion.units import Money, Price, Quantity
 from trisagion.wiring import House
@@ -291,6 +294,7 @@ class Lane:
                 quote=tx.market.quote(SYMBOL, now_ns),
                 position=tx.ledger.position(SYMBOL).qty,
                 live_orders=tx.orders.in_states(LIVE),
+                account=Stakes.read(tx, (), now_ns).beside(Load(0, {})),
                 mode=tx.control.control().mode,
                 limits=limits,
                 now_ns=now_ns,
@@ -540,6 +544,8 @@ def _found(database: SqlDatabase, spec: DataSpec, rules: CohortRules) -> Instrum
         tx.market.add_instrument(instrument)
         tx.ledger.post(opening(CAPITAL, MONDAY_NS, "USD"))
         found_cohort(tx, rules, 1, 1, MONDAY_NS)
+        for row in AMPLE:
+            tx.limits.add(row)
         tx.control.set_mode(Control(Mode.NORMAL, "faults", "begun", MONDAY_NS))
         tx.control.put_replay(a_replay(MONDAY_NS))
     return instrument

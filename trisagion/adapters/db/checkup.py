@@ -13,7 +13,9 @@ import sqlalchemy as sa
 from trisagion.adapters.db import tables as t
 from trisagion.adapters.db.engine import open_engine
 from trisagion.adapters.db.migrations import expect_schema
+from trisagion.adapters.db.partitions import kept_until
 from trisagion.errors import StateError
+from trisagion.market.months import month_of, named, shifted
 
 MARIADB_MIN: Final = (10, 6)
 """SKIP LOCKED is new in 10.6: https://mariadb.com/kb/en/changes-improvements-in-mariadb-106/"""
@@ -25,6 +27,9 @@ SQLITE_MIN: Final = (3, 35)
 SKEW_S_ADVISED: Final = 1.0
 SKEW_S_MAX: Final = 5.0
 """The bounds at which a clock is alarmed about, and at which the gate is shut."""
+
+MONTHS_AHEAD: Final = 2
+"""Months of history after the present one that are to be made: time for a monthly job to fail once."""
 
 KIB: Final = 1024
 _VARIABLES: Final = (
@@ -39,6 +44,8 @@ _VARIABLES: Final = (
 _GRANT: Final = re.compile(r"GRANT (.+?) ON (\S+) TO ")
 MADE_ANEW: Final = {t.ledger_lot.name}
 """What is made of other tables, and so may be deleted."""
+ADDED_TO: Final = {table.name for table in (t.execution, t.ledger_entry, t.posting, t.control, t.gate, t.event)}
+"""What nobody changes: a user that may is told."""
 _MORE_THAN_NEEDED: Final = {"ALL PRIVILEGES", "ALL", "DROP", "ALTER", "CREATE", "DELETE", "SUPER"}
 
 
@@ -50,8 +57,13 @@ class Found(NamedTuple):
     detail: str
 
 
-def examine_database(url: str, *, connections: int, packet_bytes: int) -> Iterator[Found]:
-    """Look at a database as the user of the URL, for a platform with so many connections and values so large."""
+def examine_database(
+    url: str, *, connections: int, packet_bytes: int, budget: Mapping[str, int] | None = None
+) -> Iterator[Found]:
+    """Look at a database as the user of the URL, for a platform with so many connections and values so large.
+
+    `budget` is how many connections each of its users is to have.
+    """
     try:
         with open_engine(url).connect() as connection:
             if connection.dialect.name == "sqlite":
@@ -60,7 +72,12 @@ def examine_database(url: str, *, connections: int, packet_bytes: int) -> Iterat
                 )
             else:
                 yield from _server(connection, connections, packet_bytes)
-            yield _schema(connection)
+                if budget is not None:
+                    yield _budget(connection, budget)
+            schema = _schema(connection)
+            yield schema
+            if schema.ok and connection.dialect.name != "sqlite":
+                yield _months(connection)
     except StateError as error:
         yield Found("db connection", False, str(error))
 
@@ -131,6 +148,37 @@ def _durable(server: Mapping[str, str]) -> Found:
     return Found("db durability", flush == "1", detail)
 
 
+def _budget(connection: sa.Connection, budget: Mapping[str, int]) -> Found:
+    """Look whether the users leave each other connections, and whether the server bounds this one as it is to be."""
+    user = str(connection.exec_driver_sql("SELECT CURRENT_USER()").scalar_one()).partition("@")[0]
+    # The session's own value is the bound of its user: https://mariadb.com/kb/en/server-system-variables/
+    room, bound = connection.exec_driver_sql("SELECT @@global.max_connections, @@session.max_user_connections").one()
+    wanted = sum(budget.values())
+    detail = f"the users may have {wanted} connections together, max_connections is {room}"
+    if user not in budget:
+        return Found("db budget", True, f"{detail}; {user} is none of them, nothing bounds it but the server")
+    if wanted >= room:
+        return Found("db budget", False, f"{detail}: bulk work may take what orders need; lower the ones, or raise it")
+    if bound != budget[user]:
+        bounded = f"is bounded to {bound}" if bound else "is not bounded"
+        detail += f"; {user} {bounded}, {budget[user]} is expected: `trisagion db init --users` sets it"
+    return Found("db budget", True, detail)
+
+
+def _months(connection: sa.Connection) -> Found:
+    """Look whether the months to come are made; what has none is kept in the partition without an end."""
+    try:
+        kept = kept_until(connection)
+    except StateError as error:
+        return Found("db months", False, str(error))
+    if not kept:
+        return Found("db months", True, "no history is kept here")
+    told = ", ".join(f"{table} until {named(until_ns)}" if until_ns else f"{table} none" for table, until_ns in kept)
+    if min(until_ns for _, until_ns in kept) < shifted(month_of(time.time_ns()), MONTHS_AHEAD + 1):
+        told += f"; {MONTHS_AHEAD} ahead are advised, or all rows gather in one: `trisagion data partitions --ahead 12`"
+    return Found("db months", True, f"months are made: {told}")
+
+
 def _rights(connection: sa.Connection) -> Found:
     user = str(connection.exec_driver_sql("SELECT CURRENT_USER()").scalar_one())
     rights = _rights_by_table(connection)
@@ -141,6 +189,10 @@ def _rights(connection: sa.Connection) -> Found:
     if more := sorted(given & _MORE_THAN_NEEDED):
         return Found(
             "db rights", True, f"{user} has {', '.join(more)}: more than a platform needs; the writer is advised"
+        )
+    if open_ := sorted(name for name in ADDED_TO & rights.keys() if "UPDATE" in rights[name]):
+        return Found(
+            "db rights", True, f"{user} may change {', '.join(open_)}, which are only added to: REVOKE UPDATE ON each"
         )
     reads = "" if "INSERT" in given else " to read only"
     return Found("db rights", True, f"{user} has what it needs{reads}, table by table")

@@ -14,8 +14,7 @@ from sqlalchemy.dialects import mysql
 from sqlalchemy.engine import Dialect
 from sqlalchemy.types import TypeDecorator, TypeEngine
 
-from trisagion.adapters.db.faults import UnreadableRow
-from trisagion.errors import DataError, quoted
+from trisagion.errors import DataError, UnreadableRow, quoted
 from trisagion.units import SCALE, plain
 
 DIGITS: Final = 38

@@ -1,14 +1,14 @@
 """Tables reconcile_cycle and decision."""
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
 import sqlalchemy as sa
 
 from trisagion.adapters.db import tables as t
 from trisagion.adapters.db.session import Session, insert_once, params
-from trisagion.ids import CycleId
+from trisagion.ids import CycleId, IntentKey
 from trisagion.ports import Cycle, Decision
 
 _DONE: Final = "done"
@@ -29,6 +29,14 @@ _UNFINISHED: Final = (
     # Two ranges rather than "not equal": both servers read them from the index on stage.
     .where(sa.or_(t.reconcile_cycle.c.stage < _DONE, t.reconcile_cycle.c.stage > _DONE))
     .order_by(t.reconcile_cycle.c.due_ns)
+)
+_DUE_BETWEEN: Final = (
+    sa.select(t.reconcile_cycle.c.due_ns)
+    .where(t.reconcile_cycle.c.due_ns.between(sa.bindparam("first_ns"), sa.bindparam("last_ns")))
+    .order_by(t.reconcile_cycle.c.due_ns)
+)
+_DECIDED: Final = sa.select(t.decision.c.symbol, t.decision.c.intent).where(
+    t.decision.c.cycle_id == sa.bindparam("cycle_id")
 )
 _ADD_DECISION: Final = insert_once(t.decision)
 _LAST_DECISIONS: Final = (
@@ -65,6 +73,15 @@ class Cycles:
     def unfinished(self) -> Sequence[Cycle]:
         """Return the cycles that are not done, oldest first."""
         return [Cycle(*row) for row in self._session.rows(_UNFINISHED)]
+
+    def due_between(self, first_ns: int, last_ns: int) -> Sequence[int]:
+        """Return the instants of the cycles that were due from `first_ns` to `last_ns`, in order."""
+        rows = self._session.rows(_DUE_BETWEEN, {"first_ns": first_ns, "last_ns": last_ns})
+        return [due_ns for (due_ns,) in rows]
+
+    def decided(self, cycle_id: CycleId) -> Mapping[str, IntentKey | None]:
+        """Return the intent of each symbol that a cycle has decided on, None where it decided for none."""
+        return dict(tuple(row) for row in self._session.rows(_DECIDED, {"cycle_id": cycle_id}))
 
     def add_decision(self, decision: Decision) -> None:
         """Record a decision; the same cycle and symbol again changes nothing."""

@@ -29,7 +29,8 @@ from trisagion.adapters.db.egress import Egress
 from trisagion.adapters.db.exits import Exits
 from trisagion.adapters.db.faults import Conflict, Crowded, Unreachable, translated
 from trisagion.adapters.db.incidents import Incidents
-from trisagion.adapters.db.ledger import Ledger
+from trisagion.adapters.db.ledger import ExactSum, Ledger
+from trisagion.adapters.db.limits import LimitRows
 from trisagion.adapters.db.market import Market
 from trisagion.adapters.db.messages import Messages
 from trisagion.adapters.db.migrations import expect_schema
@@ -38,6 +39,7 @@ from trisagion.adapters.db.orders import Orders
 from trisagion.adapters.db.regime import Regime
 from trisagion.adapters.db.series import Series
 from trisagion.adapters.db.session import Session
+from trisagion.adapters.db.snapshots import Snapshots
 from trisagion.adapters.db.switches import Switches
 from trisagion.errors import ConfigError, OurMistake, StateError, TrisagionError
 
@@ -95,11 +97,29 @@ class Unit:
         self.messages = Messages(session)
         self.copies = Copies(session)
         self.incidents = Incidents(session)
+        self.snapshots = Snapshots(session)
         self.exits = Exits(session)
         self.control = ControlRoom(session)
         self.egress = Egress(session)
         self.order_ids = OrderIdRows(session)
         self.switches = Switches(session)
+        self.limits = LimitRows(session)
+
+    @contextmanager
+    def part(self) -> Iterator[None]:
+        """Open a part of the transaction that is undone by itself when it raises.
+
+        After `Conflict` and `Unreachable` nothing is left to be saved: the server has undone all of it.
+        """
+        saved = self.session.connection.begin_nested()
+        try:
+            yield
+        except (Conflict, Unreachable):
+            raise
+        except BaseException:
+            saved.rollback()
+            raise
+        saved.commit()
 
 
 class _Link:
@@ -342,6 +362,7 @@ def _open_sqlite(url: URL, *, may_create: bool) -> Engine:
 
     @event.listens_for(engine, "connect")
     def set_up(raw: Any, _record: Any) -> None:
+        raw.create_aggregate("exact_sum", 1, ExactSum)
         raw.isolation_level = None  # transactions begin where this file says so, not where the driver thinks so
         try:
             raw.execute("PRAGMA journal_mode=WAL")

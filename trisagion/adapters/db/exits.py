@@ -6,8 +6,8 @@ from typing import Final
 import sqlalchemy as sa
 
 from trisagion.adapters.db import tables as t
-from trisagion.adapters.db.faults import UnreadableRow
 from trisagion.adapters.db.session import Session, params, upsert
+from trisagion.errors import UnreadableRow
 from trisagion.portfolio.exits import Cause, ExitState
 
 _STATE: Final = sa.select(t.exit_state).where(

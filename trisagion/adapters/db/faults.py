@@ -19,10 +19,6 @@ class Crowded(StateError):
     """All connections that this user, or the server, may have are taken; nothing was asked of the database."""
 
 
-class UnreadableRow(StateError):
-    """A row holds what nobody of ours writes there: another program did, or the storage is damaged."""
-
-
 _SQLITE_CONFLICT: Final = {5, 6}  # SQLITE_BUSY, SQLITE_LOCKED
 _SQLITE_ADVICE: Final = {
     8: "is read-only: give this user the right to write the file and its folder",  # SQLITE_READONLY

@@ -8,8 +8,8 @@ from typing import Any, Final
 import sqlalchemy as sa
 
 from trisagion.adapters.db import tables as t
-from trisagion.adapters.db.faults import UnreadableRow
 from trisagion.adapters.db.session import Session
+from trisagion.errors import UnreadableRow
 from trisagion.orders.incidents import Incident, IncidentKind, View
 from trisagion.units import Quantity, plain
 

@@ -1,15 +1,15 @@
 """Tables ledger_entry, posting, ledger_position, ledger_lot, ledger_mark, observation, equity, take_profit."""
 
 from collections.abc import Iterable, Sequence
+from collections.abc import Set as AbstractSet
 from decimal import Context, Decimal, Inexact, InvalidOperation, localcontext
 from typing import Any, Final
 
 import sqlalchemy as sa
 
 from trisagion.adapters.db import tables as t
-from trisagion.adapters.db.faults import UnreadableRow
-from trisagion.adapters.db.session import Session, insert_once, params, upsert
-from trisagion.errors import OurMistake
+from trisagion.adapters.db.session import Session, Write, insert_new, insert_once, params, upsert
+from trisagion.errors import OurMistake, UnreadableRow
 from trisagion.ledger.postings import OPENING
 from trisagion.ledger.types import (
     Account,
@@ -24,7 +24,8 @@ from trisagion.ledger.types import (
     SweepMark,
     Voucher,
 )
-from trisagion.ports import Observation, TakeProfitStep
+from trisagion.observer_ports import Observation
+from trisagion.ports import TakeProfitStep
 from trisagion.units import SCALE, plain
 
 _symbol: Final[sa.BindParameter[Any]] = sa.bindparam("symbol")
@@ -34,8 +35,22 @@ _count: Final[sa.BindParameter[int]] = sa.bindparam("count", type_=sa.Integer())
 _after: Final[sa.BindParameter[Any]] = sa.bindparam("after_seq")
 _upto: Final[sa.BindParameter[Any]] = sa.bindparam("upto_seq")
 
-_HEAD: Final = insert_once(t.ledger_entry)
-_POST: Final = insert_once(t.posting)
+_POST: Final = insert_new(t.posting)
+
+
+def _head_of(zero: sa.ColumnElement[bool]) -> sa.Insert:
+    columns = [column for column in t.ledger_entry.c if column.name != "seq"]
+    values = [sa.bindparam(column.name, type_=column.type) for column in columns]
+    whole = sa.func.count() == sa.bindparam("line_count", type_=_e.line_count.type)
+    lines = sa.select(*values).where(_p.entry == sa.bindparam("entry")).group_by(_p.entry).having(whole, zero)
+    return sa.insert(t.ledger_entry).from_select(columns, lines.select_from(t.posting))
+
+
+_HEAD: Final = Write(
+    _head_of(sa.func.exact_sum(_p.amount, type_=sa.Text()) == sa.literal_column("'0'")),
+    _head_of(sa.func.sum(_p.amount) == sa.literal_column("0")),
+)
+"""The head of an entry, made of its lines by the database: of those that are there and sum to zero, or of none."""
 _ENTRY: Final = sa.select(_e.seq).where(_e.entry == sa.bindparam("entry"))
 _HEADS: Final = sa.select(t.ledger_entry).where(_e.seq > _after, _e.seq <= _upto).order_by(_e.seq).limit(_count)
 _LINES: Final = (
@@ -93,6 +108,17 @@ _OBSERVE: Final = upsert(t.observation, newest_by="at_ns")
 _OBSERVATIONS: Final = (
     sa.select(t.observation).where(t.observation.c.symbol == _symbol).order_by(t.observation.c.observer)
 )
+_OBSERVED_BY: Final = sa.select(t.observation.c.symbol).where(t.observation.c.observer == sa.bindparam("observer"))
+_MOVED: Final = (
+    sa.select(_e.happened_ns)
+    .join_from(t.ledger_entry, t.posting, _p.entry == _e.entry)
+    .where(_p.symbol == _symbol, _p.account == Account.INVENTORY, _p.qty != Decimal(0), _e.book.is_(None))
+    .order_by(_e.seq.desc())
+    .limit(1)
+)
+_HEARD: Final = sa.select(t.observation.c.observer, t.observation.c.symbol).where(
+    t.observation.c.at_ns >= sa.bindparam("since_ns")
+)
 _FOREIGN: Final = (
     sa.select(t.observation)
     .where(t.observation.c.symbol.not_in(sa.select(t.instrument.c.symbol)))
@@ -119,6 +145,21 @@ _STEPS: Final = (
 )
 
 
+class ExactSum:
+    """SQLite's aggregate `exact_sum`: its own would add decimals that are kept as text in floating point."""
+
+    def __init__(self) -> None:
+        self._total = Decimal(0)
+
+    def step(self, text: str) -> None:
+        """Add a number."""
+        self._total = _EXACT.add(self._total, Decimal(text))
+
+    def finalize(self) -> str:
+        """Return the sum in its plain form."""
+        return plain(self._total)
+
+
 _EXACT: Final = Context(prec=60, traps=[InvalidOperation, Inexact])
 """Python's own context would round sums to 28 digits; a column has 38, and 60 hold the sum of 10²² of its values."""
 
@@ -140,12 +181,16 @@ class Ledger:
         postings = entry.postings
         if {posting.entry for posting in postings} != {entry.name}:
             raise OurMistake(f"expected postings of {entry.name}, found {sorted({p.entry for p in postings})}")
-        total = exact_sum(posting.amount for posting in postings)
-        if total != 0:
-            raise OurMistake(f"entry {entry.name}: expected amounts that sum to 0, found {total}")
-        if self._session.write(_HEAD, _head(entry)) != 1:
+        # The lines come first: what makes them an entry is the head, and the database gives none to lines that it
+        # does not find whole and sum to zero.
+        added = self._session.add(_POST, [params(posting) for posting in postings])
+        if added == 0 and self.booked(entry.name):
             return False
-        self._session.write(_POST, [params(posting) for posting in postings])
+        if added != len(postings) or self._session.add(_HEAD, _head(entry)) != 1:
+            raise OurMistake(
+                f"entry {entry.name}: expected {len(postings)} new lines that sum to 0 in the database and no head, "
+                f"found it otherwise; these sum to {exact_sum(posting.amount for posting in postings)}"
+            )
         return True
 
     def booked(self, entry: str) -> bool:
@@ -241,6 +286,18 @@ class Ledger:
     def observations(self, symbol: str) -> Sequence[Observation]:
         """Return the latest word of each observer on a symbol, in order of observer."""
         return [Observation(*row) for row in self._session.rows(_OBSERVATIONS, {"symbol": symbol})]
+
+    def observed_by(self, observer: str) -> Sequence[str]:
+        """Return the symbols on which there is a word of an observer."""
+        return [symbol for (symbol,) in self._session.rows(_OBSERVED_BY, {"observer": observer})]
+
+    def moved_ns(self, symbol: str) -> int:
+        """Return the instant of the newest entry that changed a position of our own account, 0 when there is none."""
+        return self._session.scalar(_MOVED, {"symbol": symbol}) or 0
+
+    def heard(self, since_ns: int) -> AbstractSet[tuple[str, str]]:
+        """Return each (observer, symbol) whose latest word is of `since_ns` or later."""
+        return {(observer, symbol) for observer, symbol in self._session.rows(_HEARD, {"since_ns": since_ns})}
 
     def foreign_observations(self) -> Sequence[Observation]:
         """Return the latest words on symbols that are no instruments, in order of symbol, then observer."""

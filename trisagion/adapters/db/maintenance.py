@@ -40,7 +40,7 @@ TABLE_WAIT_S: Final = 5
 LOCK_WAIT_S: Final = 10
 
 _UNKNOWN_DATABASE: Final = 1049
-LOCK: Final = "CONCAT('trisagion.', SHA1(DATABASE()))"
+LOCK: Final = "CONCAT('trisagion.', LEFT(SHA2(DATABASE(), 256), 40))"
 _KEEP: Final = upsert(t.schema_migration)
 
 

@@ -8,9 +8,8 @@ import sqlalchemy as sa
 from numpy.typing import NDArray
 
 from trisagion.adapters.db import tables as t
-from trisagion.adapters.db.faults import UnreadableRow
 from trisagion.adapters.db.session import Session, insert_once, params
-from trisagion.errors import StateError, quoted
+from trisagion.errors import StateError, UnreadableRow, quoted
 from trisagion.market.types import Bar, Instrument, MarketState, MarketStep, Quote
 from trisagion.units import Price
 

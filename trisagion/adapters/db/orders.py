@@ -8,14 +8,13 @@ from typing import Any, Final
 import sqlalchemy as sa
 
 from trisagion.adapters.db import tables as t
-from trisagion.adapters.db.faults import UnreadableRow
-from trisagion.adapters.db.session import Params, Session, insert_once, params
-from trisagion.errors import StaleOwner, quoted
+from trisagion.adapters.db.session import Params, Session, insert_new, insert_once, params
+from trisagion.errors import StaleOwner, UnreadableRow, quoted
 from trisagion.ids import ClOrdId, IntentKey
 from trisagion.orders.rejects import Reject
 from trisagion.orders.state import LIVE, UNSENT, WORKING, OrderState
 from trisagion.orders.types import ExecType, ExecutionReport, Liquidity, Order, OrderLink, Side, leaves_of
-from trisagion.risk.check import NOT_SENT, Load
+from trisagion.risk.load import NOT_SENT, Load, better
 from trisagion.units import WIDE, Price, Quantity, round_money
 
 _NAME_LENGTH_MAX: Final = 128
@@ -43,7 +42,9 @@ _OWN: Final = sa.case(
         t.orders.c.intent,
     )
 )
-_ALIKE: Final = (t.orders.c.symbol, t.orders.c.side, t.orders.c.qty, t.orders.c.cum_qty, t.orders.c.wanted_qty)
+_ALIKE: Final = tuple(
+    t.orders.c[name] for name in ("symbol", "side", "qty", "cum_qty", "wanted_qty", "price", "wanted_price")
+)
 _LOADS: Final = (
     sa.select(*_ALIKE, sa.func.count(), _OWN).where(t.orders.c.state.in_(sorted(LIVE))).group_by(*_ALIKE, _OWN)
 )
@@ -107,7 +108,7 @@ _SET_ASIDE: Final = (
     .values({name: sa.bindparam(name) for name in ("state", "reason", "updated_ns")})
 )
 _ATTEMPTS: Final = sa.select(t.orders).where(t.orders.c.intent == sa.bindparam("intent")).order_by(t.orders.c.attempt)
-_ADD_EXECUTION: Final = insert_once(t.execution)
+_ADD_EXECUTION: Final = insert_new(t.execution)
 _ADD_LINK: Final = insert_once(t.order_link)
 _LINK: Final = sa.select(t.order_link).where(t.order_link.c.cl_ord_id == sa.bindparam("cl_ord_id"))
 _REPORTED: Final = tuple(column.name for column in t.execution.c if column.name not in {"seq", "learned_ns"})
@@ -199,18 +200,22 @@ class Orders:
             rows = [
                 (
                     o.intent if o.intent in intents and o.state in NOT_SENT else None,
-                    ((o.symbol, o.side), o.leaves_qty, 1),
+                    ((o.symbol, o.side), o.leaves_qty, (o.price, o.wanted_price), 1),
                 )
                 for o in self.in_states(LIVE)
             ]
         counts = Counter[IntentKey | None]()
         leaves: dict[IntentKey | None, dict[tuple[str, Side], Quantity]] = {key: {} for key in (None, *intents)}
-        for own, (which, left, alike) in rows:
+        best: dict[tuple[str, Side], Price] = {}
+        for own, (which, left, prices, alike) in rows:
+            for price in prices:
+                if price is not None:
+                    best[which] = better(which[1], price, best.get(which))
             for key in {None, own}:
                 counts[key] += alike
                 before = leaves[key].get(which, Decimal(0))
                 leaves[key][which] = Quantity(WIDE.add(before, WIDE.multiply(left, alike)))
-        return Load(counts[None], leaves[None]), {key: Load(counts[key], leaves[key]) for key in intents}
+        return Load(counts[None], leaves[None], best), {key: Load(counts[key], leaves[key]) for key in intents}
 
     def outbox(self, session: str, count: int) -> Sequence[Order]:
         """Return what a session has to send: working orders to be cancelled or replaced, then routed ones.
@@ -258,7 +263,7 @@ class Orders:
         del values["price"]
         if report.exec_id is None:
             values["exec_id"] = f"~{report.cl_ord_id}@{learned_ns}"
-        return self._session.write(_ADD_EXECUTION, values) == 1 or report.exec_id is None
+        return self._session.add(_ADD_EXECUTION, values) == 1 or report.exec_id is None
 
     def execution(self, venue: str, exec_id: str) -> ExecutionReport | None:
         """Return a recorded execution report."""
@@ -281,11 +286,18 @@ class Orders:
 
 
 def _beside(
-    symbol: str, side: str, qty: Quantity, cum_qty: Quantity, wanted_qty: Quantity | None, alike: int
-) -> tuple[tuple[str, Side], Quantity, int]:
+    symbol: str,
+    side: str,
+    qty: Quantity,
+    cum_qty: Quantity,
+    wanted_qty: Quantity | None,
+    price: Price | None,
+    wanted_price: Price | None,
+    alike: int,
+) -> tuple[tuple[str, Side], Quantity, tuple[Price | None, Price | None], int]:
     if qty <= 0 or cum_qty < 0 or (wanted_qty is not None and wanted_qty <= 0):
         raise ValueError(f"expected quantities above 0, found {qty}, {cum_qty}, {wanted_qty}")
-    return (symbol, Side(side)), leaves_of(qty, cum_qty, wanted_qty), alike
+    return (symbol, Side(side)), leaves_of(qty, cum_qty, wanted_qty), (price, wanted_price), alike
 
 
 def _params(order: Order) -> dict[str, Any]:

@@ -37,7 +37,7 @@ _PARTITIONS: Final = sa.text(
     "WHERE table_schema = DATABASE() AND table_name = :name AND partition_name IS NOT NULL "
     "ORDER BY partition_ordinal_position"
 )
-_LOCK: Final = "CONCAT('trisagion.partitions.', SHA1(DATABASE()))"
+_LOCK: Final = "CONCAT('trisagion.partitions.', LEFT(SHA2(DATABASE(), 256), 40))"
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,6 +61,22 @@ def listed(database: SqlDatabase) -> list[Partition]:
         connection = unit.session.connection
         read = _months if unit.session.is_sqlite else _partitions
         return [partition for table in BEGINS for partition in read(connection, table)]
+
+
+def kept_until(connection: sa.Connection) -> list[tuple[str, int]]:
+    """Return up to when months are made in each table that has months or rows, 0 where none is made.
+
+    Raises
+    ------
+    StateError
+        A table is there without partitions.
+    """
+    found = []
+    for table in BEGINS:
+        ends = [part.until_ns for part in _partitions(connection, table, measured=False) if part.until_ns is not None]
+        if ends or connection.execute(sa.select(BEGINS[table]).limit(1)).first() is not None:
+            found.append((table.name, max(ends, default=0)))
+    return found
 
 
 def make(database: SqlDatabase, months: Iterable[int]) -> list[str]:

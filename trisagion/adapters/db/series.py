@@ -13,11 +13,10 @@ import numpy as np
 import sqlalchemy as sa
 
 from trisagion.adapters.db import tables as t
-from trisagion.adapters.db.faults import UnreadableRow
 from trisagion.adapters.db.market import pack, unpack
 from trisagion.adapters.db.session import Session, insert_once
 from trisagion.clock import HOUR_NS, floor_ns, iso
-from trisagion.errors import quoted
+from trisagion.errors import UnreadableRow, quoted
 from trisagion.market.history import (
     BAR_NUMBERS,
     DAY_NS,

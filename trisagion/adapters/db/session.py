@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, TypeAlias
+from typing import Any, Final, TypeAlias
 
 import sqlalchemy as sa
 from sqlalchemy.dialects import mysql, sqlite
@@ -11,6 +11,9 @@ from trisagion.errors import OurMistake
 
 Params: TypeAlias = Mapping[str, Any]
 
+DUPLICATE_KEY: Final = 1062
+"""https://mariadb.com/kb/en/mariadb-error-code-reference/"""
+
 
 @dataclass(frozen=True, slots=True)
 class Write:
@@ -18,6 +21,11 @@ class Write:
 
     sqlite: sa.Executable
     mysql: sa.Executable
+
+
+def insert_new(table: sa.Table) -> Write:
+    """Insert rows for `Session.add`, which needs no right to UPDATE them: for tables that are only ever added to."""
+    return Write(sqlite.insert(table).on_conflict_do_nothing(), mysql.insert(table))
 
 
 def insert_once(table: sa.Table) -> Write:
@@ -89,3 +97,16 @@ class Session:
         if isinstance(statement, Write):
             statement = statement.sqlite if self.is_sqlite else statement.mysql
         return self.connection.execute(statement, params).rowcount
+
+    def add(self, statement: Write, params: Params | Sequence[Params]) -> int:
+        """Run an insert of `insert_new`; return how many rows are new.
+
+        Where the key of one of several is taken, a server inserts none of them, and SQLite the others.
+        """
+        try:
+            return self.write(statement, params)
+        except sa.exc.IntegrityError as error:
+            # The statement alone was taken back; the transaction goes on.
+            if error.orig is None or error.orig.args[0] != DUPLICATE_KEY:
+                raise
+            return 0

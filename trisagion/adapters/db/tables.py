@@ -553,3 +553,44 @@ exit_state: Final = _table(
     _may("cause", Id(16)),
     _may("caused_ns", Whole()),
 )
+
+observer_snapshot: Final = _table(
+    "observer_snapshot",
+    _seq(),
+    _must("observer", Id(32)),
+    _must("number", Whole()),
+    _must("at_ns", Whole()),
+    _must("complete", Boolean()),
+    _must("reason", Note()),
+    _must("positions", Note()),
+    _must("key_id", Id(16)),
+    _must("signature", Id(128)),
+    sa.Index("observer_snapshot_by_observer", "observer", "seq"),
+)
+
+observer_mark: Final = _table(
+    "observer_mark",
+    _key("observer", Id(32)),
+    _must("seen_seq", Whole()),
+    _must("number", Whole()),
+    _must("at_ns", Whole()),
+)
+
+risk_limit: Final = _table(
+    "risk_limit",
+    _key("version", Whole()),
+    _must("name", Id(64)),
+    _must("scope", Id(16)),
+    _must("subject", Id(64)),
+    _must("value", Exact()),
+    _must("proposed_by", Id(128)),
+    _must("reason", Note()),
+    _must("proposed_ns", Whole()),
+)
+
+risk_limit_approval: Final = _table(
+    "risk_limit_approval",
+    _key("version", Whole()),
+    _must("approved_by", Id(128)),
+    _must("approved_ns", Whole()),
+)

@@ -37,6 +37,8 @@ ALARMS: Final = (
     "consensus.alert",
     "consensus.missing",
     "cycle.abandoned",
+    "cycle.failed",
+    "cycle.missed",
     "execution.contradicted",
     "execution.quarantined",
     "execution.uncopied",

@@ -1,0 +1,397 @@
+"""The controls of an order, one row each, in order of precedence: the first that fails is the answer.
+
+A control is two functions of the facts: one that tells whether it fails, called for every order, and one that names
+what it has looked at, called for a refusal or when somebody asks for the whole verdict. Both are pure.
+
+RTS 6 (EU 2017/589, Art. 15) and SEC 15c3-5 are the origin of the controls. Orders in doubt count in full.
+"""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from decimal import Decimal
+from enum import StrEnum
+from typing import Final
+
+from trisagion.market.calendar import rest_reason
+from trisagion.market.types import Instrument, Quote
+from trisagion.orders.types import Intent, Side
+from trisagion.risk.limits import Limits
+from trisagion.risk.load import Account, Load
+from trisagion.safety.modes import Mode
+from trisagion.units import EXACT, WIDE, Price, Quantity, fits, on_grid
+
+
+class Refusal(StrEnum):
+    """Why an intent was refused, ordered by descending precedence: the first that applies is the one that is given."""
+
+    MODE_FORBIDS = "MODE_FORBIDS"
+    REST = "REST"
+    NUMBER_INSANE = "NUMBER_INSANE"
+    LIMITS_UNKNOWN = "LIMITS_UNKNOWN"
+    INSTRUMENT_UNKNOWN = "INSTRUMENT_UNKNOWN"
+    LOT_VIOLATED = "LOT_VIOLATED"
+    QUOTE_STALE = "QUOTE_STALE"
+    PRICE_COLLAR = "PRICE_COLLAR"
+    ORDER_QTY = "ORDER_QTY"
+    ORDER_NOTIONAL = "ORDER_NOTIONAL"
+    POSITION_LIMIT = "POSITION_LIMIT"
+    TOO_MANY_ORDERS = "TOO_MANY_ORDERS"
+    OPEN_NOTIONAL = "OPEN_NOTIONAL"
+    CAPITAL = "CAPITAL"
+    SELF_MATCH = "SELF_MATCH"
+    TAKER_FORBIDDEN = "TAKER_FORBIDDEN"
+
+
+class Facts:
+    """What is known of one intent, and what follows from it; see `check.judge` for the arguments.
+
+    `sane` says that every number can be computed with; without it nothing but `intent` and `position` may be read.
+    `worst` is the position should the intent and every live order of its side fill, and nothing else. `touch` is the
+    price at which the order would stand, `mark` the higher of bid and ask, `worth` the intent's notional there.
+    """
+
+    __slots__ = (
+        "account",
+        "adds",
+        "instrument",
+        "intent",
+        "limits",
+        "load",
+        "mark",
+        "mode",
+        "now_ns",
+        "position",
+        "quote",
+        "sane",
+        "touch",
+        "worst",
+        "worth",
+    )
+
+    mark: Price
+    touch: Price
+    worst: Quantity
+    worth: Decimal
+
+    def __init__(
+        self,
+        intent: Intent,
+        instrument: Instrument | None,
+        quote: Quote | None,
+        position: Quantity,
+        load: Load,
+        account: Account,
+        mode: Mode,
+        limits: Limits,
+        now_ns: int,
+        price: Price | None,
+    ) -> None:
+        self.intent = intent
+        self.instrument = instrument
+        self.quote = quote
+        self.position = position
+        self.load = load
+        self.account = account
+        self.mode = mode
+        self.limits = limits
+        self.now_ns = now_ns
+        qty, buys = intent.qty, intent.side is Side.BUY
+        sane = fits(position) and fits(qty) and qty > 0
+        if quote is not None:
+            bid, ask, last = quote.bid, quote.ask, quote.last
+            sane = sane and fits(bid) and fits(ask) and fits(last) and bid > 0 and ask > 0 and last > 0
+            if sane:
+                self.mark = mark = max(bid, ask)
+                self.touch = price or (ask if buys is intent.taker else bid)
+                if instrument is not None:
+                    self.worth = EXACT.multiply(EXACT.multiply(mark, qty), instrument.multiplier)
+        self.sane = sane
+        # All that may fill comes from beyond zero where it reduces: what buys up to zero at most was short before.
+        self.adds = True
+        if sane:
+            self.worst = worst_of(intent, position, load)
+            self.adds = self.worst > 0 if buys else self.worst < 0
+
+    @property
+    def exposure(self) -> Decimal:
+        """The worst position's notional as seen from the side that is added to; negative while it only reduces."""
+        assert self.instrument is not None
+        worth = EXACT.multiply(EXACT.multiply(self.mark, self.worst), self.instrument.multiplier)
+        return worth if self.intent.side is Side.BUY else -worth
+
+
+def worst_of(intent: Intent, position: Quantity, load: Load) -> Quantity:
+    """Return the position should the intent and every live order of its side and symbol fill, and nothing else."""
+    fills = WIDE.add(load.left(intent.symbol, intent.side), intent.qty)
+    return Quantity(WIDE.add(position, fills) if intent.side is Side.BUY else WIDE.subtract(position, fills))
+
+
+Values = Mapping[str, object]
+
+
+@dataclass(frozen=True, slots=True)
+class Control:
+    """One control. `key` names its limit where it has one.
+
+    `needed` says that what follows cannot be judged where this fails.
+    """
+
+    refusal: Refusal
+    what: str
+    fails: Callable[[Facts], bool]
+    looked_at: Callable[[Facts], Values]
+    key: str | None = None
+    needed: bool = False
+
+
+def _mode_forbids(facts: Facts) -> bool:
+    mode = facts.mode
+    return mode is not Mode.NORMAL and (mode is Mode.PAUSE or facts.adds)
+
+
+def _mode(facts: Facts) -> Values:
+    return {"mode": facts.mode, "side": facts.intent.side, "qty": facts.intent.qty, "position": facts.position}
+
+
+def _rests(facts: Facts) -> bool:
+    return rest_reason(facts.now_ns) is not None
+
+
+def _insane(facts: Facts) -> bool:
+    return not facts.sane
+
+
+def _numbers(facts: Facts) -> Values:
+    quote = facts.quote
+    given = (facts.intent.qty,) if quote is None else (facts.intent.qty, quote.bid, quote.ask, quote.last)
+    return {"position": repr(facts.position), "qty_bid_ask_last": repr(given)}
+
+
+def _limits_unknown(facts: Facts) -> bool:
+    return facts.limits.unknown != "" and facts.adds
+
+
+def _instrument_unknown(facts: Facts) -> bool:
+    return facts.instrument is None or facts.instrument.symbol != facts.intent.symbol
+
+
+def _off_lot(facts: Facts) -> bool:
+    assert facts.instrument is not None
+    return not on_grid(facts.intent.qty, facts.instrument.lot_size)
+
+
+def _lot(facts: Facts) -> Values:
+    assert facts.instrument is not None
+    return {"qty": facts.intent.qty, "lot": facts.instrument.lot_size}
+
+
+def _stale(facts: Facts) -> bool:
+    quote = facts.quote
+    if quote is None or quote.symbol != facts.intent.symbol:
+        return True
+    return not 0 <= facts.now_ns - quote.learned_ns <= facts.limits.quote_age_ns_max
+
+
+def _age(facts: Facts) -> Values:
+    if facts.quote is None or facts.quote.symbol != facts.intent.symbol:
+        return {"quote": "none"}
+    return {"age_ns": facts.now_ns - facts.quote.learned_ns, "max_ns": facts.limits.quote_age_ns_max}
+
+
+def _outside_collar(facts: Facts) -> bool:
+    """Compare with the middle of the quote and with the last trade; a tick from either is always allowed.
+
+    Where the quote is one tick to both sides of a cheap instrument's last trade, a fraction of it is less than a tick.
+    """
+    quote, instrument = facts.quote, facts.instrument
+    assert quote is not None and instrument is not None
+    touch, last, collar, tick = facts.touch, quote.last, facts.limits.price_collar, instrument.tick_size
+    away = abs(WIDE.subtract(touch, last))
+    if away > tick and away > WIDE.multiply(collar, last):
+        return True
+    both = WIDE.add(quote.bid, quote.ask)
+    twice = abs(WIDE.subtract(WIDE.add(touch, touch), both))
+    return twice > WIDE.add(tick, tick) and twice > WIDE.multiply(collar, both)
+
+
+def _collar(facts: Facts) -> Values:
+    quote = facts.quote
+    assert quote is not None
+    prices = {"bid": quote.bid, "ask": quote.ask, "last": quote.last}
+    return {"price": facts.touch, **prices, "max": facts.limits.price_collar}
+
+
+def _too_many_units(facts: Facts) -> bool:
+    return facts.intent.qty > facts.limits.order_qty_max
+
+
+def _units(facts: Facts) -> Values:
+    return {"qty": facts.intent.qty, "max": facts.limits.order_qty_max}
+
+
+def _order_too_large(facts: Facts) -> bool:
+    return facts.worth > facts.limits.order_notional_max
+
+
+def _order_worth(facts: Facts) -> Values:
+    return {"notional": facts.worth, "max": facts.limits.order_notional_max}
+
+
+def _position_too_large(facts: Facts) -> bool:
+    # Only the side that is added to: a position beyond its limit must not lock out the order that brings it back.
+    return facts.adds and facts.exposure > facts.limits.position_notional_max
+
+
+def _position(facts: Facts) -> Values:
+    return {"notional": facts.exposure, "max": facts.limits.position_notional_max, "worst": facts.worst}
+
+
+def _too_many_orders(facts: Facts) -> bool:
+    return facts.load.orders >= facts.limits.orders_max
+
+
+def _orders(facts: Facts) -> Values:
+    return {"live": facts.load.orders, "max": facts.limits.orders_max}
+
+
+def _too_much_open(facts: Facts) -> bool:
+    return WIDE.add(facts.account.open, facts.worth) > facts.limits.open_notional_max
+
+
+def _open(facts: Facts) -> Values:
+    return {"open": facts.account.open, "notional": facts.worth, "max": facts.limits.open_notional_max}
+
+
+def _beyond_capital(facts: Facts) -> bool:
+    if not facts.adds:
+        return False
+    account = facts.account
+    if account.equity is None:
+        return True
+    stake = WIDE.add(WIDE.add(account.gross, account.open), facts.worth)
+    return stake > WIDE.multiply(account.equity, facts.limits.gross_leverage_max)
+
+
+def _capital(facts: Facts) -> Values:
+    account = facts.account
+    equity = "unknown" if account.equity is None else account.equity
+    stake = {"gross": account.gross, "open": account.open, "notional": facts.worth}
+    return {**stake, "equity": equity, "max": facts.limits.gross_leverage_max}
+
+
+def _other(facts: Facts) -> Price | None:
+    side = Side.SELL if facts.intent.side is Side.BUY else Side.BUY
+    return facts.load.best.get((facts.intent.symbol, side))
+
+
+def _meets_itself(facts: Facts) -> bool:
+    if not facts.load.best:
+        return False
+    other = _other(facts)
+    if other is None:
+        return False
+    return facts.touch >= other if facts.intent.side is Side.BUY else facts.touch <= other
+
+
+def _own(facts: Facts) -> Values:
+    return {"price": facts.touch, "own": _other(facts) or "none"}
+
+
+def _takes(facts: Facts) -> bool:
+    return facts.intent.taker and facts.mode is not Mode.EMERGENCY
+
+
+_R = Refusal
+
+CONTROLS: Final = (
+    Control(
+        _R.MODE_FORBIDS,
+        "`pause` allows nothing; `reduce` and `emergency` only what lowers the position even when every live order of "
+        "its side fills first, and never carries it through zero",
+        _mode_forbids,
+        _mode,
+    ),
+    Control(
+        _R.REST, "nothing is traded in a rest period", _rests, lambda facts: {"rest": rest_reason(facts.now_ns) or "no"}
+    ),
+    Control(
+        _R.NUMBER_INSANE,
+        "quantity and prices are finite decimals above zero of at most 18 digits, the position a finite one",
+        _insane,
+        _numbers,
+        needed=True,
+    ),
+    Control(
+        _R.LIMITS_UNKNOWN,
+        "a limit without a version in force, or one that cannot be understood, denies all that does not reduce",
+        _limits_unknown,
+        lambda facts: {"limits": facts.limits.unknown or "known"},
+    ),
+    Control(
+        _R.INSTRUMENT_UNKNOWN,
+        "the symbol is one of the instruments",
+        _instrument_unknown,
+        lambda facts: {"symbol": facts.intent.symbol},
+        needed=True,
+    ),
+    Control(_R.LOT_VIOLATED, "the quantity is a whole number of lots", _off_lot, _lot),
+    Control(
+        _R.QUOTE_STALE,
+        "the quote is of this symbol, not too old, and not of the future",
+        _stale,
+        _age,
+        "quote_age_ns_max",
+        needed=True,
+    ),
+    Control(
+        _R.PRICE_COLLAR,
+        "the price lies within this fraction, or a tick, of the middle of the quote and of the last trade",
+        _outside_collar,
+        _collar,
+        "price_collar",
+    ),
+    Control(_R.ORDER_QTY, "the quantity of one order", _too_many_units, _units, "order_qty_max"),
+    Control(
+        _R.ORDER_NOTIONAL,
+        "the notional of one order at the higher of bid and ask",
+        _order_too_large,
+        _order_worth,
+        "order_notional_max",
+    ),
+    Control(
+        _R.POSITION_LIMIT,
+        "the notional of the position should this and every live order of its side fill, and nothing else",
+        _position_too_large,
+        _position,
+        "position_notional_max",
+    ),
+    Control(_R.TOO_MANY_ORDERS, "live orders with this one", _too_many_orders, _orders, "orders_max"),
+    Control(
+        _R.OPEN_NOTIONAL,
+        "the notional of all that live orders may still fill, with this one",
+        _too_much_open,
+        _open,
+        "open_notional_max",
+    ),
+    Control(
+        _R.CAPITAL,
+        "positions, live orders and this one, all in full, as a multiple of equity; unknown equity denies. What only "
+        "reduces is exempt",
+        _beyond_capital,
+        _capital,
+        "gross_leverage_max",
+    ),
+    Control(
+        _R.SELF_MATCH,
+        "no live order of ours stands on the other side where this one would trade with it",
+        _meets_itself,
+        _own,
+    ),
+    Control(
+        _R.TAKER_FORBIDDEN,
+        "nothing but an emergency takes liquidity",
+        _takes,
+        lambda facts: {"taker": str(facts.intent.taker).lower(), "mode": facts.mode},
+    ),
+)
+assert tuple(control.refusal for control in CONTROLS) == tuple(Refusal), "the controls stand in order of precedence"
