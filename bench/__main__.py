@@ -19,6 +19,7 @@ SUBJECTS: Final = (
         "risk",
         "gateway",
         "db",
+        "audit",
         "series",
         "cli",
         "fleet",

@@ -11,6 +11,7 @@ from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import Protocol
 
+from trisagion.audit_ports import AuditStore
 from trisagion.cohort.types import Epoch, Progress, RunEnd, RunRecord, ShardMark, ShardRow
 from trisagion.exit_ports import ExitUnit
 from trisagion.ids import ClOrdId, CycleId, IntentKey
@@ -424,7 +425,7 @@ class LedgerStore(EntryStore, ObservationStore, Protocol):
 
 
 class ControlStore(Protocol):
-    """Tables control, gate, event, lease, replay, process."""
+    """Tables control, gate, event, lease, replay, process, fingerprint."""
 
     def control(self) -> Control:
         """Return the mode in force; a store without a row answers PAUSE."""
@@ -468,6 +469,14 @@ class ControlStore(Protocol):
 
     def release(self, lease: str, token: int) -> None:
         """Give a lease back."""
+        ...
+
+    def fingerprint(self) -> str | None:
+        """Return the build and configuration that may trade, None when nobody has said so yet."""
+        ...
+
+    def register(self, fingerprint: str, operator: str, now_ns: int) -> None:
+        """Let a build and configuration trade, and no other one from now on."""
         ...
 
     def replay(self) -> Replay | None:
@@ -555,6 +564,11 @@ class Transaction(ExitUnit, Protocol):
     @property
     def control(self) -> ControlStore:
         """Modes, events, leases and processes."""
+        ...
+
+    @property
+    def audit(self) -> AuditStore:
+        """The audit chain."""
         ...
 
     @property

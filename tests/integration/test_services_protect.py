@@ -28,6 +28,7 @@ from trisagion.orders.state import OrderState
 from trisagion.orders.types import Order, Side
 from trisagion.portfolio.exits import Cause, ExitRules, ExitState
 from trisagion.ports import Cycle, Decision
+from trisagion.risk.losses import LossRules
 from trisagion.safety.modes import Mode
 from trisagion.services.outcome import Outcome
 from trisagion.services.protect import Protection
@@ -39,7 +40,7 @@ from trisagion.units import Price
 T0 = TUESDAY_NS
 PROTECTION = Protection(ExitRules(atr_bars=2, bar_min=1, break_even_atr=Decimal(0)), 10 * MINUTE_NS)
 """At bars of a point the average true range is one as long as the price stays: the stop is three points behind."""
-WATCH = WatchRules(TakeProfitRules(), COHORT_RULES, seed=7, protection=PROTECTION)
+WATCH = WatchRules(TakeProfitRules(), COHORT_RULES, seed=7, losses=LossRules(), protection=PROTECTION)
 RULES = replace(CYCLE_RULES, protection=PROTECTION)
 
 

@@ -284,6 +284,7 @@ def test_the_digest_changes_with_every_setting_that_can_change_a_decision(tmp_pa
         "risk.position_notional_max": 20000001, "risk.order_notional_max": 5000001, "risk.orders_max": 51,
         "risk.quote_age_ms": 251, "risk.reprices_max": 6, "risk.order_qty_max": 7,
         "risk.open_notional_max": 8, "risk.gross_leverage_max": 2, "risk.price_collar": "0.1",
+            "risk.drawdown_soft": "0.16", "risk.drawdown_hard": "0.21", "risk.daily_loss": "0.02",
             "fix.sender": "A", "fix.target": "B",
         "fix.messages_per_s": 50, "fix.cancel_reserve": "0.3", "fix.post_only_code": 0,
         "fix.drop_copy": "TRISAGION-DC",
@@ -298,7 +299,8 @@ def test_the_digest_changes_with_every_setting_that_can_change_a_decision(tmp_pa
         "regime.gate": "state", "regime.open_in": ["crisis"], "regime.refit_s": 1200, "regime.fit_s_max": 31,
     }  # fmt: skip
     place: dict[str, object] = {
-        "platform.profile": "fleet", "platform.state": "x", "database.url": "sqlite:///x", "broker.url": "redis://h/0",
+        "platform.profile": "fleet", "platform.state": "x", "platform.environment": "live",
+        "database.url": "sqlite:///x", "broker.url": "redis://h/0",
         "fix.host": "h", "fix.port": 1, "fix.heartbeat_s": 11, "fix.username": "u", "fix.password": "env:P",
         "database.writer_password": "env:W", "database.gateway_password": "env:G",
         "database.audit_password": "env:A", "database.reader_password": "env:R",
@@ -309,7 +311,7 @@ def test_the_digest_changes_with_every_setting_that_can_change_a_decision(tmp_pa
         "egress.paths": {"a": {"kind": "http", "host": "h", "port": 1}}, "egress.use": ["direct"], "egress.port": 1,
         "egress.connect_s": 5, "egress.probe_s": 0, "egress.quiet_s": 1, "egress.healthy_s": 1, "egress.tls": True,
         "egress.tls_name": "h", "egress.tls_ca": "x", "egress.tls_pins": ["0" * 64], "egress.tls_certificate": "x",
-        "egress.tls_key": "x",
+        "egress.tls_key": "x", "audit.anchors": "x", "audit.key": "env:K",
         "killswitch.mode": "emergency", "killswitch.public_key": "0" * 64, "killswitch.private_key": "env:K",
         "killswitch.beat_ms": 501, "killswitch.deadline_s": 6, "killswitch.driver": "rpi",
         "killswitch.debounce_ms": 31, "killswitch.cool_down_s": 11, "killswitch.self_test_s": 121,
@@ -433,7 +435,8 @@ def test_a_proxy_is_a_table_by_its_name() -> None:
         ),
         (
             "[egress.paths.a]\nkind = 'http'\nport = 1\nhost = 'h'\npassword = 'hunter2'",
-            'a.password: expected a reference to the secret, "env:NAME" or "file:PATH", found the secret itself',
+            ('a.password: expected a reference to the secret, "env:NAME", "file:PATH" or "vault:NAME", '
+            "found the secret itself"),
         ),
         (
             "[egress.paths.a]\nkind = 'http'\nport = 1\nhost = 'h'\npassword = 7",

@@ -37,6 +37,8 @@ def command(
     mode = Mode.EMERGENCY if flatten else Mode.PAUSE
     control.engage(house.database, mode, getpass.getuser(), reason, house.now_ns())
     said: dict[str, object] = {"mode": mode, "blocked_s": since()}
+    # Only now: nothing comes before the stop.
+    house.note_login(getpass.getuser(), "kill")
     while working := control.working(house.database):
         if since() > CONFIRM_S_MAX:
             raise StepTimeout(

@@ -12,7 +12,7 @@ from typing import Final
 from trisagion.clock import MINUTE_NS, SECOND_NS
 from trisagion.ids import cycle_id
 from trisagion.ledger.types import Strategy
-from trisagion.market.calendar import rest_reason
+from trisagion.market.calendar import closing_reason
 from trisagion.market.types import Instrument
 from trisagion.orders.state import LIVE
 from trisagion.orders.types import Side
@@ -132,7 +132,7 @@ def _must_go(tx: Transaction, protection: Protection, state: ExitState, instrume
 
 
 def _may_open(tx: Transaction, protection: Protection, now_ns: int) -> bool:
-    if now_ns % protection.interval_ns == 0 or rest_reason(now_ns) is not None:
+    if now_ns % protection.interval_ns == 0 or closing_reason(now_ns) is not None:
         return False
     if tx.control.control().mode is Mode.PAUSE:
         return False

@@ -21,6 +21,7 @@ from sqlalchemy import event
 from sqlalchemy.engine import URL, Engine, make_url
 from sqlalchemy.pool import NullPool
 
+from trisagion.adapters.db.audit import AuditBook
 from trisagion.adapters.db.cohort import Cohort
 from trisagion.adapters.db.control import ControlRoom
 from trisagion.adapters.db.copies import Copies
@@ -104,6 +105,7 @@ class Unit:
         self.order_ids = OrderIdRows(session)
         self.switches = Switches(session)
         self.limits = LimitRows(session)
+        self.audit = AuditBook(session)
 
     @contextmanager
     def part(self) -> Iterator[None]:
@@ -187,13 +189,27 @@ class SqlDatabase:
     @contextmanager
     def snapshot(self) -> Iterator[Unit]:
         """Open a unit of work that only reads; what it reads is consistent. It raises what `transaction` raises."""
+        # It holds for the transaction that the first read opens, and what that sees, all others see.
+        with self._reading("REPEATABLE READ") as unit:
+            yield unit
+
+    @contextmanager
+    def uncommitted(self) -> Iterator[Unit]:
+        """Open a unit of work that reads what others have written and not committed, too; on SQLite nobody sees that.
+
+        It raises what `transaction` raises.
+        """
+        with self._reading("READ UNCOMMITTED") as unit:
+            yield unit
+
+    @contextmanager
+    def _reading(self, isolation: str) -> Iterator[Unit]:
         link = self._link()
         try:
             if self._is_sqlite:
                 link.connection.exec_driver_sql("BEGIN DEFERRED")
             else:
-                # It holds for the transaction that the first read opens, and what that sees, all others see.
-                link.connection.exec_driver_sql("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY")
+                link.connection.exec_driver_sql(f"SET TRANSACTION ISOLATION LEVEL {isolation}, READ ONLY")
             yield link.reader
             if self._keeps:
                 link.connection.rollback()
