@@ -277,6 +277,7 @@ def test_the_digest_changes_with_every_setting_that_can_change_a_decision(tmp_pa
         "sizing.probation": 0.2, "sizing.allow_long": False, "sizing.allow_short": False,
         "sizing.margin_fraction": "0.4", "reconcile.interval_s": 601, "reconcile.min_trade_notional": 21,
         "reconcile.ledger_age_s": 61, "reconcile.observer_age_s": 301, "reconcile.observers": ["a"],
+        "reconcile.adopt": ["ES"], "reconcile.adopt_notional_max": 1,
         "reconcile.alert_after": 4, "take_profit.threshold": "1.1", "take_profit.reward_multiple": 6,
         "exits.strategies": "cohort", "exits.trail_atr": 4, "exits.break_even_atr": 2,
         "exits.scale_out_share": "0.2", "exits.scale_out_atr": [1, 2], "exits.time_stop_s": 3600,
