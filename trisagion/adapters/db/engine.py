@@ -21,12 +21,14 @@ from sqlalchemy import event
 from sqlalchemy.engine import URL, Engine, make_url
 from sqlalchemy.pool import NullPool
 
+from trisagion.adapters.db import dialect
 from trisagion.adapters.db.audit import AuditBook
 from trisagion.adapters.db.cohort import Cohort
 from trisagion.adapters.db.control import ControlRoom
 from trisagion.adapters.db.copies import Copies
 from trisagion.adapters.db.cycles import Cycles
 from trisagion.adapters.db.egress import Egress
+from trisagion.adapters.db.exits import Exits
 from trisagion.adapters.db.faults import Conflict, Crowded, Unreachable, translated
 from trisagion.adapters.db.incidents import Incidents
 from trisagion.adapters.db.ledger import ExactSum, Ledger
@@ -99,6 +101,7 @@ class Unit:
         self.copies = Copies(session)
         self.incidents = Incidents(session)
         self.snapshots = Snapshots(session)
+        self.exits = Exits(session)
         self.control = ControlRoom(session)
         self.egress = Egress(session)
         self.order_ids = OrderIdRows(session)
@@ -393,6 +396,7 @@ def _open_sqlite(url: URL, *, may_create: bool) -> Engine:
 
 def _open_mysql(url: URL, io_s: int) -> Engine:
     driver = url.drivername.partition("+")[2] or _mysql_driver()
+    dialect.register()
     tls = {"ssl_disabled": True} if driver == "pymysql" and _is_near(url) else {}
     engine = sa.create_engine(
         url.set(drivername=f"mysql+{driver}"),
