@@ -39,6 +39,8 @@ class WatchRules:
 def watch(database: Database, rules: WatchRules, now_ns: int) -> tuple[Outcome, ...]:
     """Record the equity at `now_ns`, detect a crossing, and take the next steps of a sequence that is under way."""
     with database.transaction() as tx:
+        # Held before the account is read: a transfer moves cash and baseline, and half of one would be a crossing.
+        tx.cohort.epoch()
         equity = _mark(tx, now_ns)
         epochs = tx.cohort.epochs()
         if equity is None or not epochs:
@@ -102,6 +104,7 @@ def _carry_on(database: Database, rules: WatchRules, number: int, now_ns: int) -
     """Take steps until one has to wait; each in its own transaction."""
     while True:
         with database.transaction() as tx:
+            tx.cohort.epoch()  # held, as above
             done = [step.step for step in tx.ledger.steps(number)]
             flat = all(position.qty == 0 for position in tx.ledger.positions())
             step = next_step(done, flat=flat)
