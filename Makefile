@@ -22,6 +22,9 @@ JOBS ?= 2
 SEEDS ?= 50000
 FIRST ?= 1000000
 
+# What knows a database from inside: MySQL has no tests of whole platforms.
+MYSQL_TESTS := tests/contract tests/integration/test_services_ledger.py tests/integration/test_services_orders.py
+
 KERNELS := $(wildcard ext/*/*.pyx ext/*/*.pxd)
 
 ## Use
@@ -54,6 +57,12 @@ test: lint types imports pytest # Everything that must hold: style, types, impor
 .PHONY: pytest
 pytest: dev .venv/.mysql # The tests alone, JOBS=2 at a time; ARGS="-k fix"
 	@$(BIN)/python -m pytest -n $(JOBS) --dist worksteal $(ARGS)
+
+.PHONY: test-mysql
+test-mysql: dev .venv/.mysql # The database's tests on MySQL itself, fetched beside the machine's own; MYSQLD=/path takes another
+	@[ -n "$${MYSQLD:-}" ] || bash deploy/mysql_server.sh .venv/share/mysql-server
+	export MYSQLD="$${MYSQLD:-$$PWD/.venv/share/mysql-server/mysqld}"
+	$(BIN)/python -m pytest -m mariadb $(MYSQL_TESTS) $(ARGS)
 
 .PHONY: lint
 lint: dev # ruff, codespell, cython-lint

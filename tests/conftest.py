@@ -6,6 +6,8 @@ import shutil
 import pytest
 from hypothesis import settings
 
+from tests.mysql_server import MYSQLD
+
 pytest_plugins = ["tests.databases"]
 
 settings.register_profile("trisagion", deadline=None, print_blob=True, derandomize="CI" in os.environ)
@@ -30,7 +32,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 def _missing_servers() -> dict[str, str]:
     missing = {}
-    if shutil.which("mariadbd", path=f"{os.environ.get('PATH', '')}:/usr/sbin") is None:
+    if MYSQLD is None and shutil.which("mariadbd", path=f"{os.environ.get('PATH', '')}:/usr/sbin") is None:
         missing["mariadb"] = "no mariadbd on this machine; apt-get install mariadb-server"
     if shutil.which("redis-server") is None and not _redis_in_wheel():
         missing["redis"] = "no redis-server on this machine; apt-get install redis-server"

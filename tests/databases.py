@@ -1,7 +1,6 @@
 """Real databases and a broker for tests: what takes a `database` runs on SQLite and on a private MariaDB."""
 
 import getpass
-import os
 import re
 import shutil
 import tempfile
@@ -12,7 +11,7 @@ import pytest
 import sqlalchemy as sa
 
 from init import create
-from tests.mysql_server import mysql
+from tests.mysql_server import MYSQLD, mysql
 from trisagion.adapters.db import SqlDatabase, open_database, tables
 from trisagion.adapters.db.engine import open_engine
 from trisagion.adapters.db.migrations import BASE
@@ -31,8 +30,8 @@ def short_directory() -> Iterator[Path]:
 @pytest.fixture(scope="session")
 def mariadb_url(tmp_path_factory: pytest.TempPathFactory, short_directory: Path) -> Iterator[str]:
     """Run one MariaDB for all tests, or the MySQL that MYSQLD names; give the URL of its empty database."""
-    directory, program = tmp_path_factory.mktemp("mariadb"), os.environ.get("MYSQLD")
-    with mysql(program, directory, short_directory) if program else mariadb(directory, short_directory) as url:
+    directory = tmp_path_factory.mktemp("mariadb")
+    with mysql(MYSQLD, directory, short_directory) if MYSQLD else mariadb(directory, short_directory) as url:
         yield url
 
 

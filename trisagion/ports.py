@@ -243,7 +243,7 @@ class CohortStore(Protocol):
         ...
 
     def epoch(self) -> Epoch | None:
-        """Return the open epoch."""
+        """Return the open epoch; in a transaction it is locked against other writers until the end."""
         ...
 
     def epochs(self) -> Sequence[Epoch]:

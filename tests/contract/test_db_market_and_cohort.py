@@ -242,6 +242,33 @@ def test_a_shard_that_is_held_is_written_by_nobody_else(database: SqlDatabase, o
         assert tx.cohort.shard(3).state == b"ours"
 
 
+def test_of_two_changes_of_the_open_epoch_none_is_lost(database: SqlDatabase, other: SqlDatabase) -> None:
+    """Who reads it in a transaction holds it: a transfer that moves the baseline does not take back a crossing."""
+    with database.transaction() as tx:
+        tx.cohort.put_epoch(Epoch(1, START, None, None, "100"))
+    waiting = threading.Event()
+
+    def rival() -> None:
+        waiting.set()
+        with other.transaction() as tx:
+            epoch = tx.cohort.epoch()
+            assert epoch is not None
+            tx.cohort.put_epoch(replace(epoch, baseline="150"))
+
+    with database.transaction() as tx:
+        epoch = tx.cohort.epoch()
+        assert epoch is not None
+        thread = threading.Thread(target=rival)
+        thread.start()
+        assert waiting.wait(60)
+        thread.join(0.2)
+        assert thread.is_alive()
+        tx.cohort.put_epoch(replace(epoch, reason="take_profit"))
+    thread.join()
+    with database.snapshot() as tx:
+        assert tx.cohort.epoch() == Epoch(1, START, None, "take_profit", "150")
+
+
 def test_a_shard_has_come_to_every_instant_up_to_its_last_progress(database: SqlDatabase) -> None:
     """Of its own; another shard's progress says nothing."""
     with database.transaction() as tx:

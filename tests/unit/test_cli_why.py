@@ -88,7 +88,14 @@ def test_an_instant_that_is_none_is_a_sentence(instant: str) -> None:
 def test_every_code_that_the_platform_writes_into_a_decision_has_its_words() -> None:
     """Read off the source of what decides: a new code without words is found here."""
     sources = [
-        *("selection/votes.py", "portfolio/sizing.py", "orders/intents.py", "orders/pricing.py", "safety/gates.py"),
+        *(
+            "selection/votes.py",
+            "portfolio/sizing.py",
+            "portfolio/exits.py",
+            "orders/intents.py",
+            "orders/pricing.py",
+            "safety/gates.py",
+        ),
         *("services/reconcile.py", "services/drive_session.py", "services/limits.py"),
     ]
     written = {

@@ -53,6 +53,8 @@ def watch(database: Database, rules: WatchRules, now_ns: int) -> tuple[Outcome, 
     """Record the equity at `now_ns`, detect a crossing, and take the next steps of a sequence that is under way."""
     with database.transaction() as tx:
         expect_current(tx, rules.fingerprint)
+        # Held before the account is read: a transfer moves cash and baseline, and half of one would be a crossing.
+        tx.cohort.epoch()
         equity = _mark(tx, rules.protection, now_ns)
         epochs = tx.cohort.epochs()
         if equity is None or not epochs:
@@ -141,6 +143,7 @@ def _carry_on(database: Database, rules: WatchRules, number: int, now_ns: int) -
     while True:
         with database.transaction() as tx:
             expect_current(tx, rules.fingerprint)
+            tx.cohort.epoch()  # held, as above
             done = [step.step for step in tx.ledger.steps(number)]
             flat = all(position.qty == 0 for position in tx.ledger.positions())
             step = next_step(done, flat=flat)

@@ -92,10 +92,7 @@ def _server(connection: sa.Connection, connections: int, packet_bytes: int) -> I
     yield _clock(connection, ours)
     level = ours.get("transaction_isolation", ours.get("tx_isolation", "unknown"))
     yield Found("db isolation", level == "READ-COMMITTED", f"{level} on our connections (READ-COMMITTED is expected)")
-    if maria:
-        on = server.get("innodb_snapshot_isolation") == "ON"
-        advice = "" if on else "; ON is advised: a lost update is then an error that is tried again"
-        yield Found("db snapshots", True, f"innodb_snapshot_isolation is {'ON' if on else 'OFF'}{advice}")
+    yield _snapshots(server, maria=maria)
     yield _durable(server)
     room = int(server["max_connections"])
     yield Found(
@@ -136,6 +133,15 @@ def _clock(connection: sa.Connection, ours: Mapping[str, str]) -> Found:
     if skew_s > SKEW_S_ADVISED:
         detail += f" (up to {SKEW_S_ADVISED:g} s is expected, above {SKEW_S_MAX:g} s nothing is traded)"
     return Found("db clock", ours["time_zone"] == "+00:00" and skew_s <= SKEW_S_MAX, detail)
+
+
+def _snapshots(server: Mapping[str, str], *, maria: bool) -> Found:
+    if not maria:
+        ours = "the platform keeps its updates by row locks and versions of its own"
+        return Found("db snapshots", True, f"MySQL has no innodb_snapshot_isolation: {ours}")
+    on = server.get("innodb_snapshot_isolation") == "ON"
+    advice = "" if on else "; ON is advised: a lost update is then an error that is tried again"
+    return Found("db snapshots", True, f"innodb_snapshot_isolation is {'ON' if on else 'OFF'}{advice}")
 
 
 def _durable(server: Mapping[str, str]) -> Found:

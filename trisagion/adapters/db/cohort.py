@@ -187,8 +187,8 @@ class Cohort:
         ]
 
     def epoch(self) -> Epoch | None:
-        """Return the open epoch."""
-        row = self._session.row(_OPEN_EPOCH)
+        """Return the open epoch; in a transaction it is locked against other writers until the end."""
+        row = self._session.row(_OPEN_EPOCH_LOCKED if self._session.writable else _OPEN_EPOCH)
         return None if row is None else Epoch(*row)
 
     def epochs(self) -> Sequence[Epoch]:
