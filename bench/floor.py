@@ -37,6 +37,7 @@ from trisagion.orders.state import OrderState
 from trisagion.orders.types import ExecutionReport, Order, PositionReport, Side, Unreadable
 from trisagion.risk.limits import Limits
 from trisagion.safety.modes import Control, Mode
+from trisagion.services import limits
 from trisagion.services.book_fills import BookRules, book
 from trisagion.services.drive_session import SessionDriver
 from trisagion.units import Money, Price, Quantity
@@ -131,6 +132,7 @@ def found(database: SqlDatabase) -> None:
     with database.transaction() as tx:
         tx.market.add_instrument(ES)
         tx.ledger.post(opening(Money(Decimal(10**8)), 0, "USD"))
+        limits.found(tx, LIMITS, "bench", 0)
         tx.control.set_mode(Control(Mode.NORMAL, "bench", "bench", 0))
         ticks = tuple((bar.open_ns + number * 10 * SECOND_NS, 1640.0) for number in range(1, 7))
         tx.market.add_step(MarketStep(ES.symbol, TUESDAY_NS, bar, ticks, Price(Decimal(1640)), TUESDAY_NS))

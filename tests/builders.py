@@ -23,7 +23,7 @@ from trisagion.orders.intents import ReconcileRules
 from trisagion.orders.state import OrderState
 from trisagion.orders.types import ExecType, ExecutionReport, Liquidity, Order, Side
 from trisagion.portfolio.sizing import SizingRules
-from trisagion.risk.limits import Limits
+from trisagion.risk.limits import Limits, founding_rows
 from trisagion.safety.modes import Control, Mode
 from trisagion.selection.votes import SelectionRules
 from trisagion.services.advance_cohort import found_cohort
@@ -55,6 +55,8 @@ LIMITS: Final = Limits(
     open_notional_max=Decimal(1_000_000_000),
 )
 """At 4000 a contract is worth 200,000: forty-nine to an order, ninety-nine to a position. A quote serves a minute."""
+AMPLE: Final = tuple(replace(row, value=Decimal(10) ** 15) for row in founding_rows(LIMITS, "test", 0))
+"""Versions in force that leave it to the ceiling what is allowed."""
 
 CYCLE_RULES: Final = CycleRules(
     account=ACCOUNT,
@@ -238,6 +240,8 @@ class Desk:
             for instrument in instruments:
                 tx.market.add_instrument(instrument)
             tx.ledger.post(opening(CAPITAL, 0, "USD"))
+            for row in AMPLE:
+                tx.limits.add(row)
         self.switch(mode)
         if quoted_ns is not None:
             for instrument in instruments:

@@ -23,6 +23,7 @@ from trisagion.orders.types import ExecutionReport, Order, OrderLink
 from trisagion.regime.classify import Reading
 from trisagion.regime.types import Fit
 from trisagion.risk.load import Load
+from trisagion.risk_ports import LimitStore
 from trisagion.safety.gates import Gate
 from trisagion.safety.modes import Control, Mode
 from trisagion.series_ports import SeriesStore
@@ -572,6 +573,11 @@ class Transaction(Protocol):
         ...
 
     @property
+    def limits(self) -> LimitStore:
+        """The versions of the account's limits."""
+        ...
+
+    @property
     def switches(self) -> SwitchStore:
         """The hardware kill switches."""
         ...
@@ -589,8 +595,5 @@ class Database(Protocol):
         ...
 
     def version(self) -> int | None:
-        """Return a number that changes when another connection has written.
-
-        None where the server has no such number.
-        """
+        """Return a number that changes when another connection has written; None where the server has none."""
         ...

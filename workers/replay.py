@@ -293,7 +293,7 @@ def main() -> int:
     )
     survivors = house().survivors(instruments) if known is None else ()
     equity = money(settings.account.equity)
-    replay = begin(house().database, replay, instruments, equity, house().cohort_rules, survivors)
+    replay = begin(house().database, replay, instruments, equity, house().cohort_rules, house().limits, survivors)
     venue = VenueControl(Path(os.environ["TRISAGION_VENUE_CONTROL"]))
     outcome = Driver(tapes, replay, venue, stop=Path(os.environ["TRISAGION_STOP"])).run()
     Path(os.environ["TRISAGION_VENUE_LEDGER"]).write_text(json.dumps(venue.status()), encoding="utf-8")

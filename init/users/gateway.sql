@@ -42,6 +42,8 @@ GRANT SELECT ON quote_hour TO '{database}_gateway'@'%';
 GRANT SELECT, INSERT ON audit_note TO '{database}_gateway'@'%';
 GRANT SELECT ON audit_event TO '{database}_gateway'@'%';
 GRANT SELECT ON audit_mark TO '{database}_gateway'@'%';
+GRANT SELECT ON risk_limit TO '{database}_gateway'@'%';
+GRANT SELECT ON risk_limit_approval TO '{database}_gateway'@'%';
 GRANT SELECT ON killswitch_beat TO '{database}_gateway'@'%';
 GRANT SELECT, INSERT, UPDATE ON killswitch_mark TO '{database}_gateway'@'%';
 GRANT SELECT ON incident TO '{database}_gateway'@'%';

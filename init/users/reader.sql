@@ -41,6 +41,8 @@ GRANT SELECT ON quote_hour TO '{database}_reader'@'%';
 GRANT SELECT ON audit_note TO '{database}_reader'@'%';
 GRANT SELECT ON audit_event TO '{database}_reader'@'%';
 GRANT SELECT ON audit_mark TO '{database}_reader'@'%';
+GRANT SELECT ON risk_limit TO '{database}_reader'@'%';
+GRANT SELECT ON risk_limit_approval TO '{database}_reader'@'%';
 GRANT SELECT ON killswitch_beat TO '{database}_reader'@'%';
 GRANT SELECT ON killswitch_mark TO '{database}_reader'@'%';
 GRANT SELECT ON incident TO '{database}_reader'@'%';

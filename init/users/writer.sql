@@ -44,6 +44,8 @@ GRANT SELECT, INSERT, UPDATE ON quote_hour TO '{database}_writer'@'%';
 GRANT SELECT, INSERT ON audit_note TO '{database}_writer'@'%';
 GRANT SELECT, INSERT ON audit_event TO '{database}_writer'@'%';
 GRANT SELECT, INSERT, UPDATE ON audit_mark TO '{database}_writer'@'%';
+GRANT SELECT, INSERT ON risk_limit TO '{database}_writer'@'%';
+GRANT SELECT, INSERT ON risk_limit_approval TO '{database}_writer'@'%';
 GRANT SELECT, INSERT, UPDATE ON killswitch_beat TO '{database}_writer'@'%';
 GRANT SELECT, INSERT, UPDATE ON killswitch_mark TO '{database}_writer'@'%';
 GRANT SELECT, INSERT, UPDATE ON incident TO '{database}_writer'@'%';

@@ -245,10 +245,10 @@ while True:
 
 
 def test_a_writer_that_is_killed_leaves_neither_hole_nor_double(database: SqlDatabase, database_url: str) -> None:
-    """SIGKILL at four moments while it links; the next one goes on, and every record is there once."""
+    """SIGKILL at two moments while it links; the next one goes on, and every record is there once."""
     happen(database, 1_000)
     root = Path(__file__).resolve().parents[2]
-    for delay in (0.0, 0.01, 0.03, 0.05):
+    for delay in (0.01, 0.04):
         writer = subprocess.Popen(
             [sys.executable, "-c", WRITER, database_url],
             stdout=subprocess.PIPE,

@@ -156,7 +156,7 @@ def users(mariadb_elsewhere: str) -> dict[str, str]:
     return {user: one.render_as_string(hide_password=False) for user, one in named.items()}
 
 
-NOTED = "VALUES (NULL, 1, 1, 'h', 'a', 'b', 'c', 'k', 's', '{}')"
+NOTED = "VALUES (NULL, 1, 1, 'h', 'b', 'c', 'k', 'a', 's', '{}')"
 CHAINED = "VALUES ('orders', 1, 1, 'execution', '1', '{}', '0', '1')"
 ALLOWED = {
     "writer": {

@@ -288,7 +288,7 @@ def fresh(sqlite_url: str) -> Iterator[Desk]:
 
 def begun(desk: Desk, **changes: Any) -> Replay:
     """Begin a replay, or take it up."""
-    return begin(desk.database, a_replay(**changes), [ES], Money(Decimal(1000)), COHORT_RULES)
+    return begin(desk.database, a_replay(**changes), [ES], Money(Decimal(1000)), COHORT_RULES, LIMITS)
 
 
 def test_a_replay_founds_account_cohort_and_itself_at_once(fresh: Desk) -> None:

@@ -21,6 +21,7 @@ from tests.builders import (
     COHORT_RULES,
     CYCLE_RULES,
     ES,
+    LIMITS,
     NQ,
     TUESDAY_NS,
     Desk,
@@ -362,12 +363,12 @@ REPLAY = Replay("es", "ab" * 32, 3, "cd" * 32, T0, 0, T0, 0.0, 0, finished=False
 def test_a_replay_begins_with_all_its_instruments(database: SqlDatabase) -> None:
     """Each is on record and has its runs; taken up again nothing is founded twice."""
     desk = Desk(database)
-    begin(database, REPLAY, BOTH, CAPITAL, COHORT_RULES)
+    begin(database, REPLAY, BOTH, CAPITAL, COHORT_RULES, LIMITS)
     with database.snapshot() as tx:
         assert {instrument.symbol: instrument for instrument in tx.market.instruments()} == {"ES": ES, "NQ": NQ}
     found = shards_of(desk)
     assert sum(int(shard.on("NQ").sum()) for shard in found) == 4
-    begin(database, REPLAY, BOTH, CAPITAL, COHORT_RULES)
+    begin(database, REPLAY, BOTH, CAPITAL, COHORT_RULES, LIMITS)
     assert [to_bytes(shard) for shard in shards_of(desk)] == [to_bytes(shard) for shard in found]
 
 

@@ -2,7 +2,7 @@
 
 import pytest
 
-from tests.builders import COHORT_RULES, ES, TUESDAY_NS, Desk, states
+from tests.builders import COHORT_RULES, ES, LIMITS, TUESDAY_NS, Desk, states
 from trisagion.cli.watching import frames
 from trisagion.clock import MINUTE_NS, SECOND_NS
 from trisagion.ports import Replay
@@ -30,7 +30,7 @@ def test_a_minute_that_is_not_complete_is_late_by_the_clock_of_the_replay(
 ) -> None:
     """At 60 data seconds a second the first minute is due after one; at full speed nothing is ever late."""
     replay = Replay("es", "d", 1, "s", T0, T0 + 60 * MINUTE_NS, T0, speed, ORIGIN_NS, finished=False)
-    begin(empty.database, replay, [ES], money("1000"), COHORT_RULES)
+    begin(empty.database, replay, [ES], money("1000"), COHORT_RULES, LIMITS)
     with empty.database.transaction() as tx:
         tx.market.put_state(states(1, T0)[0])
     if done:

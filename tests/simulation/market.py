@@ -23,7 +23,7 @@ from trisagion.ports import Database
 from trisagion.risk.check import Approved, check
 from trisagion.risk.load import Load
 from trisagion.safety.modes import Mode
-from trisagion.services import control
+from trisagion.services import control, limits
 from trisagion.services.reconcile import new_attempt
 from trisagion.services.stakes import Stakes
 from trisagion.simulate.venue import SimulatedVenue
@@ -166,6 +166,7 @@ class Desk:
             for instrument in INSTRUMENTS:
                 tx.market.add_instrument(instrument)
             tx.ledger.post(opening(Money(Decimal(100_000_000)), 0, "USD"))
+            limits.found(tx, self.limits, "simulation", 0)
         control.release(self.database, OPERATOR, "begin", self.world.now_ns)
         self.market.publish(self.database)
 

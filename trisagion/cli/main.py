@@ -26,6 +26,7 @@ COMMANDS: Final = {
         "Be the daemon of a hardware kill switch, test one, tell how it stands.",
     ),
     "gate": ("trisagion.cli.gate", "Show the gates of the venue sessions; open one that was shut."),
+    "limits": ("trisagion.cli.limits", "Show the limits in force and their history; propose and approve a change."),
     "incidents": ("trisagion.cli.incidents", "Show the symbols on which there is no consensus, with what each says."),
     "observer": (
         "trisagion.cli.observer",

@@ -91,7 +91,7 @@ _ENDED: Final = frozenset({"3", "4", "8", "B", "C"})
 _REPLACED: Final = "5"
 
 _MARK: Final = re.compile(r"(18|59|[5-9][0-9]{3}|[23][0-9]{4})=([A-Za-z0-9]{1,16})")
-"""What may mark a maker's order: ExecInst, TimeInForce, or a tag of the ranges that FIX leaves to the parties."""
+"""What may mark a maker's order: ExecInst, TimeLimitsNow, or a tag of the ranges that FIX leaves to the parties."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -100,8 +100,8 @@ assert set(KEYS) == {each.name for each in fields(Limits)} - {"account", "unknow
 class LimitRow:
     """A version of one limit. `subject` is the symbol, venue or strategy, empty for the account.
 
-    `proposed_by` is a person, or `configuration` and the digest of the settings that founded the run: then nobody has
-    to approve it. `approved_by` is None while nobody has.
+    `proposed_by` is a person, or `configuration` and the digest of the settings that founded the run: such versions
+    are the first ones, and nobody has to approve them. `approved_by` is None while nobody has.
     """
 
     version: int
@@ -117,10 +117,10 @@ class LimitRow:
 
     @property
     def holds(self) -> bool:
-        """Tell whether it was approved as it must be: by another person, or made by the configuration."""
-        return is_configuration(self.proposed_by) or (
-            self.approved_by is not None and not same_person(self.proposed_by, self.approved_by)
-        )
+        """Tell whether it was approved as it must be: by another person, or made when the run was founded."""
+        if is_configuration(self.proposed_by):
+            return self.version <= len(KEYS)
+        return self.approved_by is not None and not same_person(self.proposed_by, self.approved_by)
 
 
 CONFIGURATION: Final = "configuration"
@@ -166,14 +166,14 @@ class LimitBook:
     """The limits in force, by strategy, symbol and venue; computed once for each of these.
 
     Among the versions of one limit in one place the newest that `holds` is in force. Where the account has none for
-    some limit, or a row cannot be understood, nothing is known: see `Limits.unknown`.
+    some limit, or a row cannot be understood or read, nothing is known: see `Limits.unknown`.
     """
 
     __slots__ = ("_ceiling", "_found", "_rows", "_unknown")
 
-    def __init__(self, ceiling: Limits, rows: Iterable[LimitRow]) -> None:
+    def __init__(self, ceiling: Limits, rows: Iterable[LimitRow], unreadable: str = "") -> None:
         newest: dict[tuple[str, str, str], LimitRow] = {}
-        self._unknown = ""
+        self._unknown = unreadable
         for row in sorted(rows, key=lambda row: row.version):
             if row.holds:
                 self._unknown = self._unknown or _not_understood(row)

@@ -16,7 +16,7 @@ from trisagion.risk.check import Approved, judge
 from trisagion.risk.limits import Limits
 from trisagion.risk.load import Load
 from trisagion.services.outcome import Outcome
-from trisagion.services.stakes import Stakes
+from trisagion.services.stakes import LimitsNow, Stakes
 from trisagion.units import Price, Quantity, on_grid, plain
 
 
@@ -54,7 +54,7 @@ def amend(
             load=load,
             account=stakes.beside(load),
             mode=tx.control.control().mode,
-            limits=limits,
+            limits=LimitsNow(tx, limits).of(order.symbol, order.session or "", taker=False),
             now_ns=now_ns,
             price=price,
         )

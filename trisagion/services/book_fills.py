@@ -24,7 +24,7 @@ from trisagion.services.hear_observers import hear
 from trisagion.services.ledger_enter import enter
 from trisagion.services.outcome import Outcome
 from trisagion.services.reconcile import VENUE, new_attempt
-from trisagion.services.stakes import Stakes
+from trisagion.services.stakes import LimitsNow, Stakes
 from trisagion.units import plain
 
 RESTATING: Final = frozenset({ExecType.TRADE_CORRECT, ExecType.TRADE_CANCEL})
@@ -257,14 +257,14 @@ def _remedy(tx: Transaction, rules: BookRules, order: Order, report: ExecutionRe
         told = {"reject": reject.value, "remedy": remedy.value, "reason": report.reason or ""}
         tx.control.add_event("order.refused", order.cl_ord_id, told, now_ns)
         return []
-    again = _again(tx, rules, order, now_ns)
+    again = _again(tx, rules, order, report, now_ns)
     if again is None:
         return []
     # Whoever is to wait is not rung: the sweeper finds it in the outbox.
     return [Outcome("repriced", (again,)) if remedy is Remedy.REPRICE else Outcome("postponed")]
 
 
-def _again(tx: Transaction, rules: BookRules, order: Order, now_ns: int) -> str | None:
+def _again(tx: Transaction, rules: BookRules, order: Order, report: ExecutionReport, now_ns: int) -> str | None:
     """Put a new attempt at a refused intent into the outbox; None where there must be none."""
     if order.cancel_reason is not None or order.leaves_qty == 0:
         return None
@@ -282,7 +282,7 @@ def _again(tx: Transaction, rules: BookRules, order: Order, now_ns: int) -> str 
         load=load,
         account=stakes.beside(load),
         mode=tx.control.control().mode,
-        limits=rules.limits,
+        limits=LimitsNow(tx, rules.limits).of(order.symbol, order.session or report.venue, taker=order.taker),
         now_ns=now_ns,
     )
     if not isinstance(verdict, Approved):

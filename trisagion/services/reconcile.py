@@ -40,7 +40,7 @@ from trisagion.selection.votes import Selection, SelectionRules, left_out, selec
 from trisagion.services.hear_observers import take
 from trisagion.services.incidents import note, note_foreign
 from trisagion.services.outcome import Outcome
-from trisagion.services.stakes import Stakes, marked_equity
+from trisagion.services.stakes import LimitsNow, Stakes, marked_equity
 from trisagion.units import Money, Quantity, plain
 
 VENUE: Final = "venue"
@@ -113,7 +113,7 @@ def _move(tx: Transaction, rules: CycleRules, due_ns: int) -> tuple[Outcome, ...
         now = Cycle(name, due_ns, "opened", None, 0)
         tx.cycles.open_cycle(now)
     _abandon_older(tx, due_ns)
-    withdrawn = _withdraw_older(tx, name, due_ns)
+    withdrawn = withdraw(tx, name, "superseded", due_ns)
     resting = rest_reason(due_ns)
     if resting is not None:
         if withdrawn:
@@ -177,21 +177,21 @@ def _abandon_older(tx: Transaction, due_ns: int) -> None:
             tx.control.add_event("cycle.abandoned", older.cycle_id, {"stage": older.stage}, due_ns)
 
 
-def _withdraw_older(tx: Transaction, name: CycleId, due_ns: int) -> AbstractSet[str]:
-    """Ask for the cancel of every order of another cycle; return the symbols of which the venue may still know one."""
+def withdraw(tx: Transaction, keep: CycleId | None, why: str, now_ns: int) -> AbstractSet[str]:
+    """Ask for the cancel of all orders but one cycle's; return the symbols of which the venue may still know one."""
     at_venue = set()
     for found in tx.orders.in_states(LIVE):
         # Read again, locked: the session may be sending it, or booking a report on it, at this moment.
         order = tx.orders.order(found.cl_ord_id)
-        if order is None or order.cycle == name or order.state not in LIVE:
+        if order is None or order.cycle == keep or order.state not in LIVE:
             continue
-        changed = replace(order, updated_ns=max(due_ns, order.updated_ns), version=order.version + 1)
+        changed = replace(order, updated_ns=max(now_ns, order.updated_ns), version=order.version + 1)
         if order.state not in AT_VENUE:
-            tx.orders.save(replace(changed, state=OrderState.DENIED, reason="superseded"))
+            tx.orders.save(replace(changed, state=OrderState.DENIED, reason=why))
             continue
         at_venue.add(order.symbol)
         if order.cancel_reason is None:
-            tx.orders.save(replace(changed, cancel_reason="superseded"))
+            tx.orders.save(replace(changed, cancel_reason=why))
     return at_venue
 
 
@@ -249,6 +249,7 @@ class _Account:
     mode: Mode
     worth: Money | None
     stakes: Stakes
+    limits: LimitsNow
     live: list[Order]
 
 
@@ -262,6 +263,8 @@ def _decide_each(
 ) -> None:
     """Decide for each symbol by itself; what one that fails has written is undone, and the failure recorded."""
     flatten = _flattening(tx)
+    live = list(tx.orders.in_states(LIVE))
+    known = {instrument.symbol for instrument in instruments} & {order.symbol for order in live}
     account = _Account(
         instruments=instruments,
         # Nobody is asked whether to flatten; the runs may not have come to this minute yet.
@@ -269,8 +272,9 @@ def _decide_each(
         flatten=flatten,
         mode=tx.control.control().mode,
         worth=None if flatten else marked_equity(tx, due_ns),
-        stakes=Stakes.read(tx, (instrument.symbol for instrument in ready), due_ns),
-        live=list(tx.orders.in_states(LIVE)),
+        stakes=Stakes.read(tx, known.union(instrument.symbol for instrument in ready), due_ns),
+        limits=LimitsNow(tx, rules.limits),
+        live=live,
     )
     for instrument in ready:
         try:
@@ -289,6 +293,7 @@ def _decide(
     """Decide for one symbol and write decision and order."""
     symbol = instrument.symbol
     flatten, mode = account.flatten, account.mode
+    limits = account.limits.of(symbol, rules.session, taker=mode is Mode.EMERGENCY)
     voted = votes(account.shards, symbol)
     selection = select(voted, tx.cohort.past_pnls(symbol), rules.selection, due_ns)
     quote = tx.market.quote(symbol, due_ns)
@@ -298,7 +303,7 @@ def _decide(
     moved_ns = _moved_ns(tx, rules, symbol)
     agreed = consensus(symbol, position, observations, rules.reconcile, instrument, due_ns, moved_ns)
     facts = [
-        f"JUDGED_UNDER: mode={mode} limits={rules.limits.version}",
+        f"JUDGED_UNDER: mode={mode} limits={limits.version}",
         *_quoted(quote),
         *(() if flatten else (f"VOTES_LEFT_OUT: {left_out(voted, rules.selection, due_ns)}",)),
         _witnesses(rules, position, observations),
@@ -328,8 +333,8 @@ def _decide(
             agreed.qty,
             quote.ask,
             instrument,
-            order_notional_max=rules.limits.order_notional_max,
-            position_notional_max=rules.limits.position_notional_max,
+            order_notional_max=limits.order_notional_max,
+            position_notional_max=limits.position_notional_max,
         )
         if goal != desired:
             reasons.append(f"STAGED: desired={plain(desired)} goal={plain(goal)}")
@@ -338,7 +343,7 @@ def _decide(
     incident = note(tx, position, seen, agreed, due_ns)
     if incident is not None:
         _alert(tx, rules, name, incident, due_ns)
-    order = _approve(tx, rules, intent, instrument, quote, agreed.qty, account, reasons, due_ns)
+    order = _approve(tx, rules, intent, instrument, quote, agreed.qty, account, limits, reasons, due_ns)
     # What was looked at comes first, then what followed from it: a refusal is the last word.
     tx.cycles.add_decision(_decision(name, selection, desired, agreed.qty, delta, order, (*facts, *reasons)))
     return order
@@ -379,6 +384,7 @@ def _approve(
     quote: Quote | None,
     actual: Quantity | None,
     account: _Account,
+    limits: Limits,
     reasons: list[str],
     due_ns: int,
 ) -> Order | None:
@@ -393,7 +399,7 @@ def _approve(
         load=load,
         account=account.stakes.beside(load),
         mode=account.mode,
-        limits=rules.limits,
+        limits=limits,
         now_ns=due_ns,
     )
     if not isinstance(verdict, Approved):

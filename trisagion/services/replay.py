@@ -13,9 +13,11 @@ from trisagion.ledger.take_profit import next_step
 from trisagion.market.types import Instrument
 from trisagion.orders.state import OrderState
 from trisagion.ports import Database, Replay, Transaction
+from trisagion.risk.limits import Limits
 from trisagion.safety.modes import Control, Mode
 from trisagion.services.advance_cohort import found_cohort
 from trisagion.services.control import REPLAY, release
+from trisagion.services.limits import found
 from trisagion.services.take_profit import ending_epoch
 from trisagion.units import Money
 
@@ -40,6 +42,7 @@ def begin(
     instruments: Sequence[Instrument],
     capital: Money,
     rules: CohortRules,
+    limits: Limits,
     survivors: Sequence[Survivor] = (),
 ) -> Replay:
     """Found account, cohort and replay in one transaction; a replay that is there already is checked and taken up."""
@@ -58,6 +61,7 @@ def begin(
             tx.market.add_instrument(instrument)
         tx.ledger.post(opening(capital, replay.start_ns, instruments[0].currency))
         found_cohort(tx, rules, 1, replay.seed, replay.start_ns, survivors)
+        found(tx, limits, replay.settings_digest[:DIGEST_SHOWN], replay.start_ns)
         tx.control.set_mode(Control(Mode.NORMAL, REPLAY, "replay begun", replay.start_ns))
         tx.control.put_replay(replay)
         return replay

@@ -13,7 +13,7 @@ from trisagion.ports import Database, Transaction
 from trisagion.risk.limits import Limits
 from trisagion.risk.load import Load
 from trisagion.services.outcome import Outcome
-from trisagion.services.stakes import Stakes
+from trisagion.services.stakes import LimitsNow, Stakes
 from trisagion.units import Price
 
 ROUTE_MAX: Final = 64
@@ -60,6 +60,7 @@ def _decided(
     # Read after the positions are locked: no other gateway decides on these symbols meanwhile.
     total, own = tx.orders.loads([order.intent for order in orders])
     mode, gate = tx.control.in_force(session)
+    in_force = LimitsNow(tx, limits)
     stakes = Stakes.read(tx, instruments.keys() & {symbol for symbol, _ in total.leaves}, now_ns)
     quotes: dict[tuple[str, int], Quote | None] = {}
     decided = []
@@ -79,7 +80,7 @@ def _decided(
                 account=stakes.beside(load),
                 mode=mode,
                 gate=gate,
-                limits=limits,
+                limits=in_force.of(order.symbol, session, taker=order.taker),
                 now_ns=which[1],
             )
         except DataError:

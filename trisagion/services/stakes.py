@@ -1,12 +1,15 @@
-"""What the account is worth and has at stake, read for a verdict."""
+"""What the account is worth, has at stake and may do, read for a verdict."""
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from decimal import Decimal
 from typing import Final
 
+from trisagion.errors import StateError
 from trisagion.ledger.postings import OUTSIDE, cash, equity
+from trisagion.ledger.types import Strategy
 from trisagion.ports import Transaction
+from trisagion.risk.limits import LimitBook, Limits
 from trisagion.risk.load import Account, Load
 from trisagion.units import EXACT, Money, Price
 
@@ -56,6 +59,21 @@ class Stakes:
             else:
                 total = EXACT.add(total, EXACT.multiply(price, qty))
         return Account(known, self.gross, total)
+
+
+class LimitsNow:
+    """The limits that are in force while a transaction lasts, under a ceiling that the configuration sets."""
+
+    def __init__(self, tx: Transaction, ceiling: Limits) -> None:
+        try:
+            self._book = LimitBook(ceiling, tx.limits.rows())
+        except StateError as error:
+            self._book = LimitBook(ceiling, (), str(error))
+
+    def of(self, symbol: str, venue: str, *, taker: bool) -> Limits:
+        """Return those of an order at a venue; only Emergency takes, to flatten, which no run decided."""
+        strategy = Strategy.FLATTEN if taker else Strategy.COHORT
+        return self._book.of(symbol, venue=venue, strategy=strategy.value)
 
 
 def marked_equity(tx: Transaction, now_ns: int) -> Money | None:

@@ -3,7 +3,7 @@
 The same messages, plays and faults in the same order give the same answers to the last ExecID: whoever keeps a list of
 them can rebuild the venue. Only what `changes` it need be kept; questions change nothing.
 
-An order wants to trade as its ExecInst and TimeInForce say: post-only, day or good till cancel (both stay), good till
+An order wants to trade as its ExecInst and TimeLimitsNow say: post-only, day or good till cancel (both stay), good till
 date, immediate or cancel, fill or kill. A replacement changes price, quantity and end; how the order wants to trade it
 keeps, whatever the request repeats.
 """
@@ -448,7 +448,7 @@ def business_reject(fields: Fields, why: str, reason: str = _CONDITIONALLY_REQUI
 
 
 def _time_in_force(fields: Fields) -> tuple[str, int]:
-    """Return TimeInForce, a day if there is none, and the end of the order in ns, 0 for never."""
+    """Return TimeLimitsNow, a day if there is none, and the end of the order in ns, 0 for never."""
     kind = word(fields, Tag.TIME_IN_FORCE, _TIMES_IN_FORCE) if Tag.TIME_IN_FORCE in fields else DAY
     return kind, _moment(fields, Tag.EXPIRE_TIME) if kind == GOOD_TILL_DATE else 0
 

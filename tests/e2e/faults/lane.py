@@ -30,6 +30,7 @@ from celery import Celery
 from sqlalchemy.engine import make_url
 
 from init import create
+from tests.builders import AMPLE
 from tests.e2e.faults import venues
 from tests.e2e.faults.proxy import Proxy
 from tests.integration.proxies import LOOPBACK, FaultyProxy
@@ -543,6 +544,8 @@ def _found(database: SqlDatabase, spec: DataSpec, rules: CohortRules) -> Instrum
         tx.market.add_instrument(instrument)
         tx.ledger.post(opening(CAPITAL, MONDAY_NS, "USD"))
         found_cohort(tx, rules, 1, 1, MONDAY_NS)
+        for row in AMPLE:
+            tx.limits.add(row)
         tx.control.set_mode(Control(Mode.NORMAL, "faults", "begun", MONDAY_NS))
         tx.control.put_replay(a_replay(MONDAY_NS))
     return instrument

@@ -30,6 +30,7 @@ from trisagion.adapters.db.egress import Egress
 from trisagion.adapters.db.faults import Conflict, Crowded, Unreachable, translated
 from trisagion.adapters.db.incidents import Incidents
 from trisagion.adapters.db.ledger import ExactSum, Ledger
+from trisagion.adapters.db.limits import LimitRows
 from trisagion.adapters.db.market import Market
 from trisagion.adapters.db.messages import Messages
 from trisagion.adapters.db.migrations import expect_schema
@@ -101,6 +102,7 @@ class Unit:
         self.egress = Egress(session)
         self.order_ids = OrderIdRows(session)
         self.switches = Switches(session)
+        self.limits = LimitRows(session)
         self.audit = AuditBook(session)
 
     @contextmanager

@@ -520,14 +520,9 @@ killswitch_mark: Final = _table(
 audit_note: Final = _table(
     "audit_note",
     _seq(),
-    _must("at_ns", Whole()),
-    _must("monotonic_ns", Whole()),
-    _must("host", Id(64)),
-    _must("actor", Id(128)),
-    _must("build", Id(64)),
-    _must("config", Id(64)),
-    _must("kind", Id(64)),
-    _must("subject", Id(200)),
+    *(_must(name, Whole()) for name in ("at_ns", "monotonic_ns")),
+    *(_must(name, Id(64)) for name in ("host", "build", "config", "kind")),
+    *(_must(name, Id(200)) for name in ("actor", "subject")),
     _must("detail", Note()),
 )
 
@@ -539,8 +534,7 @@ audit_event: Final = _table(
     _must("source", Id(32)),
     _must("row_key", Id(200)),
     _must("detail", Note()),
-    _must("prev_hash", Id(64)),
-    _must("hash", Id(64)),
+    *(_must(name, Id(64)) for name in ("prev_hash", "hash")),
     sa.UniqueConstraint("source", "row_key", name="audit_event_once"),
 )
 
@@ -584,4 +578,23 @@ observer_mark: Final = _table(
     _must("seen_seq", Whole()),
     _must("number", Whole()),
     _must("at_ns", Whole()),
+)
+
+risk_limit: Final = _table(
+    "risk_limit",
+    _key("version", Whole()),
+    _must("name", Id(64)),
+    _must("scope", Id(16)),
+    _must("subject", Id(64)),
+    _must("value", Exact()),
+    _must("proposed_by", Id(128)),
+    _must("reason", Note()),
+    _must("proposed_ns", Whole()),
+)
+
+risk_limit_approval: Final = _table(
+    "risk_limit_approval",
+    _key("version", Whole()),
+    _must("approved_by", Id(128)),
+    _must("approved_ns", Whole()),
 )

@@ -1,0 +1,86 @@
+"""`trisagion limits` on a run's directory, given by two users of the machine."""
+
+import json
+import os
+from collections.abc import Callable, Iterator
+from decimal import Decimal
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from init import create
+from tests.builders import Desk
+from trisagion.adapters.db.engine import open_database
+from trisagion.cli import limits
+from trisagion.errors import DataError, TrisagionError
+from trisagion.risk.limits import Scope
+from trisagion.services import limits as service
+from trisagion.settings import Settings
+from trisagion.wiring import House
+
+
+@pytest.fixture
+def state(tmp_path: Path) -> Iterator[Path]:
+    """Lay an account out as the newest run of a state directory, with the limits that its configuration founds."""
+    url = f"sqlite:///{tmp_path / 'trisagion.sqlite3'}"
+    create(url)
+    run = tmp_path / "runs" / "one"
+    run.mkdir(parents=True)
+    (run / "trisagion.toml").write_text(f'[database]\nurl = "{url}"\n', encoding="utf-8")
+    (tmp_path / "latest").write_text("one\n", encoding="utf-8")
+    database = open_database(url)
+    Desk(database)
+    with database.transaction() as tx:
+        service.found(tx, House(Settings()).limits, "abc", 0)
+    yield tmp_path
+    database.close()
+
+
+@pytest.fixture
+def told(capsys: pytest.CaptureFixture[str], state: Path) -> Callable[..., Any]:
+    """Give a function that runs a command on the state directory, for machines, and returns what it told."""
+
+    def run(command: Callable[..., None], **arguments: Any) -> Any:
+        capsys.readouterr()
+        command(state=state, as_json=True, **arguments)
+        return json.loads(capsys.readouterr().out)
+
+    return run
+
+
+def test_two_users_of_the_machine_change_a_limit(told: Callable[..., Any], monkeypatch: pytest.MonkeyPatch) -> None:
+    """One proposes, whatever name the environment gives him, and cannot approve it; the other one can."""
+    change: dict[str, Any] = {"name": "orders_max", "value": "3", "reason": "quiet hours", "subject": ""}
+    proposed = told(limits.propose, scope=Scope.ACCOUNT, **change)
+    assert (proposed["value"], proposed["ceiling"], proposed["holds"]) == ("3", "50", False)
+    assert (proposed["proposed_by"], proposed["version"]) == (limits.person(), 9)
+    monkeypatch.setenv("LOGNAME", "somebody-else")
+    monkeypatch.setenv("USER", "somebody-else")
+    with pytest.raises(TrisagionError, match="another person"):
+        told(limits.approve, version=9)
+    monkeypatch.setattr(os, "getuid", lambda: 4_000_000)
+    assert told(limits.approve, version=9)["approved_by"] == "uid 4000000"
+    shown = told(limits.show)
+    assert (shown["version"], shown["unknown"]) == (9, None)
+    assert {row["limit"]: row["value"] for row in shown["in_force"]}["orders_max"] == "3"
+    assert [row["version"] for row in told(limits.history)] == list(range(1, 10))
+
+
+def test_what_may_not_be_proposed_is_refused_with_a_sentence(state: Path) -> None:
+    """Above what the run was founded with, and for a limit that there is not."""
+    with pytest.raises(DataError, match="at most 50"):
+        limits.propose("orders_max", "51", "more", state=state)
+    with pytest.raises(DataError, match="expected a limit of"):
+        limits.propose("speed_max", "1", "more", state=state)
+
+
+def test_people_see_what_is_in_force_and_what_is_not(state: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Each version has a line; one that nobody approved says so."""
+    limits.propose("price_collar", "0.01", "calm", state=state)
+    limits.history(state=state)
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[-1].endswith(": calm  NOT IN FORCE")
+    assert f"price_collar = {Decimal('0.01')} of 0.05" in lines[-1]
+    limits.show(state=state)
+    assert "calm" not in capsys.readouterr().out

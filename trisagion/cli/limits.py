@@ -1,0 +1,162 @@
+"""`trisagion limits`: which limits are in force; one person proposes a change, another one approves it.
+
+Whoever gives a command is the user of this machine that the kernel names, whatever the environment says.
+"""
+
+import json
+import os
+import pwd
+from collections.abc import Iterable, Iterator
+from contextlib import closing, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Final
+
+import typer
+
+from trisagion.cli.rundir import database_of, run_of, settings_of, state_of
+from trisagion.clock import iso
+from trisagion.errors import harmless
+from trisagion.risk.limits import LimitBook, LimitRow, Limits, Scope
+from trisagion.services import limits
+from trisagion.units import parse_decimal, plain
+
+if TYPE_CHECKING:
+    from trisagion.adapters.db.engine import SqlDatabase
+
+app = typer.Typer(no_args_is_help=True)
+
+LINE_MAX: Final = 500
+
+RunOption = Annotated[str | None, typer.Option("--run", help="A run's name; the newest when left out.")]
+StateOption = Annotated[Path | None, typer.Option("--state", help="The state directory.")]
+JsonOption = Annotated[bool, typer.Option("--json", help="For machines.")]
+
+
+@dataclass(frozen=True, slots=True)
+class _Desk:
+    """A run's open database, and the ceiling that its configuration sets."""
+
+    database: "SqlDatabase"
+    ceiling: Limits
+
+    def now_ns(self) -> int:
+        """Return the instant that the run has come to."""
+        with self.database.snapshot() as tx:
+            replay = tx.control.replay()
+            return tx.control.wall_ns() if replay is None else replay.now_ns
+
+
+@contextmanager
+def _desk(state: Path | None, run: str | None) -> Iterator[_Desk]:
+    from trisagion.adapters.db.engine import open_database
+    from trisagion.wiring import House
+
+    home = run_of(state_of(state), run)
+    with database_of(home) as url, closing(open_database(url)) as database:
+        yield _Desk(database, House(settings_of(home)).limits)
+
+
+def person() -> str:
+    """Return the user of this machine who runs this process."""
+    number = os.getuid()
+    try:
+        return pwd.getpwuid(number).pw_name
+    except KeyError:
+        return f"uid {number}"
+
+
+@app.command("show")
+def show(run: RunOption = None, state: StateOption = None, as_json: JsonOption = False) -> None:
+    """Show the versions in force, the ceiling of each, and what stops the account where a limit is not known."""
+    with _desk(state, run) as desk, desk.database.snapshot() as tx:
+        rows = tx.limits.rows()
+    book = LimitBook(desk.ceiling, rows)
+    newest = max((row.version for row in book.in_force), default=0)
+    unknown = book.of("", venue="", strategy="").unknown
+    if as_json:
+        in_force = [_row(row, desk.ceiling) for row in book.in_force]
+        print(json.dumps({"version": newest, "unknown": unknown or None, "in_force": in_force}))
+        return
+    _print(book.in_force, desk.ceiling)
+    if unknown:
+        print(f"nothing but what reduces is approved: {unknown}")
+
+
+@app.command("history")
+def history(run: RunOption = None, state: StateOption = None, as_json: JsonOption = False) -> None:
+    """Show every version, also those that nobody has approved."""
+    with _desk(state, run) as desk, desk.database.snapshot() as tx:
+        rows = tx.limits.rows()
+    if as_json:
+        print(json.dumps([_row(row, desk.ceiling) for row in rows]))
+        return
+    _print(rows, desk.ceiling)
+
+
+@app.command("propose")
+def propose(
+    name: Annotated[str, typer.Argument(metavar="LIMIT", help="Its name, as `show` has it.")],
+    value: Annotated[str, typer.Argument(metavar="VALUE", help="Not above what the run was founded with; 0 forbids.")],
+    reason: Annotated[str, typer.Option(help="Why; goes to the event log.")],
+    scope: Annotated[Scope, typer.Option(help="What it is about.")] = Scope.ACCOUNT,
+    subject: Annotated[str, typer.Option("--of", help="The symbol, venue or strategy.")] = "",
+    run: RunOption = None,
+    state: StateOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Propose another value; it changes nothing until another person approves it."""
+    wanted = parse_decimal(value, what="VALUE")
+    with _desk(state, run) as desk:
+        wish = LimitRow(0, name, scope.value, subject, wanted, person(), reason, desk.now_ns())
+        row = limits.propose(desk.database, desk.ceiling, wish)
+    _tell(row, desk.ceiling, f"proposed; another person approves it: trisagion limits approve {row.version}", as_json)
+
+
+@app.command("approve")
+def approve(
+    version: Annotated[int, typer.Argument(metavar="VERSION", help="As `history` has it.")],
+    run: RunOption = None,
+    state: StateOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Put another person's proposal in force; live orders, decided under the old limits, are cancelled."""
+    with _desk(state, run) as desk:
+        row = limits.approve(desk.database, desk.ceiling, version, person(), desk.now_ns())
+    _tell(row, desk.ceiling, "in force for every check from now on", as_json)
+
+
+def _row(row: LimitRow, ceiling: Limits) -> dict[str, Any]:
+    most = getattr(ceiling, row.name, None)
+    return {
+        "version": row.version,
+        "limit": row.name,
+        "scope": row.scope,
+        "of": row.subject or None,
+        "value": plain(row.value),
+        "ceiling": None if most is None else str(most) if isinstance(most, int) else plain(most),
+        "proposed_by": row.proposed_by,
+        "proposed": iso(row.proposed_ns),
+        "reason": row.reason,
+        "approved_by": row.approved_by,
+        "approved": None if row.approved_ns is None else iso(row.approved_ns),
+        "holds": row.holds,
+    }
+
+
+def _print(rows: Iterable[LimitRow], ceiling: Limits) -> None:
+    for row in rows:
+        told = _row(row, ceiling)
+        where = f"{row.scope} {row.subject}".strip()
+        by = f"by {row.proposed_by}" + (f", approved by {row.approved_by}" if row.approved_by else "")
+        stands = "" if row.holds else "  NOT IN FORCE"
+        line = f"{row.version}  {row.name} = {told['value']} of {told['ceiling']}  {where}  {by}: {row.reason}{stands}"
+        print(harmless(line, LINE_MAX))
+
+
+def _tell(row: LimitRow, ceiling: Limits, what: str, as_json: bool) -> None:
+    if as_json:
+        print(json.dumps(_row(row, ceiling)))
+        return
+    _print([row], ceiling)
+    print(what)

@@ -1,0 +1,86 @@
+"""The account's limits: which are in force, and how two people change one while the platform trades."""
+
+from collections.abc import Mapping
+from dataclasses import replace
+
+from trisagion.errors import DataError, StateError, TrisagionError, quoted
+from trisagion.ports import Database, Transaction
+from trisagion.risk.limits import (
+    LimitRow,
+    Limits,
+    founding_rows,
+    is_configuration,
+    refuse_value,
+    same_person,
+)
+from trisagion.services.reconcile import withdraw
+from trisagion.units import plain
+
+
+def found(tx: Transaction, ceiling: Limits, digest: str, now_ns: int) -> None:
+    """Record the first versions, which are the configuration's; `digest` names the settings."""
+    for row in founding_rows(ceiling, digest, now_ns):
+        tx.limits.add(row)
+
+
+def propose(database: Database, ceiling: Limits, wish: LimitRow) -> LimitRow:
+    """Record a version that another person may approve; return it with its number. It changes nothing yet.
+
+    Raises `DataError` for what may not be proposed, or without a person and a reason.
+    """
+    _person(wish.proposed_by)
+    if not wish.reason.strip():
+        raise DataError("a limit needs a reason, found none")
+    refuse_value(wish.name, wish.scope, wish.subject, wish.value, ceiling)
+    with database.transaction() as tx:
+        row = replace(wish, version=max((row.version for row in tx.limits.rows()), default=0) + 1)
+        if not tx.limits.add(row):
+            raise StateError("somebody proposed a limit at the same moment: propose it again")
+        told = {"operator": row.proposed_by, "value": plain(row.value), "reason": row.reason}
+        tx.control.add_event("limit.proposed", _place(row), told | {"version": str(row.version)}, row.proposed_ns)
+        return row
+
+
+def approve(database: Database, ceiling: Limits, version: int, person: str, now_ns: int) -> LimitRow:
+    """Put a version in force, for every check from now on; what was decided under the old limits is withdrawn.
+
+    Raises `TrisagionError` when it is the proposer's own, is approved or overtaken already, or is unknown. An attempt
+    to approve one's own is an event.
+    """
+    _person(person)
+    with database.transaction() as tx:
+        rows = {row.version: row for row in tx.limits.rows()}
+        row = rows.get(version)
+        if row is None:
+            raise DataError(f"expected a version that was proposed, found {version}")
+        own = same_person(row.proposed_by, person) or is_configuration(row.proposed_by)
+        if own:
+            tx.control.add_event("limit.refused", _place(row), {"operator": person, "version": str(version)}, now_ns)
+        else:
+            _put_in_force(tx, ceiling, rows, row, person, now_ns)
+    if own:
+        raise TrisagionError(f"version {version} was proposed by {row.proposed_by}: another person must approve it")
+    return replace(row, approved_by=person, approved_ns=now_ns)
+
+
+def _put_in_force(
+    tx: Transaction, ceiling: Limits, rows: Mapping[int, LimitRow], row: LimitRow, person: str, now_ns: int
+) -> None:
+    refuse_value(row.name, row.scope, row.subject, row.value, ceiling)
+    later = [each.version for each in rows.values() if each.holds and _place(each) == _place(row)]
+    if max(later, default=0) >= row.version:
+        raise StateError(f"version {max(later)} of {_place(row)} is in force: propose the limit anew")
+    if not tx.limits.approve(row.version, person, now_ns):
+        raise StateError(f"version {row.version} has an approval already")
+    told = {"operator": person, "proposed_by": row.proposed_by, "value": plain(row.value)}
+    tx.control.add_event("limit.approved", _place(row), told | {"version": str(row.version)}, now_ns)
+    withdraw(tx, None, f"LIMITS_CHANGED: version {row.version}", now_ns)
+
+
+def _person(name: str) -> None:
+    if not name.strip() or is_configuration(name):
+        raise DataError(f"expected a person, found {quoted(name)}")
+
+
+def _place(row: LimitRow) -> str:
+    return f"{row.name} {row.scope} {row.subject}".strip()
