@@ -11,6 +11,7 @@ from typing import Final, TypeVar
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 
+from trisagion.adapters.build import build_hash
 from trisagion.adapters.db.engine import SqlDatabase, open_database, retrying
 from trisagion.adapters.survivors import load_survivors
 from trisagion.adapters.witness import this_process
@@ -27,6 +28,7 @@ from trisagion.orders.intents import ReconcileRules
 from trisagion.orders.types import ExecutionReport
 from trisagion.portfolio.sizing import SizingRules
 from trisagion.risk.limits import Limits
+from trisagion.risk.losses import LossRules
 from trisagion.safety.audit import Witness
 from trisagion.safety.beats import WatchRules
 from trisagion.safety.modes import Mode
@@ -51,7 +53,7 @@ from trisagion.services import (
 from trisagion.services.drive_session import FULL
 from trisagion.services.outcome import Outcome
 from trisagion.session_ports import MessageOutbox
-from trisagion.settings import Settings, resolve
+from trisagion.settings import Settings, resolve, trading_digest
 from trisagion.settings import digest as settings_digest
 from trisagion.units import price, quantity
 
@@ -59,6 +61,9 @@ T = TypeVar("T")
 
 CONFIG_SHOWN: Final = 12
 """Digits of the settings' digest in a note of the audit chain."""
+
+PRINT_SIGNS: Final = 16
+"""Of each hash in a fingerprint: 64 bits, against chance and mistakes; whoever can forge a build needs none."""
 
 AHEAD_NS: Final = HOUR_NS
 """How far a message's instant may lie beyond the end of a replay, or beyond the machine's clock."""
@@ -89,6 +94,22 @@ class House:
         What it repeats is keyed, so nothing happens twice.
         """
         return retrying(use_case)
+
+    @cached_property
+    def fingerprint(self) -> str:
+        """Build and configuration as one word; every process of a platform has the same."""
+        return f"{build_hash()[:PRINT_SIGNS]}.{trading_digest(self.settings)[:PRINT_SIGNS]}"
+
+    def is_current(self) -> bool:
+        """Tell whether this build and configuration may trade."""
+        with self.database.snapshot() as tx:
+            return tx.control.fingerprint() in {None, self.fingerprint}
+
+    def tell(self, kind: str, subject: str, text: str) -> None:
+        """Add an event of now."""
+        now_ns = self.now_ns()
+        with self.database.transaction() as tx:
+            tx.control.add_event(kind, subject, {"text": text}, now_ns)
 
     @property
     def session_name(self) -> str:
@@ -198,16 +219,19 @@ class House:
                 for name, source in given.observe.sources.items()
                 if name in given.reconcile.observers
             },
+            fingerprint=self.fingerprint,
         )
 
     @cached_property
     def watch_rules(self) -> take_profit.WatchRules:
         """How profit and draw-down are watched."""
-        given = self.settings.take_profit
+        given, risk = self.settings.take_profit, self.settings.risk
         return take_profit.WatchRules(
             TakeProfitRules(threshold=given.threshold, reward_multiple=given.reward_multiple),
             self.cohort_rules,
             self.settings.replay.seed,
+            LossRules(risk.drawdown_soft, risk.drawdown_hard, risk.daily_loss),
+            self.fingerprint,
         )
 
     @cached_property
@@ -325,13 +349,20 @@ class House:
 
     def route(self, order: str, now_ns: int) -> Outcome:
         """Check, price and route an order."""
-        return route_orders.route(self.database, self.limits, self.session_name, ClOrdId(order), now_ns)
+        name, print_ = self.session_name, self.fingerprint
+        return route_orders.route(self.database, self.limits, name, ClOrdId(order), now_ns, fingerprint=print_)
 
     def amend(self, subject: str, now_ns: int) -> Outcome:
         """Ask for a working order to be replaced; `subject` names the order, its quantity in all and its price."""
         order, qty, px = _words(subject, 3)
         return amend_orders.amend(
-            self.database, self.limits, ClOrdId(order), qty=quantity(qty), price=price(px), now_ns=now_ns
+            self.database,
+            self.limits,
+            ClOrdId(order),
+            qty=quantity(qty),
+            price=price(px),
+            now_ns=now_ns,
+            fingerprint=self.fingerprint,
         )
 
     def sweep(self, now_ns: int) -> tuple[Outcome, ...]:

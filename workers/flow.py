@@ -56,6 +56,7 @@ SILENT: Final = {
     "drained",
     "duplicate",
     "fitted",
+    "foreign",
     "logged_off",
     "nothing",
     "postponed",
@@ -69,6 +70,14 @@ SILENT: Final = {
 """Words from which nothing follows."""
 
 
+FINGERPRINT: Final = "trisagion_fingerprint"
+"""The header of a message, and the name in Celery's configuration, of the sender's build and configuration."""
+
+
+EXIT_STALE_BUILD: Final = 72
+"""The exit code of a worker whose build or configuration is not the registered one."""
+
+
 def ring(app: Celery, task: str, now_ns: int, subject: str = "") -> None:
     """Send a task: its name, the instant it belongs to, and whom it concerns.
 
@@ -76,9 +85,14 @@ def ring(app: Celery, task: str, now_ns: int, subject: str = "") -> None:
     """
     expect_size(task, subject)
     try:
-        app.send_task(task, kwargs={"now_ns": now_ns, "subject": subject})
+        app.send_task(task, kwargs={"now_ns": now_ns, "subject": subject}, headers=headers(app))
     except OperationalError as error:
         log.warning("%s %s was not rung: %s", task, subject[:40], error)
+
+
+def headers(app: Celery) -> dict[str, str]:
+    """Return what a message carries beside its task: the sender's build and configuration."""
+    return {FINGERPRINT: app.conf.get(FINGERPRINT)}
 
 
 def follow(app: Celery, task: str, outcomes: Iterable[Outcome], now_ns: int) -> None:

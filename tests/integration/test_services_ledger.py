@@ -15,6 +15,7 @@ from tests.builders import BOOK_RULES, CAPITAL, TUESDAY_NS, Desk, a_report, an_o
 from trisagion.adapters.db import open_database, reading
 from trisagion.adapters.db import tables as t
 from trisagion.adapters.db.engine import retrying
+from trisagion.clock import SECOND_NS
 from trisagion.cohort.types import Epoch
 from trisagion.errors import DataError, StateError
 from trisagion.ledger.books import Books
@@ -331,6 +332,22 @@ def test_a_rebuilt_ledger_that_was_right_stays_as_it_is(shared: Desk) -> None:
         tx.ledger.save_position(replace(tx.ledger.position("ES"), qty=qty(4)))
     rebuild(shared.database, voucher(), NOW)
     assert (int(shared.position.qty), shared.position.confirmed_ns) == (3, 0)
+
+
+def test_a_sweep_goes_on_when_the_databases_clock_was_set_back(desk: Desk) -> None:
+    """What it saw in an hour that has not come settles within ten seconds of the clock that there is."""
+    trade(desk, 1, 3)
+    check_new(desk.database, NOW)
+    with desk.database.transaction() as tx:
+        mark = tx.ledger.sweep_mark()
+        tx.ledger.put_sweep_mark(replace(mark, seen_ns=mark.seen_ns + 3600 * SECOND_NS))
+    check_new(desk.database, NOW)
+    with desk.database.snapshot() as tx:
+        again = tx.ledger.sweep_mark()
+    assert (again.upto_seq, again.seen_seq) == (mark.upto_seq, mark.seen_seq)
+    assert mark.seen_ns <= again.seen_ns < mark.seen_ns + 3600 * SECOND_NS
+    sweep(desk)
+    assert len(desk.rows(t.ledger_lot.c.entry)) == 1
 
 
 def test_the_sweep_alarms_about_an_entry_that_does_not_balance_once(shared_with_its_owner: Desk) -> None:

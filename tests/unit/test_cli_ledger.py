@@ -92,6 +92,22 @@ def test_balances_sum_to_zero_and_can_be_told_apart(desk: Desk, told: Callable[.
     assert desk.events("ledger.") == []
 
 
+def test_what_was_gained_is_told_by_whose_decision_it_was(desk: Desk, told: Callable[..., Any]) -> None:
+    """Realised less fees, rebates and financing, each currency for itself; nothing of what is open."""
+    told(ledger.charge, kind=ledger.Charge.FINANCING, amount="1.5", symbol="ES", **WHY)
+    told(ledger.charge, kind=ledger.Charge.FEE, amount="-2", currency="EUR", **WHY)
+    rows = told(ledger.pnl, by=[ledger.By.STRATEGY])
+    assert [tuple(row.values()) for row in rows] == [
+        ("SIM-1", "USD", "cohort", "37.5", "3.6002", "0", "33.8998"),
+        ("SIM-1", "USD", "house", "0", "0", "1.5", "-1.5"),
+        ("SIM-1", "EUR", "house", "0", "-2", "0", "2"),
+    ]
+    assert list(rows[0]) == ["account", "currency", "strategy", "realised", "fees", "financing", "net"]
+    assert [row["net"] for row in told(ledger.pnl)] == ["32.3998", "2"]
+    assert told(ledger.pnl, account="BANK") == []
+    assert len(desk.events("ledger.")) == 2
+
+
 def test_what_is_entered_is_shown_and_in_the_event_log(desk: Desk, told: Callable[..., Any]) -> None:
     """Each command tells its lines, with who, why and by what; the platform's own account may be named."""
     [cash, capital] = told(ledger.transfer, amount="-500", account="SIM-1", **WHY)

@@ -96,7 +96,7 @@ def test_every_code_that_the_platform_writes_into_a_decision_has_its_words() -> 
         for source in sources
         for code in re.findall(r'f?"([A-Z]+(?:_[A-Z]+)*)(?:: |")', (ROOT / source).read_text(encoding="utf-8"))
     }
-    risk = re.findall(r'    ([A-Z_]+) = "\1"', (ROOT / "risk" / "check.py").read_text(encoding="utf-8"))
+    risk = re.findall(r'    ([A-Z_]+) = "\1"', (ROOT / "risk" / "controls.py").read_text(encoding="utf-8"))
     of_sessions = {"CLOCK", "LOGGED_OFF", "UNSETTLED", "FILLED", "P"}
     assert len(risk) > 5
     assert (written | set(risk)) - of_sessions - set(CODES) == set()

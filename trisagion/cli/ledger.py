@@ -32,6 +32,13 @@ app = typer.Typer(no_args_is_help=True)
 
 PAGE: Final = 1000
 CELL_MAX: Final = 200
+GAINS: Final[Mapping[str, str]] = {
+    "realised": "realised",
+    "fees": "fees",
+    "rebates": "fees",
+    "financing": "financing",
+}
+"""Accounts of the double entry that profit and loss are made of, and the figure that each counts in."""
 _ZERO: Final = Decimal(0)
 
 
@@ -118,6 +125,34 @@ def balances(
                     sums[named] = sums.get(named, _ZERO) + amount
     heads = ("account", "of", "currency", *(word.value for word in by or []))
     _show([dict(zip(heads, named, strict=True)) | {"amount": plain(sums[named])} for named in sums], as_json)
+
+
+@app.command()
+def pnl(
+    run: Run = None,
+    account: Account = None,
+    by: Annotated[list[By] | None, typer.Option(help="Tell apart further; may be given twice.")] = None,
+    state: State = None,
+    as_json: AsJson = False,
+) -> None:
+    """Show what was realised, and what fees, rebates and financing left of it; by whose decision, if asked.
+
+    Of what is still open it says nothing: positions are not divided by strategy.
+    """
+    with _desk(state, run) as desk, desk.database.snapshot() as tx:
+        balances = ledger_check.read_books(tx).balances
+    gains: dict[tuple[str, ...], dict[str, Decimal]] = {}
+    for key, amount in sorted(balances.items()):
+        if key.account in GAINS and (account is None or (key.book or desk.own) == account):
+            own, _, *further = _named(key, desk.own, by or [])
+            gain = gains.setdefault((own, *further), dict.fromkeys((*GAINS.values(), "net"), _ZERO))
+            with localcontext(WIDE):
+                # A profit is negative in its account, and what was paid is positive in the others.
+                gain[GAINS[key.account]] += -amount if GAINS[key.account] == "realised" else amount
+                gain["net"] -= amount
+    heads = ("account", "currency", *(word.value for word in by or []))
+    rows = [dict(zip(heads, of, strict=True)) | {n: plain(gain[n]) for n in gain} for of, gain in gains.items()]
+    _show(rows, as_json)
 
 
 def _named(key: Balance, own: str, by: Sequence[By]) -> tuple[str, ...]:

@@ -276,6 +276,7 @@ def supervise(settings: Settings, run: Path, notes: list[str], *, as_json: bool,
     from trisagion.adapters.db.report_source import collect
     from trisagion.cli.watching import frames
     from trisagion.reports.tearsheet import render, summary_json, summary_text
+    from trisagion.services.fingerprint import register
     from trisagion.services.replay import take_up
     from trisagion.wiring import House
 
@@ -304,6 +305,8 @@ def supervise(settings: Settings, run: Path, notes: list[str], *, as_json: bool,
         else:
             house.note_start(getpass.getuser(), run.name, _facts(house, resumed=resumed))
             take_up(database, getpass.getuser(), reason)
+            now_ns = time.time_ns() if known is None else known.now_ns
+            register(database, House(placed).fingerprint, getpass.getuser(), now_ns)
             anchored()
             stack.callback(children.stop)
             outcome = _live(supervisor, console, frames(database, begun, placed.account.currency))

@@ -64,12 +64,14 @@ class HaltStory:
 
     `session` is the one that orders go to, `orders_max` how many may live; `observer_age_s` and `ledger_age_s` are the
     ages up to which a word counts. `decisions` are the newest on each symbol, `alarms` the newest events that tell a
-    person of something. `finished` says that a replay has come to its end.
+    person of something. `limits_unknown` says why no limit is known, empty where all are. `finished` says that a replay
+    has come to its end.
     """
 
     now_ns: int
     session: str
     orders_max: int
+    limits_unknown: str
     ledger_age_s: int
     observer_age_s: int
     finished: bool
@@ -135,6 +137,7 @@ def explain_halt(story: HaltStory) -> Step:
     found = [
         *_time(story),
         *_control(story),
+        *_limits(story),
         *_doubts(story),
         *_session(story),
         *_positions(story),
@@ -167,6 +170,13 @@ def _time(story: HaltStory) -> list[Step]:
         lift = "start another run: `trisagion run`"
         found.append(_obstacle("the replay is at its end", "there is no market after its data", lift))
     return found
+
+
+def _limits(story: HaltStory) -> list[Step]:
+    if not story.limits_unknown:
+        return []
+    why = f"nothing but what reduces is approved: {legible(story.limits_unknown)}"
+    return [_obstacle("limits are not known", why, "look at `trisagion limits history`, and start another run")]
 
 
 def _control(story: HaltStory) -> list[Step]:

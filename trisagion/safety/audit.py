@@ -33,7 +33,7 @@ CONTROL: Final = "control"
 SHARDS: Final = (CONTROL, ORDERS)
 
 NUMBERED: Final = {
-    CONTROL: ("audit_note", "control", "event", "gate", "take_profit"),
+    CONTROL: ("audit_note", "control", "event", "fingerprint", "gate", "take_profit"),
     ORDERS: ("execution",),
 }
 """Tables that rows are only ever added to, under numbers that the database gives."""

@@ -23,8 +23,18 @@ def engage(database: Database, mode: Mode, operator: str, reason: str, now_ns: i
         present = tx.control.control()
         if stricter(present.mode, mode) or (operator == REPLAY and present.mode is mode):
             return
-        tx.control.set_mode(Control(mode, operator, reason, now_ns))
-        tx.control.add_event("control.engaged", mode.value, {"operator": operator, "reason": reason}, now_ns)
+        _set(tx, mode, operator, reason, now_ns)
+
+
+def stop(tx: Transaction, mode: Mode, reason: str, now_ns: int) -> None:
+    """Set a mode that is stricter than the one in force, as the platform itself; the first reason stays."""
+    if stricter(mode, tx.control.control().mode):
+        _set(tx, mode, PLATFORM, reason, now_ns)
+
+
+def _set(tx: Transaction, mode: Mode, operator: str, reason: str, now_ns: int) -> None:
+    tx.control.set_mode(Control(mode, operator, reason, now_ns))
+    tx.control.add_event("control.engaged", mode.value, {"operator": operator, "reason": reason}, now_ns)
 
 
 def release(database: Database, operator: str, reason: str, now_ns: int) -> None:

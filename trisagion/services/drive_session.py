@@ -21,7 +21,7 @@ from trisagion.gateway.ib_guard import VenueRule
 from trisagion.gateway.pace import TokenBucket
 from trisagion.gateway.settling import SETTLE_S_MAX, Settling
 from trisagion.ids import ClOrdId
-from trisagion.market.calendar import rest_reason
+from trisagion.market.calendar import closing_reason
 from trisagion.orders.pricing import off_grid
 from trisagion.orders.state import AT_VENUE, IN_DOUBT, LIVE, WORKING, OrderState, check_transition
 from trisagion.orders.types import ExecutionReport, Intent, Order, OrderLink
@@ -30,7 +30,9 @@ from trisagion.risk.check import only_reduces
 from trisagion.safety.gates import Gate
 from trisagion.safety.modes import Mode, cancels_working
 from trisagion.safety.skew import WINDOW_S, Skew, judge, offset_between
+from trisagion.services import orphans
 from trisagion.services.control import shut_gate
+from trisagion.services.fingerprint import expect_current
 from trisagion.services.outcome import Outcome
 from trisagion.session_ports import VenueSession
 
@@ -64,7 +66,8 @@ class SessionDriver:
 
     `wall` is the machine's clock, which is watched; what is dated is so by the platform's.
 
-    `rule` is what this venue forbids besides, as one that knows no post-only order does.
+    `rule` is what this venue forbids besides, as one that knows no post-only order does. `fingerprint` is this process'
+    build and configuration: where another one is registered, only cancels and questions leave.
 
     `bucket` is the session's share of messages by `clock`, a count of seconds that never goes back. It is held here and
     nowhere else, for whoever holds the lease is the only sender. `settling` is what the present logon waits for, None
@@ -81,12 +84,14 @@ class SessionDriver:
     settling: Settling | None = None
     wall: Callable[[], int] = time.time_ns
     rule: VenueRule | None = None
+    fingerprint: str = ""
     _asking: Lock = field(default_factory=Lock, init=False)
     # Held for a moment only, never while something is sent: the engine calls with its session locked.
     _counting: Lock = field(default_factory=Lock, init=False)
     _logons: int = field(default=0, init=False)
     _waiting: bool = field(default=False, init=False)
     _unasked: dict[ClOrdId, None] = field(default_factory=dict, init=False)
+    _orphans: dict[ClOrdId, ExecutionReport] = field(default_factory=dict, init=False)
     skewed: bool = field(default=False, init=False)
     _offset_ns: int = field(default=0, init=False)
     _ours_until_s: float = field(default=0.0, init=False)
@@ -152,6 +157,8 @@ class SessionDriver:
         if self._unasked:
             with self._asking:
                 self._ask_next(now_ns)
+        for name in list(self._orphans):
+            self._cancel_orphan(name, now_ns)
 
     def watch(self, now_ns: int) -> None:
         """Look at the clocks and at the line; what a person must hear of is said once for each time."""
@@ -228,6 +235,26 @@ class SessionDriver:
         """After a logout: nothing new leaves before the next logon has been settled."""
         with self._counting:
             self.settling = None
+
+    def orphan(self, report: ExecutionReport) -> None:
+        """Remember an order at the venue that is not ours; `pump` asks for its cancel: the session is locked here."""
+        self._orphans.setdefault(report.cl_ord_id, report)
+
+    def _cancel_orphan(self, name: ClOrdId, now_ns: int) -> None:
+        """Ask for the cancel of an order that is not ours; should it live, the venue names it again after a logon."""
+        order = orphans.as_order(self._orphans[name])
+        with self._asking:
+            if not self.session.logged_on() or not self._take(1):
+                return
+            with self.database.transaction() as tx:
+                self._fence(tx)
+                orphans.told(tx, order, "ORPHAN: its cancel is asked for", now_ns, alarm=False)
+            sent = self.session.send_cancel(order, now_ns)
+            del self._orphans[name]
+        if not sent and self.session.logged_on():
+            with self.database.transaction() as tx:
+                text = "ORPHAN: it cannot be cancelled from here; cancel it at the venue"
+                orphans.told(tx, order, text, now_ns, alarm=True)
 
     def heard(self, report: ExecutionReport, now_ns: int) -> Outcome:
         """Count a report that has been booked, where it is an answer that is waited for."""
@@ -309,6 +336,8 @@ class SessionDriver:
             locked = tx.orders.locked([order.cl_ord_id for order in orders])
             # A fill between the look and the lock is no reason to let an order work on.
             present = [order for order in locked if _wish(order) is kind]
+            if kind is not OrderState.PENDING_CANCEL:
+                expect_current(tx, self.fingerprint)
             look = None if kind is OrderState.PENDING_CANCEL else _LastLook.at(tx, self.name, self.rule)
             claimed: list[Order] = []
             for order, why in [(order, None) for order in present] if look is None else look.over(tx, present, now_ns):
@@ -409,15 +438,16 @@ class SessionDriver:
             return Outcome("asked" if self.session.ask_positions(f"P{now_ns}", now_ns) else "logged_off")
 
     def enforce(self, now_ns: int) -> bool:
-        """Read the control mode and withdraw all orders at the venue where it says so; tell whether any had to be.
+        """Withdraw all orders at the venue where the control mode says so, or a rest that is or begins within a minute.
 
-        Nobody else needs to ring for it: what is withdrawn is drained here too, again until the venue could be asked.
-        What is in doubt may work there as well, and is asked to cancel once.
+        Tell whether any had to be. Nobody else needs to ring for it: what is withdrawn is drained here too, again until
+        the venue could be asked. What is in doubt may work there as well, and is asked to cancel once.
         """
         with self.database.snapshot() as tx:
-            mode = tx.control.control().mode
-            if not cancels_working(mode):
+            mode, closing = tx.control.control().mode, closing_reason(now_ns)
+            if not cancels_working(mode) and closing is None:
                 return False
+            why = f"mode {mode}" if cancels_working(mode) else f"rest: {closing}"
             there = [order for order in self._mine(tx, WORKING | {OrderState.UNKNOWN}) if not order.taker]
         working = [order for order in there if order.state in WORKING]
         for order in working:
@@ -427,12 +457,10 @@ class SessionDriver:
                 present = tx.orders.order(order.cl_ord_id)
                 if present is not None and present.state in WORKING and present.cancel_reason is None:
                     at_ns = max(now_ns, present.updated_ns)
-                    tx.orders.save(
-                        replace(present, cancel_reason=f"mode {mode}", updated_ns=at_ns, version=present.version + 1)
-                    )
+                    tx.orders.save(replace(present, cancel_reason=why, updated_ns=at_ns, version=present.version + 1))
         doubtful = [order for order in there if order.state is OrderState.UNKNOWN and order.cancel_reason is None]
         for order in doubtful:
-            self._cancel_in_doubt(order, f"mode {mode}", now_ns)
+            self._cancel_in_doubt(order, why, now_ns)
         if working:
             self.drain(now_ns)
         return bool(working or doubtful)
@@ -505,7 +533,7 @@ class _LastLook:
         return looked
 
     def _forbids(self, order: Order, now_ns: int) -> str | None:
-        resting = rest_reason(now_ns)
+        resting = closing_reason(now_ns)
         if resting is not None:
             return f"REST: {resting}"
         if self.mode is Mode.PAUSE or order.taker is not (self.mode is Mode.EMERGENCY):

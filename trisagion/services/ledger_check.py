@@ -119,13 +119,15 @@ def check_new(database: Database, now_ns: int) -> None:
     """
     with database.snapshot() as tx:
         mark, last_seq, wall_ns = tx.ledger.sweep_mark(), tx.ledger.last_seq(), tx.control.wall_ns()
-        if wall_ns - mark.seen_ns < SETTLED_NS or last_seq == mark.seen_seq == mark.upto_seq:
+        if last_seq == mark.seen_seq == mark.upto_seq or 0 <= wall_ns - mark.seen_ns < SETTLED_NS:
             return
-        due = tx.ledger.entries(mark.upto_seq, SWEPT_MAX, mark.seen_seq)
+        # Seen later than now: the database's clock was set back, and what was seen is to settle by the one there is.
+        set_back = wall_ns < mark.seen_ns
+        due = [] if set_back else tx.ledger.entries(mark.upto_seq, SWEPT_MAX, mark.seen_seq)
         books = Books.resting_on(tx.ledger.open_lots())
     for booked in due:
         books.add(booked)
-    upto_seq = due[-1].seq if len(due) == SWEPT_MAX else mark.seen_seq
+    upto_seq = due[-1].seq if len(due) == SWEPT_MAX else mark.upto_seq if set_back else mark.seen_seq
     with database.transaction() as tx:
         if tx.ledger.sweep_mark() != mark:
             return  # another sweep was quicker

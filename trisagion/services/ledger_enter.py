@@ -14,6 +14,7 @@ from trisagion.ledger.types import Entry, Kind, Position, Voucher
 from trisagion.market.types import Instrument
 from trisagion.orders.state import LIVE
 from trisagion.ports import Database, Transaction
+from trisagion.risk.losses import moved
 from trisagion.services.ledger_check import read_books
 from trisagion.units import Money, Price, Quantity, money, plain
 
@@ -186,6 +187,9 @@ def _twice(entry: Entry) -> StateError:
 
 
 def _rebase(tx: Transaction, amount: Money) -> None:
+    mark = tx.limits.mark()
+    if mark is not None:
+        tx.limits.put_mark(moved(mark, amount))
     epoch = tx.cohort.epoch()
     if epoch is None:
         return

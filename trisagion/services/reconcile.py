@@ -24,7 +24,7 @@ from trisagion.errors import DataError, OurMistake, UnreadableRow, harmless
 from trisagion.ids import CycleId, cl_ord_id, cycle_id, intent_key
 from trisagion.ledger.take_profit import LAST_STEP
 from trisagion.ledger.types import Position
-from trisagion.market.calendar import rest_reason
+from trisagion.market.calendar import closing_reason
 from trisagion.market.types import Instrument, Quote
 from trisagion.orders.incidents import Incident
 from trisagion.orders.intents import ReconcileRules, consensus, make_intent, staged
@@ -37,6 +37,7 @@ from trisagion.risk.limits import Limits
 from trisagion.risk.load import Load
 from trisagion.safety.modes import Mode
 from trisagion.selection.votes import Selection, SelectionRules, left_out, select
+from trisagion.services.fingerprint import expect_current
 from trisagion.services.hear_observers import take
 from trisagion.services.incidents import note, note_foreign
 from trisagion.services.outcome import Outcome
@@ -65,7 +66,8 @@ REASON_MAX: Final = 400
 class CycleRules:
     """All that a cycle is configured with; `drop_copy` is the session of that observer, empty when there is none.
 
-    `keys` are those by which the observers outside the platform sign.
+    `keys` are those by which the observers outside the platform sign; `fingerprint` is this process' build and
+    configuration.
     """
 
     account: str
@@ -77,6 +79,7 @@ class CycleRules:
     alert_after: int
     drop_copy: str = ""
     keys: Mapping[str, Ed25519PublicKey] = field(default_factory=dict)
+    fingerprint: str = ""
 
     @property
     def sessions(self) -> tuple[str, str]:
@@ -95,6 +98,7 @@ def cycle(database: Database, rules: CycleRules, owner: str, due_ns: int) -> tup
             token = tx.control.acquire(LEASE, owner, LEASE_S)
             if token is None:
                 return (Outcome("busy"),)
+            expect_current(tx, rules.fingerprint)
             outcomes = _move(tx, rules, due_ns)
             if outcomes:
                 tx.control.release(LEASE, token)
@@ -114,7 +118,7 @@ def _move(tx: Transaction, rules: CycleRules, due_ns: int) -> tuple[Outcome, ...
         tx.cycles.open_cycle(now)
     _abandon_older(tx, due_ns)
     withdrawn = withdraw(tx, name, "superseded", due_ns)
-    resting = rest_reason(due_ns)
+    resting = closing_reason(due_ns)
     if resting is not None:
         if withdrawn:
             _save(tx, now, "cancelling")

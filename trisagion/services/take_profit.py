@@ -21,7 +21,12 @@ from trisagion.ledger.take_profit import (
 )
 from trisagion.ledger.types import EquitySample
 from trisagion.ports import Database, TakeProfitStep, Transaction
+from trisagion.risk.losses import LossRules, follow, stop
+from trisagion.safety.modes import Mode
+from trisagion.services import control
 from trisagion.services.advance_cohort import found_cohort
+from trisagion.services.control import PLATFORM, REPLAY
+from trisagion.services.fingerprint import expect_current
 from trisagion.services.outcome import Outcome
 from trisagion.services.stakes import booked_cash, marked_equity
 from trisagion.units import Money, money, plain
@@ -29,20 +34,27 @@ from trisagion.units import Money, money, plain
 
 @dataclass(frozen=True, slots=True)
 class WatchRules:
-    """What the watch is configured with; `seed` draws the cohort that follows an epoch."""
+    """What the watch is configured with; `seed` draws the cohort that follows an epoch.
+
+    `fingerprint` is this process' build and configuration: a threshold of old must not end an epoch.
+    """
 
     take_profit: TakeProfitRules
     cohort: CohortRules
     seed: int
+    losses: LossRules
+    fingerprint: str = ""
 
 
 def watch(database: Database, rules: WatchRules, now_ns: int) -> tuple[Outcome, ...]:
     """Record the equity at `now_ns`, detect a crossing, and take the next steps of a sequence that is under way."""
     with database.transaction() as tx:
+        expect_current(tx, rules.fingerprint)
         equity = _mark(tx, now_ns)
         epochs = tx.cohort.epochs()
         if equity is None or not epochs:
             return (Outcome("nothing"),)
+        _guard(tx, rules.losses, equity, now_ns)
         number = ending_epoch(tx)
         if number is None:
             if not _detect(tx, rules, epochs[-1], equity, now_ns):
@@ -81,6 +93,19 @@ def _mark(tx: Transaction, now_ns: int) -> Money | None:
     return equity
 
 
+def _guard(tx: Transaction, rules: LossRules, equity: Money, now_ns: int) -> None:
+    """Count the account's losses, and stop the platform where they are too large."""
+    present = tx.control.control()
+    by_person = present.mode is Mode.NORMAL and present.operator not in {PLATFORM, REPLAY}
+    before = tx.limits.mark()
+    mark = follow(before, equity, now_ns, present.set_ns if by_person else 0)
+    if mark != before:
+        tx.limits.put_mark(mark)
+    found = stop(mark, equity, rules)
+    if found is not None:
+        control.stop(tx, found.mode, found.reason, now_ns)
+
+
 def _detect(tx: Transaction, rules: WatchRules, epoch: Epoch, equity: Money, now_ns: int) -> bool:
     base = None if epoch.baseline is None else money(epoch.baseline)
     if base is None:
@@ -102,6 +127,7 @@ def _carry_on(database: Database, rules: WatchRules, number: int, now_ns: int) -
     """Take steps until one has to wait; each in its own transaction."""
     while True:
         with database.transaction() as tx:
+            expect_current(tx, rules.fingerprint)
             done = [step.step for step in tx.ledger.steps(number)]
             flat = all(position.qty == 0 for position in tx.ledger.positions())
             step = next_step(done, flat=flat)

@@ -19,6 +19,7 @@ from trisagion.settings.layers import (
     references,
     resolve,
     to_environment,
+    trading_digest,
     variable,
 )
 from trisagion.settings.observe import Source
@@ -68,5 +69,6 @@ __all__ = [
     "references",
     "resolve",
     "to_environment",
+    "trading_digest",
     "variable",
 ]

@@ -26,6 +26,8 @@ FILE: Final = "trisagion.toml"
 FILE_VARIABLE: Final = "TRISAGION_CONFIG"
 PREFIX: Final = "TRISAGION__"
 
+_REPLAYED: Final = frozenset(key for key in KEYS if key.startswith("replay."))
+
 
 @dataclass(frozen=True, slots=True)
 class _Given:
@@ -101,6 +103,17 @@ def digest(settings: Settings) -> str:
     for key in CONTENT:
         if path := flatten(settings)[key]:
             facts[key] = _content(key, Path(path))
+    return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()
+
+
+def trading_digest(settings: Settings) -> str:
+    """Hash (SHA-256, hex) what every process of one platform must agree on to trade.
+
+    Of all that can change a decision the data of a replay are left out, which its driver alone reads, and the content
+    of files, which only it has: their first use is recorded.
+    """
+    left_out = PLACE | CONTENT | (_REPLAYED - {"replay.seed"})
+    facts = {key: _toml(value) for key, value in flatten(settings).items() if key not in left_out}
     return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()
 
 

@@ -274,6 +274,7 @@ class Risk(Section):
     """The ceilings of the account's limits, in its currency; see [risk](risk.md).
 
     `order_qty_max` is in units of an instrument, `gross_leverage_max` a multiple of equity, `price_collar` a fraction.
+    A loss beyond `drawdown_soft` of the peak reduces, beyond `drawdown_hard` flattens; `daily_loss` pauses.
     """
 
     position_notional_max: Amount = Decimal(20_000_000)
@@ -284,7 +285,18 @@ class Risk(Section):
     open_notional_max: Amount = Decimal(25_000_000)
     gross_leverage_max: Annotated[Exact, Field(gt=0, le=100)] = Decimal(3)
     price_collar: Annotated[Exact, Field(gt=0, lt=1)] = Decimal("0.05")
+    drawdown_soft: Annotated[Exact, Field(gt=0, lt=1)] = Decimal("0.15")
+    drawdown_hard: Annotated[Exact, Field(gt=0, lt=1)] = Decimal("0.20")
+    daily_loss: Annotated[Exact, Field(gt=0, lt=1)] = Decimal("0.01")
     reprices_max: Annotated[int, Field(strict=True, ge=0, le=100)] = 5
+
+    @field_validator("drawdown_hard")
+    @classmethod
+    def _beyond_the_soft_one(cls, hard: Decimal, info: ValidationInfo) -> Decimal:
+        soft = info.data.get("drawdown_soft")
+        if soft is not None and hard <= soft:
+            raise ValueError(f"expected above drawdown_soft ({plain(soft)}), found {plain(hard)}")
+        return hard
 
     @field_validator("order_notional_max")
     @classmethod

@@ -12,6 +12,7 @@ from typing import Any, Final
 
 import sqlalchemy as sa
 
+from trisagion.adapters.db import audit_tables as own
 from trisagion.adapters.db import tables as t
 from trisagion.adapters.db.session import Session
 from trisagion.orders.state import LIVE, TERMINAL, OrderState
@@ -29,7 +30,7 @@ from trisagion.safety.audit import (
     row_detail,
 )
 
-_e: Final = t.audit_event.c
+_e: Final = own.audit_event.c
 _o: Final = t.orders.c
 _NUMBERED: Final = {name: t.METADATA.tables[name] for names in NUMBERED.values() for name in names}
 _SMALL: Final = {name: t.METADATA.tables[name] for names in SMALL.values() for name in names}
@@ -133,13 +134,15 @@ _AT: Final = {
 AT_MAX: Final = 1_000
 """Rows that are asked for by their keys in one statement."""
 
-_ADD_NOTE: Final = sa.insert(t.audit_note)
-_APPEND: Final = sa.insert(t.audit_event)
-_MARKS: Final = sa.select(t.audit_mark).where(t.audit_mark.c.source.in_(sa.bindparam("sources", expanding=True)))
-_ADD_MARK: Final = sa.insert(t.audit_mark)
+_ADD_NOTE: Final = sa.insert(own.audit_note)
+_APPEND: Final = sa.insert(own.audit_event)
+_MARKS: Final = sa.select(own.audit_mark).where(own.audit_mark.c.source.in_(sa.bindparam("sources", expanding=True)))
+_ADD_MARK: Final = sa.insert(own.audit_mark)
 _SAVE_MARK: Final = (
-    sa.update(t.audit_mark)
-    .where(t.audit_mark.c.source == sa.bindparam("its_source"), t.audit_mark.c.version == sa.bindparam("its_version"))
+    sa.update(own.audit_mark)
+    .where(
+        own.audit_mark.c.source == sa.bindparam("its_source"), own.audit_mark.c.version == sa.bindparam("its_version")
+    )
     .values({name: sa.bindparam(name) for name in ("version", "upto", "state")})
 )
 _LINK: Final = sa.select(*(_e[name] for name in Link._fields)).where(_e.shard == sa.bindparam("shard"))

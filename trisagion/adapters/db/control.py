@@ -1,4 +1,7 @@
-"""Tables control, gate, event, lease, replay, process. Leases live by the database's clock, not by a process'."""
+"""Tables control, gate, event, lease, replay, process, fingerprint.
+
+Leases live by the database's clock, not by a process'.
+"""
 
 import json
 from collections.abc import Mapping, Sequence
@@ -47,6 +50,8 @@ _IN_FORCE: Final = sa.select(
 _GATED: Final = sa.select(t.gate.c.session).distinct().order_by(t.gate.c.session)
 _SET_GATE: Final = sa.insert(t.gate)
 _ADD_EVENT: Final = sa.insert(t.event)
+SET_BACK_TTLS: Final = 2
+"""How many terms ahead the end of a lease may lie before it is of another clock: all who ask ask for one term."""
 _ADD_LEASE: Final = insert_once(t.lease)
 _LEASE: Final = {
     lite: sa.select(t.lease.c.owner, t.lease.c.token, t.lease.c.until_ms, now.label("now_ms"))
@@ -71,6 +76,8 @@ _RELEASE: Final = (
     .where(t.lease.c.name == sa.bindparam("its_name"), t.lease.c.token == sa.bindparam("its_token"))
     .values(until_ms=0)
 )
+_FINGERPRINT: Final = sa.select(t.fingerprint.c.print).order_by(t.fingerprint.c.seq.desc()).limit(1)
+_REGISTER: Final = sa.insert(t.fingerprint)
 _REPLAY: Final = sa.select(*(column for column in t.replay.c if column.name != "id"))
 _PUT_REPLAY: Final = upsert(t.replay)
 _BEAT: Final = upsert(t.process)
@@ -124,7 +131,8 @@ class ControlRoom:
         """Take or renew a lease by the database's time; return its fencing token, None while another owner holds it.
 
         A renewal keeps the token. Whoever takes a lease that has run out gets the next token, also its last owner: what
-        was done in between under the old token is fenced off.
+        was done in between under the old token is fenced off. A lease that ends later than any owner could have asked
+        for is of a clock that was set back since: it is cut to `ttl_s` from now, which its owner, if he lives, renews.
         """
         assert owner, "a lease needs a name of its owner"
         assert ttl_s > 0, ttl_s
@@ -132,10 +140,13 @@ class ControlRoom:
         row = self._session.row(_LEASE[self._session.is_sqlite], {"name": lease})
         assert row is not None, lease
         held = row.until_ms > row.now_ms
+        until_ms = row.now_ms + round(ttl_s * 1000)
         if held and row.owner != owner:
+            if row.until_ms - row.now_ms > SET_BACK_TTLS * ttl_s * 1000:
+                same = {"owner": row.owner, "token": row.token, "until_ms": until_ms}
+                self._session.write(_TAKE, {"its_name": lease, **same})
             return None
         token: int = row.token if held else row.token + 1
-        until_ms = row.now_ms + round(ttl_s * 1000)
         self._session.write(_TAKE, {"its_name": lease, "owner": owner, "token": token, "until_ms": until_ms})
         return token
 
@@ -155,6 +166,15 @@ class ControlRoom:
     def release(self, lease: str, token: int) -> None:
         """Give a lease back; with an old token this changes nothing."""
         self._session.write(_RELEASE, {"its_name": lease, "its_token": token})
+
+    def fingerprint(self) -> str | None:
+        """Return the build and configuration that may trade, None when nobody has said so yet."""
+        found: str | None = self._session.scalar(_FINGERPRINT)
+        return found
+
+    def register(self, fingerprint: str, operator: str, now_ns: int) -> None:
+        """Let a build and configuration trade, and no other one from now on."""
+        self._session.write(_REGISTER, {"print": fingerprint, "operator": operator, "set_ns": now_ns})
 
     def replay(self) -> Replay | None:
         """Return the replay of this database."""

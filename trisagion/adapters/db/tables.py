@@ -517,29 +517,12 @@ killswitch_mark: Final = _table(
     _must("refused", Id(64)),
 )
 
-audit_note: Final = _table(
-    "audit_note",
+fingerprint: Final = _table(
+    "fingerprint",
     _seq(),
-    *(_must(name, Whole()) for name in ("at_ns", "monotonic_ns")),
-    *(_must(name, Id(64)) for name in ("host", "build", "config", "kind")),
-    *(_must(name, Id(200)) for name in ("actor", "subject")),
-    _must("detail", Note()),
-)
-
-audit_event: Final = _table(
-    "audit_event",
-    _key("shard", Id(32)),
-    _key("seq", Whole()),
-    _must("at_ns", Whole()),
-    _must("source", Id(32)),
-    _must("row_key", Id(200)),
-    _must("detail", Note()),
-    *(_must(name, Id(64)) for name in ("prev_hash", "hash")),
-    sa.UniqueConstraint("source", "row_key", name="audit_event_once"),
-)
-
-audit_mark: Final = _table(
-    "audit_mark", _key("source", Id(32)), _must("version", Whole()), _must("upto", Whole()), _must("state", BLOB)
+    _must("print", Id(64)),
+    _must("operator", Id(128)),
+    _must("set_ns", Whole()),
 )
 
 incident: Final = _table(
@@ -597,4 +580,13 @@ risk_limit_approval: Final = _table(
     _key("version", Whole()),
     _must("approved_by", Id(128)),
     _must("approved_ns", Whole()),
+)
+
+risk_mark: Final = _table(
+    "risk_mark",
+    _key("id", Whole()),
+    _must("peak", Exact()),
+    _must("day_ns", Whole()),
+    _must("day_equity", Exact()),
+    _must("since_ns", Whole()),
 )
