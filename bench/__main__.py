@@ -18,6 +18,7 @@ SUBJECTS: Final = (
         "simulate",
         "risk",
         "gateway",
+        "reconcile",
         "db",
         "audit",
         "series",

@@ -50,6 +50,7 @@ from trisagion.services import (
     tell_missed,
     watch_switch,
 )
+from trisagion.services.adjust_incidents import AdoptRules
 from trisagion.services.drive_session import FULL
 from trisagion.services.outcome import Outcome
 from trisagion.session_ports import MessageOutbox
@@ -214,6 +215,7 @@ class House:
             limits=self.limits,
             alert_after=given.reconcile.alert_after,
             drop_copy=given.fix.drop_copy,
+            adopt=AdoptRules(frozenset(given.reconcile.adopt), given.reconcile.adopt_notional_max),
             keys={
                 name: Ed25519PublicKey.from_public_bytes(bytes.fromhex(source.public_key))
                 for name, source in given.observe.sources.items()

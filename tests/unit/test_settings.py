@@ -277,6 +277,7 @@ def test_the_digest_changes_with_every_setting_that_can_change_a_decision(tmp_pa
         "sizing.probation": 0.2, "sizing.allow_long": False, "sizing.allow_short": False,
         "sizing.margin_fraction": "0.4", "reconcile.interval_s": 601, "reconcile.min_trade_notional": 21,
         "reconcile.ledger_age_s": 61, "reconcile.observer_age_s": 301, "reconcile.observers": ["a"],
+        "reconcile.adopt": ["ES"], "reconcile.adopt_notional_max": 1,
         "reconcile.alert_after": 4, "take_profit.threshold": "1.1", "take_profit.reward_multiple": 6,
         "risk.position_notional_max": 20000001, "risk.order_notional_max": 5000001, "risk.orders_max": 51,
         "risk.quote_age_ms": 251, "risk.reprices_max": 6, "risk.order_qty_max": 7,

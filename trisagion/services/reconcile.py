@@ -37,9 +37,10 @@ from trisagion.risk.limits import Limits
 from trisagion.risk.load import Load
 from trisagion.safety.modes import Mode
 from trisagion.selection.votes import Selection, SelectionRules, left_out, select
+from trisagion.services.adjust_incidents import AdoptRules, adopt
 from trisagion.services.fingerprint import expect_current
 from trisagion.services.hear_observers import take
-from trisagion.services.incidents import note, note_foreign
+from trisagion.services.incidents import LEASE, LEASE_S, note, note_foreign
 from trisagion.services.outcome import Outcome
 from trisagion.services.stakes import LimitsNow, Stakes, marked_equity
 from trisagion.units import Money, Quantity, plain
@@ -50,8 +51,6 @@ VENUE: Final = "venue"
 DROP_COPY: Final = "drop_copy"
 """The observer that is the sum of the fills that the venue told on a second session."""
 
-LEASE: Final = "reconcile"
-LEASE_S: Final = 15.0
 
 SYMBOLS_MAX: Final = 250
 """Symbols that are decided on in one transaction: so long their positions stay locked for whoever books fills."""
@@ -79,6 +78,7 @@ class CycleRules:
     alert_after: int
     drop_copy: str = ""
     keys: Mapping[str, Ed25519PublicKey] = field(default_factory=dict)
+    adopt: AdoptRules = field(default_factory=AdoptRules)
     fingerprint: str = ""
 
     @property
@@ -185,9 +185,11 @@ def withdraw(tx: Transaction, keep: CycleId | None, why: str, now_ns: int) -> Ab
     """Ask for the cancel of all orders but one cycle's; return the symbols of which the venue may still know one."""
     at_venue = set()
     for found in tx.orders.in_states(LIVE):
+        if found.cycle == keep:
+            continue
         # Read again, locked: the session may be sending it, or booking a report on it, at this moment.
         order = tx.orders.order(found.cl_ord_id)
-        if order is None or order.cycle == keep or order.state not in LIVE:
+        if order is None or order.state not in LIVE:
             continue
         changed = replace(order, updated_ns=max(now_ns, order.updated_ns), version=order.version + 1)
         if order.state not in AT_VENUE:
@@ -347,6 +349,7 @@ def _decide(
     incident = note(tx, position, seen, agreed, due_ns)
     if incident is not None:
         _alert(tx, rules, name, incident, due_ns)
+        adopt(tx, rules.reconcile, rules.adopt, incident, rules.alert_after, due_ns)
     order = _approve(tx, rules, intent, instrument, quote, agreed.qty, account, limits, reasons, due_ns)
     # What was looked at comes first, then what followed from it: a refusal is the last word.
     tx.cycles.add_decision(_decision(name, selection, desired, agreed.qty, delta, order, (*facts, *reasons)))

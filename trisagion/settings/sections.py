@@ -238,6 +238,9 @@ class Reconcile(Section):
     observers: Annotated[tuple[Name, ...], Field(min_length=1, max_length=16)] = ("venue",)
     quorum: Count = 1
     alert_after: Count = 3
+    # Symbols of which the observers' view is booked without a person, as long as the difference is worth no more.
+    adopt: Annotated[tuple[Name, ...], BeforeValidator(fields.one_is_a_list), Field(max_length=INSTRUMENTS_MAX)] = ()
+    adopt_notional_max: Annotated[Exact, Field(ge=0, le=10**15)] = Decimal(0)
 
     @field_validator("observers")
     @classmethod

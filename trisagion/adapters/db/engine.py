@@ -21,6 +21,7 @@ from sqlalchemy import event
 from sqlalchemy.engine import URL, Engine, make_url
 from sqlalchemy.pool import NullPool
 
+from trisagion.adapters.db import dialect
 from trisagion.adapters.db.audit import AuditBook
 from trisagion.adapters.db.cohort import Cohort
 from trisagion.adapters.db.control import ControlRoom
@@ -391,6 +392,7 @@ def _open_sqlite(url: URL, *, may_create: bool) -> Engine:
 
 def _open_mysql(url: URL, io_s: int) -> Engine:
     driver = url.drivername.partition("+")[2] or _mysql_driver()
+    dialect.register()
     tls = {"ssl_disabled": True} if driver == "pymysql" and _is_near(url) else {}
     engine = sa.create_engine(
         url.set(drivername=f"mysql+{driver}"),
