@@ -13,6 +13,7 @@ from typing import Protocol
 
 from trisagion.audit_ports import AuditStore
 from trisagion.cohort.types import Epoch, Progress, RunEnd, RunRecord, ShardMark, ShardRow
+from trisagion.exit_ports import ExitUnit
 from trisagion.ids import ClOrdId, CycleId, IntentKey
 from trisagion.ledger.types import EquitySample, Position
 from trisagion.ledger_ports import EntryStore
@@ -421,7 +422,7 @@ class ControlStore(Protocol):
         ...
 
 
-class Transaction(Protocol):
+class Transaction(ExitUnit, Protocol):
     """All stores within one transaction."""
 
     def part(self) -> AbstractContextManager[None]:

@@ -26,6 +26,7 @@ from trisagion.ledger.take_profit import TakeProfitRules
 from trisagion.market.types import Instrument
 from trisagion.orders.intents import ReconcileRules
 from trisagion.orders.types import ExecutionReport
+from trisagion.portfolio.exits import ExitRules
 from trisagion.portfolio.sizing import SizingRules
 from trisagion.risk.limits import Limits
 from trisagion.risk.losses import LossRules
@@ -53,6 +54,7 @@ from trisagion.services import (
 from trisagion.services.adjust_incidents import AdoptRules
 from trisagion.services.drive_session import FULL
 from trisagion.services.outcome import Outcome
+from trisagion.services.protect import Protection
 from trisagion.session_ports import MessageOutbox
 from trisagion.settings import Settings, resolve, trading_digest
 from trisagion.settings import digest as settings_digest
@@ -222,6 +224,7 @@ class House:
                 if name in given.reconcile.observers
             },
             fingerprint=self.fingerprint,
+            protection=self.protection,
         )
 
     @cached_property
@@ -234,7 +237,25 @@ class House:
             self.settings.replay.seed,
             LossRules(risk.drawdown_soft, risk.drawdown_hard, risk.daily_loss),
             self.fingerprint,
+            self.protection,
         )
+
+    @cached_property
+    def protection(self) -> Protection | None:
+        """How positions are protected; None where no strategy's are."""
+        given = self.settings.exits
+        if not given.strategies:
+            return None
+        rules = ExitRules(
+            trail_atr=given.trail_atr,
+            break_even_atr=given.break_even_atr,
+            scale_out_atr=given.scale_out_atr,
+            scale_out_share=given.scale_out_share,
+            time_stop_ns=given.time_stop_s * SECOND_NS,
+            atr_bars=given.atr_bars,
+            bar_min=given.bar_min,
+        )
+        return Protection(rules, self.settings.reconcile.interval_s * SECOND_NS)
 
     @cached_property
     def switch_rules(self) -> WatchRules | None:

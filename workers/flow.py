@@ -22,6 +22,7 @@ FLOW: Final = {
     ("regime.detect", "refit"): "regime.refit",
     ("cohort.supervise", "stale"): "cohort.supervise",
     ("take_profit.watch", "flattening"): "reconcile.cycle",
+    ("take_profit.watch", "exiting"): "reconcile.cycle",
     ("reconcile.cycle", "cancelling"): "session.drain",
     ("reconcile.cycle", "observing"): "session.observe",
     ("reconcile.cycle", "decided"): "gateway.route",

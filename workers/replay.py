@@ -33,7 +33,7 @@ from trisagion.ports import Replay
 from trisagion.safety.modes import Mode
 from trisagion.services import control
 from trisagion.services.ingest_market import write_steps
-from trisagion.services.replay import begin, flattening, mark, unsettled
+from trisagion.services.replay import begin, flattening, mark, protecting, unsettled
 from trisagion.settings import digest as settings_digest
 from trisagion.units import money
 from workers.app import app, house
@@ -152,7 +152,9 @@ class Driver:
             ),
             publish,
         )
-        if at_ns % interval_ns == 0 or flattening(house().database) or self._is_closing(at_ns):
+        database = house().database
+        forced = flattening(database) or protecting(database, at_ns) or self._is_closing(at_ns)
+        if at_ns % interval_ns == 0 or forced:
             self._cycle(at_ns, ring_first=late or not self.paced)
 
     def _is_closing(self, at_ns: int) -> bool:

@@ -50,3 +50,4 @@ GRANT SELECT ON fingerprint TO '{database}_reader'@'%';
 GRANT SELECT ON incident TO '{database}_reader'@'%';
 GRANT SELECT ON observer_snapshot TO '{database}_reader'@'%';
 GRANT SELECT ON observer_mark TO '{database}_reader'@'%';
+GRANT SELECT ON exit_state TO '{database}_reader'@'%';

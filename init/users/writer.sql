@@ -53,3 +53,4 @@ GRANT SELECT, INSERT ON fingerprint TO '{database}_writer'@'%';
 GRANT SELECT, INSERT, UPDATE ON incident TO '{database}_writer'@'%';
 GRANT SELECT, INSERT ON observer_snapshot TO '{database}_writer'@'%';
 GRANT SELECT, INSERT, UPDATE ON observer_mark TO '{database}_writer'@'%';
+GRANT SELECT, INSERT, UPDATE ON exit_state TO '{database}_writer'@'%';

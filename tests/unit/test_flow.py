@@ -32,6 +32,7 @@ SPEAKS_FOR: Final = {
     "advance_cohort.advance": ("cohort.advance",),
     "advance_cohort.supervise_cohort": ("cohort.supervise",),
     "take_profit.watch": ("take_profit.watch",),
+    "take_profit._watched": ("take_profit.watch",),
     "take_profit._carry_on": ("take_profit.watch",),
     "reconcile.cycle": ("reconcile.cycle",),
     "reconcile._move": ("reconcile.cycle",),

@@ -94,6 +94,7 @@ def show(
 def rotate(path: FileOption = None) -> None:
     """Wrap all entries under a new key, without a pause for whoever reads; ends a rotation that was killed."""
     vault = _vault(path)
+    vault.content()
     count = vault.rotate(time.time_ns())
     print(f"{vault.path}: {count} entries under key {vault.content().keys[-1].name}")
 

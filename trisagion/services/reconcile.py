@@ -10,7 +10,7 @@ observing while any waits for a word. One that cannot be decided is recorded as 
 go on.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Container, Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, field, replace
 from decimal import Decimal
@@ -42,6 +42,7 @@ from trisagion.services.fingerprint import expect_current
 from trisagion.services.hear_observers import take
 from trisagion.services.incidents import LEASE, LEASE_S, note, note_foreign
 from trisagion.services.outcome import Outcome
+from trisagion.services.protect import Protection, bound, exposed, is_protective
 from trisagion.services.stakes import LimitsNow, Stakes, marked_equity
 from trisagion.units import Money, Quantity, plain
 
@@ -66,7 +67,7 @@ class CycleRules:
     """All that a cycle is configured with; `drop_copy` is the session of that observer, empty when there is none.
 
     `keys` are those by which the observers outside the platform sign; `fingerprint` is this process' build and
-    configuration.
+    configuration. Without `protection` no position has exits.
     """
 
     account: str
@@ -80,6 +81,7 @@ class CycleRules:
     keys: Mapping[str, Ed25519PublicKey] = field(default_factory=dict)
     adopt: AdoptRules = field(default_factory=AdoptRules)
     fingerprint: str = ""
+    protection: Protection | None = None
 
     @property
     def sessions(self) -> tuple[str, str]:
@@ -111,21 +113,23 @@ def _move(tx: Transaction, rules: CycleRules, due_ns: int) -> tuple[Outcome, ...
     now = tx.cycles.cycle(name)
     if now is not None and now.stage in {"decided", "done"}:
         return _announce(tx, now)
-    if not _ready(tx, due_ns):
+    resting = closing_reason(due_ns)
+    exits = resting is None and is_protective(tx, rules.protection, due_ns) and not _flattening(tx)
+    if not _ready(tx, due_ns, exits=exits):
         return (Outcome("waiting"),)
     if now is None:
         now = Cycle(name, due_ns, "opened", None, 0)
         tx.cycles.open_cycle(now)
     _abandon_older(tx, due_ns)
-    withdrawn = withdraw(tx, name, "superseded", due_ns)
-    resting = closing_reason(due_ns)
+    everything = tx.market.instruments()
+    instruments = exposed(tx, rules.protection) if exits and rules.protection else everything
+    withdrawn = withdraw(tx, name, "superseded", due_ns, {each.symbol for each in instruments} if exits else None)
     if resting is not None:
         if withdrawn:
             _save(tx, now, "cancelling")
             return (Outcome("cancelling", (rules.session,)),)
         now = _save(tx, now, "decided", f"rest: {resting}")
         return _announce(tx, now)
-    instruments = tx.market.instruments()
     before = tx.cycles.decided(name)
     left = [instrument for instrument in instruments if instrument.symbol not in before]
     free = [instrument for instrument in left if instrument.symbol not in withdrawn]
@@ -133,7 +137,7 @@ def _move(tx: Transaction, rules: CycleRules, due_ns: int) -> tuple[Outcome, ...
     ready = [instrument for instrument in free if instrument.symbol not in silent]
     if ready:
         take(tx, rules.keys, rules.reconcile.observer_age_s_max * SECOND_NS, due_ns)
-        _decide_each(tx, rules, name, ready[:SYMBOLS_MAX], instruments, due_ns)
+        _decide_each(tx, rules, name, ready[:SYMBOLS_MAX], everything, due_ns)
     if len(ready) > SYMBOLS_MAX:
         return ()
     if len(free) < len(left) or silent:
@@ -145,6 +149,8 @@ def _move(tx: Transaction, rules: CycleRules, due_ns: int) -> tuple[Outcome, ...
         return (*([Outcome("decided", checked)] if checked else []), *cancelling, *observing)
     intents = sum(intent is not None for intent in tx.cycles.decided(name).values())
     note_foreign(tx, rules.reconcile, due_ns)
+    if exits:
+        return _announce(tx, _save(tx, now, "done", f"exits: {intents}"))
     return _announce(tx, _save(tx, now, "decided", f"intents: {intents}"))
 
 
@@ -181,11 +187,16 @@ def _abandon_older(tx: Transaction, due_ns: int) -> None:
             tx.control.add_event("cycle.abandoned", older.cycle_id, {"stage": older.stage}, due_ns)
 
 
-def withdraw(tx: Transaction, keep: CycleId | None, why: str, now_ns: int) -> AbstractSet[str]:
-    """Ask for the cancel of all orders but one cycle's; return the symbols of which the venue may still know one."""
+def withdraw(
+    tx: Transaction, keep: CycleId | None, why: str, now_ns: int, symbols: Container[str] | None = None
+) -> AbstractSet[str]:
+    """Ask for the cancel of all orders but one cycle's; return the symbols of which the venue may still know one.
+
+    Orders in other than some `symbols` are left alone, where these are named.
+    """
     at_venue = set()
     for found in tx.orders.in_states(LIVE):
-        if found.cycle == keep:
+        if found.cycle == keep or (symbols is not None and found.symbol not in symbols):
             continue
         # Read again, locked: the session may be sending it, or booking a report on it, at this moment.
         order = tx.orders.order(found.cl_ord_id)
@@ -222,15 +233,15 @@ def _unheard(
     return {symbol: sessions for symbol, sessions in silent.items() if sessions}
 
 
-def _ready(tx: Transaction, due_ns: int) -> bool:
-    """Tell whether account and cohort are as of the cycle's instant; to flatten, the account is enough.
+def _ready(tx: Transaction, due_ns: int, *, exits: bool) -> bool:
+    """Tell whether account and cohort are as of the cycle's instant; to flatten, and for exits, the account is enough.
 
     A cycle whose minute is over is never ready: a message that comes late must not decide on what came after.
     """
     sample = tx.ledger.last_equity()
     if sample is None or sample.at_ns != due_ns:
         return False
-    if _flattening(tx):
+    if exits or _flattening(tx):
         return True
     heads = [tx.cohort.shard_head(number) for number in tx.cohort.shard_numbers()]
     return all(head is not None and head[0] >= due_ns for head in heads)
@@ -252,6 +263,7 @@ class _Account:
     instruments: Sequence[Instrument]
     shards: Sequence[Shard]
     flatten: bool
+    exits: bool
     mode: Mode
     worth: Money | None
     stakes: Stakes
@@ -269,15 +281,17 @@ def _decide_each(
 ) -> None:
     """Decide for each symbol by itself; what one that fails has written is undone, and the failure recorded."""
     flatten = _flattening(tx)
+    exits = is_protective(tx, rules.protection, due_ns) and not flatten
     live = list(tx.orders.in_states(LIVE))
     known = {instrument.symbol for instrument in instruments} & {order.symbol for order in live}
     account = _Account(
         instruments=instruments,
-        # Nobody is asked whether to flatten; the runs may not have come to this minute yet.
-        shards=[] if flatten else [from_bytes(row.state) for row in tx.cohort.shards()],
+        # Nobody is asked whether to flatten or to protect; the runs may not have come to this minute yet.
+        shards=[] if flatten or exits else [from_bytes(row.state) for row in tx.cohort.shards()],
         flatten=flatten,
+        exits=exits,
         mode=tx.control.control().mode,
-        worth=None if flatten else marked_equity(tx, due_ns),
+        worth=None if flatten or exits else marked_equity(tx, due_ns),
         stakes=Stakes.read(tx, known.union(instrument.symbol for instrument in ready), due_ns),
         limits=LimitsNow(tx, rules.limits),
         live=live,
@@ -311,10 +325,10 @@ def _decide(
     facts = [
         f"JUDGED_UNDER: mode={mode} limits={limits.version}",
         *_quoted(quote),
-        *(() if flatten else (f"VOTES_LEFT_OUT: {left_out(voted, rules.selection, due_ns)}",)),
+        *(() if flatten or account.exits else (f"VOTES_LEFT_OUT: {left_out(voted, rules.selection, due_ns)}",)),
         _witnesses(rules, position, observations),
     ]
-    reasons = [*selection.reasons, *agreed.reasons]
+    reasons = [*(() if account.exits else selection.reasons), *agreed.reasons]
     desired, known = Decimal(0), False
     intent: Intent | None = None
     delta = Quantity(Decimal(0))
@@ -323,17 +337,21 @@ def _decide(
     elif flatten:
         known = True
         reasons.append(f"FLATTEN: mode={mode}")
-    else:
+    elif not account.exits:
         share = margin_share(instrument, account.instruments)
         worth = account.worth
         facts.append(f"ACCOUNT: equity={'unknown' if worth is None else plain(worth)} margin_share={plain(share)}")
         sized = desired_position(selection, worth, quote.last, instrument, rules.sizing, share=share)
         desired, known = sized.qty, sized.known
         reasons += sized.reasons
+    kept: tuple[str, ...] = ()
+    if rules.protection is not None and quote is not None and not flatten:
+        desired, known, kept = bound(tx, rules.protection, symbol, desired, agreed.qty, known=known)
+        reasons += kept
     if quote is not None and known and agreed.qty is not None:
         taker = mode is Mode.EMERGENCY
         # A residue must not keep a position from ever being flat, nor its size.
-        churn = replace(rules.reconcile, min_trade_notional=Decimal(0)) if flatten else rules.reconcile
+        churn = replace(rules.reconcile, min_trade_notional=Decimal(0)) if flatten or kept else rules.reconcile
         goal = staged(
             desired,
             agreed.qty,

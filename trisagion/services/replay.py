@@ -111,6 +111,12 @@ def flattening(database: Database) -> bool:
         return ending_epoch(tx) is not None
 
 
+def protecting(database: Database, now_ns: int) -> bool:
+    """Tell whether exits have opened a cycle at an instant."""
+    with database.snapshot() as tx:
+        return tx.cycles.cycle(cycle_id(now_ns)) is not None
+
+
 def mark(database: Database, now_ns: int, *, finished: bool = False) -> None:
     """Record that every step up to `now_ns` is complete."""
     with database.transaction() as tx:

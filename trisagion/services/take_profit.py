@@ -28,6 +28,7 @@ from trisagion.services.advance_cohort import found_cohort
 from trisagion.services.control import PLATFORM, REPLAY
 from trisagion.services.fingerprint import expect_current
 from trisagion.services.outcome import Outcome
+from trisagion.services.protect import Protection, is_rung, watch_exits
 from trisagion.services.stakes import booked_cash, marked_equity
 from trisagion.units import Money, money, plain
 
@@ -36,7 +37,8 @@ from trisagion.units import Money, money, plain
 class WatchRules:
     """What the watch is configured with; `seed` draws the cohort that follows an epoch.
 
-    `fingerprint` is this process' build and configuration: a threshold of old must not end an epoch.
+    `fingerprint` is this process' build and configuration: a threshold of old must not end an epoch. Without
+    `protection` no position has protective exits.
     """
 
     take_profit: TakeProfitRules
@@ -44,13 +46,14 @@ class WatchRules:
     seed: int
     losses: LossRules
     fingerprint: str = ""
+    protection: Protection | None = None
 
 
 def watch(database: Database, rules: WatchRules, now_ns: int) -> tuple[Outcome, ...]:
     """Record the equity at `now_ns`, detect a crossing, and take the next steps of a sequence that is under way."""
     with database.transaction() as tx:
         expect_current(tx, rules.fingerprint)
-        equity = _mark(tx, now_ns)
+        equity = _mark(tx, rules.protection, now_ns)
         epochs = tx.cohort.epochs()
         if equity is None or not epochs:
             return (Outcome("nothing"),)
@@ -58,7 +61,7 @@ def watch(database: Database, rules: WatchRules, now_ns: int) -> tuple[Outcome, 
         number = ending_epoch(tx)
         if number is None:
             if not _detect(tx, rules, epochs[-1], equity, now_ns):
-                return (Outcome("watched"),)
+                return _watched(tx, rules.protection, now_ns)
             number = epochs[-1].number
     return _carry_on(database, rules, number, now_ns)
 
@@ -72,8 +75,16 @@ def ending_epoch(tx: Transaction) -> int | None:
     return None
 
 
-def _mark(tx: Transaction, now_ns: int) -> Money | None:
-    """Record the equity at an instant, once: a message that comes again must not mark what came after with old prices.
+def _watched(tx: Transaction, protection: Protection | None, now_ns: int) -> tuple[Outcome, ...]:
+    if is_rung(tx, protection, now_ns):
+        return (Outcome("exiting", (str(now_ns),)),)
+    return (Outcome("watched"),)
+
+
+def _mark(tx: Transaction, protection: Protection | None, now_ns: int) -> Money | None:
+    """Record the equity at an instant and move the exits, once.
+
+    A message that comes again must not mark what came after with old prices.
 
     All instruments are marked at once, those that have not traded yet left out. None when none has, when one that is
     held has no price, or when the account has gone on.
@@ -90,6 +101,8 @@ def _mark(tx: Transaction, now_ns: int) -> Money | None:
     for quote in known:
         qty = tx.ledger.position(quote.symbol).qty
         tx.ledger.add_equity(EquitySample(now_ns, equity, cash, quote.symbol, qty, quote.last))
+    if protection is not None:
+        watch_exits(tx, protection, now_ns)
     return equity
 
 

@@ -12,6 +12,7 @@ from pydantic import (
 )
 
 from trisagion.settings import fields
+from trisagion.settings.exits import Exits
 from trisagion.settings.fields import Amount, Count, Exact, Flag, Fraction, Name, Number, Seconds, Share, Text
 from trisagion.settings.killswitch import Killswitch
 from trisagion.settings.observe import Observe
@@ -544,6 +545,7 @@ class Settings(Section):
     sizing: Sizing = Sizing()
     reconcile: Reconcile = Reconcile()
     take_profit: TakeProfit = TakeProfit()
+    exits: Exits = Exits()
     risk: Risk = Risk()
     fix: Fix = Fix()
     ib: Ib = Ib()

@@ -91,11 +91,14 @@ class Vault:
 
     @classmethod
     def of(cls, environ: Mapping[str, str]) -> "Vault":
-        """Return the vault that the environment names."""
+        """Return the vault that the environment names; `ConfigError` where it names none."""
         from trisagion.settings.layers import resolve  # noqa: PLC0415 - it asks us for `vault:` in turn
 
         path = Path(environ.get(VARIABLE) or DEFAULT)
         keys = Path(environ.get(KEYS_VARIABLE) or f"{path}.keys")
+        for each in (path, keys):
+            if not each.name:
+                raise ConfigError(f"vault: expected the name of a file, found {quoted(str(each))}")
 
         def passphrase() -> str:
             reference = environ.get(PASSPHRASE_VARIABLE, "")

@@ -28,6 +28,7 @@ from trisagion.adapters.db.control import ControlRoom
 from trisagion.adapters.db.copies import Copies
 from trisagion.adapters.db.cycles import Cycles
 from trisagion.adapters.db.egress import Egress
+from trisagion.adapters.db.exits import Exits
 from trisagion.adapters.db.faults import Conflict, Crowded, Unreachable, translated
 from trisagion.adapters.db.incidents import Incidents
 from trisagion.adapters.db.ledger import ExactSum, Ledger
@@ -99,6 +100,7 @@ class Unit:
         self.copies = Copies(session)
         self.incidents = Incidents(session)
         self.snapshots = Snapshots(session)
+        self.exits = Exits(session)
         self.control = ControlRoom(session)
         self.egress = Egress(session)
         self.order_ids = OrderIdRows(session)

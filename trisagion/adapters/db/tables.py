@@ -541,6 +541,27 @@ incident: Final = _table(
     sa.Index("incident_open", "closed_ns", "symbol"),
 )
 
+exit_state: Final = _table(
+    "exit_state",
+    _key("strategy", Id(16)),
+    _key("symbol", Id(64)),
+    _must("seen_ns", Whole()),
+    _must("side", Whole()),
+    _must("qty", Exact()),
+    _must("cost", Exact()),
+    _must("opened_ns", Whole()),
+    _must("entry", Exact()),
+    _may("atr", Exact()),
+    _must("peak", Exact()),
+    _may("stop", Exact()),
+    _must("armed", Boolean()),
+    _must("full_qty", Exact()),
+    _must("legs", Whole()),
+    _must("idle_ns", Whole()),
+    _may("cause", Id(16)),
+    _may("caused_ns", Whole()),
+)
+
 observer_snapshot: Final = _table(
     "observer_snapshot",
     _seq(),
