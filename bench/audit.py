@@ -12,6 +12,7 @@ import sqlalchemy as sa
 
 from bench.measure import Figure, benchmark, interleaved
 from init import create
+from trisagion.adapters.db import audit_tables as own
 from trisagion.adapters.db import tables as t
 from trisagion.adapters.db.engine import SqlDatabase, open_database
 from trisagion.adapters.servers import mariadb
@@ -21,7 +22,7 @@ from trisagion.services.keep_audit import verify as verified
 
 APPENDED: Final = 2 * CHAIN_MAX
 VERIFIED: Final = 50_000
-_INSERT: Final = str(sa.insert(t.audit_event).compile(dialect=sa.dialects.mysql.dialect()))
+_INSERT: Final = str(sa.insert(own.audit_event).compile(dialect=sa.dialects.mysql.dialect()))
 _INTO_SOURCE: Final = sa.insert(t.execution)
 
 

@@ -10,6 +10,7 @@ import numpy as np
 import sqlalchemy as sa
 
 from trisagion.adapters.db import SqlDatabase, tables
+from trisagion.adapters.db.table_parts import METADATA
 from trisagion.clock import MINUTE_NS, SECOND_NS
 from trisagion.cohort.state import Shard, to_bytes
 from trisagion.cohort.supervise import CohortRules, first_shards
@@ -361,6 +362,6 @@ class Desk:
         with self.database.snapshot() as unit:
             return {
                 table.name: sorted(map(repr, unit.session.rows(sa.select(table))))
-                for table in tables.METADATA.sorted_tables
+                for table in METADATA.sorted_tables
                 if table is not tables.lease
             }

@@ -16,6 +16,7 @@ from trisagion.adapters.db import SqlDatabase, open_database, tables
 from trisagion.adapters.db.engine import open_engine
 from trisagion.adapters.db.migrations import BASE
 from trisagion.adapters.db.sql import MIGRATIONS, for_sqlite
+from trisagion.adapters.db.table_parts import METADATA
 from trisagion.adapters.db.users import USERS
 from trisagion.adapters.servers import mariadb, redis
 
@@ -93,7 +94,7 @@ def _emptied(url: str) -> str:
     create(url)
     database = open_database(url)
     with database.transaction() as tx:
-        for table in set(tables.METADATA.sorted_tables) - {tables.schema_migration}:
+        for table in set(METADATA.sorted_tables) - {tables.schema_migration}:
             tx.session.write(table.delete(), {})
     database.close()
     return url

@@ -29,6 +29,10 @@ class AuditStore(Protocol):
         """Return number and detail of the rows within some holes, in order, `count` at most."""
         ...
 
+    def unchained(self, source: str, count: int) -> Sequence[tuple[str, str]]:
+        """Return key and detail of the rows of a small table that are not in the chain, `count` at most."""
+        ...
+
     def beyond(self, source: str, after: int) -> int:
         """Return how many rows come after a number."""
         ...

@@ -72,6 +72,7 @@ PRINT_SIGNS: Final = 16
 CONFIG_SHOWN: Final = 12
 """Digits of the settings' digest in a note of the audit chain."""
 
+
 AHEAD_NS: Final = HOUR_NS
 """How far a message's instant may lie beyond the end of a replay, or beyond the machine's clock."""
 

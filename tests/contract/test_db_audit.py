@@ -19,6 +19,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from tests.builders import TUESDAY_NS, a_report
 from trisagion.adapters.anchors import AnchorFile
 from trisagion.adapters.db import SqlDatabase, open_database, retrying
+from trisagion.adapters.db import audit_tables as own
 from trisagion.adapters.db import tables as t
 from trisagion.errors import DataError, StateError
 from trisagion.safety.audit import Anchor, Link, Witness, as_line, genesis
@@ -29,7 +30,7 @@ from trisagion.services.keep_audit import Verified
 
 COUNT = 40
 BY = Witness("host", "actor", "build", "config")
-E = t.audit_event.c
+E = own.audit_event.c
 
 
 @pytest.fixture
@@ -107,36 +108,36 @@ def test_a_flipped_byte_in_any_column_is_found_at_its_row(chain: SqlDatabase, co
     assert row is not None
     value = getattr(row, column) or "0"
     changed = value ^ 1 if isinstance(value, int) else value[:-1] + chr(ord(value[-1]) ^ 64)
-    tamper(chain, sa.update(t.audit_event).where(the(17)).values({column: changed}))
+    tamper(chain, sa.update(own.audit_event).where(the(17)).values({column: changed}))
     assert flaws(verified(chain)) == [("orders", 17, "altered")]
 
 
 TAMPERED: dict[str, tuple[list[sa.Executable], tuple[str, int, str]]] = {
-    "a row deleted": ([sa.delete(t.audit_event).where(the(17))], ("orders", 17, "missing")),
-    "the first deleted": ([sa.delete(t.audit_event).where(the(1))], ("orders", 1, "missing")),
+    "a row deleted": ([sa.delete(own.audit_event).where(the(17))], ("orders", 17, "missing")),
+    "the first deleted": ([sa.delete(own.audit_event).where(the(1))], ("orders", 1, "missing")),
     "two swapped": (
-        [sa.update(t.audit_event).where(the(old)).values(seq=new) for old, new in ((17, 900), (23, 17), (900, 23))],
+        [sa.update(own.audit_event).where(the(old)).values(seq=new) for old, new in ((17, 900), (23, 17), (900, 23))],
         ("orders", 17, "displaced"),
     ),
     "moved to the other chain": (
         [
-            sa.delete(t.audit_event).where(the(40, "control")),
-            sa.update(t.audit_event).where(the(40)).values(shard="control"),
+            sa.delete(own.audit_event).where(the(40, "control")),
+            sa.update(own.audit_event).where(the(40)).values(shard="control"),
         ],
         ("control", 40, "altered"),
     ),
     "a hole closed": (
         [
-            sa.delete(t.audit_event).where(the(17)),
-            *(sa.update(t.audit_event).where(the(seq)).values(seq=seq - 1) for seq in range(18, COUNT + 1)),
+            sa.delete(own.audit_event).where(the(17)),
+            *(sa.update(own.audit_event).where(the(seq)).values(seq=seq - 1) for seq in range(18, COUNT + 1)),
         ],
         ("orders", 17, "altered"),
     ),
     "the tail cut off": (
-        [sa.delete(t.audit_event).where(E.shard == "orders", E.seq > 30)],
+        [sa.delete(own.audit_event).where(E.shard == "orders", E.seq > 30)],
         ("orders", 31, "truncated"),
     ),
-    "a chain emptied": ([sa.delete(t.audit_event).where(E.shard == "orders")], ("orders", 1, "truncated")),
+    "a chain emptied": ([sa.delete(own.audit_event).where(E.shard == "orders")], ("orders", 1, "truncated")),
 }
 
 
@@ -154,8 +155,8 @@ def test_a_row_that_is_put_in_is_found(chain: SqlDatabase) -> None:
     with chain.snapshot() as tx:
         row = tx.audit.row("orders", 16)
     assert row is not None
-    moves = [sa.update(t.audit_event).where(the(seq)).values(seq=seq + 1) for seq in range(COUNT, 16, -1)]
-    tamper(chain, *moves, sa.insert(t.audit_event).values(**row._replace(seq=17, row_key="put in")._asdict()))
+    moves = [sa.update(own.audit_event).where(the(seq)).values(seq=seq + 1) for seq in range(COUNT, 16, -1)]
+    tamper(chain, *moves, sa.insert(own.audit_event).values(**row._replace(seq=17, row_key="put in")._asdict()))
     assert flaws(verified(chain)) == [("orders", 17, "displaced")]
 
 
@@ -164,7 +165,7 @@ def test_a_tail_that_is_cut_off_and_grown_again_does_not_fit_its_anchor(
 ) -> None:
     """The new rows are a chain by themselves; the anchor knows that another row stood there."""
     keep_audit.anchor(chain, anchors, "test", 1)
-    tamper(chain, sa.delete(t.audit_event).where(E.shard == "orders", E.seq > 30))
+    tamper(chain, sa.delete(own.audit_event).where(E.shard == "orders", E.seq > 30))
     happen(chain, COUNT)
     keep_audit.chain_all(chain, "test")
     assert flaws(verified(chain)) == [("orders", 0, "unrecorded")]
@@ -245,10 +246,10 @@ while True:
 
 
 def test_a_writer_that_is_killed_leaves_neither_hole_nor_double(database: SqlDatabase, database_url: str) -> None:
-    """SIGKILL at four moments while it links; the next one goes on, and every record is there once."""
+    """SIGKILL at two moments while it links; the next one goes on, and every record is there once."""
     happen(database, 1_000)
     root = Path(__file__).resolve().parents[2]
-    for delay in (0.0, 0.01, 0.03, 0.05):
+    for delay in (0.01, 0.04):
         writer = subprocess.Popen(
             [sys.executable, "-c", WRITER, database_url],
             stdout=subprocess.PIPE,
@@ -343,7 +344,7 @@ def test_a_platform_s_own_user_records_and_links_and_can_change_no_row(
         keep_audit.chain_all(writer, "test")
         assert verified(gateway).rows == {"control": 5, "orders": 5}
         for who in (gateway, writer):
-            for statement in (sa.delete(t.audit_event), sa.update(t.audit_event).values(detail="x")):
+            for statement in (sa.delete(own.audit_event), sa.update(own.audit_event).values(detail="x")):
                 with pytest.raises(StateError, match="is refused to this user"):
                     tamper(who, statement)
     finally:

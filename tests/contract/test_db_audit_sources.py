@@ -22,6 +22,7 @@ from tests.builders import (
     said,
 )
 from trisagion.adapters.db import SqlDatabase, Unit, open_database
+from trisagion.adapters.db import audit_tables as own
 from trisagion.adapters.db import tables as t
 from trisagion.adapters.db.audit import AT_MAX
 from trisagion.clock import MINUTE_NS
@@ -89,6 +90,7 @@ def lived(owned: Desk) -> Desk:
         tx.control.set_gate(Gate("SIM", True, "ann", "why", T0))
         tx.control.add_event("order.alarm", "T1", {"text": "x"}, T0)
         tx.ledger.add_step(TakeProfitStep(1, "detected", T0))
+        assert tx.limits.approve(1, "bob", T0)
     book(owned.database, BOOK_RULES, said(order, ExecType.TRADE, happened_ns=T0 + 1))
     keep_audit.note_login(owned.database, Witness("host", "actor", "build", "config"), "ann", "kill")
     keep_audit.chain_all(owned.database, "test")
@@ -105,7 +107,9 @@ SOURCES = {
     "control": ("control", t.control.c.reason, "another"),
     "gate": ("control", t.gate.c.operator, "bob"),
     "take_profit": ("control", t.take_profit.c.at_ns, 1),
-    "audit_note": ("control", t.audit_note.c.actor, "bob"),
+    "risk_limit": ("control", t.risk_limit.c.value, qty(9)),
+    "risk_limit_approval": ("control", t.risk_limit_approval.c.approved_by, "eve"),
+    "audit_note": ("control", own.audit_note.c.actor, "bob"),
 }
 
 
@@ -171,6 +175,25 @@ def test_more_orders_than_one_statement_asks_for_are_told_of_and_held_against_th
     desk = shared_desk
     desk.put(*(an_order(f"T{n}", created_ns=T0 + n) for n in range(count)))
     assert len(chained(desk.database, "orders")) == count
+    assert flaws(desk.database) == []
+
+
+def test_of_two_that_read_the_same_one_links_it(
+    shared_desk: Desk, other: SqlDatabase, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Also what moves no mark, as a second version of an order: whoever comes second finds the chain grown."""
+    desk = shared_desk
+    desk.put(an_order("T1"))
+    chained(desk.database, "orders")
+    with desk.database.transaction() as tx:
+        tx.orders.save(an_order("T1", version=1))
+    read = keep_audit._batches
+    late = read(desk.database)
+    keep_audit.chain(other, "first")
+    monkeypatch.setattr(keep_audit, "_batches", lambda _database: late)
+    keep_audit.chain(desk.database, "second")
+    monkeypatch.setattr(keep_audit, "_batches", read)
+    assert chained(desk.database, "orders") == ["T1/0", "T1/1"]
     assert flaws(desk.database) == []
 
 

@@ -15,7 +15,7 @@ from trisagion.adapters.db import SqlDatabase, open_database
 from trisagion.adapters.db.engine import open_engine
 from trisagion.adapters.db.migrations import expect_schema, migrations
 from trisagion.adapters.db.sql import init_files
-from trisagion.adapters.db.tables import METADATA
+from trisagion.adapters.db.table_parts import METADATA
 from trisagion.adapters.db.users import USERS, user_passwords
 from trisagion.errors import ConfigError, StateError
 from trisagion.settings import load
@@ -156,7 +156,7 @@ def users(mariadb_elsewhere: str) -> dict[str, str]:
     return {user: one.render_as_string(hide_password=False) for user, one in named.items()}
 
 
-NOTED = "VALUES (NULL, 1, 1, 'h', 'a', 'b', 'c', 'k', 's', '{}')"
+NOTED = "VALUES (NULL, 1, 1, 'h', 'b', 'c', 'k', 'a', 's', '{}')"
 CHAINED = "VALUES ('orders', 1, 1, 'execution', '1', '{}', '0', '1')"
 ALLOWED = {
     "writer": {

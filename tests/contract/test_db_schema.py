@@ -14,7 +14,7 @@ from trisagion.adapters.db import SqlDatabase, open_database
 from trisagion.adapters.db.engine import open_engine
 from trisagion.adapters.db.schema import differences
 from trisagion.adapters.db.sql import for_sqlite, statement_of
-from trisagion.adapters.db.tables import METADATA
+from trisagion.adapters.db.table_parts import METADATA
 from trisagion.errors import ConfigError, StateError
 
 

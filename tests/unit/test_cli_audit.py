@@ -14,7 +14,7 @@ from init import create
 from tests.builders import TUESDAY_NS, a_report
 from trisagion.adapters.anchors import own_key, private_key
 from trisagion.adapters.db import SqlDatabase, open_database
-from trisagion.adapters.db import tables as t
+from trisagion.adapters.db import audit_tables as own
 from trisagion.cli import audit
 from trisagion.errors import ConfigError, DataError, StateError
 
@@ -40,7 +40,7 @@ def database(tmp_path: Path) -> Iterator[SqlDatabase]:
 def spoil(database: SqlDatabase) -> None:
     """Change a key in the chain of orders."""
     with database.transaction() as tx:
-        row = sa.update(t.audit_event).where(t.audit_event.c.shard == "orders", t.audit_event.c.seq == 3)
+        row = sa.update(own.audit_event).where(own.audit_event.c.shard == "orders", own.audit_event.c.seq == 3)
         tx.session.write(row.values(row_key="T9"), {})
 
 

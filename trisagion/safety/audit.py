@@ -38,6 +38,9 @@ NUMBERED: Final = {
 }
 """Tables that rows are only ever added to, under numbers that the database gives."""
 
+SMALL: Final = {CONTROL: ("risk_limit", "risk_limit_approval"), ORDERS: ()}
+"""Tables of few rows that are only ever added to, in any order of their versions."""
+
 DECISION: Final = "decision"
 ORDER: Final = "orders"
 ORDER_LINK: Final = "order_link"

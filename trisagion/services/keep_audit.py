@@ -29,6 +29,7 @@ from trisagion.safety.audit import (
     ORDER_LINK,
     ORDERS,
     SHARDS,
+    SMALL,
     Anchor,
     Flaw,
     Hole,
@@ -90,9 +91,13 @@ class Verified:
 
 @dataclass(frozen=True, slots=True)
 class Batch:
-    """What is to be linked to a shard, the marks that it was read from and those after it; `more` when it was cut."""
+    """What is to be linked to a shard, on which row, the marks that it was read from and those after it.
+
+    `more` when it was cut.
+    """
 
     records: Sequence[Record]
+    head: Link | None
     before: Mapping[str, Mark]
     after: Mapping[str, Mark]
     more: bool
@@ -102,8 +107,8 @@ def chain(database: AuditedDatabase, owner: str) -> Outcome:
     """Link what has come to be, a batch of each shard; "more" when that was not all of it.
 
     Rows are read before the shard's lease is taken, whose row is locked to the commit: so there is one writer, wherever
-    it runs, nobody waits for its reading, and one whose marks have changed meanwhile links nothing. What a killed one
-    had begun never was.
+    it runs, nobody waits for its reading, and one to whose chain or marks something was done meanwhile links nothing.
+    What a killed one had begun never was.
     """
     more = [_link(database, shard, owner, batch) for shard, batch in _batches(database).items()]
     return Outcome("more", ("",)) if any(more) else Outcome("nothing")
@@ -151,8 +156,10 @@ def _read(
         if shard == ORDERS:
             turn.decisions(marks[DECISION])
             turn.orders(marks[ORDER])
+        for source in SMALL[shard]:
+            turn.small(source)
         before = {source: marks[source] for source in SOURCES[shard]}
-        batches[shard] = Batch(turn.records, before, turn.marks, turn.more)
+        batches[shard] = Batch(turn.records, tx.audit.head(shard), before, turn.marks, turn.more)
     return batches
 
 
@@ -191,6 +198,13 @@ class _Turn:
             self._named |= {json.loads(detail).get("cl_ord_id", "") for _, detail in rows}
         self.marks[mark.source] = replace(mark, upto=upto, holes=tuple(holes))
 
+    def small(self, source: str) -> None:
+        """Take the rows that no record tells of."""
+        rows = self._tx.audit.unchained(source, CHAIN_MAX)
+        for row_key, detail in rows:
+            self._take(source, row_key, detail)
+        self.more |= len(rows) == CHAIN_MAX
+
     def decisions(self, mark: Mark) -> None:
         """Take the decisions of late cycles."""
         rows = self._tx.audit.decisions(mark.upto - DECISIONS_BACK_NS, CHAIN_MAX)
@@ -225,10 +239,10 @@ def _link(database: Database, shard: str, owner: str, batch: Batch) -> bool:
         token = tx.control.acquire(lease, owner, LEASE_S)
         if token is None:
             return False
-        if tx.audit.marks(SOURCES[shard]) == batch.before:
-            head = tx.audit.head(shard)
-            before, seq = (genesis(shard), 0) if head is None else (bytes.fromhex(head.hash), head.seq)
+        head = tx.audit.head(shard)
+        if head == batch.head and tx.audit.marks(SOURCES[shard]) == batch.before:
             if batch.records:
+                before, seq = (genesis(shard), 0) if head is None else (bytes.fromhex(head.hash), head.seq)
                 tx.audit.append(chained(before, seq, batch.records))
             for mark in changed:
                 saved = tx.audit.save_mark(replace(mark, version=mark.version + 1))

@@ -12,14 +12,17 @@ from typing import Any, Final
 
 import sqlalchemy as sa
 
+from trisagion.adapters.db import audit_tables as own
 from trisagion.adapters.db import tables as t
 from trisagion.adapters.db.session import Session
+from trisagion.adapters.db.table_parts import METADATA
 from trisagion.orders.state import LIVE, TERMINAL, OrderState
 from trisagion.safety.audit import (
     DECISION,
     NUMBERED,
     ORDER,
     ORDER_LINK,
+    SMALL,
     Hole,
     Link,
     Mark,
@@ -28,10 +31,11 @@ from trisagion.safety.audit import (
     row_detail,
 )
 
-_e: Final = t.audit_event.c
+_e: Final = own.audit_event.c
 _o: Final = t.orders.c
-_NUMBERED: Final = {name: t.METADATA.tables[name] for names in NUMBERED.values() for name in names}
-_SOURCES: Final = {**_NUMBERED, ORDER: t.orders, DECISION: t.decision, ORDER_LINK: t.order_link}
+_NUMBERED: Final = {name: METADATA.tables[name] for names in NUMBERED.values() for name in names}
+_SMALL: Final = {name: METADATA.tables[name] for names in SMALL.values() for name in names}
+_SOURCES: Final = {**_NUMBERED, **_SMALL, ORDER: t.orders, DECISION: t.decision, ORDER_LINK: t.order_link}
 _NAMES: Final = {name: sorted(column.name for column in table.c) for name, table in _SOURCES.items()}
 _COLUMNS: Final = {
     name: [sa.type_coerce(table.c[column], sa.types.NULLTYPE).label(column) for column in _NAMES[name]]
@@ -46,6 +50,7 @@ def _text(column: Any) -> Any:
 
 _KEY: Final[dict[str, Any]] = {
     **{name: _text(number) for name, number in _NUMBER.items()},
+    **{name: _text(table.c.version) for name, table in _SMALL.items()},
     ORDER: _o.cl_ord_id + sa.literal("/", sa.String()) + _text(_o.version),
     DECISION: t.decision.c.cycle_id + sa.literal(" ", sa.String()) + t.decision.c.symbol,
     ORDER_LINK: t.order_link.c.cl_ord_id,
@@ -54,6 +59,7 @@ _KEY: Final[dict[str, Any]] = {
 
 _FOUND_BY: Final[dict[str, Any]] = {
     **_NUMBER,
+    **{name: table.c.version for name, table in _SMALL.items()},
     ORDER: _o.cl_ord_id,
     DECISION: t.decision.c.cycle_id,
     ORDER_LINK: t.order_link.c.cl_ord_id,
@@ -77,6 +83,10 @@ _BEYOND: Final = {
 _LOST: Final = {
     name: sa.select(number).where(number <= sa.bindparam("upto"), _unchained(name)).order_by(number).limit(_COUNT)
     for name, number in _NUMBER.items()
+}
+_OF_SMALL: Final = {
+    name: sa.select(_KEY[name], *_COLUMNS[name]).where(_unchained(name)).order_by(table.c.version).limit(_COUNT)
+    for name, table in _SMALL.items()
 }
 _NEW_ORDERS: Final = (
     sa.select(_KEY[ORDER], _o.created_ns, _o.cl_ord_id, _o.links, *_COLUMNS[ORDER])
@@ -125,13 +135,15 @@ _AT: Final = {
 AT_MAX: Final = 1_000
 """Rows that are asked for by their keys in one statement."""
 
-_ADD_NOTE: Final = sa.insert(t.audit_note)
-_APPEND: Final = sa.insert(t.audit_event)
-_MARKS: Final = sa.select(t.audit_mark).where(t.audit_mark.c.source.in_(sa.bindparam("sources", expanding=True)))
-_ADD_MARK: Final = sa.insert(t.audit_mark)
+_ADD_NOTE: Final = sa.insert(own.audit_note)
+_APPEND: Final = sa.insert(own.audit_event)
+_MARKS: Final = sa.select(own.audit_mark).where(own.audit_mark.c.source.in_(sa.bindparam("sources", expanding=True)))
+_ADD_MARK: Final = sa.insert(own.audit_mark)
 _SAVE_MARK: Final = (
-    sa.update(t.audit_mark)
-    .where(t.audit_mark.c.source == sa.bindparam("its_source"), t.audit_mark.c.version == sa.bindparam("its_version"))
+    sa.update(own.audit_mark)
+    .where(
+        own.audit_mark.c.source == sa.bindparam("its_source"), own.audit_mark.c.version == sa.bindparam("its_version")
+    )
     .values({name: sa.bindparam(name) for name in ("version", "upto", "state")})
 )
 _LINK: Final = sa.select(*(_e[name] for name in Link._fields)).where(_e.shard == sa.bindparam("shard"))
@@ -183,6 +195,11 @@ class AuditBook:
         spans = sa.or_(*(number.between(hole.first, hole.last) for hole in holes))
         query = sa.select(number, *_COLUMNS[source]).where(spans).order_by(number).limit(count)
         return [(row[0], row_detail(names, row[1:])) for row in self._session.rows(query)]
+
+    def unchained(self, source: str, count: int) -> list[tuple[str, str]]:
+        """Return key and detail of the rows of a small table that are not in the chain, `count` at most."""
+        rows = self._session.rows(_OF_SMALL[source], {"count": count})
+        return [(key, row_detail(_NAMES[source], row)) for key, *row in rows]
 
     def beyond(self, source: str, after: int) -> int:
         """Return how many rows come after a number."""
@@ -280,7 +297,7 @@ def _mark(row: Any) -> Mark:
 
 def _parts(source: str, keys: Sequence[str]) -> list[Any]:
     """Return what to look for to find the rows of some keys."""
-    if source in _NUMBER:
+    if source in _NUMBER or source in _SMALL:
         return [int(key) for key in keys]
     if source == ORDER:
         return sorted({key.rpartition("/")[0] for key in keys})

@@ -14,6 +14,7 @@ from trisagion.adapters.db import tables as t
 from trisagion.adapters.db.engine import open_engine
 from trisagion.adapters.db.migrations import expect_schema
 from trisagion.adapters.db.partitions import kept_until
+from trisagion.adapters.db.table_parts import METADATA
 from trisagion.errors import StateError
 from trisagion.market.months import month_of, named, shifted
 
@@ -207,7 +208,7 @@ def _rights(connection: sa.Connection) -> Found:
 def _rights_by_table(connection: sa.Connection) -> dict[str, set[str]]:
     """Return what the user of a connection may do to each of our tables as a whole."""
     name = str(connection.engine.url.database)
-    rights: dict[str, set[str]] = {table: set() for table in t.METADATA.tables}
+    rights: dict[str, set[str]] = {table: set() for table in METADATA.tables}
     for (grant,) in connection.exec_driver_sql("SHOW GRANTS FOR CURRENT_USER()").all():
         if not (found := _GRANT.match(grant)):
             continue

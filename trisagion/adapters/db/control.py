@@ -9,8 +9,8 @@ from typing import Final
 
 import sqlalchemy as sa
 
+from trisagion.adapters.db import control_tables as stops
 from trisagion.adapters.db import tables as t
-from trisagion.adapters.db import tables_control as stops
 from trisagion.adapters.db.session import Session, insert_once, params, upsert
 from trisagion.ports import ProcessBeat, Replay
 from trisagion.safety.gates import Gate

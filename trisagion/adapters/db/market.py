@@ -95,7 +95,7 @@ def unpack(raw: bytes, kind: str, *shape: int) -> NDArray[Any]:
 
 
 class Market:
-    """`ports.MarketStore`."""
+    """`market_ports.MarketStore`."""
 
     def __init__(self, session: Session) -> None:
         self._session = session

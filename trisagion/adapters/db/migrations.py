@@ -23,6 +23,7 @@ import sqlalchemy as sa
 
 from trisagion.adapters.db import tables as t
 from trisagion.adapters.db.sql import FORMS, MIGRATIONS, for_sqlite, statement_of, table_of
+from trisagion.adapters.db.table_parts import METADATA
 from trisagion.errors import DataError, StateError
 
 HEADINGS: Final = ("Why", "How long", "Locks", "Safe while trading", "Check", "Check on SQLite", "Undo")
@@ -157,7 +158,7 @@ def standing(connection: sa.Connection, known: Sequence[Migration]) -> Standing:
         if entry.number in by_number and by_number[entry.number].checksum != entry.checksum
     ]
     return Standing(
-        ours=frozenset((there & t.METADATA.tables.keys()) - {t.schema_migration.name}),
+        ours=frozenset((there & METADATA.tables.keys()) - {t.schema_migration.name}),
         recorded=recorded,
         done=tuple(done.values()),
         begun=tuple(entry for entry in entries if entry.state == "begun"),

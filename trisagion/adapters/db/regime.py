@@ -28,7 +28,7 @@ _READING: Final = (
 
 
 class Regime:
-    """`ports.RegimeStore`."""
+    """`market_ports.RegimeStore`."""
 
     def __init__(self, session: Session) -> None:
         self._session = session

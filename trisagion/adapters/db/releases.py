@@ -4,7 +4,7 @@ from typing import Final
 
 import sqlalchemy as sa
 
-from trisagion.adapters.db import tables_control as stops
+from trisagion.adapters.db import control_tables as stops
 from trisagion.adapters.db.session import Session, insert_once
 from trisagion.safety.modes import read_level
 from trisagion.safety.release import Proposal

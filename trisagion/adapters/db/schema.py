@@ -8,7 +8,7 @@ from typing import Any, Final
 
 import sqlalchemy as sa
 
-from trisagion.adapters.db.tables import METADATA
+from trisagion.adapters.db.table_parts import METADATA
 from trisagion.units import plain
 
 

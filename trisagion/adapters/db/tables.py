@@ -10,635 +10,581 @@ import sqlalchemy as sa
 from sqlalchemy import Boolean, Column
 
 from trisagion.adapters.db.columns import BLOB, Exact, Id, Note, Real, Whole
+from trisagion.adapters.db.table_parts import key, may, must, seq, table
 
-METADATA: Final = sa.MetaData()
-
-
-def _key(name: str, kind: sa.types.TypeEngine[Any]) -> "Column[Any]":
-    return Column(name, kind, primary_key=True, nullable=False, autoincrement=False)
-
-
-def _must(name: str, kind: sa.types.TypeEngine[Any]) -> "Column[Any]":
-    return Column(name, kind, nullable=False)
-
-
-def _may(name: str, kind: sa.types.TypeEngine[Any]) -> "Column[Any]":
-    return Column(name, kind, nullable=True)
-
-
-def _table(name: str, *parts: sa.schema.SchemaItem) -> sa.Table:
-    return sa.Table(name, METADATA, *parts, implicit_returning=False)
-
-
-def _seq() -> "Column[int]":
-    kind = sa.BigInteger().with_variant(sa.Integer(), "sqlite")
-    return Column("seq", kind, primary_key=True, nullable=False, autoincrement=True)
-
-
-schema_migration: Final = _table(
+schema_migration: Final = table(
     "schema_migration",
-    _key("number", Whole()),
-    _must("name", Id(128)),
-    _must("checksum", Id(64)),
-    _must("state", Id(16)),
-    _must("operator", Id(128)),
-    _must("at_ns", Whole()),
+    key("number", Whole()),
+    must("name", Id(128)),
+    must("checksum", Id(64)),
+    must("state", Id(16)),
+    must("operator", Id(128)),
+    must("at_ns", Whole()),
 )
 
 
 def _report() -> "list[Column[Any]]":
     """Return the first columns of an execution report, which stands in more than one table."""
     return [
-        _must("venue", Id(64)),
-        _must("exec_id", Id(128)),
-        _must("cl_ord_id", Id(64)),
-        _must("order_id", Id(128)),
-        _must("exec_type", Id(32)),
-        _must("ord_status", Id(32)),
-        _must("symbol", Id(64)),
-        _must("side", Id(8)),
-        _must("last_qty", Exact()),
-        _may("last_px", Exact()),
-        _must("cum_qty", Exact()),
-        _must("leaves_qty", Exact()),
-        _must("avg_px", Exact()),
-        _must("fee", Exact()),
-        _may("liquidity", Id(8)),
-        _may("reason", Note()),
-        _must("unknown_order", Boolean()),
-        _must("happened_ns", Whole()),
-        _may("request_id", Id(64)),
-        _may("ref_exec_id", Id(128)),
-        _may("reject", Id(32)),
-        _must("learned_ns", Whole()),
+        must("venue", Id(64)),
+        must("exec_id", Id(128)),
+        must("cl_ord_id", Id(64)),
+        must("order_id", Id(128)),
+        must("exec_type", Id(32)),
+        must("ord_status", Id(32)),
+        must("symbol", Id(64)),
+        must("side", Id(8)),
+        must("last_qty", Exact()),
+        may("last_px", Exact()),
+        must("cum_qty", Exact()),
+        must("leaves_qty", Exact()),
+        must("avg_px", Exact()),
+        must("fee", Exact()),
+        may("liquidity", Id(8)),
+        may("reason", Note()),
+        must("unknown_order", Boolean()),
+        must("happened_ns", Whole()),
+        may("request_id", Id(64)),
+        may("ref_exec_id", Id(128)),
+        may("reject", Id(32)),
+        must("learned_ns", Whole()),
     ]
 
 
-instrument: Final = _table(
+instrument: Final = table(
     "instrument",
-    _key("symbol", Id(64)),
-    _must("venue", Id(64)),
-    _must("currency", Id(16)),
-    _must("tick_size", Exact()),
-    _must("lot_size", Exact()),
-    _must("multiplier", Exact()),
-    _must("leverage_max", Exact()),
-    _must("fee_rate", Exact()),
+    key("symbol", Id(64)),
+    must("venue", Id(64)),
+    must("currency", Id(16)),
+    must("tick_size", Exact()),
+    must("lot_size", Exact()),
+    must("multiplier", Exact()),
+    must("leverage_max", Exact()),
+    must("fee_rate", Exact()),
 )
 
-bar: Final = _table(
+bar: Final = table(
     "bar",
-    _key("symbol", Id(64)),
-    _key("close_ns", Whole()),
-    _must("interval_ns", Whole()),
-    _must("open", Real()),
-    _must("high", Real()),
-    _must("low", Real()),
-    _must("close", Real()),
-    _must("volume", Real()),
-    _must("trades", Whole()),
+    key("symbol", Id(64)),
+    key("close_ns", Whole()),
+    must("interval_ns", Whole()),
+    must("open", Real()),
+    must("high", Real()),
+    must("low", Real()),
+    must("close", Real()),
+    must("volume", Real()),
+    must("trades", Whole()),
 )
 
-market_step: Final = _table(
+market_step: Final = table(
     "market_step",
-    _key("symbol", Id(64)),
-    _key("at_ns", Whole()),
-    _must("last", Exact()),
-    _must("last_ns", Whole()),
-    _must("tick_ns", BLOB),
-    _must("tick_price", BLOB),
+    key("symbol", Id(64)),
+    key("at_ns", Whole()),
+    must("last", Exact()),
+    must("last_ns", Whole()),
+    must("tick_ns", BLOB),
+    must("tick_price", BLOB),
 )
 
-market_state: Final = _table(
+market_state: Final = table(
     "market_state",
-    _key("symbol", Id(64)),
-    _key("at_ns", Whole()),
-    _must("n", Whole()),
-    _must("regime", Id(16)),
-    _must("ts_ns", BLOB),
-    _must("price", BLOB),
-    _must("weight", BLOB),
-    _must("volatility", BLOB),
-    _must("entropy", BLOB),
-    _must("samples", BLOB),
-    _must("channel_high", BLOB),
-    _must("channel_low", BLOB),
-    _must("z", BLOB),
+    key("symbol", Id(64)),
+    key("at_ns", Whole()),
+    must("n", Whole()),
+    must("regime", Id(16)),
+    must("ts_ns", BLOB),
+    must("price", BLOB),
+    must("weight", BLOB),
+    must("volatility", BLOB),
+    must("entropy", BLOB),
+    must("samples", BLOB),
+    must("channel_high", BLOB),
+    must("channel_low", BLOB),
+    must("z", BLOB),
 )
 
-bar_day: Final = _table(
+bar_day: Final = table(
     "bar_day",
-    _key("symbol", Id(64)),
-    _key("interval_ns", Whole()),
-    _key("day_ns", Whole()),
-    _must("n", Whole()),
-    _must("open_ns", BLOB),
-    _must("numbers", BLOB),
-    _must("learned_ns", BLOB),
+    key("symbol", Id(64)),
+    key("interval_ns", Whole()),
+    key("day_ns", Whole()),
+    must("n", Whole()),
+    must("open_ns", BLOB),
+    must("numbers", BLOB),
+    must("learned_ns", BLOB),
 )
 
-quote_hour: Final = _table(
+quote_hour: Final = table(
     "quote_hour",
-    _key("symbol", Id(64)),
-    _key("hour_ns", Whole()),
-    _must("n", Whole()),
-    _must("at_ns", BLOB),
-    _must("numbers", BLOB),
-    _must("learned_ns", BLOB),
+    key("symbol", Id(64)),
+    key("hour_ns", Whole()),
+    must("n", Whole()),
+    must("at_ns", BLOB),
+    must("numbers", BLOB),
+    must("learned_ns", BLOB),
 )
 
-regime_fit: Final = _table(
+regime_fit: Final = table(
     "regime_fit",
-    _key("symbol", Id(64)),
-    _key("model", Id(32)),
-    _key("last_ns", Whole()),
-    _may("fit", Note()),
-    _must("note", Note()),
+    key("symbol", Id(64)),
+    key("model", Id(32)),
+    key("last_ns", Whole()),
+    may("fit", Note()),
+    must("note", Note()),
 )
 
-regime_state: Final = _table(
+regime_state: Final = table(
     "regime_state",
-    _key("symbol", Id(64)),
-    _key("at_ns", Whole()),
-    _must("state", Id(16)),
-    _must("trending", Real()),
-    _must("mean_reverting", Real()),
-    _must("noisy", Real()),
-    _must("crisis", Real()),
-    _must("reasons", Note()),
+    key("symbol", Id(64)),
+    key("at_ns", Whole()),
+    must("state", Id(16)),
+    must("trending", Real()),
+    must("mean_reverting", Real()),
+    must("noisy", Real()),
+    must("crisis", Real()),
+    must("reasons", Note()),
 )
 
-epoch: Final = _table(
+epoch: Final = table(
     "epoch",
-    _key("number", Whole()),
-    _must("opened_ns", Whole()),
-    _may("closed_ns", Whole()),
-    _may("reason", Id(32)),
-    _may("baseline", Id(64)),
+    key("number", Whole()),
+    must("opened_ns", Whole()),
+    may("closed_ns", Whole()),
+    may("reason", Id(32)),
+    may("baseline", Id(64)),
 )
 
-shard: Final = _table(
+shard: Final = table(
     "shard",
-    _key("number", Whole()),
-    _must("epoch", Whole()),
-    _must("at_ns", Whole()),
-    _must("version", Whole()),
-    _must("state", BLOB),
+    key("number", Whole()),
+    must("epoch", Whole()),
+    must("at_ns", Whole()),
+    must("version", Whole()),
+    must("state", BLOB),
 )
 
-shard_progress: Final = _table(
+shard_progress: Final = table(
     "shard_progress",
     Column("shard", Whole(), nullable=False, autoincrement=False),
     Column("at_ns", Whole(), nullable=False, autoincrement=False),
-    _must("alive", Whole()),
-    _must("in_market", Whole()),
-    _may("best_apr", Real()),
-    _may("median_apr", Real()),
+    must("alive", Whole()),
+    must("in_market", Whole()),
+    may("best_apr", Real()),
+    may("median_apr", Real()),
     sa.PrimaryKeyConstraint("at_ns", "shard"),
 )
 
-shard_mark: Final = _table(
+shard_mark: Final = table(
     "shard_mark",
-    _key("at_ns", Whole()),
-    _key("shard", Whole()),
-    _must("runs", BLOB),
-    _must("pnl", BLOB),
+    key("at_ns", Whole()),
+    key("shard", Whole()),
+    must("runs", BLOB),
+    must("pnl", BLOB),
 )
 
-run: Final = _table(
+run: Final = table(
     "run",
-    _key("run_id", Id(64)),
-    _must("epoch", Whole()),
-    _must("shard", Whole()),
-    _must("symbol", Id(64)),
-    _may("parent", Id(64)),
-    _must("born_ns", Whole()),
-    _must("params", Note()),
-    _may("ended_ns", Whole()),
-    _may("reason", Id(32)),
-    _may("pnl", Real()),
-    _may("iterations", Whole()),
-    _may("trades", Whole()),
+    key("run_id", Id(64)),
+    must("epoch", Whole()),
+    must("shard", Whole()),
+    must("symbol", Id(64)),
+    may("parent", Id(64)),
+    must("born_ns", Whole()),
+    must("params", Note()),
+    may("ended_ns", Whole()),
+    may("reason", Id(32)),
+    may("pnl", Real()),
+    may("iterations", Whole()),
+    may("trades", Whole()),
     sa.Index("run_by_epoch", "epoch", "symbol"),
 )
 
-reconcile_cycle: Final = _table(
+reconcile_cycle: Final = table(
     "reconcile_cycle",
-    _key("cycle_id", Id(64)),
-    _must("due_ns", Whole()),
-    _must("stage", Id(16)),
-    _may("outcome", Note()),
-    _must("version", Whole()),
+    key("cycle_id", Id(64)),
+    must("due_ns", Whole()),
+    must("stage", Id(16)),
+    may("outcome", Note()),
+    must("version", Whole()),
     sa.Index("reconcile_cycle_by_due", "due_ns"),
     sa.Index("reconcile_cycle_by_stage", "stage", "due_ns"),
 )
 
-decision: Final = _table(
+decision: Final = table(
     "decision",
-    _key("cycle_id", Id(64)),
-    _key("symbol", Id(64)),
-    _must("direction", Whole()),
-    _must("live_pnl", Real()),
-    _may("kelly_now", Real()),
-    _may("kelly_past", Real()),
-    _must("desired", Exact()),
-    _may("actual", Exact()),
-    _must("delta", Exact()),
-    _may("intent", Id(128)),
-    _must("reasons", Note()),
+    key("cycle_id", Id(64)),
+    key("symbol", Id(64)),
+    must("direction", Whole()),
+    must("live_pnl", Real()),
+    may("kelly_now", Real()),
+    may("kelly_past", Real()),
+    must("desired", Exact()),
+    may("actual", Exact()),
+    must("delta", Exact()),
+    may("intent", Id(128)),
+    must("reasons", Note()),
 )
 
-orders: Final = _table(
+orders: Final = table(
     "orders",
-    _key("cl_ord_id", Id(64)),
-    _must("intent", Id(128)),
-    _must("cycle", Id(64)),
-    _must("attempt", Whole()),
-    _must("symbol", Id(64)),
-    _must("side", Id(8)),
-    _must("qty", Exact()),
-    _must("taker", Boolean()),
-    _must("state", Id(32)),
-    _must("created_ns", Whole()),
-    _must("updated_ns", Whole()),
-    _must("version", Whole()),
-    _may("price", Exact()),
-    _may("session", Id(128)),
-    _may("order_id", Id(128)),
-    _must("cum_qty", Exact()),
-    _must("avg_px", Exact()),
-    _may("cancel_reason", Note()),
-    _may("reason", Note()),
-    _must("link", Whole()),
-    _must("links", Whole()),
-    _may("wanted_qty", Exact()),
-    _may("wanted_price", Exact()),
-    _must("replace_unknown", Boolean()),
+    key("cl_ord_id", Id(64)),
+    must("intent", Id(128)),
+    must("cycle", Id(64)),
+    must("attempt", Whole()),
+    must("symbol", Id(64)),
+    must("side", Id(8)),
+    must("qty", Exact()),
+    must("taker", Boolean()),
+    must("state", Id(32)),
+    must("created_ns", Whole()),
+    must("updated_ns", Whole()),
+    must("version", Whole()),
+    may("price", Exact()),
+    may("session", Id(128)),
+    may("order_id", Id(128)),
+    must("cum_qty", Exact()),
+    must("avg_px", Exact()),
+    may("cancel_reason", Note()),
+    may("reason", Note()),
+    must("link", Whole()),
+    must("links", Whole()),
+    may("wanted_qty", Exact()),
+    may("wanted_price", Exact()),
+    must("replace_unknown", Boolean()),
     sa.Index("orders_by_intent", "intent", "attempt"),
     sa.Index("orders_by_state", "state", "created_ns"),
 )
 
-order_link: Final = _table(
+order_link: Final = table(
     "order_link",
-    _key("cl_ord_id", Id(64)),
-    _must("first_id", Id(64)),
-    _must("link", Whole()),
-    _must("qty", Exact()),
-    _must("price", Exact()),
-    _must("asked_ns", Whole()),
+    key("cl_ord_id", Id(64)),
+    must("first_id", Id(64)),
+    must("link", Whole()),
+    must("qty", Exact()),
+    must("price", Exact()),
+    must("asked_ns", Whole()),
 )
 
-execution: Final = _table(
+execution: Final = table(
     "execution",
-    _seq(),
+    seq(),
     *_report(),
-    _may("fee_currency", Id(16)),
+    may("fee_currency", Id(16)),
     sa.UniqueConstraint("venue", "exec_id", name="execution_once"),
     sa.Index("execution_by_order", "cl_ord_id"),
 )
 
-posting: Final = _table(
+posting: Final = table(
     "posting",
-    _key("entry", Id(200)),
-    _key("line", Whole()),
-    _must("account", Id(16)),
-    _may("symbol", Id(64)),
-    _must("amount", Exact()),
-    _must("qty", Exact()),
-    _must("happened_ns", Whole()),
+    key("entry", Id(200)),
+    key("line", Whole()),
+    must("account", Id(16)),
+    may("symbol", Id(64)),
+    must("amount", Exact()),
+    must("qty", Exact()),
+    must("happened_ns", Whole()),
     sa.Index("posting_by_account", "account"),
 )
 
-ledger_entry: Final = _table(
+ledger_entry: Final = table(
     "ledger_entry",
-    _seq(),
-    _must("entry", Id(200)),
-    _must("kind", Id(16)),
-    _must("strategy", Id(16)),
-    _must("currency", Id(16)),
-    _must("happened_ns", Whole()),
-    _must("line_count", Whole()),
-    _may("book", Id(64)),
-    _may("fx_rate", Exact()),
-    _may("operator", Id(128)),
-    _may("reason", Note()),
-    _may("evidence", Note()),
+    seq(),
+    must("entry", Id(200)),
+    must("kind", Id(16)),
+    must("strategy", Id(16)),
+    must("currency", Id(16)),
+    must("happened_ns", Whole()),
+    must("line_count", Whole()),
+    may("book", Id(64)),
+    may("fx_rate", Exact()),
+    may("operator", Id(128)),
+    may("reason", Note()),
+    may("evidence", Note()),
     sa.UniqueConstraint("entry", name="ledger_entry_once"),
     sa.Index("ledger_entry_by_kind", "kind"),
 )
 
-ledger_lot: Final = _table(
+ledger_lot: Final = table(
     "ledger_lot",
-    _seq(),
-    _must("entry", Id(200)),
-    _must("symbol", Id(64)),
-    _must("opened_qty", Exact()),
-    _must("opened_cost", Exact()),
-    _must("qty", Exact()),
-    _must("cost", Exact()),
-    _must("realised", Exact()),
-    _must("opened_ns", Whole()),
-    _may("closed_ns", Whole()),
+    seq(),
+    must("entry", Id(200)),
+    must("symbol", Id(64)),
+    must("opened_qty", Exact()),
+    must("opened_cost", Exact()),
+    must("qty", Exact()),
+    must("cost", Exact()),
+    must("realised", Exact()),
+    must("opened_ns", Whole()),
+    may("closed_ns", Whole()),
     sa.UniqueConstraint("entry", name="ledger_lot_once"),
     sa.Index("ledger_lot_open", "closed_ns", "seq"),
 )
 
-ledger_mark: Final = _table(
+ledger_mark: Final = table(
     "ledger_mark",
-    _key("id", Whole()),
-    _must("upto_seq", Whole()),
-    _must("seen_seq", Whole()),
-    _must("seen_ns", Whole()),
+    key("id", Whole()),
+    must("upto_seq", Whole()),
+    must("seen_seq", Whole()),
+    must("seen_ns", Whole()),
 )
 
-ledger_position: Final = _table(
+ledger_position: Final = table(
     "ledger_position",
-    _key("symbol", Id(64)),
-    _must("qty", Exact()),
-    _must("cost", Exact()),
-    _must("realised", Exact()),
-    _must("fees", Exact()),
-    _must("confirmed_ns", Whole()),
+    key("symbol", Id(64)),
+    must("qty", Exact()),
+    must("cost", Exact()),
+    must("realised", Exact()),
+    must("fees", Exact()),
+    must("confirmed_ns", Whole()),
 )
 
-observation: Final = _table(
+observation: Final = table(
     "observation",
     Column("observer", Id(64), nullable=False),
     Column("symbol", Id(64), nullable=False),
-    _must("qty", Exact()),
-    _must("at_ns", Whole()),
+    must("qty", Exact()),
+    must("at_ns", Whole()),
     sa.PrimaryKeyConstraint("symbol", "observer"),
 )
 
-equity: Final = _table(
+equity: Final = table(
     "equity",
-    _key("at_ns", Whole()),
-    _must("equity", Exact()),
-    _must("cash", Exact()),
-    _key("symbol", Id(64)),
-    _must("qty", Exact()),
-    _must("price", Exact()),
+    key("at_ns", Whole()),
+    must("equity", Exact()),
+    must("cash", Exact()),
+    key("symbol", Id(64)),
+    must("qty", Exact()),
+    must("price", Exact()),
 )
 
-take_profit: Final = _table(
+take_profit: Final = table(
     "take_profit",
-    _seq(),
-    _must("epoch", Whole()),
-    _must("step", Id(64)),
-    _must("at_ns", Whole()),
+    seq(),
+    must("epoch", Whole()),
+    must("step", Id(64)),
+    must("at_ns", Whole()),
     sa.UniqueConstraint("epoch", "step", name="take_profit_once"),
 )
 
-control: Final = _table(
+control: Final = table(
     "control",
-    _seq(),
-    _must("mode", Id(16)),
-    _must("operator", Id(128)),
-    _must("reason", Note()),
-    _must("set_ns", Whole()),
+    seq(),
+    must("mode", Id(16)),
+    must("operator", Id(128)),
+    must("reason", Note()),
+    must("set_ns", Whole()),
 )
 
-gate: Final = _table(
+gate: Final = table(
     "gate",
-    _seq(),
-    _must("session", Id(128)),
-    _must("shut", Boolean()),
-    _must("operator", Id(128)),
-    _must("reason", Note()),
-    _must("set_ns", Whole()),
+    seq(),
+    must("session", Id(128)),
+    must("shut", Boolean()),
+    must("operator", Id(128)),
+    must("reason", Note()),
+    must("set_ns", Whole()),
     sa.Index("gate_by_session", "session", "seq"),
 )
 
-event: Final = _table(
+event: Final = table(
     "event",
-    _seq(),
-    _must("at_ns", Whole()),
-    _must("kind", Id(64)),
-    _must("subject", Id(200)),
-    _must("detail", Note()),
+    seq(),
+    must("at_ns", Whole()),
+    must("kind", Id(64)),
+    must("subject", Id(200)),
+    must("detail", Note()),
 )
 
-lease: Final = _table(
+lease: Final = table(
     "lease",
-    _key("name", Id(128)),
-    _must("owner", Id(128)),
-    _must("token", Whole()),
-    _must("until_ms", Whole()),
+    key("name", Id(128)),
+    must("owner", Id(128)),
+    must("token", Whole()),
+    must("until_ms", Whole()),
 )
 
-replay: Final = _table(
+replay: Final = table(
     "replay",
-    _key("id", Whole()),
-    _must("dataset", Id(128)),
-    _must("digest", Id(128)),
-    _must("seed", Whole()),
-    _must("settings_digest", Id(128)),
-    _must("start_ns", Whole()),
-    _must("end_ns", Whole()),
-    _must("now_ns", Whole()),
-    _must("speed", Real()),
-    _must("origin_ns", Whole()),
-    _must("finished", Boolean()),
+    key("id", Whole()),
+    must("dataset", Id(128)),
+    must("digest", Id(128)),
+    must("seed", Whole()),
+    must("settings_digest", Id(128)),
+    must("start_ns", Whole()),
+    must("end_ns", Whole()),
+    must("now_ns", Whole()),
+    must("speed", Real()),
+    must("origin_ns", Whole()),
+    must("finished", Boolean()),
 )
 
-process: Final = _table(
+process: Final = table(
     "process",
-    _key("name", Id(128)),
-    _must("pid", Whole()),
-    _must("wall_ns", Whole()),
-    _must("tasks", Whole()),
-    _must("rss_bytes", Whole()),
+    key("name", Id(128)),
+    must("pid", Whole()),
+    must("wall_ns", Whole()),
+    must("tasks", Whole()),
+    must("rss_bytes", Whole()),
 )
 
-egress_event: Final = _table(
+egress_event: Final = table(
     "egress_event",
-    _seq(),
-    _must("session", Id(128)),
-    _must("at_ns", Whole()),
-    _must("path", Id(64)),
-    _must("what", Id(16)),
-    _must("why", Note()),
+    seq(),
+    must("session", Id(128)),
+    must("at_ns", Whole()),
+    must("path", Id(64)),
+    must("what", Id(16)),
+    must("why", Note()),
     sa.UniqueConstraint("session", "at_ns", "path", "what", name="egress_event_once"),
 )
 
-fix_message: Final = _table(
+fix_message: Final = table(
     "fix_message",
-    _key("session", Id(128)),
-    _key("number", Whole()),
-    _must("direction", Id(8)),
-    _may("msg_type", Id(8)),
-    _may("seq_num", Whole()),
-    _must("at_ns", Whole()),
-    _must("text", BLOB),
+    key("session", Id(128)),
+    key("number", Whole()),
+    must("direction", Id(8)),
+    may("msg_type", Id(8)),
+    may("seq_num", Whole()),
+    must("at_ns", Whole()),
+    must("text", BLOB),
     sa.Index("fix_message_by_time", "at_ns"),
 )
 
-drop_copy: Final = _table(
+drop_copy: Final = table(
     "drop_copy",
-    _seq(),
+    seq(),
     *_report(),
-    _must("verdict", Id(16)),
-    _may("fee_currency", Id(16)),
+    must("verdict", Id(16)),
+    may("fee_currency", Id(16)),
     sa.UniqueConstraint("venue", "exec_id", name="drop_copy_once"),
     sa.Index("drop_copy_by_verdict", "venue", "verdict", "seq"),
 )
 
-copy_mark: Final = _table(
+copy_mark: Final = table(
     "copy_mark",
-    _key("venue", Id(64)),
-    _must("upto_seq", Whole()),
-    _must("heard_ns", Whole()),
-    _must("checked_seq", Whole()),
+    key("venue", Id(64)),
+    must("upto_seq", Whole()),
+    must("heard_ns", Whole()),
+    must("checked_seq", Whole()),
 )
 
-ib_order_id: Final = _table(
+ib_order_id: Final = table(
     "ib_order_id",
-    _key("session", Id(128)),
-    _must("next_id", Whole()),
+    key("session", Id(128)),
+    must("next_id", Whole()),
 )
 
-killswitch_beat: Final = _table(
+killswitch_beat: Final = table(
     "killswitch_beat",
-    _key("name", Id(32)),
-    _must("number", Whole()),
-    _must("at_ns", Whole()),
-    _must("state", Id(16)),
-    _must("word", Id(8)),
-    _must("reason", Note()),
-    _must("signature", Id(128)),
+    key("name", Id(32)),
+    must("number", Whole()),
+    must("at_ns", Whole()),
+    must("state", Id(16)),
+    must("word", Id(8)),
+    must("reason", Note()),
+    must("signature", Id(128)),
 )
 
-killswitch_mark: Final = _table(
+killswitch_mark: Final = table(
     "killswitch_mark",
-    _key("name", Id(32)),
-    _must("number", Whole()),
-    _must("at_ns", Whole()),
-    _must("word", Id(8)),
-    _must("refused", Id(64)),
+    key("name", Id(32)),
+    must("number", Whole()),
+    must("at_ns", Whole()),
+    must("word", Id(8)),
+    must("refused", Id(64)),
 )
 
-fingerprint: Final = _table(
+fingerprint: Final = table(
     "fingerprint",
-    _seq(),
-    _must("print", Id(64)),
-    _must("operator", Id(128)),
-    _must("set_ns", Whole()),
+    seq(),
+    must("print", Id(64)),
+    must("operator", Id(128)),
+    must("set_ns", Whole()),
 )
 
-audit_note: Final = _table(
-    "audit_note",
-    _seq(),
-    _must("at_ns", Whole()),
-    _must("monotonic_ns", Whole()),
-    _must("host", Id(64)),
-    _must("actor", Id(128)),
-    _must("build", Id(64)),
-    _must("config", Id(64)),
-    _must("kind", Id(64)),
-    _must("subject", Id(200)),
-    _must("detail", Note()),
-)
-
-audit_event: Final = _table(
-    "audit_event",
-    _key("shard", Id(32)),
-    _key("seq", Whole()),
-    _must("at_ns", Whole()),
-    _must("source", Id(32)),
-    _must("row_key", Id(200)),
-    _must("detail", Note()),
-    _must("prev_hash", Id(64)),
-    _must("hash", Id(64)),
-    sa.UniqueConstraint("source", "row_key", name="audit_event_once"),
-)
-
-audit_mark: Final = _table(
-    "audit_mark", _key("source", Id(32)), _must("version", Whole()), _must("upto", Whole()), _must("state", BLOB)
-)
-
-incident: Final = _table(
+incident: Final = table(
     "incident",
-    _seq(),
-    _must("symbol", Id(64)),
-    _must("kind", Id(16)),
-    _must("opened_ns", Whole()),
-    _must("updated_ns", Whole()),
-    _may("closed_ns", Whole()),
-    _must("cycles", Whole()),
-    _must("began", Note()),
-    _must("views", Note()),
-    _must("reasons", Note()),
-    _may("outcome", Note()),
+    seq(),
+    must("symbol", Id(64)),
+    must("kind", Id(16)),
+    must("opened_ns", Whole()),
+    must("updated_ns", Whole()),
+    may("closed_ns", Whole()),
+    must("cycles", Whole()),
+    must("began", Note()),
+    must("views", Note()),
+    must("reasons", Note()),
+    may("outcome", Note()),
     sa.Index("incident_open", "closed_ns", "symbol"),
 )
 
-exit_state: Final = _table(
+exit_state: Final = table(
     "exit_state",
-    _key("strategy", Id(16)),
-    _key("symbol", Id(64)),
-    _must("seen_ns", Whole()),
-    _must("side", Whole()),
-    _must("qty", Exact()),
-    _must("cost", Exact()),
-    _must("opened_ns", Whole()),
-    _must("entry", Exact()),
-    _may("atr", Exact()),
-    _must("peak", Exact()),
-    _may("stop", Exact()),
-    _must("armed", Boolean()),
-    _must("full_qty", Exact()),
-    _must("legs", Whole()),
-    _must("idle_ns", Whole()),
-    _may("cause", Id(16)),
-    _may("caused_ns", Whole()),
+    key("strategy", Id(16)),
+    key("symbol", Id(64)),
+    must("seen_ns", Whole()),
+    must("side", Whole()),
+    must("qty", Exact()),
+    must("cost", Exact()),
+    must("opened_ns", Whole()),
+    must("entry", Exact()),
+    may("atr", Exact()),
+    must("peak", Exact()),
+    may("stop", Exact()),
+    must("armed", Boolean()),
+    must("full_qty", Exact()),
+    must("legs", Whole()),
+    must("idle_ns", Whole()),
+    may("cause", Id(16)),
+    may("caused_ns", Whole()),
 )
 
-observer_snapshot: Final = _table(
+observer_snapshot: Final = table(
     "observer_snapshot",
-    _seq(),
-    _must("observer", Id(32)),
-    _must("number", Whole()),
-    _must("at_ns", Whole()),
-    _must("complete", Boolean()),
-    _must("reason", Note()),
-    _must("positions", Note()),
-    _must("key_id", Id(16)),
-    _must("signature", Id(128)),
+    seq(),
+    must("observer", Id(32)),
+    must("number", Whole()),
+    must("at_ns", Whole()),
+    must("complete", Boolean()),
+    must("reason", Note()),
+    must("positions", Note()),
+    must("key_id", Id(16)),
+    must("signature", Id(128)),
     sa.Index("observer_snapshot_by_observer", "observer", "seq"),
 )
 
-observer_mark: Final = _table(
+observer_mark: Final = table(
     "observer_mark",
-    _key("observer", Id(32)),
-    _must("seen_seq", Whole()),
-    _must("number", Whole()),
-    _must("at_ns", Whole()),
+    key("observer", Id(32)),
+    must("seen_seq", Whole()),
+    must("number", Whole()),
+    must("at_ns", Whole()),
 )
 
-risk_limit: Final = _table(
+risk_limit: Final = table(
     "risk_limit",
-    _key("version", Whole()),
-    _must("name", Id(64)),
-    _must("scope", Id(16)),
-    _must("subject", Id(64)),
-    _must("value", Exact()),
-    _must("proposed_by", Id(128)),
-    _must("reason", Note()),
-    _must("proposed_ns", Whole()),
+    key("version", Whole()),
+    must("name", Id(64)),
+    must("scope", Id(16)),
+    must("subject", Id(64)),
+    must("value", Exact()),
+    must("proposed_by", Id(128)),
+    must("reason", Note()),
+    must("proposed_ns", Whole()),
 )
 
-risk_limit_approval: Final = _table(
+risk_limit_approval: Final = table(
     "risk_limit_approval",
-    _key("version", Whole()),
-    _must("approved_by", Id(128)),
-    _must("approved_ns", Whole()),
+    key("version", Whole()),
+    must("approved_by", Id(128)),
+    must("approved_ns", Whole()),
 )
 
-risk_mark: Final = _table(
+risk_mark: Final = table(
     "risk_mark",
-    _key("id", Whole()),
-    _must("peak", Exact()),
-    _must("day_ns", Whole()),
-    _must("day_equity", Exact()),
-    _must("since_ns", Whole()),
+    key("id", Whole()),
+    must("peak", Exact()),
+    must("day_ns", Whole()),
+    must("day_equity", Exact()),
+    must("since_ns", Whole()),
 )
