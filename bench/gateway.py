@@ -44,7 +44,10 @@ from trisagion.ports import Replay
 from trisagion.risk.load import Account, Load
 from trisagion.safety.gates import Gate
 from trisagion.safety.modes import Mode
+from trisagion.settings import load
 from trisagion.units import Money, Quantity
+from trisagion.wiring import House
+from workers.flow import FINGERPRINT, headers
 
 DECISIONS: Final = 5_000
 ORDERS: Final = 2_000
@@ -223,7 +226,9 @@ def _fleet() -> Iterator[tuple[Floor, Celery, Path]]:
             process = stack.enter_context(subprocess.Popen(argv, cwd=ROOT, env=environment, stdout=log, stderr=log))
             stack.callback(process.terminate)
         wait(lambda: _count(rig.database, tables.event, tables.event.c.kind == "session.settled") > 0, "the session")
-        yield rig, Celery("bench", broker=broker), rig.folder / "v" / "journal.jsonl"
+        bell = Celery("bench", broker=broker)
+        bell.conf.update({FINGERPRINT: House(load(None, environment, {})).fingerprint})
+        yield rig, bell, rig.folder / "v" / "journal.jsonl"
 
 
 def _count(database: SqlDatabase, table: sa.Table, which: Any) -> int:
@@ -233,7 +238,8 @@ def _count(database: SqlDatabase, table: sa.Table, which: Any) -> int:
 
 
 def _ring(app: Celery, task: str, subject: str, queue: str) -> None:
-    app.send_task(task, kwargs={"now_ns": TUESDAY_NS, "subject": subject}, queue=queue)
+    named = {"now_ns": TUESDAY_NS, "subject": subject}
+    app.send_task(task, kwargs=named, queue=queue, headers=headers(app))
 
 
 @benchmark("gateway.burst_500", "s", "value <= 10")

@@ -24,6 +24,7 @@ from trisagion.orders.state import OrderState
 from trisagion.orders.types import ExecType, ExecutionReport, Liquidity, Order, Side
 from trisagion.portfolio.sizing import SizingRules
 from trisagion.risk.limits import Limits, founding_rows
+from trisagion.risk.losses import LossRules
 from trisagion.safety.modes import Control, Mode
 from trisagion.selection.votes import SelectionRules
 from trisagion.services.advance_cohort import found_cohort
@@ -57,6 +58,8 @@ LIMITS: Final = Limits(
 """At 4000 a contract is worth 200,000: forty-nine to an order, ninety-nine to a position. A quote serves a minute."""
 AMPLE: Final = tuple(replace(row, value=Decimal(10) ** 15) for row in founding_rows(LIMITS, "test", 0))
 """Versions in force that leave it to the ceiling what is allowed."""
+PATIENT: Final = LossRules(Decimal("0.97"), Decimal("0.98"), Decimal("0.96"))
+"""Nothing that a test loses stops the platform."""
 
 CYCLE_RULES: Final = CycleRules(
     account=ACCOUNT,

@@ -26,8 +26,8 @@ class FakeSession:
     """A `session_ports.VenueSession` without a wire.
 
     It remembers what it was asked as (what, name), in order, and lets `look` see each order at the moment of sending.
-    With a venue, which is the bundled one, it writes and reads real messages; the answers wait in `heard` and `seen`,
-    the ends of answers about all orders in `complete`.
+    A cancel of what it `refuses` is not sent. With a venue, which is the bundled one, it writes and reads real
+    messages; the answers wait in `heard` and `seen`, the ends of answers about all orders in `complete`.
     """
 
     up: bool = True
@@ -36,6 +36,7 @@ class FakeSession:
     mass_status: bool = False
     offset: int | None = None
     look: Callable[[str, Order], None] = lambda what, order: None
+    refuses: set[str] = field(default_factory=set)
     asked: list[tuple[str, str]] = field(default_factory=list)
     heard: list[ExecutionReport] = field(default_factory=list)
     seen: list[PositionReport] = field(default_factory=list)
@@ -92,7 +93,7 @@ class FakeSession:
 
     def _ask(self, what: str, order: Order, *messages: Fields) -> bool:
         self.look(what, order)
-        if not self.up:
+        if not self.up or (what == "cancel" and order.cl_ord_id in self.refuses):
             return False
         self.asked.append((what, order.cl_ord_id))
         if self.venue is not None:

@@ -52,6 +52,10 @@ class StaleOwner(TrisagionError):
     """A lease was lost: its fencing token is older than the one in the database. The holder stops at once."""
 
 
+class StaleBuild(StaleOwner):
+    """Another build or configuration than this process' was registered by an operator; the holder stops at once."""
+
+
 def quoted(value: object, length_max: int = TEXT_MAX) -> str:
     """Quote a piece of the user's text for a message: short, and harmless to a terminal."""
     text = "" if value is None else str(value)

@@ -11,7 +11,9 @@ from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import Protocol
 
+from trisagion.audit_ports import AuditStore
 from trisagion.cohort.types import Epoch, Progress, RunEnd, RunRecord, ShardMark, ShardRow
+from trisagion.exit_ports import ExitUnit
 from trisagion.ids import ClOrdId, CycleId, IntentKey
 from trisagion.ledger.types import EquitySample, Position
 from trisagion.ledger_ports import EntryStore
@@ -24,9 +26,9 @@ from trisagion.regime.types import Fit
 from trisagion.risk.load import Load
 from trisagion.risk_ports import LimitStore
 from trisagion.safety.gates import Gate
-from trisagion.safety.modes import Control, Mode
+from trisagion.safety.modes import Control, Standing
 from trisagion.series_ports import SeriesStore
-from trisagion.session_ports import CopyStore, EgressStore, MessageStore, OrderIdStore, SwitchStore
+from trisagion.session_ports import CopyStore, EgressStore, MessageStore, OrderIdStore, ReleaseStore, SwitchStore
 from trisagion.units import Price, Quantity
 
 
@@ -423,10 +425,14 @@ class LedgerStore(EntryStore, ObservationStore, Protocol):
 
 
 class ControlStore(Protocol):
-    """Tables control, gate, event, lease, replay, process."""
+    """Tables control, control_level, gate, event, lease, replay, process, fingerprint."""
 
     def control(self) -> Control:
-        """Return the mode in force; a store without a row answers PAUSE."""
+        """Return the mode in force for everything; a store without a row answers PAUSE."""
+        ...
+
+    def standing(self) -> Standing:
+        """Return the word for everything, and those for a part of it or for a while."""
         ...
 
     def set_mode(self, control: Control) -> None:
@@ -445,8 +451,8 @@ class ControlStore(Protocol):
         """Append a shutting or an opening."""
         ...
 
-    def in_force(self, session: str) -> tuple[Mode, Gate]:
-        """Return the mode and a session's gate of one instant, read at once."""
+    def in_force(self, session: str) -> tuple[Standing, Gate]:
+        """Return all modes that are in force, and a session's gate."""
         ...
 
     def add_event(self, kind: str, subject: str, detail: Mapping[str, str], now_ns: int) -> None:
@@ -469,6 +475,14 @@ class ControlStore(Protocol):
         """Give a lease back."""
         ...
 
+    def fingerprint(self) -> str | None:
+        """Return the build and configuration that may trade, None when nobody has said so yet."""
+        ...
+
+    def register(self, fingerprint: str, operator: str, now_ns: int) -> None:
+        """Let a build and configuration trade, and no other one from now on."""
+        ...
+
     def replay(self) -> Replay | None:
         """Return the replay of this database."""
         ...
@@ -486,7 +500,7 @@ class ControlStore(Protocol):
         ...
 
 
-class Transaction(Protocol):
+class Transaction(ExitUnit, Protocol):
     """All stores within one transaction."""
 
     def part(self) -> AbstractContextManager[None]:
@@ -557,6 +571,11 @@ class Transaction(Protocol):
         ...
 
     @property
+    def audit(self) -> AuditStore:
+        """The audit chain."""
+        ...
+
+    @property
     def egress(self) -> EgressStore:
         """The paths of sessions to their venues."""
         ...
@@ -569,6 +588,11 @@ class Transaction(Protocol):
     @property
     def limits(self) -> LimitStore:
         """The versions of the account's limits."""
+        ...
+
+    @property
+    def releases(self) -> ReleaseStore:
+        """The proposals to release what was stopped."""
         ...
 
     @property

@@ -4,10 +4,11 @@ from collections.abc import Sequence
 from typing import Protocol
 
 from trisagion.risk.limits import LimitRow
+from trisagion.risk.losses import LossMark
 
 
 class LimitStore(Protocol):
-    """Tables risk_limit, risk_limit_approval."""
+    """Tables risk_limit, risk_limit_approval, risk_mark."""
 
     def rows(self) -> Sequence[LimitRow]:
         """Return every version with its approval, in order of version; `StateError` when one cannot be read."""
@@ -19,4 +20,12 @@ class LimitStore(Protocol):
 
     def approve(self, version: int, approved_by: str, approved_ns: int) -> bool:
         """Record an approval; False when there is one already."""
+        ...
+
+    def mark(self) -> LossMark | None:
+        """Return from where losses are counted, None before the first sample."""
+        ...
+
+    def put_mark(self, mark: LossMark) -> None:
+        """Insert or replace it."""
         ...

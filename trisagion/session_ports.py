@@ -13,6 +13,7 @@ from trisagion.gateway.ib_words import Commission, Executed, OpenOrder
 from trisagion.market.types import Bar, Quote
 from trisagion.orders.types import ExecutionReport, Order, PositionReport, Unreadable
 from trisagion.safety.beats import Beat, BeatMark
+from trisagion.safety.release import Proposal
 
 
 @dataclass(frozen=True, slots=True)
@@ -170,6 +171,26 @@ class SwitchStore(Protocol):
 
     def put_mark(self, mark: BeatMark) -> None:
         """Insert or replace the mark of a switch; one with a higher number stays."""
+        ...
+
+
+class ReleaseStore(Protocol):
+    """Tables control_release and command_nonce."""
+
+    def add(self, proposal: Proposal) -> int:
+        """Record a proposal; return its number."""
+        ...
+
+    def proposal(self, number: int) -> Proposal | None:
+        """Return a proposal."""
+        ...
+
+    def confirm(self, number: int, person: str, now_ns: int) -> bool:
+        """Record who confirmed a proposal; False when somebody has already."""
+        ...
+
+    def spend(self, nonce: str, person: str, expires_ns: int) -> bool:
+        """Use a command's number up; False when it was used before."""
         ...
 
 

@@ -2,7 +2,7 @@
 
 import os
 import socket
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import cached_property, partial
 from importlib import import_module
 from pathlib import Path
@@ -11,8 +11,11 @@ from typing import Final, TypeVar
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 
+from trisagion.adapters.build import build_hash
 from trisagion.adapters.db.engine import SqlDatabase, open_database, retrying
+from trisagion.adapters.killfile import KillFile
 from trisagion.adapters.survivors import load_survivors
+from trisagion.adapters.witness import this_process
 from trisagion.clock import HOUR_NS, MILLISECOND_NS, SECOND_NS, Clock, ReplayClock, SystemClock, floor_ns, iso
 from trisagion.cohort.supervise import CohortRules
 from trisagion.cohort.survivors import Survivor
@@ -24,8 +27,11 @@ from trisagion.ledger.take_profit import TakeProfitRules
 from trisagion.market.types import Instrument
 from trisagion.orders.intents import ReconcileRules
 from trisagion.orders.types import ExecutionReport
+from trisagion.portfolio.exits import ExitRules
 from trisagion.portfolio.sizing import SizingRules
 from trisagion.risk.limits import Limits
+from trisagion.risk.losses import LossRules
+from trisagion.safety.audit import Witness
 from trisagion.safety.beats import WatchRules
 from trisagion.safety.modes import Mode
 from trisagion.selection.votes import SelectionRules
@@ -36,22 +42,35 @@ from trisagion.services import (
     compare_copies,
     detect_regime,
     ingest_market,
+    keep_audit,
     keep_messages,
     ledger_check,
     reconcile,
+    replay,
     route_orders,
     sweep,
     take_profit,
     tell_missed,
+    watch_flag,
     watch_switch,
 )
+from trisagion.services.adjust_incidents import AdoptRules
 from trisagion.services.drive_session import FULL
 from trisagion.services.outcome import Outcome
+from trisagion.services.protect import Protection
+from trisagion.services.release import ReleaseRules
 from trisagion.session_ports import MessageOutbox
-from trisagion.settings import Settings, resolve
+from trisagion.settings import Ib, Settings, resolve, trading_digest
+from trisagion.settings import digest as settings_digest
 from trisagion.units import price, quantity
 
 T = TypeVar("T")
+
+LOOPBACK: Final = frozenset({"127.0.0.1", "::1", "localhost"})
+PRINT_SIGNS: Final = 16
+"""Of each hash in a fingerprint: 64 bits, against chance and mistakes; whoever can forge a build needs none."""
+CONFIG_SHOWN: Final = 12
+"""Digits of the settings' digest in a note of the audit chain."""
 
 AHEAD_NS: Final = HOUR_NS
 """How far a message's instant may lie beyond the end of a replay, or beyond the machine's clock."""
@@ -82,6 +101,22 @@ class House:
         What it repeats is keyed, so nothing happens twice.
         """
         return retrying(use_case)
+
+    @cached_property
+    def fingerprint(self) -> str:
+        """Build and configuration as one word; every process of a platform has the same."""
+        return f"{build_hash()[:PRINT_SIGNS]}.{trading_digest(self.settings)[:PRINT_SIGNS]}"
+
+    def is_current(self) -> bool:
+        """Tell whether this build and configuration may trade."""
+        with self.database.snapshot() as tx:
+            return tx.control.fingerprint() in {None, self.fingerprint}
+
+    def tell(self, kind: str, subject: str, text: str) -> None:
+        """Add an event of now."""
+        now_ns = self.now_ns()
+        with self.database.transaction() as tx:
+            tx.control.add_event(kind, subject, {"text": text}, now_ns)
 
     @property
     def session_name(self) -> str:
@@ -186,22 +221,46 @@ class House:
             limits=self.limits,
             alert_after=given.reconcile.alert_after,
             drop_copy=given.fix.drop_copy,
+            interval_ns=given.reconcile.interval_s * SECOND_NS,
+            adopt=AdoptRules(frozenset(given.reconcile.adopt), given.reconcile.adopt_notional_max),
             keys={
                 name: Ed25519PublicKey.from_public_bytes(bytes.fromhex(source.public_key))
                 for name, source in given.observe.sources.items()
                 if name in given.reconcile.observers
             },
+            fingerprint=self.fingerprint,
+            protection=self.protection,
         )
 
     @cached_property
     def watch_rules(self) -> take_profit.WatchRules:
         """How profit and draw-down are watched."""
-        given = self.settings.take_profit
+        given, risk = self.settings.take_profit, self.settings.risk
         return take_profit.WatchRules(
             TakeProfitRules(threshold=given.threshold, reward_multiple=given.reward_multiple),
             self.cohort_rules,
             self.settings.replay.seed,
+            LossRules(risk.drawdown_soft, risk.drawdown_hard, risk.daily_loss),
+            self.fingerprint,
+            self.protection,
         )
+
+    @cached_property
+    def protection(self) -> Protection | None:
+        """How positions are protected; None where no strategy's are."""
+        given = self.settings.exits
+        if not given.strategies:
+            return None
+        rules = ExitRules(
+            trail_atr=given.trail_atr,
+            break_even_atr=given.break_even_atr,
+            scale_out_atr=given.scale_out_atr,
+            scale_out_share=given.scale_out_share,
+            time_stop_ns=given.time_stop_s * SECOND_NS,
+            atr_bars=given.atr_bars,
+            bar_min=given.bar_min,
+        )
+        return Protection(rules, self.settings.reconcile.interval_s * SECOND_NS)
 
     @cached_property
     def switch_rules(self) -> WatchRules | None:
@@ -212,6 +271,33 @@ class House:
         key = Ed25519PublicKey.from_public_bytes(bytes.fromhex(given.public_key))
         return WatchRules(given.name, key, given.deadline_s * SECOND_NS, Mode(given.mode))
 
+    @property
+    def release_people(self) -> int:
+        """How many people a release takes: two, but one where the venue is on this machine and no live account."""
+        line, asked = self.settings.line, self.settings.safety.release_people
+        live = line is not None and (line.host not in LOOPBACK or (isinstance(line, Ib) and line.environment == "live"))
+        return asked or (2 if live else 1)
+
+    @cached_property
+    def operators(self) -> Mapping[str, Ed25519PublicKey]:
+        """The keys by which people sign their commands; none: commands are not signed."""
+        given = self.settings.safety.operators
+        return {
+            name: Ed25519PublicKey.from_public_bytes(bytes.fromhex(each.public_key)) for name, each in given.items()
+        }
+
+    @property
+    def release_rules(self) -> ReleaseRules:
+        """What a release takes."""
+        given = self.settings.reconcile
+        return ReleaseRules(self.release_people, self.limits, (given.interval_s + given.observer_age_s) * SECOND_NS)
+
+    @cached_property
+    def flag(self) -> watch_flag.Flag:
+        """What says whether a file demands a stop; nothing ever does where none is named."""
+        named = self.settings.safety.kill_file
+        return KillFile(Path(named)).raised if named else watch_flag.never
+
     @cached_property
     def book_rules(self) -> book_fills.BookRules:
         """How reports are answered."""
@@ -220,16 +306,16 @@ class House:
     def clock(self) -> Clock:
         """The platform's clock: the replay's where the database holds one, else the machine's."""
         with self.database.snapshot() as tx:
-            replay = tx.control.replay()
-        if replay is None or not replay.speed:
+            known = tx.control.replay()
+        if known is None or not known.speed:
             return SystemClock()
-        return ReplayClock(replay.start_ns, replay.speed, replay.origin_ns)
+        return ReplayClock(known.start_ns, known.speed, known.origin_ns)
 
     def now_ns(self) -> int:
         """The instant that the platform has come to: the replay's last complete step, else the machine's time."""
         with self.database.snapshot() as tx:
-            replay = tx.control.replay()
-        return SystemClock().now_ns() if replay is None else replay.now_ns
+            known = tx.control.replay()
+        return SystemClock().now_ns() if known is None else known.now_ns
 
     def present_ns(self, rung_ns: int) -> int:
         """Return the instant to judge by of what was rung at `rung_ns`: a message may come hours late.
@@ -246,8 +332,8 @@ class House:
         """
         if self._end_ns is None:
             with self.database.snapshot() as tx:
-                replay = tx.control.replay()
-            self._end_ns = None if replay is None else replay.end_ns
+                known = tx.control.replay()
+            self._end_ns = None if known is None else known.end_ns
         latest_ns = (SystemClock().now_ns() if self._end_ns is None else self._end_ns) + AHEAD_NS
         if now_ns > latest_ns:
             raise DataError(f"expected an instant up to {iso(latest_ns)}, found {now_ns}")
@@ -311,6 +397,10 @@ class House:
         owner = f"{socket.gethostname()}:{os.getpid()}"
         return reconcile.cycle(self.database, self.cycle_rules, owner, due_ns)
 
+    def flattening(self, now_ns: int) -> bool:
+        """Tell whether something waits to be flat before the next cycle is due."""
+        return replay.flattening(self.database, self.settings.platform.account, self.session_name, now_ns)
+
     def watch(self, now_ns: int) -> tuple[Outcome, ...]:
         """Mark the account; carry on a take-profit. The minutes go on where beat does not: it tells of missed slots."""
         self._tell_missed(now_ns)
@@ -318,13 +408,20 @@ class House:
 
     def route(self, order: str, now_ns: int) -> Outcome:
         """Check, price and route an order."""
-        return route_orders.route(self.database, self.limits, self.session_name, ClOrdId(order), now_ns)
+        name, print_ = self.session_name, self.fingerprint
+        return route_orders.route(self.database, self.limits, name, ClOrdId(order), now_ns, fingerprint=print_)
 
     def amend(self, subject: str, now_ns: int) -> Outcome:
         """Ask for a working order to be replaced; `subject` names the order, its quantity in all and its price."""
         order, qty, px = _words(subject, 3)
         return amend_orders.amend(
-            self.database, self.limits, ClOrdId(order), qty=quantity(qty), price=price(px), now_ns=now_ns
+            self.database,
+            self.limits,
+            ClOrdId(order),
+            qty=quantity(qty),
+            price=price(px),
+            now_ns=now_ns,
+            fingerprint=self.fingerprint,
         )
 
     def sweep(self, now_ns: int) -> tuple[Outcome, ...]:
@@ -344,13 +441,29 @@ class House:
             self._slot_ns = slot_ns
 
     def watch_switch(self, now_ns: int) -> None:
-        """Look at the hardware kill switch; nothing where there is none."""
+        """Look at the kill file and at the hardware kill switch; nothing where there is none."""
+        watch_flag.watch(self.database, self.flag, now_ns)
         if self.switch_rules is not None:
             watch_switch.watch(self.database, self.switch_rules, now_ns)
 
     def book(self, report: ExecutionReport) -> tuple[Outcome, ...]:
         """Apply an execution report."""
         return book_fills.book(self.database, self.book_rules, report)
+
+    def chain_audit(self) -> Outcome:
+        """Link a batch of audit records."""
+        return keep_audit.chain(self.database, f"pid:{os.getpid()}")
+
+    def note_login(self, operator: str, command: str) -> None:
+        """Record that a person came, and by which command."""
+        keep_audit.note_login(self.database, self._witness(), operator, command)
+
+    def note_start(self, operator: str, run: str, facts: Mapping[str, str]) -> None:
+        """Record that a platform is started or taken up again."""
+        keep_audit.note_start(self.database, self._witness(), operator, run, facts)
+
+    def _witness(self) -> Witness:
+        return this_process(settings_digest(self.settings)[:CONFIG_SHOWN])
 
     def last_kept(self, session: str) -> int:
         """Return the number of the last message of a session that the database has."""

@@ -14,12 +14,12 @@ from typing import Any
 
 from celery import Celery
 
-from trisagion.errors import TrisagionError, quoted
+from trisagion.errors import StaleBuild, TrisagionError, quoted
 from trisagion.services.outcome import Outcome
 from trisagion.settings import load, resolve
 from trisagion.wiring import House
 from workers.door import told
-from workers.flow import follow
+from workers.flow import FINGERPRINT, follow
 from workers.queues import QUEUES, route
 
 if not __debug__:
@@ -56,7 +56,7 @@ def _configured() -> Celery:
         task_reject_on_worker_lost=True,
         worker_prefetch_multiplier=1,
         # Acknowledged late, a message that ends its worker would end the next one too: it is looked at before.
-        worker_consumer="workers.door:Consumer",
+        worker_consumer="workers.builds:Consumer",
         broker_connection_retry_on_startup=True,
         broker_pool_acquire_timeout=2,
         broker_transport_options={
@@ -71,6 +71,8 @@ def _configured() -> Celery:
         worker_send_task_events=settings.platform.profile == "fleet",
         worker_hijack_root_logger=False,
         worker_soft_shutdown_timeout=5,
+        # What each message says of its sender; see workers/builds.py.
+        **{FINGERPRINT: House(settings).fingerprint},
         enable_utc=True,
         timezone="UTC",
     )
@@ -105,5 +107,8 @@ def or_say_why(name: str, now_ns: int, subject: str, work: Callable[[], None]) -
     try:
         house().expect_instant(now_ns)
         work()
+    except StaleBuild as error:
+        # The next message of a worker that may trade ends this one; see workers/builds.py.
+        log.critical("%s %s at %d was refused: %s", name, quoted(subject), now_ns, told(error))
     except TrisagionError as error:
         log.error("%s %s at %d was not done: %s", name, quoted(subject), now_ns, told(error))  # noqa: TRY400

@@ -62,7 +62,8 @@ class Consumer(CeleryConsumer):
         def on_message(message: Any) -> None:
             try:
                 expect_message(message, self.app.tasks)
-                received(message)
+                if self.takes(message):
+                    received(message)
             except self.connection_errors:
                 raise
             except Exception as error:  # noqa: BLE001 - the outermost edge of a worker
@@ -72,6 +73,10 @@ class Consumer(CeleryConsumer):
                     message.reject_log_error(log, self.connection_errors)
 
         return on_message
+
+    def takes(self, message: Any) -> bool:
+        """Tell whether a message of our form is for this worker; one that is not has been answered."""
+        return True
 
     def on_decode_error(self, message: Any, exc: BaseException) -> None:
         """Drop what cannot be read; Celery would log all of it."""

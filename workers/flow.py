@@ -22,6 +22,7 @@ FLOW: Final = {
     ("regime.detect", "refit"): "regime.refit",
     ("cohort.supervise", "stale"): "cohort.supervise",
     ("take_profit.watch", "flattening"): "reconcile.cycle",
+    ("take_profit.watch", "exiting"): "reconcile.cycle",
     ("reconcile.cycle", "cancelling"): "session.drain",
     ("reconcile.cycle", "observing"): "session.observe",
     ("reconcile.cycle", "decided"): "gateway.route",
@@ -37,6 +38,7 @@ FLOW: Final = {
     ("copies.compare", "doubtful"): "session.resolve",
     ("copies.compare", "undone"): "session.drain",
     ("session.report", "settled"): "sweep.run",
+    ("audit.chain", "more"): "audit.chain",
     ("sweep.run", "unrouted"): "gateway.route",
     ("sweep.run", "unsent"): "session.drain",
     ("sweep.run", "doubtful"): "session.resolve",
@@ -55,6 +57,7 @@ SILENT: Final = {
     "drained",
     "duplicate",
     "fitted",
+    "foreign",
     "logged_off",
     "nothing",
     "postponed",
@@ -68,6 +71,14 @@ SILENT: Final = {
 """Words from which nothing follows."""
 
 
+FINGERPRINT: Final = "trisagion_fingerprint"
+"""The header of a message, and the name in Celery's configuration, of the sender's build and configuration."""
+
+
+EXIT_STALE_BUILD: Final = 72
+"""The exit code of a worker whose build or configuration is not the registered one."""
+
+
 def ring(app: Celery, task: str, now_ns: int, subject: str = "") -> None:
     """Send a task: its name, the instant it belongs to, and whom it concerns.
 
@@ -75,9 +86,14 @@ def ring(app: Celery, task: str, now_ns: int, subject: str = "") -> None:
     """
     expect_size(task, subject)
     try:
-        app.send_task(task, kwargs={"now_ns": now_ns, "subject": subject})
+        app.send_task(task, kwargs={"now_ns": now_ns, "subject": subject}, headers=headers(app))
     except OperationalError as error:
         log.warning("%s %s was not rung: %s", task, subject[:40], error)
+
+
+def headers(app: Celery) -> dict[str, str]:
+    """Return what a message carries beside its task: the sender's build and configuration."""
+    return {FINGERPRINT: app.conf.get(FINGERPRINT)}
 
 
 def follow(app: Celery, task: str, outcomes: Iterable[Outcome], now_ns: int) -> None:

@@ -19,6 +19,7 @@ QUEUE_OF: Final = {
     "gateway.amend": "orders",
     "sweep.run": "control",
     "copies.compare": "control",
+    "audit.chain": "control",
 }
 
 SESSION_TASKS: Final = ("session.drain", "session.observe", "session.resolve")

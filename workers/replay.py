@@ -27,12 +27,13 @@ from trisagion.adapters.venues.control import VenueControl
 from trisagion.clock import HOUR_NS, MINUTE_NS, SECOND_NS, ReplayClock, floor_ns, iso
 from trisagion.errors import StepTimeout, TrisagionError, VenueMistake
 from trisagion.market.bars import minutes
+from trisagion.market.calendar import closing_reason
 from trisagion.market.types import MarketStep, Tape
 from trisagion.ports import Replay
 from trisagion.safety.modes import Mode
 from trisagion.services import control
 from trisagion.services.ingest_market import write_steps
-from trisagion.services.replay import begin, flattening, mark, unsettled
+from trisagion.services.replay import begin, mark, protecting, unsettled
 from trisagion.settings import digest as settings_digest
 from trisagion.units import money
 from workers.app import app, house
@@ -42,6 +43,9 @@ POLL_S: Final = 0.0005
 POLL_SLOW_S: Final = 0.005
 FAST_POLLS: Final = 60
 RING_AGAIN_S: Final = 2.0
+CHAIN_S: Final = 5.0
+"""How often, by the machine's time, the audit chain is rung for where there is no beat."""
+
 LATE_S: Final = 0.5
 """Twice as long as beat looks away: its message for an instant that passed before that was sent."""
 
@@ -69,6 +73,7 @@ class Driver:
     venue: VenueControl
     stop: Path
     executions: int = 0
+    chained_s: float = 0.0
 
     @property
     def paced(self) -> bool:
@@ -86,6 +91,7 @@ class Driver:
                 return ended
             self._step(at_ns, steps, late=clock.now_ns() - at_ns > LATE_S * SECOND_NS * self.replay.speed)
             mark(database, at_ns)
+            self._chain(at_ns)
         if (ended := self._ended()) is not None:
             return ended
         outcome = self._stop("finished")
@@ -146,8 +152,16 @@ class Driver:
             ),
             publish,
         )
-        if at_ns % interval_ns == 0 or flattening(house().database):
+        forced = house().flattening(at_ns) or protecting(house().database, at_ns) or self._is_closing(at_ns)
+        if at_ns % interval_ns == 0 or forced:
             self._cycle(at_ns, ring_first=late or not self.paced)
+
+    def _is_closing(self, at_ns: int) -> bool:
+        """Tell whether orders work at the edge of a rest: a cycle withdraws them before the data go on.
+
+        The session's guard does it too, at the machine's pace; so no pace changes what is filled.
+        """
+        return closing_reason(at_ns) is not None and control.working(house().database) > 0
 
     def _cycle(self, due_ns: int, *, ring_first: bool) -> None:
         """Wait for the cycle due now; one that beat sent before its minute was complete came to nothing."""
@@ -176,6 +190,12 @@ class Driver:
         """Do what beat does when the replay is paced; its graces are the machine's time, so no pace changes a word."""
         if house().settings.fix.drop_copy:
             ring(app, "copies.compare", now_ns)
+
+    def _chain(self, now_ns: int) -> None:
+        """Do what beat does when the replay is paced; what is linked late is recorded all the same."""
+        if not self.paced and time.monotonic() - self.chained_s > CHAIN_S:
+            self.chained_s = time.monotonic()
+            ring(app, "audit.chain", now_ns)
 
     def _play(self, until_ns: int) -> None:
         """Have the venue play the tape; it may be restarting, so ask until it answers."""

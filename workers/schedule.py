@@ -13,6 +13,7 @@ from celery.schedules import BaseSchedule
 
 from trisagion.clock import SECOND_NS, Clock, floor_ns
 from workers.app import app, house
+from workers.flow import headers
 
 
 class Entry(NamedTuple):
@@ -32,6 +33,7 @@ SCHEDULE: Final = (
     # What a killed worker held is to be taken up within 30 s, and the broker hands it out again only after 60.
     Entry("sweep.run", 15, slot=False),
     Entry("copies.compare", 10, slot=False),
+    Entry("audit.chain", 2, slot=False),
 )
 
 _OF_SLOTS: Final = {row.task for row in SCHEDULE if row.slot}
@@ -82,7 +84,8 @@ class SlotScheduler(Scheduler):
         """Send the entry's task with the instant of its slot, or with that of the data."""
         now_ns = entry.schedule.slot_ns if entry.task in _OF_SLOTS else house().now_ns()
         entry = self.reserve(entry) if advance else entry
-        return app.send_task(entry.task, kwargs={"now_ns": now_ns, "subject": ""}, producer=producer)
+        named = {"now_ns": now_ns, "subject": ""}
+        return app.send_task(entry.task, kwargs=named, headers=headers(app), producer=producer)
 
 
 if __name__ == "__main__":

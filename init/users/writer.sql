@@ -1,7 +1,7 @@
 -- The processes of a platform: rows are added and changed, none is deleted, and no table is made or altered; lots alone
--- are made anew, from the entries. Executions, entries and their postings, control, gates and events are only ever added
--- to. Other tables are so too, by the code, but an insert that leaves alone what is there (see `insert_once` in
--- trisagion/adapters/db/session.py) needs UPDATE: of all columns, as MariaDB checks it.
+-- are made anew, from the entries. Executions, entries and their postings, control, gates, events and the audit chain are
+-- only ever added to. Other tables are so too, by the code, but an insert that leaves alone what is there (see
+-- `insert_once` in trisagion/adapters/db/session.py) needs UPDATE: of all columns, as MariaDB checks it.
 CREATE USER IF NOT EXISTS '{database}_writer'@'%' IDENTIFIED BY {password};
 GRANT SELECT ON schema_migration TO '{database}_writer'@'%';
 GRANT SELECT, INSERT, UPDATE ON instrument TO '{database}_writer'@'%';
@@ -41,10 +41,19 @@ GRANT SELECT, INSERT, UPDATE, DELETE ON ledger_lot TO '{database}_writer'@'%';
 GRANT SELECT, INSERT, UPDATE ON ledger_mark TO '{database}_writer'@'%';
 GRANT SELECT, INSERT, UPDATE ON bar_day TO '{database}_writer'@'%';
 GRANT SELECT, INSERT, UPDATE ON quote_hour TO '{database}_writer'@'%';
+GRANT SELECT, INSERT ON audit_note TO '{database}_writer'@'%';
+GRANT SELECT, INSERT ON audit_event TO '{database}_writer'@'%';
+GRANT SELECT, INSERT, UPDATE ON audit_mark TO '{database}_writer'@'%';
+GRANT SELECT, INSERT ON risk_limit TO '{database}_writer'@'%';
+GRANT SELECT, INSERT ON risk_limit_approval TO '{database}_writer'@'%';
+GRANT SELECT, INSERT, UPDATE ON risk_mark TO '{database}_writer'@'%';
 GRANT SELECT, INSERT, UPDATE ON killswitch_beat TO '{database}_writer'@'%';
 GRANT SELECT, INSERT, UPDATE ON killswitch_mark TO '{database}_writer'@'%';
+GRANT SELECT, INSERT, UPDATE ON command_nonce TO '{database}_writer'@'%';
+GRANT SELECT, INSERT ON control_level TO '{database}_writer'@'%';
+GRANT SELECT, INSERT, UPDATE ON control_release TO '{database}_writer'@'%';
+GRANT SELECT, INSERT ON fingerprint TO '{database}_writer'@'%';
 GRANT SELECT, INSERT, UPDATE ON incident TO '{database}_writer'@'%';
 GRANT SELECT, INSERT ON observer_snapshot TO '{database}_writer'@'%';
 GRANT SELECT, INSERT, UPDATE ON observer_mark TO '{database}_writer'@'%';
-GRANT SELECT, INSERT ON risk_limit TO '{database}_writer'@'%';
-GRANT SELECT, INSERT ON risk_limit_approval TO '{database}_writer'@'%';
+GRANT SELECT, INSERT, UPDATE ON exit_state TO '{database}_writer'@'%';

@@ -156,25 +156,32 @@ def users(mariadb_elsewhere: str) -> dict[str, str]:
     return {user: one.render_as_string(hide_password=False) for user, one in named.items()}
 
 
+NOTED = "VALUES (NULL, 1, 1, 'h', 'a', 'b', 'c', 'k', 's', '{}')"
+CHAINED = "VALUES ('orders', 1, 1, 'execution', '1', '{}', '0', '1')"
 ALLOWED = {
     "writer": {
         "SELECT * FROM orders",
         "INSERT INTO event VALUES (NULL, 1, 'a', 'b', 'c')",
         "UPDATE shard SET epoch = 1",
+        f"INSERT INTO audit_event {CHAINED}",
     },
     "gateway": {
         "SELECT * FROM orders",
         "SELECT * FROM shard",
         "INSERT INTO event VALUES (NULL, 1, 'a', 'b', 'c')",
         "UPDATE orders SET state = 'new'",
+        f"INSERT INTO audit_note {NOTED}",
     },
-    "audit": {"INSERT INTO event VALUES (NULL, 1, 'a', 'b', 'c')"},
+    "audit": {"INSERT INTO event VALUES (NULL, 1, 'a', 'b', 'c')", f"INSERT INTO audit_note {NOTED}"},
     "reader": {"SELECT * FROM orders", "SELECT * FROM shard"},
 }
 REFUSED = {
     "writer": {
         "DELETE FROM orders",
         "UPDATE event SET kind = 'x'",
+        "DELETE FROM audit_event",
+        "UPDATE audit_event SET detail = 'x'",
+        "UPDATE audit_note SET kind = 'x'",
         "UPDATE control SET mode = 'normal'",
         "UPDATE execution SET fee = 0",
         "UPDATE posting SET amount = 0",
@@ -192,12 +199,15 @@ REFUSED = {
         "UPDATE ledger_entry SET currency = 'EUR'",
         "DELETE FROM posting",
         "DELETE FROM orders",
+        f"INSERT INTO audit_event {CHAINED}",
+        "UPDATE audit_mark SET upto = 1",
         "DROP TABLE event",
     },
     "audit": {"SELECT * FROM event", "UPDATE event SET kind = 'x'", "DELETE FROM event", "SELECT * FROM orders"},
     "reader": {
         "INSERT INTO event VALUES (NULL, 1, 'a', 'b', 'c')",
         "DELETE FROM orders",
+        "DELETE FROM audit_event",
         "UPDATE orders SET state = 'x'",
     },
 }

@@ -21,7 +21,7 @@ from trisagion.orders.state import OrderState
 from trisagion.orders.types import ExecType, OrderLink, Side
 from trisagion.ports import Cycle, Decision, ProcessBeat, Replay, TakeProfitStep
 from trisagion.safety.gates import Gate
-from trisagion.safety.modes import Control, Mode
+from trisagion.safety.modes import Control, Mode, Standing
 from trisagion.units import Money, Price, Quantity
 
 NOW = 1_700_000_000_000_000_000
@@ -490,20 +490,21 @@ def test_a_further_id_names_its_order_and_what_it_asked_for(database: SqlDatabas
 def test_a_gate_is_as_the_last_word_on_it_says(database: SqlDatabase) -> None:
     """Open when nothing was ever said; each session has its own."""
     shut = Gate("SIM", True, "platform", "TAKER_FILL", NOW)
+    reduce = Control(Mode.REDUCE, "anna", "why", NOW)
     with database.transaction() as tx:
         assert tx.control.gate("SIM") == Gate.untouched("SIM")
         assert tx.control.gates() == []
-        assert tx.control.in_force("SIM") == (Mode.PAUSE, Gate.untouched("SIM"))
+        assert tx.control.in_force("SIM") == (Standing(tx.control.control()), Gate.untouched("SIM"))
         tx.control.set_mode(Control(Mode.NORMAL, "anna", "why", NOW))
-        tx.control.set_mode(Control(Mode.REDUCE, "anna", "why", NOW))
-        assert tx.control.in_force("SIM") == (Mode.REDUCE, Gate.untouched("SIM"))
+        tx.control.set_mode(reduce)
+        assert tx.control.in_force("SIM") == (Standing(reduce), Gate.untouched("SIM"))
         tx.control.set_gate(shut)
         tx.control.set_gate(replace(shut, session="B"))
         tx.control.set_gate(replace(shut, session="B", shut=False, operator="anna"))
     with database.snapshot() as tx:
         assert tx.control.gate("SIM") == shut
-        assert tx.control.in_force("SIM") == (Mode.REDUCE, shut)
-        assert tx.control.in_force("B") == (Mode.REDUCE, tx.control.gate("B"))
+        assert tx.control.in_force("SIM") == (Standing(reduce), shut)
+        assert tx.control.in_force("B") == (Standing(reduce), tx.control.gate("B"))
         assert [(gate.session, gate.shut) for gate in tx.control.gates()] == [("B", False), ("SIM", True)]
 
 

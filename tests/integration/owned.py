@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from tests.builders import Desk, an_order, qty
+from tests.builders import ACCOUNT, Desk, an_order, qty
 from tests.fakes import FakeSession
 from trisagion.gateway.settling import SETTLED
 from trisagion.orders.state import OrderState
@@ -20,6 +20,6 @@ def routed(name: str = "T1", **changes: Any) -> Order:
 def owner(desk: Desk, name: str = "one", **changes: Any) -> tuple[SessionDriver, FakeSession]:
     """Return a driver that holds the lease, and its session."""
     session = FakeSession(**changes)
-    driver = SessionDriver(desk.database, session, "SIM", name, settling=SETTLED)
+    driver = SessionDriver(desk.database, session, "SIM", name, settling=SETTLED, account=ACCOUNT)
     driver.lease()
     return driver, session

@@ -23,8 +23,12 @@ from trisagion.adapters.db import open_database
 from trisagion.adapters.processes import Children
 from trisagion.clock import MINUTE_NS
 from trisagion.orders.state import OrderState
+from trisagion.services.fingerprint import register
 from trisagion.services.ingest_market import write_steps
+from trisagion.settings import load
+from trisagion.wiring import House
 from workers.door import BODY_BYTES_MAX
+from workers.flow import EXIT_STALE_BUILD, FINGERPRINT
 from workers.pulse import PAGE_BYTES
 
 pytestmark = pytest.mark.redis
@@ -35,6 +39,8 @@ GROWTH_BYTES_MAX = 50 * 2**20
 LINE_BYTES_MAX = 800
 MEGABYTES = "x" * 10_000_000
 DEEP = "[" * 10_000 + "]" * 10_000
+OURS = House(load(None, {}, {})).fingerprint
+"""What the worker below is: it has every setting by default but for its places."""
 OPTIONS = {"callbacks": None, "errbacks": None, "chain": None, "chord": None}
 
 
@@ -53,7 +59,7 @@ def envelope(
             "body": base64.b64encode(raw).decode(),
             "content-encoding": "utf-8",
             "content-type": "application/json",
-            "headers": {"lang": "py", "task": task, "id": str(uuid.uuid4())} | dict(headers or {}),
+            "headers": {"lang": "py", "task": task, "id": str(uuid.uuid4()), FINGERPRINT: OURS} | dict(headers or {}),
             "properties": {"body_encoding": "base64", "delivery_tag": str(uuid.uuid4()), "delivery_info": place},
             **(changed or {}),
         }
@@ -270,6 +276,36 @@ def test_a_message_in_our_form_that_asks_for_nonsense_does_nothing(served: Serve
         assert any(word in line for word in what.split("|")), (name, line)
         assert len(line) <= LINE_BYTES_MAX, name
     assert served.rows() == rows
+
+
+def swept(sender: str) -> str:
+    """Return a sweep's message from a build and configuration."""
+    return envelope([[], {"now_ns": TUESDAY_NS, "subject": ""}, OPTIONS], "sweep.run", headers={FINGERPRINT: sender})
+
+
+def test_a_message_of_a_build_that_may_not_trade_is_refused_and_told_once(served: Served) -> None:
+    """The worker is the registered one, the sender is not: one event for it, however often it rings."""
+    register(served.desk.database, OURS, "tester", TUESDAY_NS)
+    before = len(served.log.read_text())
+    for sender in ("another.one", "another.one", "a.third", ""):
+        served.send(swept(sender))
+    served.works()
+    lines = served.log.read_text()[before:].splitlines()
+    assert len([line for line in lines if "expected a message of build and configuration" in line]) == 4, lines
+    assert len(served.desk.events("build.refused sweep.run")) == 3
+
+
+def test_a_worker_that_may_not_trade_gives_the_message_back_and_ends(served: Served) -> None:
+    """Another build was registered since it began: what it was asked is there for who may."""
+    register(served.desk.database, OURS, "tester", TUESDAY_NS)
+    register(served.desk.database, "the.next", "tester", TUESDAY_NS)
+    served.send(swept("the.next"), queue="control")
+    assert served.worker.wait(WAIT_S_MAX) == EXIT_STALE_BUILD
+    # To where its envelope says that it came from.
+    [item] = served.broker.lrange("market", 0, -1)
+    assert "sweep.run" in str(item)
+    assert len(served.desk.events("build.stale")) == 1
+    assert len(served.desk.events("build.registered the.next")) == 1
 
 
 def test_a_forged_doorbell_rings_for_nothing(served: Served) -> None:

@@ -14,7 +14,8 @@ from trisagion.orders.state import OrderState
 from trisagion.orders.types import Order
 from trisagion.safety.modes import Mode
 from trisagion.services.drive_session import SessionDriver
-from trisagion.services.reconcile import LEASE, cycle
+from trisagion.services.incidents import LEASE
+from trisagion.services.reconcile import cycle
 from trisagion.services.route_orders import route
 from trisagion.services.sweep import set_aside, sweep
 

@@ -172,7 +172,7 @@ def test_one_exec_id_on_other_terms_is_quarantined_and_shuts_the_gate(desk: Desk
 def test_a_copy_of_a_stranger_is_quarantined_once(desk: Desk) -> None:
     """An order of another hand in the same account: told, not booked, not told again."""
     hear(desk, a_report("E5", cl_ord_id="THEIRS"))
-    assert compared(desk, LATE_NS) == ["quarantined"]
+    assert compared(desk, LATE_NS) == ["quarantined", "foreign"]
     assert compared(desk, LATE_NS) == []
     assert verdicts(desk) == [("E5", "quarantined")]
     assert len(desk.events("execution.quarantined")) == 1

@@ -13,6 +13,7 @@ from tests.builders import (
     ES,
     LIMITS,
     NQ,
+    PATIENT,
     SATURDAY_NS,
     TUESDAY_NS,
     Desk,
@@ -44,7 +45,7 @@ from trisagion.units import Money, Price
 
 _S = OrderState
 T0 = TUESDAY_NS
-WATCH = WatchRules(TakeProfitRules(), COHORT_RULES, seed=7)
+WATCH = WatchRules(TakeProfitRules(), COHORT_RULES, seed=7, losses=PATIENT)
 
 
 def routed(desk: Desk, order_id: ClOrdId, now_ns: int = T0, limits: Limits = LIMITS) -> Outcome:

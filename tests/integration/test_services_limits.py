@@ -11,14 +11,18 @@ from tests.builders import LIMITS, SESSION, TUESDAY_NS, Desk, an_intended_order,
 from trisagion.adapters.db import SqlDatabase, open_database
 from trisagion.adapters.db import tables as t
 from trisagion.adapters.db.engine import retrying
+from trisagion.adapters.db.why_source import halt_story
 from trisagion.clock import MINUTE_NS
 from trisagion.errors import DataError, StateError, TrisagionError
 from trisagion.ids import ClOrdId
 from trisagion.orders.state import OrderState
 from trisagion.orders.types import Side
+from trisagion.reports.why import as_text
+from trisagion.reports.why_halt import explain_halt
 from trisagion.risk.limits import LimitRow
 from trisagion.services.limits import approve, propose
 from trisagion.services.route_orders import route
+from trisagion.settings import Settings
 
 T0 = TUESDAY_NS
 
@@ -154,3 +158,17 @@ def test_two_gateways_never_fit_under_one_limit_together(shared: Desk) -> None:
         states = sorted(shared.order(name).state for name in names)
         assert states == [OrderState.DENIED, OrderState.ROUTED], turn
         behind(shared, sa.update(t.orders).values(state=OrderState.CANCELED))
+
+
+def test_why_halt_tells_that_limits_are_not_known(empty: Desk) -> None:
+    """With what is missing; and nothing of it where all are known."""
+    desk = empty.found()
+    settings = Settings()
+
+    def obstacles() -> str:
+        with desk.database.snapshot() as tx:
+            return as_text(explain_halt(halt_story(tx, settings, T0)))
+
+    assert "limits are not known" not in obstacles()
+    behind(desk, sa.delete(t.risk_limit).where(t.risk_limit.c.name == "orders_max"))
+    assert "nothing but what reduces is approved: no version of orders_max" in obstacles()

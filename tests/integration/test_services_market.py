@@ -7,7 +7,7 @@ from decimal import Decimal
 import pytest
 import sqlalchemy as sa
 
-from tests.builders import CAPITAL, COHORT_RULES, ES, TUESDAY_NS, Desk, a_report, a_step, words
+from tests.builders import CAPITAL, COHORT_RULES, ES, PATIENT, TUESDAY_NS, Desk, a_report, a_step, words
 from trisagion.adapters.db import tables as t
 from trisagion.clock import MINUTE_NS
 from trisagion.errors import DataError
@@ -24,7 +24,9 @@ from trisagion.units import Money, Price, Quantity
 
 T0 = TUESDAY_NS
 NQ = replace(ES, symbol="NQ", tick_size=Decimal(1), multiplier=Decimal(20), leverage_max=Decimal(10))
-RULES = WatchRules(TakeProfitRules(threshold=Decimal(1), reward_multiple=Decimal(5)), COHORT_RULES, seed=7)
+RULES = WatchRules(
+    TakeProfitRules(threshold=Decimal(1), reward_multiple=Decimal(5)), COHORT_RULES, seed=7, losses=PATIENT
+)
 
 
 @pytest.fixture

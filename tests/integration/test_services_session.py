@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from tests.builders import TUESDAY_NS, Desk, qty
+from tests.builders import SATURDAY_NS, TUESDAY_NS, Desk, qty
 from tests.fakes import Died, FakeSession
 from tests.integration.owned import owner, routed
 from trisagion.adapters.db import SqlDatabase, Unit, open_database
@@ -305,6 +305,22 @@ def test_a_mode_that_cancels_withdraws_what_works(
     driver.enforce(TUESDAY_NS)
     assert session.asked == ([("cancel", "T1")] if withdrawn else [])
     assert desk.order().cancel_reason == (f"mode {mode}" if withdrawn else None)
+
+
+@pytest.mark.parametrize(
+    ("before_s", "withdrawn"), [(61, False), (60, True), (1, True), (0, True), (-3600, True), (-49 * 3600, False)]
+)
+def test_what_works_is_withdrawn_a_minute_before_the_rest(desk: Desk, before_s: int, *, withdrawn: bool) -> None:
+    """By the guard, whoever sleeps: Friday 23:00 on the clocks of the rest is 21:00 UTC. Nothing new leaves either."""
+    rest_ns = SATURDAY_NS - 15 * 3600 * SECOND_NS
+    now_ns = rest_ns - before_s * SECOND_NS
+    desk.put(routed(state=_S.NEW), routed("T2", created_ns=now_ns, updated_ns=now_ns))
+    driver, session = owner(desk)
+    assert driver.enforce(now_ns) == withdrawn
+    assert desk.order().cancel_reason == ("rest: weekend" if withdrawn else None)
+    driver.drain(now_ns)
+    assert session.asked == ([("cancel", "T1")] if withdrawn else [("new", "T2")])
+    assert desk.order("T2").reason == ("REST: weekend" if withdrawn else None)
 
 
 def test_what_is_in_doubt_is_asked_to_cancel_once(desk: Desk) -> None:

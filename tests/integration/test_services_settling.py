@@ -3,14 +3,14 @@
 import json
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from decimal import Decimal
 from typing import Any
 
 import numpy as np
 import pytest
 
-from tests.builders import BOOK_RULES, ES, TUESDAY_NS, Desk, an_intended_order, qty, said
+from tests.builders import BOOK_RULES, ES, TUESDAY_NS, Desk, a_report, an_intended_order, qty, said, words
 from tests.fakes import FakeSession
 from trisagion.adapters.db import SqlDatabase, Unit
 from trisagion.clock import MINUTE_NS, SECOND_NS
@@ -46,7 +46,8 @@ def hear(desk: Desk, driver: SessionDriver, session: FakeSession) -> None:
     """Book what the venue has said, and count what it answers."""
     while session.heard:
         report = session.heard.pop(0)
-        book(desk.database, BOOK_RULES, report)
+        if "foreign" in words(book(desk.database, BOOK_RULES, report)):
+            driver.orphan(report)
         driver.heard(report, TUESDAY_NS)
     while session.complete:
         driver.heard_all(session.complete.pop(0), TUESDAY_NS)
@@ -160,6 +161,57 @@ def test_an_order_at_the_venue_that_we_do_not_know_shuts_the_gate(desk: Desk) ->
     driver.drain(TUESDAY_NS)
     assert (desk.order(fresh.cl_ord_id).state, ("new", fresh.cl_ord_id) in session.asked) == (_S.DENIED, False)
     assert (desk.order(fresh.cl_ord_id).reason or "").startswith("GATE_SHUT: FOREIGN_ORDER")
+
+
+def test_an_order_that_we_do_not_know_is_cancelled_and_the_gate_says_so(desk: Desk) -> None:
+    """Asked once by its own name; the gate stays shut, for a person has to find out whose it was."""
+    orphan = some(1, _S.NEW)
+    session = a_venue(orphan)
+    driver = SessionDriver(desk.database, session, "SIM", "one")
+    driver.lease()
+    driver.settle(TUESDAY_NS)
+    hear(desk, driver, session)
+    for _ in range(2):
+        driver.pump(TUESDAY_NS)
+        hear(desk, driver, session)
+    assert [name for what, name in session.asked if what == "cancel"] == [orphan.cl_ord_id]
+    assert session.venue is not None
+    assert session.venue.snapshot()["working"] == []
+    assert [text.partition("ORPHAN: ")[2].rstrip('"}') for text in desk.events("order.orphan")] == [
+        "its cancel is asked for",
+        "the venue has cancelled it",
+    ]
+    with desk.database.snapshot() as tx:
+        gate = tx.control.gate("SIM")
+    assert (gate.shut, gate.reason) == (True, f"FOREIGN_ORDER: {orphan.cl_ord_id}; the venue has cancelled it")
+    assert desk.orders() == []
+
+
+def test_an_order_that_cannot_be_cancelled_from_here_stays_an_alarm(desk: Desk) -> None:
+    """As one of another client at Interactive Brokers; and as one that the venue does not end."""
+    report = a_report(None, cl_ord_id=ClOrdId("stranger"), exec_type=_X.ORDER_STATUS)
+    driver, session = an_owner(desk)
+    session.refuses = {"stranger"}
+    book(desk.database, BOOK_RULES, report)
+    driver.orphan(report)
+    driver.pump(TUESDAY_NS)
+    assert "cancel it at the venue" in desk.events("order.alarm stranger")[0]
+    book(desk.database, BOOK_RULES, replace(report, exec_type=_X.CANCEL_REJECTED, symbol=""))
+    assert "the venue does not cancel it for us" in desk.events("order.alarm stranger")[1]
+    with desk.database.snapshot() as tx:
+        assert tx.control.gate("SIM").reason == "FOREIGN_ORDER: stranger; the venue does not cancel it for us"
+
+
+def test_while_the_session_is_down_no_cancel_is_asked_for(desk: Desk) -> None:
+    """It is kept for the next time."""
+    report = a_report(None, cl_ord_id=ClOrdId("stranger"), exec_type=_X.ORDER_STATUS)
+    driver, session = an_owner(desk, up=False)
+    driver.orphan(report)
+    driver.pump(TUESDAY_NS)
+    assert session.asked == [] and desk.events("order.orphan") == []
+    session.up = True
+    driver.pump(TUESDAY_NS)
+    assert session.asked == [("cancel", "stranger")]
 
 
 @pytest.mark.parametrize("mass_status", [False, True])

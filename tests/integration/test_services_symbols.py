@@ -23,6 +23,7 @@ from tests.builders import (
     ES,
     LIMITS,
     NQ,
+    PATIENT,
     TUESDAY_NS,
     Desk,
     a_step,
@@ -310,7 +311,9 @@ def test_a_cycle_decides_for_every_symbol_from_one_mixed_shard(database: SqlData
 
 def test_a_take_profit_exits_the_runs_of_every_symbol(pair: Desk) -> None:
     """With what they had earned on their own market by then; the next cohort is founded on both again."""
-    rules = WatchRules(TakeProfitRules(threshold=Decimal("0.01"), reward_multiple=Decimal(2)), COHORT_RULES, seed=7)
+    rules = WatchRules(
+        TakeProfitRules(threshold=Decimal("0.01"), reward_multiple=Decimal(2)), COHORT_RULES, seed=7, losses=PATIENT
+    )
     pair.publish([*market("ES"), *market("NQ")])
     pair.hold(100)
     earned: dict[RunId, float] = {}
@@ -339,7 +342,7 @@ def test_a_take_profit_exits_the_runs_of_every_symbol(pair: Desk) -> None:
 def test_every_instrument_with_a_price_is_marked_at_once(database: SqlDatabase) -> None:
     """All with the account's one equity; one that never traded is left out; a minute watched again adds nothing."""
     desk = Desk(database).found(quoted_ns=None, instruments=BOTH).people()
-    rules = WatchRules(TakeProfitRules(), COHORT_RULES, seed=7)
+    rules = WatchRules(TakeProfitRules(), COHORT_RULES, seed=7, losses=PATIENT)
     desk.quote(at(1), "4000")
     desk.hold(2)
     assert watch(database, rules, at(1)) == (Outcome("watched"),)

@@ -1,11 +1,12 @@
 """`services.take_profit`: the watch over profit and draw-down, step by step, whoever takes the next one."""
 
 from collections.abc import Callable
+from dataclasses import replace
 from decimal import Decimal
 
 import pytest
 
-from tests.builders import CAPITAL, COHORT_RULES, ES, TUESDAY_NS, Desk, a_report, states, words
+from tests.builders import CAPITAL, COHORT_RULES, ES, PATIENT, TUESDAY_NS, Desk, a_report, states, words
 from tests.fakes import Died
 from trisagion.adapters.db import open_database, tables
 from trisagion.clock import MINUTE_NS
@@ -13,16 +14,23 @@ from trisagion.cohort.state import from_bytes
 from trisagion.cohort.types import Epoch
 from trisagion.ledger.postings import book_fill
 from trisagion.ledger.take_profit import STEPS, TakeProfitRules
+from trisagion.ledger.types import Voucher
 from trisagion.orders.types import Side
+from trisagion.risk.losses import LossRules
+from trisagion.safety.modes import Mode
 from trisagion.services import take_profit
 from trisagion.services.advance_cohort import found_cohort
+from trisagion.services.control import PLATFORM, release
+from trisagion.services.ledger_enter import transfer
 from trisagion.services.outcome import Outcome
 from trisagion.services.replay import flattening
 from trisagion.services.take_profit import WatchRules, watch
 from trisagion.units import Money, Price, Quantity
 
 T0 = TUESDAY_NS
-RULES = WatchRules(TakeProfitRules(threshold=Decimal("0.01"), reward_multiple=Decimal(2)), COHORT_RULES, seed=7)
+RULES = WatchRules(
+    TakeProfitRules(threshold=Decimal("0.01"), reward_multiple=Decimal(2)), COHORT_RULES, seed=7, losses=PATIENT
+)
 """Take 1 % of 100,000,000, give up after a loss of half that; 100 contracts make 5,000 a point."""
 
 
@@ -107,7 +115,7 @@ def test_the_watch_fires_at_the_threshold(desk: Desk, price: str, kind: str | No
     [epoch] = epochs(desk)
     assert (epoch.reason, epoch.closed_ns) == (kind, None if kind is None else at(6))
     assert len(desk.events(f"{kind} 1")) == int(kind is not None)
-    assert flattening(desk.database) == (kind is not None)
+    assert flattening(desk.database, "main", "SIM", TUESDAY_NS) == (kind is not None)
     ends = {reason for (reason,) in desk.rows(tables.run.c.reason)}
     assert {"take_profit": "epoch", "draw_down": "draw_down", None: None}[kind] in ends
 
@@ -127,7 +135,7 @@ def test_a_sequence_waits_until_we_are_flat_and_fires_once(desk: Desk) -> None:
         shards = [from_bytes(row.state) for row in tx.cohort.shards()]
         assert tx.cohort.run_count() == 2 * COHORT_RULES.desired_runs
     assert {(shard.epoch, shard.at_ns) for shard in shards} == {(2, at(9))}
-    assert not flattening(desk.database)
+    assert not flattening(desk.database, "main", "SIM", TUESDAY_NS)
     for minute in range(10, 20):
         assert look(desk, minute, "9000") == ["watched"]
     assert len(desk.events("take_profit")) == 1
@@ -209,3 +217,49 @@ def test_without_a_price_there_is_nothing_to_watch(sqlite_url: str) -> None:
     desk.quote(T0)
     assert watch(desk.database, RULES, T0) == (Outcome("nothing"),)
     desk.database.close()
+
+
+STRICT = replace(RULES, take_profit=TakeProfitRules(), losses=LossRules())
+"""A loss of 1 % in a day pauses: 100 contracts lose it in 200 points."""
+
+
+def judged(desk: Desk, minute: int, price: str) -> Mode:
+    """Publish a minute and watch it with the usual losses; return the mode that is in force then."""
+    desk.quote(at(minute), price)
+    watch(desk.database, STRICT, at(minute))
+    return desk.mode()
+
+
+def test_a_days_loss_pauses_the_platform_and_a_release_counts_anew(desk: Desk) -> None:
+    """Once for each loss: an operator who has seen it is not stopped again by the same one."""
+    invested(desk)
+    assert judged(desk, 1, "4000") is Mode.NORMAL
+    assert judged(desk, 2, "3800") is Mode.NORMAL
+    assert judged(desk, 3, "3799.75") is Mode.PAUSE
+    with desk.database.snapshot() as tx:
+        present = tx.control.control()
+    assert (present.operator, present.reason) == (PLATFORM, "DAILY_LOSS: from=100000000 equity=98998750 max=0.01")
+    assert len(desk.events("control.engaged")) == 1
+    release(desk.database, "tester", "seen", at(3))
+    assert judged(desk, 4, "3799.75") is Mode.NORMAL
+    assert judged(desk, 5, "3650") is Mode.NORMAL
+    assert judged(desk, 6, "3600") is Mode.PAUSE
+
+
+def test_a_hard_draw_down_is_an_emergency_and_a_mode_is_never_loosened(desk: Desk) -> None:
+    """What a later mark finds less bad changes nothing: only an operator loosens."""
+    trade(invested(desk), 900, "4000")
+    assert judged(desk, 1, "4000") is Mode.NORMAL
+    assert judged(desk, 2, "3590") is Mode.EMERGENCY
+    assert judged(desk, 3, "3800") is Mode.EMERGENCY
+    assert judged(desk, 4, "4000") is Mode.EMERGENCY
+
+
+def test_a_withdrawal_is_no_loss(desk: Desk) -> None:
+    """Half of the capital leaves, and the losses are counted from what is left."""
+    invested(desk)
+    for minute in range(1, 7):
+        assert judged(desk, minute, "4000") is Mode.NORMAL
+    transfer(desk.database, Money(Decimal(-50_000_000)), at(6), Voucher("tester", "home", "statement 1"))
+    assert judged(desk, 7, "4000") is Mode.NORMAL
+    assert judged(desk, 8, "3899") is Mode.PAUSE

@@ -205,7 +205,9 @@ def test_a_cycle_tells_each_symbol_and_who_abandoned_it(traded: Desk) -> None:
         newest = explain_cycle(cycle_story(unit, "last"))
     assert [part.what for part in first.parts] == ["ES: an order for 4", "NQ: no order"]
     assert [part["what"][:9] for part in in_json(first, "ES")["parts"]][-2:] == ["attempt 0", "attempt 1"]
-    assert newest.why == ("no symbol was decided on: it stands at cancelling",)
+    # What needs no cancel is decided already.
+    assert [part.what for part in newest.parts] == ["NQ: no order"]
+    assert dict(newest.facts)["stage"] == "cancelling"
     arrive(traded, NEXT + MINUTE_NS, 20, 0)
     with traded.database.snapshot() as unit:
         left = explain_cycle(cycle_story(unit, cycle_id(NEXT)))

@@ -1,7 +1,9 @@
 """`trisagion incidents` on a run's directory."""
 
+import getpass
 import json
 from collections.abc import Iterator
+from decimal import Decimal
 from pathlib import Path
 
 import pytest
@@ -12,7 +14,9 @@ from trisagion.adapters.db.engine import open_database
 from trisagion.cli import incidents
 from trisagion.clock import MINUTE_NS
 from trisagion.errors import StateError
+from trisagion.observer_ports import Observation
 from trisagion.orders.incidents import IncidentKind, View, lasting, opened, over
+from trisagion.ports import Replay
 
 VIEWS = (View("ledger", qty(2), TUESDAY_NS), View("venue", qty(3), TUESDAY_NS))
 
@@ -64,3 +68,16 @@ def test_one_incident_is_told_whole(desk: Desk, tmp_path: Path, capsys: pytest.C
     assert told.endswith("WHY: so\nconsensus is back\n")
     with pytest.raises(StateError, match="expected the number of an incident, found 7"):
         incidents.shown(7, state=tmp_path)
+
+
+def test_an_incident_is_adjusted_by_its_number(desk: Desk, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """At a price that is named; the entry is told, and the incident says who did it."""
+    with desk.database.transaction() as tx:
+        tx.control.put_replay(Replay("x", "", 1, "", TUESDAY_NS, TUESDAY_NS, TUESDAY_NS, 1.0, 0, finished=True))
+        tx.ledger.observe(Observation("venue", "ES", qty(3), TUESDAY_NS))
+    incidents.adjusted(2, "by hand", "ticket 7", at="4001", state=tmp_path, as_json=True)
+    entry = json.loads(capsys.readouterr().out)["entry"]
+    assert (desk.position.qty, desk.position.cost) == (qty(3), Decimal(4001 * 3 * 50))
+    with desk.database.snapshot() as tx:
+        incident = tx.incidents.incident(2)
+    assert incident is not None and incident.outcome == f"adjusted by {getpass.getuser()}: {entry}"

@@ -88,16 +88,23 @@ def test_an_instant_that_is_none_is_a_sentence(instant: str) -> None:
 def test_every_code_that_the_platform_writes_into_a_decision_has_its_words() -> None:
     """Read off the source of what decides: a new code without words is found here."""
     sources = [
-        *("selection/votes.py", "portfolio/sizing.py", "orders/intents.py", "orders/pricing.py", "safety/gates.py"),
-        *("services/reconcile.py", "services/drive_session.py"),
+        *(
+            "selection/votes.py",
+            "portfolio/sizing.py",
+            "portfolio/exits.py",
+            "orders/intents.py",
+            "orders/pricing.py",
+            "safety/gates.py",
+        ),
+        *("services/reconcile.py", "services/drive_session.py", "services/limits.py"),
     ]
     written = {
         code
         for source in sources
         for code in re.findall(r'f?"([A-Z]+(?:_[A-Z]+)*)(?:: |")', (ROOT / source).read_text(encoding="utf-8"))
     }
-    risk = re.findall(r'    ([A-Z_]+) = "\1"', (ROOT / "risk" / "check.py").read_text(encoding="utf-8"))
-    of_sessions = {"CLOCK", "LOGGED_OFF", "UNSETTLED", "FILLED", "P"}
+    risk = re.findall(r'    ([A-Z_]+) = "\1"', (ROOT / "risk" / "controls.py").read_text(encoding="utf-8"))
+    of_sessions = {"CLOCK", "LOGGED_OFF", "ORPHAN", "UNSETTLED", "FILLED", "P"}
     assert len(risk) > 5
     assert (written | set(risk)) - of_sessions - set(CODES) == set()
     assert set(CODES) - written - set(risk) == set()

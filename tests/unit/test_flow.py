@@ -32,6 +32,7 @@ SPEAKS_FOR: Final = {
     "advance_cohort.advance": ("cohort.advance",),
     "advance_cohort.supervise_cohort": ("cohort.supervise",),
     "take_profit.watch": ("take_profit.watch",),
+    "take_profit._watched": ("take_profit.watch",),
     "take_profit._carry_on": ("take_profit.watch",),
     "reconcile.cycle": ("reconcile.cycle",),
     "reconcile._move": ("reconcile.cycle",),
@@ -54,6 +55,7 @@ SPEAKS_FOR: Final = {
     "compare_copies.compare": ("copies.compare",),
     "compare_copies._recover": ("copies.compare",),
     "sweep.sweep": ("sweep.run",),
+    "keep_audit.chain": ("audit.chain",),
 }
 """Which function's outcomes become those of which tasks."""
 
@@ -148,7 +150,7 @@ def test_beat_gives_a_cycle_its_slot_and_a_sweep_the_instant_of_the_data(monkeyp
     beat = SlotScheduler(app=app)
     for entry in beat.schedule.values():
         beat.apply_async(entry)
-    assert sent == {"reconcile.cycle": 1_200 * SECOND_NS, "sweep.run": data_ns}
+    assert sent == {"reconcile.cycle": 1_200 * SECOND_NS, "sweep.run": data_ns, "audit.chain": data_ns}
     fix.drop_copy = "US-DC"
     assert "copies.compare" in SlotScheduler(app=app).schedule
 

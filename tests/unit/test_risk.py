@@ -16,6 +16,7 @@ from trisagion.ids import ClOrdId, CycleId, intent_key
 from trisagion.market.types import Instrument, Quote
 from trisagion.orders.state import LIVE, TERMINAL, OrderState
 from trisagion.orders.types import Intent, Order, Side
+from trisagion.reports.why import CODES
 from trisagion.risk.check import Approved, Refused, check, explain
 from trisagion.risk.controls import CONTROLS, Facts, Refusal
 from trisagion.risk.limits import KEYS, QUOTE_AGE_NS_MAX, Limits
@@ -394,3 +395,10 @@ def test_an_approved_order_passes_every_line() -> None:
 def test_every_limit_belongs_to_a_control_and_every_named_limit_exists() -> None:
     """No number is kept that limits nothing."""
     assert sorted(control.key for control in CONTROLS if control.key) == sorted(KEYS)
+
+
+def test_every_refusal_is_told_in_words() -> None:
+    """`trisagion why` knows each of them, and that it stopped something."""
+    for refusal in Refusal:
+        assert CODES[refusal].stops
+        assert CODES[refusal].words

@@ -90,6 +90,9 @@ def test_a_named_file_beats_the_folders_own(tmp_path: Path) -> None:
         ("reconcile.observers", "['a', 'a']", "expected each observer once, found a, a"),
         ("take_profit.reward_multiple", "1", "expected above the threshold (1), found 1"),
         ("risk.order_notional_max", "1e9", "expected at most position_notional_max (20000000), found 1000000000"),
+        ("exits.strategies", "'house'", "expected 'cohort', found 'house'"),
+        ("exits.scale_out_atr", "[2, 1]", "expected levels that rise from above 0, found 2, 1"),
+        ("exits.scale_out_atr", "[1, 2, 3, 4, 5]", "expected shares that sum to 1 at most, found 5 of 0.25"),
         ("killswitch.deadline_s", "1", "expected at least 3 times beat_ms (500), found 1 s"),
         ("killswitch.key_pin", "17", "expected another pin than estop_pin, found 17"),
         ("egress.use", "['a']", "expected names of [egress.paths.NAME] or direct, found a"),
@@ -277,10 +280,15 @@ def test_the_digest_changes_with_every_setting_that_can_change_a_decision(tmp_pa
         "sizing.probation": 0.2, "sizing.allow_long": False, "sizing.allow_short": False,
         "sizing.margin_fraction": "0.4", "reconcile.interval_s": 601, "reconcile.min_trade_notional": 21,
         "reconcile.ledger_age_s": 61, "reconcile.observer_age_s": 301, "reconcile.observers": ["a"],
+        "reconcile.adopt": ["ES"], "reconcile.adopt_notional_max": 1,
         "reconcile.alert_after": 4, "take_profit.threshold": "1.1", "take_profit.reward_multiple": 6,
+        "exits.strategies": "cohort", "exits.trail_atr": 4, "exits.break_even_atr": 2,
+        "exits.scale_out_share": "0.2", "exits.scale_out_atr": [1, 2], "exits.time_stop_s": 3600,
+        "exits.atr_bars": 15, "exits.bar_min": 6,
         "risk.position_notional_max": 20000001, "risk.order_notional_max": 5000001, "risk.orders_max": 51,
         "risk.quote_age_ms": 251, "risk.reprices_max": 6, "risk.order_qty_max": 7,
         "risk.open_notional_max": 8, "risk.gross_leverage_max": 2, "risk.price_collar": "0.1",
+            "risk.drawdown_soft": "0.16", "risk.drawdown_hard": "0.21", "risk.daily_loss": "0.02",
             "fix.sender": "A", "fix.target": "B",
         "fix.messages_per_s": 50, "fix.cancel_reserve": "0.3", "fix.post_only_code": 0,
         "fix.drop_copy": "TRISAGION-DC",
@@ -295,7 +303,8 @@ def test_the_digest_changes_with_every_setting_that_can_change_a_decision(tmp_pa
         "regime.gate": "state", "regime.open_in": ["crisis"], "regime.refit_s": 1200, "regime.fit_s_max": 31,
     }  # fmt: skip
     place: dict[str, object] = {
-        "platform.profile": "fleet", "platform.state": "x", "database.url": "sqlite:///x", "broker.url": "redis://h/0",
+        "platform.profile": "fleet", "platform.state": "x", "platform.environment": "live",
+        "database.url": "sqlite:///x", "broker.url": "redis://h/0",
         "fix.host": "h", "fix.port": 1, "fix.heartbeat_s": 11, "fix.username": "u", "fix.password": "env:P",
         "database.writer_password": "env:W", "database.gateway_password": "env:G",
         "database.audit_password": "env:A", "database.reader_password": "env:R",
@@ -306,12 +315,13 @@ def test_the_digest_changes_with_every_setting_that_can_change_a_decision(tmp_pa
         "egress.paths": {"a": {"kind": "http", "host": "h", "port": 1}}, "egress.use": ["direct"], "egress.port": 1,
         "egress.connect_s": 5, "egress.probe_s": 0, "egress.quiet_s": 1, "egress.healthy_s": 1, "egress.tls": True,
         "egress.tls_name": "h", "egress.tls_ca": "x", "egress.tls_pins": ["0" * 64], "egress.tls_certificate": "x",
-        "egress.tls_key": "x",
+        "egress.tls_key": "x", "audit.anchors": "x", "audit.key": "env:K",
         "killswitch.mode": "emergency", "killswitch.public_key": "0" * 64, "killswitch.private_key": "env:K",
         "killswitch.beat_ms": 501, "killswitch.deadline_s": 6, "killswitch.driver": "rpi",
         "killswitch.debounce_ms": 31, "killswitch.cool_down_s": 11, "killswitch.self_test_s": 121,
         "killswitch.estop_pin": 1, "killswitch.tamper_pin": 2, "killswitch.key_pin": 3, "killswitch.red_pin": 4,
-        "killswitch.yellow_pin": 7, "killswitch.green_pin": 8, "killswitch.buzzer_pin": 9,
+        "killswitch.yellow_pin": 7, "killswitch.green_pin": 8, "killswitch.buzzer_pin": 9, "safety.kill_file": "/KILL",
+        "safety.release_people": 2, "safety.operators": {"ann": {"public_key": "0" * 64}},
         "observe.sources": {"broker": {"public_key": "0" * 64}},
     }  # fmt: skip
     assert set(other) | set(place) | {"reconcile.quorum", "killswitch.name"} == set(settings.flatten(plain))
@@ -430,7 +440,8 @@ def test_a_proxy_is_a_table_by_its_name() -> None:
         ),
         (
             "[egress.paths.a]\nkind = 'http'\nport = 1\nhost = 'h'\npassword = 'hunter2'",
-            'a.password: expected a reference to the secret, "env:NAME" or "file:PATH", found the secret itself',
+            ('a.password: expected a reference to the secret, "env:NAME", "file:PATH" or "vault:NAME", '
+            "found the secret itself"),
         ),
         (
             "[egress.paths.a]\nkind = 'http'\nport = 1\nhost = 'h'\npassword = 7",

@@ -65,7 +65,10 @@ def show(
 @app.command()
 def check(config: ConfigOption = None, sets: SetOption = None) -> None:
     """Read the configuration as a run would, secrets included, and say what is wrong with it."""
+    from trisagion.cli.preflight import refuse_unfit_secrets
+
     settings = load(config, os.environ, overrides(sets))
+    refuse_unfit_secrets(settings)
     for reference in references(settings).values():
         resolve(reference, os.environ)
     print(f"The configuration can be used; its digest is {digest(settings)}.")

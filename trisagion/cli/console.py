@@ -78,7 +78,7 @@ class Frame:
 
     APRs are multiples per year (1.0 is 100 %), NaN where no run is alive; `maker_share` is a fraction, None before the
     first fill; `holdings` are in order of symbol. `lag_s` is how late the minute in work is, in seconds of data behind
-    the platform's clock; 0 where nothing paces the replay.
+    the platform's clock; 0 where nothing paces the replay. `parts` are the modes that are for a part alone.
     """
 
     wall_s: float
@@ -105,6 +105,7 @@ class Frame:
     tasks: int
     processes: tuple[ProcessBeat, ...]
     events: tuple[str, ...]
+    parts: tuple[str, ...] = ()
 
     @property
     def done(self) -> float:
@@ -242,6 +243,7 @@ def frame_json(frame: Frame, pace: Pace) -> dict[str, object]:
         "symbol": only and only.symbol,
         "symbols": list(facts),
         "mode": str(frame.mode),
+        "parts": list(frame.parts),
         "epoch": frame.epoch,
         "alive": frame.alive,
         "in_market": frame.in_market,
@@ -268,8 +270,9 @@ def frame_json(frame: Frame, pace: Pace) -> dict[str, object]:
 
 def plain_line(frame: Frame, pace: Pace) -> str:
     """Return a frame as one line for a log."""
+    mode = ", ".join((str(frame.mode), *frame.parts))
     return (
-        f"{_minute(frame.now_ns)} {frame.done:6.1%} eta {_span(pace.eta_s)}  {frame.mode}  "
+        f"{_minute(frame.now_ns)} {frame.done:6.1%} eta {_span(pace.eta_s)}  {mode}  "
         f"runs {frame.alive}/{frame.in_market} {_held(frame)}  "
         f"fills {frame.fills} maker {_share(frame.maker_share)}  P&L {frame.profit:+,.2f} {frame.currency}  "
         f"cycles {frame.cycles} rests {frame.rests}  {pace.tasks_per_s:.0f} tasks/s"
@@ -297,6 +300,8 @@ def picture(frame: Frame, pace: Pace, profits: Sequence[float], width: int) -> R
         ),
         Text.assemble((f" {str(frame.mode).upper()} ", _MODE_STYLE[frame.mode]), ("  Ctrl-C stops", "dim")),
     )
+    if frame.parts:
+        head.add_row(Text(", ".join(frame.parts), style="bold yellow", overflow="ellipsis"), "")
     bar = Table.grid(expand=True, padding=(0, 1))
     bar.add_column(no_wrap=True)
     bar.add_column(ratio=1)

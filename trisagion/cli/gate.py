@@ -24,8 +24,10 @@ def show(
 ) -> None:
     """Show every gate that was ever shut."""
     house = running_house(state)
-    with closing(house.database) as database, database.snapshot() as tx:
-        gates = tx.control.gates()
+    with closing(house.database) as database:
+        house.note_login(getpass.getuser(), "gate list")
+        with database.snapshot() as tx:
+            gates = tx.control.gates()
     if as_json:
         told = [{"session": g.session, "shut": g.shut, "operator": g.operator, "reason": g.reason} for g in gates]
         print(json.dumps(told))
@@ -47,5 +49,6 @@ def opened(
     """Let new orders pass to a session again."""
     house = running_house(state)
     with closing(house.database):
+        house.note_login(getpass.getuser(), "gate open")
         control.open_gate(house.database, session, getpass.getuser(), reason, house.now_ns())
     print(f"the gate of {session} is open")

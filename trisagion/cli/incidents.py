@@ -1,6 +1,8 @@
 """`trisagion incidents`: the symbols on which there is no consensus, with what each witness says."""
 
+import getpass
 import json
+import os
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
@@ -8,11 +10,12 @@ from typing import TYPE_CHECKING, Annotated, Any, Final
 
 import typer
 
-from trisagion.cli.rundir import database_of, run_of, state_of
+from trisagion.cli.rundir import database_of, run_of, settings_of, state_of
 from trisagion.clock import iso
 from trisagion.errors import StateError, harmless
+from trisagion.ledger.types import Voucher
 from trisagion.orders.incidents import Incident, View
-from trisagion.units import plain
+from trisagion.units import plain, price
 
 if TYPE_CHECKING:
     from trisagion.adapters.db.engine import SqlDatabase
@@ -81,6 +84,36 @@ def shown(
         print(harmless(reason, LINE_MAX))
     if found.outcome is not None:
         print(harmless(found.outcome, LINE_MAX))
+
+
+@app.command("adjust")
+def adjusted(
+    number: Annotated[int, typer.Argument(metavar="INCIDENT", help="Its number, as the list shows it.")],
+    reason: Annotated[str, typer.Option(help="Why; goes to the books and the event log.")],
+    evidence: Annotated[str, typer.Option(help="Where it can be seen: a statement, a notice, a case.")],
+    observer: Annotated[str | None, typer.Option(help="Whom to believe, where the observers do not agree.")] = None,
+    at: Annotated[str | None, typer.Option(metavar="PRICE", help="At this price; the last one when left out.")] = None,
+    run: RunOption = None,
+    state: StateOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Book the difference to what the observers see, as an adjustment; the next cycle closes the incident."""
+    from trisagion.adapters.db.engine import retrying
+    from trisagion.services.adjust_incidents import adjust
+    from trisagion.wiring import House
+
+    rules = House(settings_of(run_of(state_of(state), run))).cycle_rules.reconcile
+    voucher, owner = Voucher(getpass.getuser(), reason, evidence), f"incidents:{os.getpid()}"
+    px = None if at is None else price(at)
+    with opened(state, run) as database:
+        with database.snapshot() as tx:
+            replay = tx.control.replay()
+            now_ns = tx.control.wall_ns() if replay is None else replay.now_ns
+        entry = retrying(lambda: adjust(database, rules, number, voucher, owner, now_ns, observer=observer, px=px))
+    if as_json:
+        print(json.dumps({"incident": number, "entry": entry.name}))
+    else:
+        print(f"booked as {entry.name}; `trisagion ledger postings --entry {entry.name}` shows its lines")
 
 
 def row(incident: Incident) -> dict[str, Any]:

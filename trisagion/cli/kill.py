@@ -9,10 +9,11 @@ from typing import Annotated, Final
 
 import typer
 
+from trisagion.cli.parts import AccountOption, StrategyOption, SymbolOption, VenueOption, part
 from trisagion.cli.rundir import running_house
-from trisagion.errors import StepTimeout
+from trisagion.errors import ConfigError, StateError, StepTimeout
 from trisagion.ports import Database
-from trisagion.safety.modes import Mode
+from trisagion.safety.modes import Level, Mode, cancels_working, stricter
 from trisagion.services import control
 from trisagion.units import plain
 
@@ -24,40 +25,66 @@ POLL_S: Final = 0.02
 def command(
     reason: Annotated[str, typer.Option(help="Why; goes to the audit log.")] = "trisagion kill",
     flatten: Annotated[bool, typer.Option(help="Also flatten all positions, taking liquidity (Emergency).")] = False,
+    mode: Annotated[Mode | None, typer.Option(help="pause (the default), reduce or emergency.")] = None,
+    symbol: SymbolOption = None,
+    venue: VenueOption = None,
+    account: AccountOption = None,
+    strategy: StrategyOption = None,
     state: Annotated[Path | None, typer.Option(help="The state directory.")] = None,
     as_json: Annotated[bool, typer.Option("--json", help="For machines.")] = False,
 ) -> None:
     """Cancel all working orders, allow no new ones, wait until none is working; with --flatten, until all is flat."""
+    asked = mode or (Mode.EMERGENCY if flatten else Mode.PAUSE)
+    if asked is Mode.NORMAL or (flatten and asked is not Mode.EMERGENCY):
+        beside = " beside --flatten" if flatten else ""
+        raise ConfigError(f"--mode: expected {'emergency' if flatten else 'a stricter one'}{beside}, found {asked}")
     house = running_house(state)
     begun = time.monotonic()
 
     def since() -> float:
         return time.monotonic() - begun
 
-    mode = Mode.EMERGENCY if flatten else Mode.PAUSE
-    control.engage(house.database, mode, getpass.getuser(), reason, house.now_ns())
-    said: dict[str, object] = {"mode": mode, "blocked_s": since()}
-    while working := control.working(house.database):
-        if since() > CONFIRM_S_MAX:
-            raise StepTimeout(
-                f"the mode is {mode}, but after {CONFIRM_S_MAX:.0f} s {working} orders are not confirmed cancelled: "
-                "is the session's worker alive? Look at the venue itself"
-            )
-        time.sleep(POLL_S)
-    said |= {"confirmed_s": since(), "working": 0}
-    if not as_json:
-        print(f"{mode}: blocked after {said['blocked_s']:.3f} s, zero working orders confirmed after {since():.3f} s")
-    if flatten:
-        _await_flat(house.database, since)
+    named = {Level.SYMBOL: symbol, Level.VENUE: venue, Level.ACCOUNT: account, Level.STRATEGY: strategy}
+    level, name = part(house, named)
+    control.engage(house.database, asked, getpass.getuser(), reason, house.now_ns(), level, name)
+    blocked_s = since()
+    # Only now: nothing comes before the stop.
+    house.note_login(getpass.getuser(), "kill")
+    now_ns = house.now_ns()
+    with house.database.snapshot() as tx:
+        present = control.in_force(tx, level, name, now_ns)
+    if stricter(asked, present.mode):
+        raise StateError(f"expected {asked} to be in force, found {present.mode}: somebody has released it meanwhile")
+    said: dict[str, object] = {"mode": present.mode, "level": level, "name": name, "blocked_s": blocked_s}
+    what = str(present.mode) if level is Level.ALL else f"{present.mode} of {present.where}"
+    if cancels_working(present.mode):
+        _await_none_working(house.database, what, since, level, name)
+        said |= {"confirmed_s": since(), "working": 0}
+        if not as_json:
+            print(f"{what}: blocked after {blocked_s:.3f} s, zero working orders confirmed after {since():.3f} s")
+    elif not as_json:
+        print(f"{what}: in force after {blocked_s:.3f} s; working orders stay, only what reduces passes")
+    if asked is Mode.EMERGENCY:
+        _await_flat(house.database, since, level, name)
         said["flat_s"] = since()
         if not as_json:
-            print(f"all positions flat after {since():.3f} s")
+            print(f"all positions{'' if level is Level.ALL else ' there'} flat after {since():.3f} s")
     if as_json:
         print(json.dumps(said))
 
 
-def _await_flat(database: Database, since: Callable[[], float]) -> None:
-    while (held := control.held(database)) or control.working(database):
+def _await_none_working(database: Database, what: str, since: Callable[[], float], level: Level, name: str) -> None:
+    while working := control.working(database, level, name):
+        if since() > CONFIRM_S_MAX:
+            raise StepTimeout(
+                f"the mode is {what}, but after {CONFIRM_S_MAX:.0f} s {working} orders are not confirmed cancelled: "
+                "is the session's worker alive? Look at the venue itself"
+            )
+        time.sleep(POLL_S)
+
+
+def _await_flat(database: Database, since: Callable[[], float], level: Level, name: str) -> None:
+    while (held := control.held(database, level, name)) or control.working(database, level, name):
         if since() > FLAT_S_MAX:
             left = ", ".join(f"{plain(qty)} {symbol}" for symbol, qty in held.items())
             raise StepTimeout(

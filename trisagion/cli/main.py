@@ -21,6 +21,8 @@ COMMANDS: Final = {
     "report": ("trisagion.cli.report", "Write the report of a run."),
     "cohort": ("trisagion.cli.cohort", "Show the best virtual runs and where they come from; export survivors."),
     "kill": ("trisagion.cli.kill", "Stop trading at once: cancel all working orders, and confirm it."),
+    "release": ("trisagion.cli.release", "Let what was stopped trade again."),
+    "operator": ("trisagion.cli.operator", "Make the keys by which people sign a release."),
     "killswitch": (
         "trisagion.cli.killswitch",
         "Be the daemon of a hardware kill switch, test one, tell how it stands.",
@@ -38,12 +40,14 @@ COMMANDS: Final = {
     "ib": ("trisagion.cli.ib", "Look at an account and a market at Interactive Brokers; sends no order."),
     "why": ("trisagion.cli.why", "Tell why an order, a cycle, a rest or a standstill is what it is."),
     "ledger": ("trisagion.cli.ledger", "Show, verify and correct the books: balances, positions, lots, postings."),
+    "audit": ("trisagion.cli.audit", "Verify, export or sign the audit chain of a run."),
     "prove": ("trisagion.cli.prove", "Prove from a run's database what it promises."),
     "db": ("trisagion.cli.db", "Make the database, tell how its schema stands, and change it by a migration."),
     "data": ("trisagion.cli.data", "Check market data before it is used; keep its history in a database."),
     "regime": ("trisagion.cli.regime", "Tell the state of a market over its bars, why, and draw it."),
     "study": ("trisagion.cli.study", "Study a market or a run: does oscillation go with adverse excursions."),
     "config": ("trisagion.cli.config", "Show, check or write the configuration."),
+    "vault": ("trisagion.cli.vault", "Keep secrets sealed in a file, for settings to refer to."),
     "doctor": ("trisagion.cli.doctor", "Tell whether this machine can run the platform."),
     "worker": ("trisagion.cli.worker", "Run one worker process of a fleet."),
 }

@@ -38,7 +38,7 @@ def command(
     """Show the messages of the venue sessions, in (<), out (>) and events (*), in order of the machine's time."""
     from trisagion.adapters.db.engine import open_database
 
-    since_ns = _instant(since) if since else 0
+    since_ns = instant(since, "--since") if since else 0
     with database_of(run_of(state_of(state), run)) as url, closing(open_database(url)) as database:
         names = _names(database, ClOrdId(order)) if order else []
         for message in _messages(database, session, names, since_ns):
@@ -68,11 +68,12 @@ def _names(database: "Database", name: ClOrdId) -> list[ClOrdId]:
     return [order.cl_ord_id, *(link_cl_ord_id(order.cl_ord_id, number + 1) for number in range(order.links))]
 
 
-def _instant(text: str) -> int:
+def instant(text: str, option: str) -> int:
+    """Read the instant of an option, UTC unless it says otherwise; nanoseconds."""
     try:
         found = datetime.fromisoformat(text)
     except ValueError:
-        raise ConfigError(f"--since: expected an instant as 2026-11-21T14:30, found {quoted(text)}") from None
+        raise ConfigError(f"{option}: expected an instant as 2026-11-21T14:30, found {quoted(text)}") from None
     found = found if found.tzinfo else found.replace(tzinfo=UTC)
     return min(int(found.timestamp()) * SECOND_NS + found.microsecond * 1000, INSTANT_MAX_NS)
 

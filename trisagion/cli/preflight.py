@@ -25,7 +25,7 @@ from trisagion.gateway.ib_guard import check_environment
 from trisagion.market.instruments import BUNDLED
 from trisagion.market.types import Instrument, Tape
 from trisagion.services.reconcile import DROP_COPY, VENUE
-from trisagion.settings import DIRECT, FIX_SIM, IB_SIM, Replay, Settings, Terms, resolve
+from trisagion.settings import DIRECT, FIX_SIM, IB_SIM, Replay, Settings, Terms, references, resolve
 from trisagion.units import plain
 
 MIB: Final = 1 << 20
@@ -196,6 +196,7 @@ def _refuse_a_venue_that_cannot_be(settings: Settings) -> None:
     """Refuse what the settings say of the venue where there is no such venue, or no way to log on to it."""
     from trisagion.wiring import House
 
+    refuse_unfit_secrets(settings)
     if settings.platform.venue == FIX_SIM:
         _ = House(settings).profile
         resolve(settings.fix.password, os.environ)
@@ -209,6 +210,15 @@ def _guarded(settings: Settings) -> list[str]:
         return []
     how = "IB's protocol has no post-only, so an order is sent only at least one tick behind the opposite quote"
     return [f"ib.maker: {SIMULATED_MAKER} on the bundled TWS: {how}"]
+
+
+def refuse_unfit_secrets(settings: Settings) -> None:
+    """Refuse entries of the vault that are for another environment or another venue."""
+    given = references(settings)
+    if any(reference.startswith("vault:") for reference in given.values()):
+        from trisagion.settings.vault import refuse_unfit
+
+        refuse_unfit(given, settings.platform.environment, settings.fix.target, os.environ)
 
 
 def _refuse_a_full_disk(state: Path) -> None:

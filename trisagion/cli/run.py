@@ -13,17 +13,19 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
-from contextlib import ExitStack
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, closing
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from threading import Thread
 from types import FrameType
-from typing import Annotated, Final
+from typing import TYPE_CHECKING, Annotated, Final
 
 import typer
 
 from trisagion.adapters.budget import budget_of
 from trisagion.adapters.dataspec import DataSpec
+from trisagion.adapters.killfile import KillFile
 from trisagion.adapters.processes import Child, Children, tail
 from trisagion.adapters.servers import DATABASE, mariadb, redis
 from trisagion.cli import preflight, rundir
@@ -32,13 +34,24 @@ from trisagion.cli.console import Console, Frame, columns
 from trisagion.cli.worker import worker_argv
 from trisagion.errors import ConfigError, StateError, StepTimeout, TrisagionError
 from trisagion.ports import Database, Replay
-from trisagion.settings import LINES, Fix, Ib, Settings, load, resolve, to_environment, variable
+from trisagion.safety.modes import Mode
+from trisagion.services import control
+from trisagion.settings import KILL_FILE, LINES, Fix, Ib, Settings, flatten, load, resolve, to_environment, variable
+
+if TYPE_CHECKING:
+    from trisagion.wiring import House
 
 LOOK_S: Final = 0.2
+ANCHOR_S: Final = 3_600.0
+"""How often the heads of the audit chains are signed outside the database, and at every end."""
+
 STOP_S_MAX: Final = 45.0
 """How long a stop may take to cancel all orders and have it confirmed before the processes are ended regardless."""
 
 RESUME_MAY_SET: Final = frozenset({"platform.state", "replay.speed"})
+
+SIGNAL: Final = "signal"
+"""The operator of what a signal demands."""
 
 EXIT_INTERRUPTED: Final = 130
 EXIT_KILLED: Final = 3
@@ -53,6 +66,7 @@ class Supervisor:
     sockets: Path
     specs: list[DataSpec]
     children: Children
+    anchored: Callable[[], None]
     interrupts: int = 0
     why: str | None = None
     """Why the run is stopped although nobody asked for it."""
@@ -157,14 +171,32 @@ class Supervisor:
     def _child(self, name: str, argv: list[str], env: dict[str, str], *, once: bool = False) -> None:
         self.children.start(Child(name, argv, env, self.run / "log" / f"{name}.log", once=once))
 
+    def pause(self) -> None:
+        """Engage Pause, on a thread of its own; by the kill file where the database does not answer."""
+        from trisagion.wiring import House
+
+        house = House(self.settings)
+        reason = f"SIGUSR2 to the supervisor, pid {os.getpid()}"
+        try:
+            with closing(house.database) as database:
+                control.engage(database, Mode.PAUSE, SIGNAL, reason, house.now_ns())
+        except TrisagionError:
+            _kill_file(self.settings).write_text(f"{reason}\n", encoding="utf-8")
+
     def watch(self, console: Console, frames: Iterator[Frame | None]) -> str:
         """Show the run until the driver ends; return what it says: finished, stopped or killed."""
         driver = next(child for child in self.children.kept if child.name == "driver")
-        deadline = 0.0
+        deadline, anchor_s = 0.0, time.monotonic() + ANCHOR_S
         while driver.result is None:
             for event in self.children.watch():
                 console.note(event)
             _show(console, next(frames))
+            if time.monotonic() > anchor_s:
+                anchor_s += ANCHOR_S
+                try:
+                    self.anchored()
+                except TrisagionError as error:
+                    console.note(f"the audit chain was not anchored: {error}")
             if not self.interrupts and (why := self._cannot_go_on(console)):
                 self.why, self.interrupts = why, 1
                 console.note(why)
@@ -260,11 +292,12 @@ def supervise(settings: Settings, run: Path, notes: list[str], *, as_json: bool,
     """Run one platform in its directory and return how it ended."""
     import getpass
 
-    from trisagion.adapters.db.engine import open_database
     from trisagion.adapters.db.report_source import collect
     from trisagion.cli.watching import frames
     from trisagion.reports.tearsheet import render, summary_json, summary_text
+    from trisagion.services.fingerprint import register
     from trisagion.services.replay import take_up
+    from trisagion.wiring import House
 
     begun = time.monotonic()
     resumed = (run / rundir.SETTINGS).exists()
@@ -277,20 +310,26 @@ def supervise(settings: Settings, run: Path, notes: list[str], *, as_json: bool,
         settings = rundir.with_own_survivors(settings, run)
         (run / rundir.ASKED).write_text(to_toml(settings), encoding="utf-8")
         placed = place(settings, run, sockets, children, stack)
-        url = resolve(placed.database.url, os.environ)
-        create_tables(url)
-        database = open_database(url)
+        create_tables(resolve(placed.database.url, os.environ))
+        house = House(placed)
+        database = house.database
         stack.callback(database.close)
         known = _known(database, resumed=resumed)
-        supervisor = Supervisor(placed, run, sockets, preflight.specs_of(placed), children)
+        anchored = _anchored(house, run)
+        supervisor = Supervisor(placed, run, sockets, preflight.specs_of(placed), children, anchored)
         (run / rundir.SETTINGS).write_text(to_toml(placed), encoding="utf-8")
         if known is not None and known.finished and (run / rundir.VENUE_LEDGER).exists():
             console.note("this run is finished; start another with `trisagion run`")
             outcome = "finished"
         else:
-            take_up(database, getpass.getuser(), reason)
+            house.note_start(getpass.getuser(), run.name, _facts(house, resumed=resumed))
+            take_up(database, getpass.getuser(), reason, 2 if house.operators else house.release_people)
+            now_ns = time.time_ns() if known is None else known.now_ns
+            register(database, House(placed).fingerprint, getpass.getuser(), now_ns)
+            anchored()
             stack.callback(children.stop)
             outcome = _live(supervisor, console, frames(database, begun, placed.account.currency))
+            anchored()
         report = collect(database, time.monotonic() - begun)
         page = run / "report.html"
         page.write_text(render(report), encoding="utf-8")
@@ -304,6 +343,27 @@ def supervise(settings: Settings, run: Path, notes: list[str], *, as_json: bool,
     if outcome != "finished":
         print(f"zero working orders confirmed; go on with: {_resume(settings, outcome)}")
     return outcome
+
+
+def _anchored(house: "House", run: Path) -> Callable[[], None]:
+    """Return what links and signs the audit chains of a run; `StateError` when earlier anchors were tampered with."""
+    from trisagion.cli.audit import anchors_for
+    from trisagion.services.keep_audit import anchor
+
+    anchors = anchors_for(house.settings, run.parent.parent, run.name)
+    anchors.kept()
+
+    def anchored() -> None:
+        anchor(house.database, anchors, f"pid:{os.getpid()}", time.time_ns())
+
+    return anchored
+
+
+def _facts(house: "House", *, resumed: bool) -> dict[str, str]:
+    """Return what a start is recorded with: every setting, and the version of the limits."""
+    texts = to_environment(house.settings)
+    given = {key: texts[variable(key)] for key in flatten(house.settings)}
+    return {**given, "resumed": str(resumed), "limits": house.limits.version}
 
 
 def _known(database: Database, *, resumed: bool) -> Replay | None:
@@ -327,6 +387,7 @@ def _live(supervisor: Supervisor, console: Console, looks: Iterator[Frame | None
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         if signal.getsignal(number) is not signal.SIG_IGN:  # under nohup a terminal may go
             signal.signal(number, interrupted)
+    signal.signal(signal.SIGUSR2, lambda _number, _frame: Thread(target=supervisor.pause, name="pause").start())
     supervisor.start()
     return supervisor.watch(console, looks)
 
@@ -341,6 +402,8 @@ def _resume(settings: Settings, outcome: str) -> str:
 
 def place(settings: Settings, run: Path, sockets: Path, children: Children, stack: ExitStack) -> Settings:
     """Fill in where database, broker and venue of this run are, starting the private servers that it needs."""
+    if why := KillFile(_kill_file(settings)).raised():
+        raise StateError(f"expected nothing that stops the platform, found that {why}; remove it when it is safe")
     fleet = settings.platform.profile == "fleet"
     lines: dict[str, object] = {}
     given = {"egress.port": settings.egress.port if settings.egress.use else 0}
@@ -368,8 +431,14 @@ def place(settings: Settings, run: Path, sockets: Path, children: Children, stac
             "broker": settings.broker.model_copy(update={"url": broker}),
             **lines,
             "egress": settings.egress.model_copy(update={"port": forwarder}),
+            "safety": settings.safety.model_copy(update={"kill_file": str(_kill_file(settings))}),
         }
     )
+
+
+def _kill_file(settings: Settings) -> Path:
+    """Return the path of the file that stops the platform by being there."""
+    return Path(settings.safety.kill_file or Path(settings.platform.state) / KILL_FILE).resolve()
 
 
 def _placed(line: Fix | Ib) -> dict[str, object]:

@@ -40,6 +40,7 @@ def _frame(unit: Unit, replay: Replay, currency: str, begun_s: float) -> Frame:
     best = [shard.best_apr for shard in shards if not math.isnan(shard.best_apr)]
     median = [shard.median_apr for shard in shards if not math.isnan(shard.median_apr)]
     beats = tuple(unit.control.beats())
+    standing = unit.control.standing()
     fills = unit.session.scalar(_TRADES)
     equity = sample.equity if sample is not None else capital
     return Frame(
@@ -50,7 +51,8 @@ def _frame(unit: Unit, replay: Replay, currency: str, begun_s: float) -> Frame:
         start_ns=replay.start_ns,
         end_ns=replay.end_ns,
         now_ns=replay.now_ns,
-        mode=unit.control.control().mode,
+        mode=standing.everything.mode,
+        parts=tuple(f"{part.mode} {part.where}" for part in standing.at(replay.now_ns)),
         epoch=epochs[-1].number if epochs else 0,
         alive=sum(shard.alive for shard in shards),
         in_market=sum(shard.in_market for shard in shards),

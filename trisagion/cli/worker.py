@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from trisagion.errors import ConfigError
+from trisagion.errors import ConfigError, StaleBuild
 from trisagion.settings import FIX_SIM, IB_SIM, PAPER, Settings, load, resolve, to_environment
 
 SESSIONS = {FIX_SIM: "workers.sessions.fix", IB_SIM: "workers.sessions.ib", PAPER: "workers.sessions.paper"}
@@ -48,9 +48,12 @@ def command(
         raise ConfigError(f"--role: expected {', '.join([*QUEUES, *OWNERS])}, found {role!r}")
     if role == "drop_copy" and not settings.fix.drop_copy:
         raise ConfigError("fix.drop_copy: expected the CompID of the drop copy for --role drop_copy, found none")
+    from trisagion.cli.preflight import refuse_unfit_secrets
+
+    refuse_unfit_secrets(settings)
     os.environ.update(to_environment(settings))
     refuse_what_has_no_line(settings)
-    refuse_another_schema(resolve(settings.database.url, os.environ))
+    refuse_another_platform(settings)
     argv = worker_argv(role, name or f"{role}-{os.getpid()}", settings, pool, concurrency)
     os.execv(argv[0], argv)  # noqa: S606 – no shell is wanted
 
@@ -77,12 +80,21 @@ def refuse_what_has_no_line(settings: Settings) -> None:
         )
 
 
-def refuse_another_schema(url: str) -> None:
-    """Refuse a database that this release cannot use before any task is taken; one that is away is looked at later."""
-    from trisagion.adapters.db import Unreachable, open_database
+def refuse_another_platform(settings: Settings) -> None:
+    """Refuse a database that this release cannot use, or that is traded by another build or configuration.
 
-    with closing(open_database(url)) as database, suppress(Unreachable), database.snapshot():
-        pass
+    Before any task is taken; a database that is away is looked at later.
+    """
+    from trisagion.adapters.db import Unreachable
+    from trisagion.services.fingerprint import expect_current
+    from trisagion.wiring import House
+
+    house = House(settings)
+    with closing(house.database) as database, suppress(Unreachable), database.snapshot() as tx:
+        try:
+            expect_current(tx, house.fingerprint)
+        except StaleBuild as error:
+            raise ConfigError(f"{error}: install what the others run, with the same settings") from None
 
 
 def worker_argv(role: str, name: str, settings: Settings, pool: str = "solo", concurrency: int = 1) -> list[str]:

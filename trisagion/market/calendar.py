@@ -15,6 +15,9 @@ ZONE: Final = ZoneInfo("Europe/Vatican")
 FRIDAY: Final = 4
 FRIDAY_END_HOUR: Final = 23
 
+CLOSING_NS: Final = 60 * SECOND_NS
+"""So long before a rest nothing new is ordered, and what works is cancelled: nothing is to work into the rest."""
+
 REST_MIDNIGHTS_MAX: Final = 4
 """The longest rest begins on a Friday at 23:00 and meets a holiday on Monday: it ends at the fourth midnight."""
 
@@ -50,6 +53,11 @@ def easter_sunday(year: int) -> date:
 def rest_reason(now_ns: int) -> str | None:
     """Say why nothing is traded at an instant: "1 January", "Good Friday", "25 December" or "weekend"; None: trade."""
     return _rest_of_hour(now_ns // HOUR_NS)
+
+
+def closing_reason(now_ns: int) -> str | None:
+    """Say why nothing new is ordered at an instant: for the rest that it lies in, or that begins within a minute."""
+    return rest_reason(now_ns) or rest_reason(now_ns + CLOSING_NS)
 
 
 @lru_cache(maxsize=1024)

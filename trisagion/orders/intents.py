@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from decimal import Decimal, localcontext
 from types import MappingProxyType
-from typing import Protocol
+from typing import Final, Protocol
 
 from trisagion.clock import SECOND_NS
 from trisagion.errors import ConfigError
@@ -12,6 +12,9 @@ from trisagion.ids import CycleId, intent_key
 from trisagion.market.types import Instrument
 from trisagion.orders.types import Intent, Side
 from trisagion.units import WIDE, Price, Quantity, lots_toward_zero, notional, plain
+
+REDUCE_STEPS: Final = 4
+"""In Reduce a cycle closes a quarter of what is held at most; our choice."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -156,3 +159,14 @@ def staged(
         step = lots_toward_zero(order_notional_max / worth, instrument.lot_size)
         capped = min(max(desired, -held), held)
         return min(max(capped, actual - step), actual + step)
+
+
+def reduced(goal: Decimal, actual: Quantity, instrument: Instrument) -> Decimal:
+    """Return the position to aim at in Reduce: towards `goal`, never beyond flat, never more, a quarter of it at once.
+
+    At least a lot, so that it comes to an end.
+    """
+    with localcontext(WIDE):
+        less = min(max(goal, min(actual, Decimal(0))), max(actual, Decimal(0)))
+        step = max(lots_toward_zero(abs(actual) / REDUCE_STEPS, instrument.lot_size), instrument.lot_size)
+        return min(max(less, actual - step), actual + step)

@@ -1,19 +1,19 @@
 """A certificate that maker-only orders added liquidity: what was filled, how, what was exempt, and a chain of hashes.
 
 The chain is SHA-256 over all executions in the order of their booking: ``h(0) = SHA-256(GENESIS)``,
-``h(n) = SHA-256(h(n-1) ‖ row n)``, a row being its columns as canonical JSON (keys in order, no spaces, decimals as
-their shortest text). Whoever changes, drops, adds or swaps a row gets another head; who keeps an earlier certificate
+``h(n) = SHA-256(h(n-1) ‖ row n)``, a row being its columns as canonical JSON (`safety.audit`; decimals as their
+shortest text). Whoever changes, drops, adds or swaps a row gets another head; who keeps an earlier certificate
 can see that the later chain goes on from it, for its head is the chain's value after its count of executions.
 """
 
 import hashlib
-import json
 from collections.abc import Container, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
 from typing import Final
 
 from trisagion.orders.types import ExecType, ExecutionReport, Liquidity, Order
+from trisagion.safety.audit import canonical, linked
 from trisagion.units import plain
 
 GENESIS: Final = b"trisagion executions 1"
@@ -94,8 +94,7 @@ def chain(rows: Iterable[Mapping[str, object]]) -> tuple[int, str]:
     """Return how many rows there are, and the chain's value after the last one in hexadecimal digits."""
     count, value = 0, hashlib.sha256(GENESIS).digest()
     for row in rows:
-        text = json.dumps({name: _text(row[name]) for name in sorted(row)}, ensure_ascii=True, separators=(",", ":"))
-        value = hashlib.sha256(value + text.encode()).digest()
+        value = linked(value, canonical({name: _text(value_of) for name, value_of in row.items()}))
         count += 1
     return count, value.hex()
 

@@ -13,7 +13,7 @@ from trisagion.reports.format import duration
 from trisagion.reports.why import NOT_RECORDED, Step, legible, told
 from trisagion.reports.why_order import CycleSeen, Decided, Happened
 from trisagion.safety.gates import Gate
-from trisagion.safety.modes import Control, Mode
+from trisagion.safety.modes import Control, Level, Mode, Standing
 from trisagion.units import plain
 
 BEAT_S_MAX: Final = 60
@@ -64,16 +64,18 @@ class HaltStory:
 
     `session` is the one that orders go to, `orders_max` how many may live; `observer_age_s` and `ledger_age_s` are the
     ages up to which a word counts. `decisions` are the newest on each symbol, `alarms` the newest events that tell a
-    person of something. `finished` says that a replay has come to its end.
+    person of something. `limits_unknown` says why no limit is known, empty where all are. `finished` says that a replay
+    has come to its end.
     """
 
     now_ns: int
     session: str
     orders_max: int
+    limits_unknown: str
     ledger_age_s: int
     observer_age_s: int
     finished: bool
-    control: Control
+    standing: Standing
     gates: Sequence[Gate]
     orders: Sequence[Order]
     leases: Sequence[Held]
@@ -135,6 +137,7 @@ def explain_halt(story: HaltStory) -> Step:
     found = [
         *_time(story),
         *_control(story),
+        *_limits(story),
         *_doubts(story),
         *_session(story),
         *_positions(story),
@@ -169,25 +172,41 @@ def _time(story: HaltStory) -> list[Step]:
     return found
 
 
+def _limits(story: HaltStory) -> list[Step]:
+    if not story.limits_unknown:
+        return []
+    why = f"nothing but what reduces is approved: {legible(story.limits_unknown)}"
+    return [_obstacle("limits are not known", why, "look at `trisagion limits history`, and start another run")]
+
+
 def _control(story: HaltStory) -> list[Step]:
     found = []
-    control = story.control
-    if control.mode is not Mode.NORMAL:
+    everything = story.standing.everything
+    others = story.standing.at(story.now_ns)
+    for control in [everything, *others] if everything.mode is not Mode.NORMAL else others:
         words = {
             Mode.REDUCE: "only orders that reduce a position pass",
             Mode.PAUSE: "no new order passes, and working ones are withdrawn",
             Mode.EMERGENCY: "everything is withdrawn and made flat",
         }[control.mode]
         by = f"set by {legible(control.operator) or 'nobody'}: {legible(control.reason)}"
-        named = "`trisagion run --resume --reason TEXT`, by a named person"
-        lift = "nothing: the replay is over" if story.finished else named
-        found.append(Step(f"control mode {control.mode}", control.set_ns, (("lift", lift),), (words, by)))
+        lift = "nothing: the replay is over" if story.finished else _lifted(control)
+        where = "" if control.level is Level.ALL else f" of {control.level} {legible(control.name)}"
+        found.append(Step(f"control mode {control.mode}{where}", control.set_ns, (("lift", lift),), (words, by)))
     for gate in story.gates:
         if gate.shut:
             lift = f"`trisagion gate open {legible(gate.session)} --reason TEXT`, when it is safe"
             why = f"shut by {legible(gate.operator)}: {legible(gate.reason)}"
             found.append(_obstacle(f"the gate of session {legible(gate.session)} is shut", why, lift, gate.set_ns))
     return found
+
+
+def _lifted(control: Control) -> str:
+    if control.until_ns is not None:
+        return f"nothing: it passes by itself, {_both(control.until_ns)}"
+    if control.level is Level.ALL:
+        return "`trisagion run --resume --reason TEXT` for a replay, else `trisagion release`, by named people"
+    return f"`trisagion release --{control.level} {legible(control.name)} --reason TEXT`, by a named person"
 
 
 def _doubts(story: HaltStory) -> list[Step]:

@@ -15,13 +15,21 @@ from trisagion.ports import Database
 from trisagion.risk.check import Approved, judge
 from trisagion.risk.limits import Limits
 from trisagion.risk.load import Load
+from trisagion.services.fingerprint import expect_current
 from trisagion.services.outcome import Outcome
 from trisagion.services.stakes import LimitsNow, Stakes
 from trisagion.units import Price, Quantity, on_grid, plain
 
 
 def amend(
-    database: Database, limits: Limits, order_id: ClOrdId, *, qty: Quantity, price: Price, now_ns: int
+    database: Database,
+    limits: Limits,
+    order_id: ClOrdId,
+    *,
+    qty: Quantity,
+    price: Price,
+    now_ns: int,
+    fingerprint: str = "",
 ) -> Outcome:
     """Ask that a working maker order become one of `qty` in all, what is filled included, at `price`.
 
@@ -30,6 +38,7 @@ def amend(
     `OurMistake` when quantity or price are off the instrument's grid.
     """
     with database.transaction() as tx:
+        expect_current(tx, fingerprint)
         order = tx.orders.order(order_id)
         if order is None or order.state not in WORKING or order.taker:
             return Outcome("nothing")
@@ -53,7 +62,9 @@ def amend(
             position=tx.ledger.position(order.symbol).qty,
             load=load,
             account=stakes.beside(load),
-            mode=tx.control.control().mode,
+            mode=tx.control.standing()
+            .over(account=limits.account, venue=order.session or "", symbol=order.symbol, now_ns=now_ns)
+            .mode,
             limits=LimitsNow(tx, limits).of(order.symbol, order.session or "", taker=False),
             now_ns=now_ns,
             price=price,

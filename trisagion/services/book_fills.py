@@ -19,6 +19,7 @@ from trisagion.risk.check import Approved, judge
 from trisagion.risk.limits import Limits
 from trisagion.risk.load import Load
 from trisagion.safety.modes import Control, Mode, stricter
+from trisagion.services import orphans
 from trisagion.services.control import PLATFORM, shut_gate
 from trisagion.services.hear_observers import hear
 from trisagion.services.ledger_enter import enter
@@ -116,13 +117,13 @@ def _book(database: Database, rules: BookRules, report: ExecutionReport) -> tupl
         undone = _undone(tx, order, report)
         lost = report.exec_type in RESTATING and undone is None
         if order is None and _lives(report):
-            # Somebody else trades our account, or our database is older than what we have done.
-            shut_gate(tx, report.venue, f"FOREIGN_ORDER: {report.cl_ord_id}", now_ns)
-            told = {"text": f"FOREIGN_ORDER: the venue has an order that we do not know, {report.ord_status}"}
-            tx.control.add_event("order.foreign", report.cl_ord_id, told, now_ns)
+            orphans.found(tx, report)
+        elif order is None:
+            orphans.ended(tx, report)
         if order is None or _of_another(order, report) or lost:
             tx.control.add_event("execution.quarantined", report.cl_ord_id, {"text": repr(report)[:TEXT_MAX]}, now_ns)
-            return (Outcome("quarantined"),)
+            orphaned = order is None and orphans.works(report)
+            return (Outcome("quarantined"), *([Outcome("foreign", (report.cl_ord_id,))] if orphaned else []))
         after, alarms = weigh(order, Word(report, _post(tx, order, report, undone), links, undone))
         if after != order:
             if after.state is not order.state:
@@ -281,7 +282,9 @@ def _again(tx: Transaction, rules: BookRules, order: Order, report: ExecutionRep
         position=tx.ledger.position(order.symbol).qty,
         load=load,
         account=stakes.beside(load),
-        mode=tx.control.control().mode,
+        mode=tx.control.standing()
+        .over(account=rules.account, venue=order.session or "", symbol=order.symbol, now_ns=now_ns)
+        .mode,
         limits=LimitsNow(tx, rules.limits).of(order.symbol, order.session or report.venue, taker=order.taker),
         now_ns=now_ns,
     )

@@ -3,11 +3,11 @@
 from decimal import Decimal
 from typing import Final
 
-from trisagion.errors import TrisagionError, quoted
+from trisagion.errors import ConfigError, TrisagionError, quoted
 from trisagion.orders.state import LIVE
 from trisagion.ports import Database, Transaction
 from trisagion.safety.gates import Gate
-from trisagion.safety.modes import Control, Mode, stricter
+from trisagion.safety.modes import STRATEGY, Control, Level, Mode, stricter
 
 REPLAY: Final = "replay"
 """The operator of what a replay does to itself; it neither takes back nor takes over another's word."""
@@ -17,23 +17,53 @@ PLATFORM: Final = "platform"
 """The operator of what the platform does by itself."""
 
 
-def engage(database: Database, mode: Mode, operator: str, reason: str, now_ns: int) -> None:
-    """Set a mode that is at least as strict as the one in force; one person, one step."""
+def engage(
+    database: Database, mode: Mode, operator: str, reason: str, now_ns: int, level: Level = Level.ALL, name: str = ""
+) -> None:
+    """Set a mode that is at least as strict as the one in force there; one person, one step."""
     with database.transaction() as tx:
-        present = tx.control.control()
+        present = in_force(tx, level, name, now_ns)
         if stricter(present.mode, mode) or (operator == REPLAY and present.mode is mode):
             return
-        tx.control.set_mode(Control(mode, operator, reason, now_ns))
-        tx.control.add_event("control.engaged", mode.value, {"operator": operator, "reason": reason}, now_ns)
+        _set(tx, Control(mode, operator, reason, now_ns, level, name))
 
 
-def release(database: Database, operator: str, reason: str, now_ns: int) -> None:
+def stop(tx: Transaction, mode: Mode, reason: str, now_ns: int) -> None:
+    """Set a mode that is stricter than the one in force, as the platform itself; the first reason stays."""
+    if stricter(mode, tx.control.control().mode):
+        _set(tx, Control(mode, PLATFORM, reason, now_ns))
+
+
+def _set(tx: Transaction, engaged: Control) -> None:
+    tx.control.set_mode(engaged)
+    told = {"operator": engaged.operator, "reason": engaged.reason}
+    tx.control.add_event("control.engaged", _subject(engaged), told, engaged.set_ns)
+
+
+def in_force(tx: Transaction, level: Level, name: str, now_ns: int) -> Control:
+    """Return what was said of one level and name alone, and still stands."""
+    standing = tx.control.standing()
+    if level is Level.ALL:
+        return standing.everything
+    found = [other for other in standing.at(now_ns) if (other.level, other.name) == (level, name)]
+    return found[0] if found else Control(Mode.NORMAL, "", "nothing stands", 0, level, name)
+
+
+def release(
+    database: Database, operator: str, reason: str, now_ns: int, level: Level = Level.ALL, name: str = ""
+) -> None:
     """Return to NORMAL; only a named operator with a reason may."""
     if not operator.strip() or not reason.strip():
         raise TrisagionError("a looser control mode needs a named operator and a reason")
     with database.transaction() as tx:
-        tx.control.set_mode(Control(Mode.NORMAL, operator, reason, now_ns))
-        tx.control.add_event("control.released", Mode.NORMAL.value, {"operator": operator, "reason": reason}, now_ns)
+        released = Control(Mode.NORMAL, operator, reason, now_ns, level, name)
+        tx.control.set_mode(released)
+        tx.control.add_event("control.released", _subject(released), {"operator": operator, "reason": reason}, now_ns)
+
+
+def _subject(control: Control) -> str:
+    """Name a transition as an event does; that of everything is its mode alone."""
+    return control.mode.value if control.level is Level.ALL else f"{control.mode} {control.where}"
 
 
 def shut_gate(tx: Transaction, session: str, reason: str, now_ns: int) -> None:
@@ -57,13 +87,28 @@ def open_gate(database: Database, session: str, operator: str, reason: str, now_
         tx.control.add_event("gate.opened", session, said, now_ns)
 
 
-def working(database: Database) -> int:
-    """Return how many orders the venue may still be working, or may still get from us."""
+def working(database: Database, level: Level = Level.ALL, name: str = "") -> int:
+    """Return how many orders of a part the venue may still be working, or may still get from us."""
     with database.snapshot() as tx:
-        return len(tx.orders.in_states(LIVE))
+        live = tx.orders.in_states(LIVE)
+    return sum(level is not Level.SYMBOL or order.symbol == name for order in live)
 
 
-def held(database: Database) -> dict[str, Decimal]:
-    """Return the positions of the ledger that are not flat, by symbol."""
+def held(database: Database, level: Level = Level.ALL, name: str = "") -> dict[str, Decimal]:
+    """Return the positions of a part, by the ledger, that are not flat, by symbol."""
     with database.snapshot() as tx:
-        return {position.symbol: position.qty for position in tx.ledger.positions() if position.qty}
+        found = [position for position in tx.ledger.positions() if position.qty]
+    return {each.symbol: each.qty for each in found if level is not Level.SYMBOL or each.symbol == name}
+
+
+def expect_known(tx: Transaction, level: Level, name: str, *, account: str, venue: str) -> None:
+    """Refuse with `ConfigError` a part that there is none of: a command for it would stop nothing."""
+    known = {
+        Level.ALL: ("",),
+        Level.ACCOUNT: (account,),
+        Level.VENUE: (venue,),
+        Level.STRATEGY: (STRATEGY,),
+        Level.SYMBOL: tuple(instrument.symbol for instrument in tx.market.instruments()),
+    }[level]
+    if name not in known:
+        raise ConfigError(f"{level}: expected {' or '.join(known) or 'one that is traded'}, found {quoted(name)}")

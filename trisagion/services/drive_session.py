@@ -21,17 +21,20 @@ from trisagion.gateway.ib_guard import VenueRule
 from trisagion.gateway.pace import TokenBucket
 from trisagion.gateway.settling import SETTLE_S_MAX, Settling
 from trisagion.ids import ClOrdId
-from trisagion.market.calendar import rest_reason
+from trisagion.market.calendar import closing_reason
 from trisagion.orders.pricing import off_grid
 from trisagion.orders.state import AT_VENUE, IN_DOUBT, LIVE, WORKING, OrderState, check_transition
 from trisagion.orders.types import ExecutionReport, Intent, Order, OrderLink
 from trisagion.ports import Database, Transaction
 from trisagion.risk.check import only_reduces
 from trisagion.safety.gates import Gate
-from trisagion.safety.modes import Mode, cancels_working
+from trisagion.safety.modes import Mode, Standing, cancels_working
 from trisagion.safety.skew import WINDOW_S, Skew, judge, offset_between
+from trisagion.services import orphans
 from trisagion.services.control import shut_gate
+from trisagion.services.fingerprint import expect_current
 from trisagion.services.outcome import Outcome
+from trisagion.services.watch_flag import Flag, demanded, never
 from trisagion.session_ports import VenueSession
 
 LEASE_S: Final = 6.0
@@ -64,7 +67,11 @@ class SessionDriver:
 
     `wall` is the machine's clock, which is watched; what is dated is so by the platform's.
 
-    `rule` is what this venue forbids besides, as one that knows no post-only order does.
+    `rule` is what this venue forbids besides, as one that knows no post-only order does. `fingerprint` is this process'
+    build and configuration: where another one is registered, only cancels and questions leave.
+
+    `account` is the one that the orders are for: a control mode may be for it alone. `flag` is up where a file demands
+    a pause, whatever the database says.
 
     `bucket` is the session's share of messages by `clock`, a count of seconds that never goes back. It is held here and
     nowhere else, for whoever holds the lease is the only sender. `settling` is what the present logon waits for, None
@@ -81,12 +88,16 @@ class SessionDriver:
     settling: Settling | None = None
     wall: Callable[[], int] = time.time_ns
     rule: VenueRule | None = None
+    account: str = ""
+    flag: Flag = never
+    fingerprint: str = ""
     _asking: Lock = field(default_factory=Lock, init=False)
     # Held for a moment only, never while something is sent: the engine calls with its session locked.
     _counting: Lock = field(default_factory=Lock, init=False)
     _logons: int = field(default=0, init=False)
     _waiting: bool = field(default=False, init=False)
     _unasked: dict[ClOrdId, None] = field(default_factory=dict, init=False)
+    _orphans: dict[ClOrdId, ExecutionReport] = field(default_factory=dict, init=False)
     skewed: bool = field(default=False, init=False)
     _offset_ns: int = field(default=0, init=False)
     _ours_until_s: float = field(default=0.0, init=False)
@@ -152,6 +163,8 @@ class SessionDriver:
         if self._unasked:
             with self._asking:
                 self._ask_next(now_ns)
+        for name in list(self._orphans):
+            self._cancel_orphan(name, now_ns)
 
     def watch(self, now_ns: int) -> None:
         """Look at the clocks and at the line; what a person must hear of is said once for each time."""
@@ -228,6 +241,26 @@ class SessionDriver:
         """After a logout: nothing new leaves before the next logon has been settled."""
         with self._counting:
             self.settling = None
+
+    def orphan(self, report: ExecutionReport) -> None:
+        """Remember an order at the venue that is not ours; `pump` asks for its cancel: the session is locked here."""
+        self._orphans.setdefault(report.cl_ord_id, report)
+
+    def _cancel_orphan(self, name: ClOrdId, now_ns: int) -> None:
+        """Ask for the cancel of an order that is not ours; should it live, the venue names it again after a logon."""
+        order = orphans.as_order(self._orphans[name])
+        with self._asking:
+            if not self.session.logged_on() or not self._take(1):
+                return
+            with self.database.transaction() as tx:
+                self._fence(tx)
+                orphans.told(tx, order, "ORPHAN: its cancel is asked for", now_ns, alarm=False)
+            sent = self.session.send_cancel(order, now_ns)
+            del self._orphans[name]
+        if not sent and self.session.logged_on():
+            with self.database.transaction() as tx:
+                text = "ORPHAN: it cannot be cancelled from here; cancel it at the venue"
+                orphans.told(tx, order, text, now_ns, alarm=True)
 
     def heard(self, report: ExecutionReport, now_ns: int) -> Outcome:
         """Count a report that has been booked, where it is an answer that is waited for."""
@@ -309,7 +342,9 @@ class SessionDriver:
             locked = tx.orders.locked([order.cl_ord_id for order in orders])
             # A fill between the look and the lock is no reason to let an order work on.
             present = [order for order in locked if _wish(order) is kind]
-            look = None if kind is OrderState.PENDING_CANCEL else _LastLook.at(tx, self.name, self.rule)
+            if kind is not OrderState.PENDING_CANCEL:
+                expect_current(tx, self.fingerprint)
+            look = None if kind is OrderState.PENDING_CANCEL else _LastLook.at(tx, self, now_ns)
             claimed: list[Order] = []
             for order, why in [(order, None) for order in present] if look is None else look.over(tx, present, now_ns):
                 if kind is OrderState.PENDING_REPLACE:
@@ -409,16 +444,24 @@ class SessionDriver:
             return Outcome("asked" if self.session.ask_positions(f"P{now_ns}", now_ns) else "logged_off")
 
     def enforce(self, now_ns: int) -> bool:
-        """Read the control mode and withdraw all orders at the venue where it says so; tell whether any had to be.
+        """Withdraw all orders at the venue where the control mode says so, or a rest that is or begins within a minute.
 
-        Nobody else needs to ring for it: what is withdrawn is drained here too, again until the venue could be asked.
-        What is in doubt may work there as well, and is asked to cancel once.
+        Tell whether any had to be. Nobody else needs to ring for it: what is withdrawn is drained here too, again until
+        the venue could be asked. What is in doubt may work there as well, and is asked to cancel once.
         """
         with self.database.snapshot() as tx:
-            mode = tx.control.control().mode
-            if not cancels_working(mode):
+            standing, closing = self.standing(tx, now_ns), closing_reason(now_ns)
+            asked = (standing.everything, *standing.at(now_ns))
+            if closing is None and not any(cancels_working(each.mode) for each in asked):
                 return False
-            there = [order for order in self._mine(tx, WORKING | {OrderState.UNKNOWN}) if not order.taker]
+            found = [order for order in self._mine(tx, WORKING | {OrderState.UNKNOWN}) if not order.taker]
+        modes = {order.cl_ord_id: self.mode_of(order, standing, now_ns) for order in found}
+        why = {
+            name: f"mode {mode}" if cancels_working(mode) else f"rest: {closing}"
+            for name, mode in modes.items()
+            if cancels_working(mode) or closing is not None
+        }
+        there = [order for order in found if order.cl_ord_id in why]
         working = [order for order in there if order.state in WORKING]
         for order in working:
             if order.cancel_reason is not None:
@@ -427,15 +470,23 @@ class SessionDriver:
                 present = tx.orders.order(order.cl_ord_id)
                 if present is not None and present.state in WORKING and present.cancel_reason is None:
                     at_ns = max(now_ns, present.updated_ns)
-                    tx.orders.save(
-                        replace(present, cancel_reason=f"mode {mode}", updated_ns=at_ns, version=present.version + 1)
-                    )
+                    wish = replace(present, cancel_reason=why[order.cl_ord_id], version=present.version + 1)
+                    tx.orders.save(replace(wish, updated_ns=at_ns))
         doubtful = [order for order in there if order.state is OrderState.UNKNOWN and order.cancel_reason is None]
         for order in doubtful:
-            self._cancel_in_doubt(order, f"mode {mode}", now_ns)
+            self._cancel_in_doubt(order, why[order.cl_ord_id], now_ns)
         if working:
             self.drain(now_ns)
         return bool(working or doubtful)
+
+    def standing(self, tx: Transaction, now_ns: int) -> Standing:
+        """Return all modes that are in force, with what the flag demands."""
+        found = tx.control.standing()
+        return replace(found, others=(*found.others, *demanded(self.flag, now_ns)))
+
+    def mode_of(self, order: Order, standing: Standing, now_ns: int) -> Mode:
+        """Return the mode that binds an order of this session."""
+        return standing.over(account=self.account, venue=self.name, symbol=order.symbol, now_ns=now_ns).mode
 
     def _cancel_in_doubt(self, order: Order, why: str, now_ns: int) -> None:
         with self._asking:
@@ -470,46 +521,46 @@ def _wish(order: Order) -> OrderState | None:
 
 @dataclass(frozen=True, slots=True)
 class _LastLook:
-    """What is in force right before the socket: the control mode, the session's gate, and the venue's own rule."""
+    """What is in force right before the socket: the control modes, the session's gate, and the venue's own rule."""
 
-    mode: Mode
+    driver: SessionDriver
+    standing: Standing
     gate: Gate
-    rule: VenueRule | None
 
     @staticmethod
-    def at(tx: Transaction, session: str, rule: VenueRule | None) -> "_LastLook":
+    def at(tx: Transaction, driver: SessionDriver, now_ns: int) -> "_LastLook":
         """Read it."""
-        mode, gate = tx.control.in_force(session)
-        return _LastLook(mode, gate, rule)
+        return _LastLook(driver, driver.standing(tx, now_ns), tx.control.gate(driver.name))
 
     def over(self, tx: Transaction, orders: Sequence[Order], now_ns: int) -> list[tuple[Order, str | None]]:
         """Return each order with the reason why it, or what is wanted of it, must not go out now."""
-        live: Sequence[Order] = tx.orders.in_states(LIVE) if self.mode is Mode.REDUCE and orders else ()
+        modes = [self.driver.mode_of(order, self.standing, max(now_ns, order.updated_ns)) for order in orders]
+        live: Sequence[Order] = tx.orders.in_states(LIVE) if Mode.REDUCE in modes else ()
         terms = {instrument.symbol: instrument for instrument in tx.market.instruments()} if orders else {}
         looked = []
-        for order in orders:
+        for order, mode in zip(orders, modes, strict=True):
             at_ns = max(now_ns, order.updated_ns)
             why = (
-                self._forbids(order, at_ns)
+                self._forbids(order, mode, at_ns)
                 or off_grid(order, terms.get(order.symbol))
                 or self._breaks_rule(tx, order, at_ns)
             )
-            if why is None and self.mode is Mode.REDUCE:
+            if why is None and mode is Mode.REDUCE:
                 position = tx.ledger.position(order.symbol).qty
                 left = Intent(order.intent, order.cycle, order.symbol, order.side, order.leaves_qty, order.taker)
                 if not only_reduces(left, position, [other for other in live if other.cl_ord_id != order.cl_ord_id]):
-                    why = f"MODE_FORBIDS: mode={self.mode} position={position}"
+                    why = f"MODE_FORBIDS: mode={mode} position={position}"
             if why is not None and order.state is OrderState.ROUTED:
                 live = [other for other in live if other.cl_ord_id != order.cl_ord_id]
             looked.append((order, why))
         return looked
 
-    def _forbids(self, order: Order, now_ns: int) -> str | None:
-        resting = rest_reason(now_ns)
+    def _forbids(self, order: Order, mode: Mode, now_ns: int) -> str | None:
+        resting = closing_reason(now_ns)
         if resting is not None:
             return f"REST: {resting}"
-        if self.mode is Mode.PAUSE or order.taker is not (self.mode is Mode.EMERGENCY):
-            return f"MODE_FORBIDS: mode={self.mode}"
+        if mode is Mode.PAUSE or order.taker is not (mode is Mode.EMERGENCY):
+            return f"MODE_FORBIDS: mode={mode}"
         shut = self.gate.forbids(taker=order.taker)
         if shut is not None:
             return shut
@@ -517,10 +568,11 @@ class _LastLook:
         return f"TOO_LATE: since_ns={since_ns}" if now_ns - since_ns > ROUTED_NS_MAX else None
 
     def _breaks_rule(self, tx: Transaction, order: Order, now_ns: int) -> str | None:
-        if self.rule is None:
+        rule = self.driver.rule
+        if rule is None:
             return None
         tick = tx.market.instrument(order.symbol).tick_size
-        return self.rule.forbids(order, tx.market.quote(order.symbol, now_ns), tick, now_ns)
+        return rule.forbids(order, tx.market.quote(order.symbol, now_ns), tick, now_ns)
 
 
 def _to(order: Order, state: OrderState, now_ns: int, reason: str | None) -> Order:

@@ -15,6 +15,9 @@ from trisagion.orders.intents import Consensus, ReconcileRules
 from trisagion.ports import Transaction
 from trisagion.units import Quantity
 
+LEASE: Final = "reconcile"
+LEASE_S: Final = 15.0
+"""Of the cycles; while a person sets the books right, no cycle looks at them."""
 _CONTRADICTED: Final = "OBSERVER_DISAGREES:"
 
 

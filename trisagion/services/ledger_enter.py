@@ -14,6 +14,7 @@ from trisagion.ledger.types import Entry, Kind, Position, Voucher
 from trisagion.market.types import Instrument
 from trisagion.orders.state import LIVE
 from trisagion.ports import Database, Transaction
+from trisagion.risk.losses import moved
 from trisagion.services.ledger_check import read_books
 from trisagion.units import Money, Price, Quantity, money, plain
 
@@ -129,6 +130,15 @@ def adjust_position(
     return _move(database, "ledger.adjusted", symbol, made, now_ns, book)
 
 
+def adjusted(tx: Transaction, symbol: str, qty: Quantity, px: Price, now_ns: int, voucher: Voucher) -> Entry:
+    """Do what `adjust_position` does to our own account, in a transaction that has looked why."""
+
+    def made(position: Position, instrument: Instrument) -> tuple[Entry, Position]:
+        return by_hand.adjust_position(position, qty, px, instrument, now_ns, voucher)
+
+    return _moved(tx, "ledger.adjusted", symbol, made, now_ns, None)
+
+
 def split(
     database: Database, symbol: str, new: int, old: int, now_ns: int, voucher: Voucher, *, book: str | None = None
 ) -> tuple[Entry, ...]:
@@ -149,20 +159,29 @@ def _move(
     book: str | None,
 ) -> tuple[Entry, ...]:
     with database.transaction() as tx:
-        home, instrument = _home(tx), tx.market.instrument(symbol)
-        if instrument.currency != home:
-            raise DataError(f"{symbol}: expected an instrument in {home}, found one in {instrument.currency}")
-        before = tx.ledger.position(symbol) if book is None else read_books(tx).position(symbol, book)
-        entry, after = made(before, instrument)
-        live = [order.cl_ord_id for order in tx.orders.in_states(LIVE) if order.symbol == symbol]
-        if entry.kind is Kind.SPLIT and book is None and live:
-            raise StateError(
-                f"{symbol}: expected no live orders at a split, found {', '.join(live)}; cancel them first"
-            )
-        if not (enter(tx, entry, after) if book is None else tx.ledger.post(entry)):
-            raise _twice(entry)
-        _tell(tx, event, entry, now_ns)
-        return (entry,)
+        return (_moved(tx, event, symbol, made, now_ns, book),)
+
+
+def _moved(
+    tx: Transaction,
+    event: str,
+    symbol: str,
+    made: Callable[[Position, Instrument], tuple[Entry, Position]],
+    now_ns: int,
+    book: str | None,
+) -> Entry:
+    home, instrument = _home(tx), tx.market.instrument(symbol)
+    if instrument.currency != home:
+        raise DataError(f"{symbol}: expected an instrument in {home}, found one in {instrument.currency}")
+    before = tx.ledger.position(symbol) if book is None else read_books(tx).position(symbol, book)
+    entry, after = made(before, instrument)
+    live = [order.cl_ord_id for order in tx.orders.in_states(LIVE) if order.symbol == symbol]
+    if entry.kind is Kind.SPLIT and book is None and live:
+        raise StateError(f"{symbol}: expected no live orders at a split, found {', '.join(live)}; cancel them first")
+    if not (enter(tx, entry, after) if book is None else tx.ledger.post(entry)):
+        raise _twice(entry)
+    _tell(tx, event, entry, now_ns)
+    return entry
 
 
 def _home(tx: Transaction) -> str:
@@ -186,6 +205,9 @@ def _twice(entry: Entry) -> StateError:
 
 
 def _rebase(tx: Transaction, amount: Money) -> None:
+    mark = tx.limits.mark()
+    if mark is not None:
+        tx.limits.put_mark(moved(mark, amount))
     epoch = tx.cohort.epoch()
     if epoch is None:
         return

@@ -10,7 +10,7 @@ observing while any waits for a word. One that cannot be decided is recorded as 
 go on.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Container, Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, field, replace
 from decimal import Decimal
@@ -24,10 +24,10 @@ from trisagion.errors import DataError, OurMistake, UnreadableRow, harmless
 from trisagion.ids import CycleId, cl_ord_id, cycle_id, intent_key
 from trisagion.ledger.take_profit import LAST_STEP
 from trisagion.ledger.types import Position
-from trisagion.market.calendar import rest_reason
+from trisagion.market.calendar import closing_reason
 from trisagion.market.types import Instrument, Quote
 from trisagion.orders.incidents import Incident
-from trisagion.orders.intents import ReconcileRules, consensus, make_intent, staged
+from trisagion.orders.intents import ReconcileRules, consensus, make_intent, reduced, staged
 from trisagion.orders.state import AT_VENUE, LIVE, OrderState
 from trisagion.orders.types import Intent, Order
 from trisagion.portfolio.sizing import SizingRules, desired_position, margin_share
@@ -35,11 +35,14 @@ from trisagion.ports import Cycle, Database, Decision, Transaction
 from trisagion.risk.check import Approved, judge
 from trisagion.risk.limits import Limits
 from trisagion.risk.load import Load
-from trisagion.safety.modes import Mode
+from trisagion.safety.modes import Control, Level, Mode, Standing
 from trisagion.selection.votes import Selection, SelectionRules, left_out, select
+from trisagion.services.adjust_incidents import AdoptRules, adopt
+from trisagion.services.fingerprint import expect_current
 from trisagion.services.hear_observers import take
-from trisagion.services.incidents import note, note_foreign
+from trisagion.services.incidents import LEASE, LEASE_S, note, note_foreign
 from trisagion.services.outcome import Outcome
+from trisagion.services.protect import Protection, bound, exposed, is_protective
 from trisagion.services.stakes import LimitsNow, Stakes, marked_equity
 from trisagion.units import Money, Quantity, plain
 
@@ -49,8 +52,6 @@ VENUE: Final = "venue"
 DROP_COPY: Final = "drop_copy"
 """The observer that is the sum of the fills that the venue told on a second session."""
 
-LEASE: Final = "reconcile"
-LEASE_S: Final = 15.0
 
 SYMBOLS_MAX: Final = 250
 """Symbols that are decided on in one transaction: so long their positions stay locked for whoever books fills."""
@@ -65,7 +66,9 @@ REASON_MAX: Final = 400
 class CycleRules:
     """All that a cycle is configured with; `drop_copy` is the session of that observer, empty when there is none.
 
-    `keys` are those by which the observers outside the platform sign.
+    A cycle that is not due by `interval_ns` while a part of the platform is in Emergency is for that part alone. `keys`
+    are those by which the observers outside the platform sign; `fingerprint` is this process' build and configuration.
+    Without `protection` no position has exits.
     """
 
     account: str
@@ -76,7 +79,11 @@ class CycleRules:
     limits: Limits
     alert_after: int
     drop_copy: str = ""
+    interval_ns: int = 0
     keys: Mapping[str, Ed25519PublicKey] = field(default_factory=dict)
+    adopt: AdoptRules = field(default_factory=AdoptRules)
+    fingerprint: str = ""
+    protection: Protection | None = None
 
     @property
     def sessions(self) -> tuple[str, str]:
@@ -95,6 +102,7 @@ def cycle(database: Database, rules: CycleRules, owner: str, due_ns: int) -> tup
             token = tx.control.acquire(LEASE, owner, LEASE_S)
             if token is None:
                 return (Outcome("busy"),)
+            expect_current(tx, rules.fingerprint)
             outcomes = _move(tx, rules, due_ns)
             if outcomes:
                 tx.control.release(LEASE, token)
@@ -107,21 +115,24 @@ def _move(tx: Transaction, rules: CycleRules, due_ns: int) -> tuple[Outcome, ...
     now = tx.cycles.cycle(name)
     if now is not None and now.stage in {"decided", "done"}:
         return _announce(tx, now)
-    if not _ready(tx, due_ns):
+    resting = closing_reason(due_ns)
+    exits = resting is None and is_protective(tx, rules.protection, due_ns) and not _flattening(tx)
+    if not _ready(tx, due_ns, exits=exits):
         return (Outcome("waiting"),)
     if now is None:
         now = Cycle(name, due_ns, "opened", None, 0)
         tx.cycles.open_cycle(now)
     _abandon_older(tx, due_ns)
-    withdrawn = withdraw(tx, name, "superseded", due_ns)
-    resting = rest_reason(due_ns)
+    everything = tx.market.instruments()
+    instruments = _concerned(tx, rules, due_ns, exits=exits)
+    symbols = {each.symbol for each in instruments} if exits or len(instruments) < len(everything) else None
+    withdrawn = withdraw(tx, name, "superseded", due_ns, symbols)
     if resting is not None:
         if withdrawn:
             _save(tx, now, "cancelling")
             return (Outcome("cancelling", (rules.session,)),)
         now = _save(tx, now, "decided", f"rest: {resting}")
         return _announce(tx, now)
-    instruments = tx.market.instruments()
     before = tx.cycles.decided(name)
     left = [instrument for instrument in instruments if instrument.symbol not in before]
     free = [instrument for instrument in left if instrument.symbol not in withdrawn]
@@ -129,7 +140,7 @@ def _move(tx: Transaction, rules: CycleRules, due_ns: int) -> tuple[Outcome, ...
     ready = [instrument for instrument in free if instrument.symbol not in silent]
     if ready:
         take(tx, rules.keys, rules.reconcile.observer_age_s_max * SECOND_NS, due_ns)
-        _decide_each(tx, rules, name, ready[:SYMBOLS_MAX], instruments, due_ns)
+        _decide_each(tx, rules, name, ready[:SYMBOLS_MAX], everything, due_ns)
     if len(ready) > SYMBOLS_MAX:
         return ()
     if len(free) < len(left) or silent:
@@ -141,7 +152,27 @@ def _move(tx: Transaction, rules: CycleRules, due_ns: int) -> tuple[Outcome, ...
         return (*([Outcome("decided", checked)] if checked else []), *cancelling, *observing)
     intents = sum(intent is not None for intent in tx.cycles.decided(name).values())
     note_foreign(tx, rules.reconcile, due_ns)
+    if exits:
+        return _announce(tx, _save(tx, now, "done", f"exits: {intents}"))
     return _announce(tx, _save(tx, now, "decided", f"intents: {intents}"))
+
+
+def _concerned(tx: Transaction, rules: CycleRules, due_ns: int, *, exits: bool) -> Sequence[Instrument]:
+    """Return the instruments that a cycle is for: all, unless it comes between two to flatten or protect some."""
+    every = tx.market.instruments()
+    if not exits and (not rules.interval_ns or due_ns % rules.interval_ns == 0 or _flattening(tx)):
+        return every
+    standing = tx.control.standing()
+    some = {each.symbol for each in every if _binding(standing, rules, each.symbol, due_ns).mode is Mode.EMERGENCY}
+    if exits and rules.protection:
+        some |= {each.symbol for each in exposed(tx, rules.protection)}
+    concerned = [each for each in every if each.symbol in some]
+    return concerned if exits else concerned or every
+
+
+def _binding(standing: Standing, rules: CycleRules, symbol: str, now_ns: int) -> Control:
+    """Return the control that binds the orders in a symbol."""
+    return standing.over(account=rules.account, venue=rules.session, symbol=symbol, now_ns=now_ns)
 
 
 def _announce(tx: Transaction, now: Cycle) -> tuple[Outcome, ...]:
@@ -177,13 +208,22 @@ def _abandon_older(tx: Transaction, due_ns: int) -> None:
             tx.control.add_event("cycle.abandoned", older.cycle_id, {"stage": older.stage}, due_ns)
 
 
-def withdraw(tx: Transaction, keep: CycleId | None, why: str, now_ns: int) -> AbstractSet[str]:
-    """Ask for the cancel of all orders but one cycle's; return the symbols of which the venue may still know one."""
+def withdraw(
+    tx: Transaction, keep: CycleId | None, why: str, now_ns: int, symbols: Container[str] | None = None
+) -> AbstractSet[str]:
+    """Ask for the cancel of all orders but one cycle's; return the symbols of which the venue may still know one.
+
+    Orders in other than some `symbols` are left alone, where these are named.
+    """
     at_venue = set()
     for found in tx.orders.in_states(LIVE):
+        if found.cycle == keep or (symbols is not None and found.symbol not in symbols):
+            continue
         # Read again, locked: the session may be sending it, or booking a report on it, at this moment.
         order = tx.orders.order(found.cl_ord_id)
-        if order is None or order.cycle == keep or order.state not in LIVE:
+        if order is None or order.state not in LIVE:
+            continue
+        if symbols is not None and order.symbol not in symbols:
             continue
         changed = replace(order, updated_ns=max(now_ns, order.updated_ns), version=order.version + 1)
         if order.state not in AT_VENUE:
@@ -216,15 +256,15 @@ def _unheard(
     return {symbol: sessions for symbol, sessions in silent.items() if sessions}
 
 
-def _ready(tx: Transaction, due_ns: int) -> bool:
-    """Tell whether account and cohort are as of the cycle's instant; to flatten, the account is enough.
+def _ready(tx: Transaction, due_ns: int, *, exits: bool) -> bool:
+    """Tell whether account and cohort are as of the cycle's instant; to flatten, and for exits, the account is enough.
 
     A cycle whose minute is over is never ready: a message that comes late must not decide on what came after.
     """
     sample = tx.ledger.last_equity()
     if sample is None or sample.at_ns != due_ns:
         return False
-    if _flattening(tx):
+    if exits or _flattening(tx):
         return True
     heads = [tx.cohort.shard_head(number) for number in tx.cohort.shard_numbers()]
     return all(head is not None and head[0] >= due_ns for head in heads)
@@ -246,7 +286,8 @@ class _Account:
     instruments: Sequence[Instrument]
     shards: Sequence[Shard]
     flatten: bool
-    mode: Mode
+    standing: Standing
+    exits: bool
     worth: Money | None
     stakes: Stakes
     limits: LimitsNow
@@ -263,15 +304,17 @@ def _decide_each(
 ) -> None:
     """Decide for each symbol by itself; what one that fails has written is undone, and the failure recorded."""
     flatten = _flattening(tx)
+    exits = is_protective(tx, rules.protection, due_ns) and not flatten
     live = list(tx.orders.in_states(LIVE))
     known = {instrument.symbol for instrument in instruments} & {order.symbol for order in live}
     account = _Account(
         instruments=instruments,
-        # Nobody is asked whether to flatten; the runs may not have come to this minute yet.
-        shards=[] if flatten else [from_bytes(row.state) for row in tx.cohort.shards()],
+        # Nobody is asked whether to flatten or to protect; the runs may not have come to this minute yet.
+        shards=[] if flatten or exits else [from_bytes(row.state) for row in tx.cohort.shards()],
         flatten=flatten,
-        mode=tx.control.control().mode,
-        worth=None if flatten else marked_equity(tx, due_ns),
+        standing=tx.control.standing(),
+        exits=exits,
+        worth=None if flatten or exits else marked_equity(tx, due_ns),
         stakes=Stakes.read(tx, known.union(instrument.symbol for instrument in ready), due_ns),
         limits=LimitsNow(tx, rules.limits),
         live=live,
@@ -292,7 +335,9 @@ def _decide(
 ) -> Order | None:
     """Decide for one symbol and write decision and order."""
     symbol = instrument.symbol
-    flatten, mode = account.flatten, account.mode
+    control = _binding(account.standing, rules, symbol, due_ns)
+    mode = control.mode
+    flatten = account.flatten or mode is Mode.EMERGENCY
     limits = account.limits.of(symbol, rules.session, taker=mode is Mode.EMERGENCY)
     voted = votes(account.shards, symbol)
     selection = select(voted, tx.cohort.past_pnls(symbol), rules.selection, due_ns)
@@ -304,11 +349,12 @@ def _decide(
     agreed = consensus(symbol, position, observations, rules.reconcile, instrument, due_ns, moved_ns)
     facts = [
         f"JUDGED_UNDER: mode={mode} limits={limits.version}",
+        *(() if control.level is Level.ALL else (f"CONTROL: level={control.level} name={control.name}",)),
         *_quoted(quote),
-        *(() if flatten else (f"VOTES_LEFT_OUT: {left_out(voted, rules.selection, due_ns)}",)),
+        *(() if flatten or account.exits else (f"VOTES_LEFT_OUT: {left_out(voted, rules.selection, due_ns)}",)),
         _witnesses(rules, position, observations),
     ]
-    reasons = [*selection.reasons, *agreed.reasons]
+    reasons = [*(() if account.exits else selection.reasons), *agreed.reasons]
     desired, known = Decimal(0), False
     intent: Intent | None = None
     delta = Quantity(Decimal(0))
@@ -317,36 +363,58 @@ def _decide(
     elif flatten:
         known = True
         reasons.append(f"FLATTEN: mode={mode}")
-    else:
+    elif not account.exits:
         share = margin_share(instrument, account.instruments)
         worth = account.worth
         facts.append(f"ACCOUNT: equity={'unknown' if worth is None else plain(worth)} margin_share={plain(share)}")
         sized = desired_position(selection, worth, quote.last, instrument, rules.sizing, share=share)
         desired, known = sized.qty, sized.known
         reasons += sized.reasons
+    kept: tuple[str, ...] = ()
+    if rules.protection is not None and quote is not None and not flatten:
+        desired, known, kept = bound(tx, rules.protection, symbol, desired, agreed.qty, known=known)
+        reasons += kept
     if quote is not None and known and agreed.qty is not None:
         taker = mode is Mode.EMERGENCY
         # A residue must not keep a position from ever being flat, nor its size.
-        churn = replace(rules.reconcile, min_trade_notional=Decimal(0)) if flatten else rules.reconcile
-        goal = staged(
-            desired,
-            agreed.qty,
-            quote.ask,
-            instrument,
-            order_notional_max=limits.order_notional_max,
-            position_notional_max=limits.position_notional_max,
-        )
-        if goal != desired:
-            reasons.append(f"STAGED: desired={plain(desired)} goal={plain(goal)}")
+        churn = replace(rules.reconcile, min_trade_notional=Decimal(0)) if flatten or kept else rules.reconcile
+        goal = _staged(desired, agreed.qty, quote, instrument, limits, reasons)
+        # Who has to get out is not held back to a quarter of the way.
+        if mode is Mode.REDUCE and not kept:
+            goal = _reduced(goal, agreed.qty, instrument, reasons)
         intent, delta, why = make_intent(name, symbol, goal, agreed.qty, quote.last, instrument, churn, taker)
         reasons += why
     incident = note(tx, position, seen, agreed, due_ns)
     if incident is not None:
         _alert(tx, rules, name, incident, due_ns)
+        adopt(tx, rules.reconcile, rules.adopt, incident, rules.alert_after, due_ns)
     order = _approve(tx, rules, intent, instrument, quote, agreed.qty, account, limits, reasons, due_ns)
     # What was looked at comes first, then what followed from it: a refusal is the last word.
     tx.cycles.add_decision(_decision(name, selection, desired, agreed.qty, delta, order, (*facts, *reasons)))
     return order
+
+
+def _staged(
+    desired: Decimal, actual: Quantity, quote: Quote, instrument: Instrument, limits: Limits, reasons: list[str]
+) -> Decimal:
+    goal = staged(
+        desired,
+        actual,
+        quote.ask,
+        instrument,
+        order_notional_max=limits.order_notional_max,
+        position_notional_max=limits.position_notional_max,
+    )
+    if goal != desired:
+        reasons.append(f"STAGED: desired={plain(desired)} goal={plain(goal)}")
+    return goal
+
+
+def _reduced(goal: Decimal, actual: Quantity, instrument: Instrument, reasons: list[str]) -> Decimal:
+    less = reduced(goal, actual, instrument)
+    if less != goal:
+        reasons.append(f"REDUCED: wanted={plain(goal)} goal={plain(less)}")
+    return less
 
 
 def _moved_ns(tx: Transaction, rules: CycleRules, symbol: str) -> dict[str, int]:
@@ -391,6 +459,7 @@ def _approve(
     if intent is None or actual is None:
         return None
     load = Load.of(account.live, intent)
+    mode = _binding(account.standing, rules, intent.symbol, due_ns).mode
     verdict = judge(
         intent,
         instrument=instrument,
@@ -398,7 +467,7 @@ def _approve(
         position=actual,
         load=load,
         account=account.stakes.beside(load),
-        mode=account.mode,
+        mode=mode,
         limits=limits,
         now_ns=due_ns,
     )
@@ -408,7 +477,7 @@ def _approve(
     order = new_attempt(rules.account, verdict, 0, due_ns)
     tx.orders.add(order)
     if order.taker:
-        tx.control.add_event("order.taker", order.cl_ord_id, {"mode": account.mode, "qty": plain(order.qty)}, due_ns)
+        tx.control.add_event("order.taker", order.cl_ord_id, {"mode": mode, "qty": plain(order.qty)}, due_ns)
     return order
 
 

@@ -81,34 +81,51 @@ def _short(text: str) -> str:
     return text if len(text) <= DIGEST_SHOWN else f"{text[:DIGEST_SHOWN]}…"
 
 
-def take_up(database: Database, operator: str, reason: str | None) -> None:
+def take_up(database: Database, operator: str, reason: str | None, people: int = 1) -> None:
     """Let a replay go on that somebody stopped: with the reason of the operator who takes it up, `StateError` without.
 
+    Where a release takes two people, one who takes it up is not enough.
     Once for each resumption, not at each start of a driver: a mode that is set later stays.
     """
     with database.snapshot() as tx:
         replay = tx.control.replay()
         if replay is None:
             return
-        if reason is None:
-            _refuse_if_stopped(tx)
+        if reason is None or people > 1:
+            _refuse_if_stopped(tx, people)
             return
     release(database, operator, reason, replay.now_ns)
 
 
-def _refuse_if_stopped(tx: Transaction) -> None:
+def _refuse_if_stopped(tx: Transaction, people: int) -> None:
     present = tx.control.control()
     if present.mode is not Mode.NORMAL and present.operator != REPLAY:
-        raise StateError(
-            f"{present.operator} stopped this run ({present.mode}: {present.reason}); "
-            "go on with: trisagion run --resume --reason 'why it is safe'"
-        )
+        lift = "trisagion run --resume --reason 'why it is safe'"
+        if people > 1:
+            lift = "trisagion release --reason 'why it is safe', then another person's --confirm, then a --resume"
+        raise StateError(f"{present.operator} stopped this run ({present.mode}: {present.reason}); go on with: {lift}")
 
 
-def flattening(database: Database) -> bool:
-    """Tell whether a take-profit or draw-down waits for the account to be flat; then each minute has its cycle."""
+def flattening(database: Database, account: str, venue: str, now_ns: int) -> bool:
+    """Tell whether something waits to be flat, so that each minute has its cycle.
+
+    A take-profit or draw-down, or a part of the platform that is in Emergency.
+    """
     with database.snapshot() as tx:
-        return ending_epoch(tx) is not None
+        if ending_epoch(tx) is not None:
+            return True
+        standing = tx.control.standing()
+        if not any(other.mode is Mode.EMERGENCY for other in standing.at(now_ns)):
+            return False
+        held = [position.symbol for position in tx.ledger.positions() if position.qty]
+    modes = [standing.over(account=account, venue=venue, symbol=each, now_ns=now_ns).mode for each in held]
+    return Mode.EMERGENCY in modes
+
+
+def protecting(database: Database, now_ns: int) -> bool:
+    """Tell whether exits have opened a cycle at an instant."""
+    with database.snapshot() as tx:
+        return tx.cycles.cycle(cycle_id(now_ns)) is not None
 
 
 def mark(database: Database, now_ns: int, *, finished: bool = False) -> None:

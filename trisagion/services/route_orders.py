@@ -12,6 +12,7 @@ from trisagion.orders.types import Order
 from trisagion.ports import Database, Transaction
 from trisagion.risk.limits import Limits
 from trisagion.risk.load import Load
+from trisagion.services.fingerprint import expect_current
 from trisagion.services.outcome import Outcome
 from trisagion.services.stakes import LimitsNow, Stakes
 from trisagion.units import Price
@@ -20,13 +21,16 @@ ROUTE_MAX: Final = 64
 """Orders that are routed in one transaction beside the one that is named: as many as a session claims in one."""
 
 
-def route(database: Database, limits: Limits, session: str, order_id: ClOrdId, now_ns: int) -> Outcome:
+def route(
+    database: Database, limits: Limits, session: str, order_id: ClOrdId, now_ns: int, *, fingerprint: str = ""
+) -> Outcome:
     """Move an order from RISK_CHECKED to ROUTED, or deny it; an order that is further on is only announced again.
 
     So it goes with others that a cycle has decided and that wait, for one commit costs as much as one order. Whoever
     rings for them later finds them done. A new attempt at a refused intent is not among them: it has its own time.
     """
     with database.transaction() as tx:
+        expect_current(tx, fingerprint)
         named = tx.orders.order(order_id)
         waiting = {order.cl_ord_id: order for order in tx.orders.waiting(ROUTE_MAX)}
         if named is not None and named.state is OrderState.RISK_CHECKED:
@@ -59,7 +63,7 @@ def _decided(
     positions = {symbol: tx.ledger.position(symbol).qty for symbol in sorted({order.symbol for order in orders})}
     # Read after the positions are locked: no other gateway decides on these symbols meanwhile.
     total, own = tx.orders.loads([order.intent for order in orders])
-    mode, gate = tx.control.in_force(session)
+    standing, gate = tx.control.in_force(session)
     in_force = LimitsNow(tx, limits)
     stakes = Stakes.read(tx, instruments.keys() & {symbol for symbol, _ in total.leaves}, now_ns)
     quotes: dict[tuple[str, int], Quote | None] = {}
@@ -78,7 +82,7 @@ def _decided(
                 position=positions[order.symbol],
                 load=load,
                 account=stakes.beside(load),
-                mode=mode,
+                mode=standing.over(account=limits.account, venue=session, symbol=order.symbol, now_ns=which[1]).mode,
                 gate=gate,
                 limits=in_force.of(order.symbol, session, taker=order.taker),
                 now_ns=which[1],

@@ -21,34 +21,49 @@ from trisagion.ledger.take_profit import (
 )
 from trisagion.ledger.types import EquitySample
 from trisagion.ports import Database, TakeProfitStep, Transaction
+from trisagion.risk.losses import LossRules, follow, stop
+from trisagion.safety.modes import Mode
+from trisagion.services import control
 from trisagion.services.advance_cohort import found_cohort
+from trisagion.services.control import PLATFORM, REPLAY
+from trisagion.services.fingerprint import expect_current
 from trisagion.services.outcome import Outcome
+from trisagion.services.protect import Protection, is_rung, watch_exits
 from trisagion.services.stakes import booked_cash, marked_equity
 from trisagion.units import Money, money, plain
 
 
 @dataclass(frozen=True, slots=True)
 class WatchRules:
-    """What the watch is configured with; `seed` draws the cohort that follows an epoch."""
+    """What the watch is configured with; `seed` draws the cohort that follows an epoch.
+
+    `fingerprint` is this process' build and configuration: a threshold of old must not end an epoch. Without
+    `protection` no position has protective exits.
+    """
 
     take_profit: TakeProfitRules
     cohort: CohortRules
     seed: int
+    losses: LossRules
+    fingerprint: str = ""
+    protection: Protection | None = None
 
 
 def watch(database: Database, rules: WatchRules, now_ns: int) -> tuple[Outcome, ...]:
     """Record the equity at `now_ns`, detect a crossing, and take the next steps of a sequence that is under way."""
     with database.transaction() as tx:
+        expect_current(tx, rules.fingerprint)
         # Held before the account is read: a transfer moves cash and baseline, and half of one would be a crossing.
         tx.cohort.epoch()
-        equity = _mark(tx, now_ns)
+        equity = _mark(tx, rules.protection, now_ns)
         epochs = tx.cohort.epochs()
         if equity is None or not epochs:
             return (Outcome("nothing"),)
+        _guard(tx, rules.losses, equity, now_ns)
         number = ending_epoch(tx)
         if number is None:
             if not _detect(tx, rules, epochs[-1], equity, now_ns):
-                return (Outcome("watched"),)
+                return _watched(tx, rules.protection, now_ns)
             number = epochs[-1].number
     return _carry_on(database, rules, number, now_ns)
 
@@ -62,8 +77,16 @@ def ending_epoch(tx: Transaction) -> int | None:
     return None
 
 
-def _mark(tx: Transaction, now_ns: int) -> Money | None:
-    """Record the equity at an instant, once: a message that comes again must not mark what came after with old prices.
+def _watched(tx: Transaction, protection: Protection | None, now_ns: int) -> tuple[Outcome, ...]:
+    if is_rung(tx, protection, now_ns):
+        return (Outcome("exiting", (str(now_ns),)),)
+    return (Outcome("watched"),)
+
+
+def _mark(tx: Transaction, protection: Protection | None, now_ns: int) -> Money | None:
+    """Record the equity at an instant and move the exits, once.
+
+    A message that comes again must not mark what came after with old prices.
 
     All instruments are marked at once, those that have not traded yet left out. None when none has, when one that is
     held has no price, or when the account has gone on.
@@ -80,7 +103,22 @@ def _mark(tx: Transaction, now_ns: int) -> Money | None:
     for quote in known:
         qty = tx.ledger.position(quote.symbol).qty
         tx.ledger.add_equity(EquitySample(now_ns, equity, cash, quote.symbol, qty, quote.last))
+    if protection is not None:
+        watch_exits(tx, protection, now_ns)
     return equity
+
+
+def _guard(tx: Transaction, rules: LossRules, equity: Money, now_ns: int) -> None:
+    """Count the account's losses, and stop the platform where they are too large."""
+    present = tx.control.control()
+    by_person = present.mode is Mode.NORMAL and present.operator not in {PLATFORM, REPLAY}
+    before = tx.limits.mark()
+    mark = follow(before, equity, now_ns, present.set_ns if by_person else 0)
+    if mark != before:
+        tx.limits.put_mark(mark)
+    found = stop(mark, equity, rules)
+    if found is not None:
+        control.stop(tx, found.mode, found.reason, now_ns)
 
 
 def _detect(tx: Transaction, rules: WatchRules, epoch: Epoch, equity: Money, now_ns: int) -> bool:
@@ -104,6 +142,7 @@ def _carry_on(database: Database, rules: WatchRules, number: int, now_ns: int) -
     """Take steps until one has to wait; each in its own transaction."""
     while True:
         with database.transaction() as tx:
+            expect_current(tx, rules.fingerprint)
             tx.cohort.epoch()  # held, as above
             done = [step.step for step in tx.ledger.steps(number)]
             flat = all(position.qty == 0 for position in tx.ledger.positions())

@@ -19,9 +19,11 @@ from trisagion.settings.layers import (
     references,
     resolve,
     to_environment,
+    trading_digest,
     variable,
 )
 from trisagion.settings.observe import Source
+from trisagion.settings.safety import KILL_FILE
 from trisagion.settings.sections import (
     CONTENT,
     DIRECT,
@@ -48,6 +50,7 @@ __all__ = [
     "FILE_VARIABLE",
     "FIX_SIM",
     "IB_SIM",
+    "KILL_FILE",
     "LINES",
     "PAPER",
     "PLACE",
@@ -68,5 +71,6 @@ __all__ = [
     "references",
     "resolve",
     "to_environment",
+    "trading_digest",
     "variable",
 ]

@@ -67,13 +67,15 @@ def zone(value: str) -> str:
 
 
 def _is_reference(value: str) -> bool:
-    return value.startswith(("env:", "file:"))
+    return value.startswith(("env:", "file:", "vault:"))
 
 
 def secret(value: str) -> str:
     """Accept a reference to a secret, never the secret."""
     if value and not _is_reference(value):
-        raise ValueError('expected a reference to the secret, "env:NAME" or "file:PATH", found the secret itself')
+        raise ValueError(
+            'expected a reference to the secret, "env:NAME", "file:PATH" or "vault:NAME", found the secret itself'
+        )
     return value
 
 
@@ -97,7 +99,9 @@ def url(schemes: tuple[str, ...]) -> Callable[[str], str]:
         except ValueError:
             raise ValueError("expected a URL, found something else") from None
         if hidden:
-            raise ValueError('expected no password: give the whole URL as "env:NAME" or "file:PATH", found a password')
+            raise ValueError(
+                'expected no password: give the whole URL as "env:NAME", "file:PATH" or "vault:NAME", found a password'
+            )
         if parts.scheme not in schemes:
             raise ValueError(f"expected a URL of {', '.join(schemes)}, found {shown(value)}")
         return value

@@ -26,6 +26,8 @@ FILE: Final = "trisagion.toml"
 FILE_VARIABLE: Final = "TRISAGION_CONFIG"
 PREFIX: Final = "TRISAGION__"
 
+_REPLAYED: Final = frozenset(key for key in KEYS if key.startswith("replay."))
+
 
 @dataclass(frozen=True, slots=True)
 class _Given:
@@ -104,6 +106,17 @@ def digest(settings: Settings) -> str:
     return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()
 
 
+def trading_digest(settings: Settings) -> str:
+    """Hash (SHA-256, hex) what every process of one platform must agree on to trade.
+
+    Of all that can change a decision the data of a replay are left out, which its driver alone reads, and the content
+    of files, which only it has: their first use is recorded.
+    """
+    left_out = PLACE | CONTENT | (_REPLAYED - {"replay.seed"})
+    facts = {key: _toml(value) for key, value in flatten(settings).items() if key not in left_out}
+    return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()
+
+
 def _content(key: str, path: Path) -> str:
     try:
         with path.open("rb") as file:
@@ -126,12 +139,14 @@ def variable(key: str) -> str:
 
 
 def resolve(text: str, environ: Mapping[str, str]) -> str:
-    """Follow a reference (`env:NAME`, `file:PATH`) to its secret; any other text is its own value.
+    """Follow a reference (`env:NAME`, `file:PATH`, `vault:NAME`) to its secret; any other text is its own value.
 
     Raises
     ------
     ConfigError
-        When the variable is not set or the file cannot be read.
+        When the variable is not set, the file cannot be read, or the vault has no such entry.
+    StateError
+        When the vault's entry does not open.
     """
     kind, _, target = text.partition(":")
     if kind == "env":
@@ -143,6 +158,11 @@ def resolve(text: str, environ: Mapping[str, str]) -> str:
             return Path(target).read_text(encoding="utf-8").rstrip("\r\n")
         except (OSError, UnicodeDecodeError) as error:
             raise ConfigError(f"{text}: expected a readable text file, found: {error}") from None
+    if kind == "vault":
+        # Most processes have none, and are spared its library.
+        from trisagion.settings.vault import Vault  # noqa: PLC0415
+
+        return Vault.of(environ).open(target)
     return text
 
 

@@ -12,9 +12,11 @@ from pydantic import (
 )
 
 from trisagion.settings import fields
+from trisagion.settings.exits import Exits
 from trisagion.settings.fields import Amount, Count, Exact, Flag, Fraction, Name, Number, Seconds, Share, Text
 from trisagion.settings.killswitch import Killswitch
 from trisagion.settings.observe import Observe
+from trisagion.settings.safety import Safety
 from trisagion.settings.section import Section
 from trisagion.units import plain
 
@@ -30,6 +32,7 @@ SECRETS: Final = frozenset(
         "database.reader_password",
         "broker.url",
         "fix.password",
+        "audit.key",
         "killswitch.private_key",
     }
 )
@@ -42,6 +45,7 @@ PLACE: Final = frozenset(
     {
         "platform.profile",
         "platform.state",
+        "platform.environment",
         "database.url",
         "database.writer_password",
         "database.gateway_password",
@@ -74,10 +78,13 @@ PLACE: Final = frozenset(
         "egress.tls_pins",
         "egress.tls_certificate",
         "egress.tls_key",
+        "audit.anchors",
+        "audit.key",
         "fleet.cohort_workers",
         "observe.sources",
         "replay.speed",
         *(f"killswitch.{name}" for name in Killswitch.model_fields),
+        *(f"safety.{name}" for name in Safety.model_fields),
     }
 )
 """Where, with how many hands, how fast, and what may stop it.
@@ -88,7 +95,7 @@ None of these may change a decision, so they are no part of the digest.
 CONTENT: Final = frozenset({"cohort.survivors"})
 """Names of files: what they hold is part of the digest, not where they lie."""
 
-TABLES: Final = frozenset({"replay.instruments", "egress.paths", "ib.contracts", "observe.sources"})
+TABLES: Final = frozenset({"replay.instruments", "egress.paths", "ib.contracts", "safety.operators", "observe.sources"})
 """Tables of tables: `--set` reaches into them, as `replay.instruments.NQ.tick_size=0.25`."""
 
 DIRECT: Final = "direct"
@@ -117,13 +124,15 @@ class Platform(Section):
     """Which way of running, on which venue, where the state is kept, and the account's name in order ids.
 
     The venue is the bundled one by FIX (`fix-sim`) or as a TWS of Interactive Brokers (`ib-sim`), or one within the
-    session's own process (`paper`): [choosing a venue](venues.md#choosing-a-venue).
+    session's own process (`paper`): [choosing a venue](venues.md#choosing-a-venue). `environment` is what an entry of
+    the vault must be for: a paper platform opens no live secret, nor a live one a paper secret.
     """
 
     profile: Literal["embedded", "fleet"] = "embedded"
     venue: Literal["fix-sim", "ib-sim", "paper"] = FIX_SIM
     state: Annotated[Text, Field(min_length=1)] = ".trisagion"
     account: Name = "TRIS1"
+    environment: Literal["paper", "live"] = "paper"
 
 
 class Database(Section):
@@ -232,6 +241,9 @@ class Reconcile(Section):
     observers: Annotated[tuple[Name, ...], Field(min_length=1, max_length=16)] = ("venue",)
     quorum: Count = 1
     alert_after: Count = 3
+    # Symbols of which the observers' view is booked without a person, as long as the difference is worth no more.
+    adopt: Annotated[tuple[Name, ...], BeforeValidator(fields.one_is_a_list), Field(max_length=INSTRUMENTS_MAX)] = ()
+    adopt_notional_max: Annotated[Exact, Field(ge=0, le=10**15)] = Decimal(0)
 
     @field_validator("observers")
     @classmethod
@@ -268,6 +280,7 @@ class Risk(Section):
     """The ceilings of the account's limits, in its currency; see [risk](risk.md).
 
     `order_qty_max` is in units of an instrument, `gross_leverage_max` a multiple of equity, `price_collar` a fraction.
+    A loss beyond `drawdown_soft` of the peak reduces, beyond `drawdown_hard` flattens; `daily_loss` pauses.
     """
 
     position_notional_max: Amount = Decimal(20_000_000)
@@ -278,7 +291,18 @@ class Risk(Section):
     open_notional_max: Amount = Decimal(25_000_000)
     gross_leverage_max: Annotated[Exact, Field(gt=0, le=100)] = Decimal(3)
     price_collar: Annotated[Exact, Field(gt=0, lt=1)] = Decimal("0.05")
+    drawdown_soft: Annotated[Exact, Field(gt=0, lt=1)] = Decimal("0.15")
+    drawdown_hard: Annotated[Exact, Field(gt=0, lt=1)] = Decimal("0.20")
+    daily_loss: Annotated[Exact, Field(gt=0, lt=1)] = Decimal("0.01")
     reprices_max: Annotated[int, Field(strict=True, ge=0, le=100)] = 5
+
+    @field_validator("drawdown_hard")
+    @classmethod
+    def _beyond_the_soft_one(cls, hard: Decimal, info: ValidationInfo) -> Decimal:
+        soft = info.data.get("drawdown_soft")
+        if soft is not None and hard <= soft:
+            raise ValueError(f"expected above drawdown_soft ({plain(soft)}), found {plain(hard)}")
+        return hard
 
     @field_validator("order_notional_max")
     @classmethod
@@ -446,6 +470,16 @@ class Egress(Section):
         return use
 
 
+class Audit(Section):
+    """The audit chain's anchors: the directory of their files, and the Ed25519 private key (PEM) that signs them.
+
+    Empty: `anchors` and a key of its own in the state directory, which protect against nobody who can write there.
+    """
+
+    anchors: Text = ""
+    key: Annotated[Text, AfterValidator(fields.secret)] = ""
+
+
 class Fleet(Section):
     """How many processes of this machine advance the cohort."""
 
@@ -513,11 +547,14 @@ class Settings(Section):
     sizing: Sizing = Sizing()
     reconcile: Reconcile = Reconcile()
     take_profit: TakeProfit = TakeProfit()
+    exits: Exits = Exits()
     risk: Risk = Risk()
     fix: Fix = Fix()
     ib: Ib = Ib()
     egress: Egress = Egress()
+    audit: Audit = Audit()
     killswitch: Killswitch = Killswitch()
+    safety: Safety = Safety()
     observe: Observe = Observe()
     fleet: Fleet = Fleet()
     replay: Replay = Replay()

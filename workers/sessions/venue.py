@@ -61,7 +61,10 @@ class Sink:
 
     def on_report(self, report: ExecutionReport) -> None:
         """Book one report."""
-        follow(app, "session.report", house().retrying(lambda: house().book(report)), report.happened_ns)
+        outcomes = house().retrying(lambda: house().book(report))
+        if any(outcome.word == "foreign" for outcome in outcomes):
+            self.driver.orphan(report)
+        follow(app, "session.report", outcomes, report.happened_ns)
         follow(app, "session.report", (self.driver.heard(report, report.happened_ns),), report.happened_ns)
 
     def on_all_statuses(self, request_id: str) -> None:
@@ -108,7 +111,15 @@ class VenueOwner(bootsteps.StartStopStep):
         session = self.session(sink)
         owner = f"{socket.gethostname()}:{os.getpid()}"
         sink.driver = SessionDriver(
-            house().database, session, name, owner, bucket=house().bucket(time.monotonic()), rule=self.rule(session)
+            house().database,
+            session,
+            name,
+            owner,
+            bucket=house().bucket(time.monotonic()),
+            rule=self.rule(session),
+            account=house().settings.platform.account,
+            flag=house().flag,
+            fingerprint=house().fingerprint,
         )
         await_lease(sink.driver.lease)
         install(sink.driver)

@@ -5,7 +5,7 @@ from importlib import import_module
 
 def load_stages() -> None:
     """Register the tasks that any worker can do."""
-    for stage in ("market", "regime", "cohort", "reconcile", "take_profit", "gateway", "sweep", "copies"):
+    for stage in ("market", "regime", "cohort", "reconcile", "take_profit", "gateway", "sweep", "copies", "audit"):
         import_module(f"workers.tasks.{stage}")
 
 

@@ -55,12 +55,13 @@ from trisagion.risk.check import Approved, check
 from trisagion.risk.load import Load
 from trisagion.safety.modes import Control, Mode
 from trisagion.services.advance_cohort import found_cohort
+from trisagion.services.fingerprint import register
 from trisagion.services.reconcile import new_attempt
 from trisagion.services.stakes import Stakes
 from trisagion.settings import FIX_SIM, IB_SIM, Settings, load, to_environment
 from trisagion.units import Money, Price, Quantity
 from trisagion.wiring import House
-from workers.flow import ring
+from workers.flow import FINGERPRINT, ring
 from workers.queues import route
 
 ROOT: Final = Path(__file__).resolve().parents[3]
@@ -421,7 +422,7 @@ PATHS_SETS: Final = {"fix.heartbeat_s": 3, "egress.probe_s": 1, "egress.healthy_
 """A path that is well again is found at once, and gone back to only when the other one fails."""
 
 
-def _environment(settings: Settings, directory: Path) -> dict[str, str]:
+def environment(settings: Settings, directory: Path) -> dict[str, str]:
     """Return what a lane's processes are told, as `trisagion run` tells its own."""
     return {
         **os.environ,
@@ -471,7 +472,7 @@ def opened(directory: Path, *, paired: bool = False, paths: Sequence[str] = (), 
         settings = load(None, {}, {**placed, **SETS, **(PAIRED_SETS if paired else {}), **_through(ways)})
         control = sockets / "venue"
         log = directory / "log"
-        env = _environment(settings, directory)
+        env = environment(settings, directory)
         there = [
             *("--data-spec", spec.to_json(), "--port", str(venue_port)),
             *("--control", str(control), "--store", str(directory / "venue")),
@@ -482,9 +483,11 @@ def opened(directory: Path, *, paired: bool = False, paths: Sequence[str] = (), 
         database = open_database(url)
         stack.callback(database.close)
         bell = Celery("lane", broker=broker)
-        bell.conf.update(task_routes=(route,), task_create_missing_queues=True)
+        ours = House(settings).fingerprint
+        bell.conf.update({"task_routes": (route,), "task_create_missing_queues": True, FINGERPRINT: ours})
         stack.callback(bell.close)
         instrument = _found(database, spec, House(settings).cohort_rules)
+        register(database, ours, "faults", MONDAY_NS)
         lane = Lane(
             directory,
             settings,

@@ -1,4 +1,7 @@
-"""Tables control, gate, event, lease, replay, process. Leases live by the database's clock, not by a process'."""
+"""The tables of control, gates, events, leases, replay, processes and fingerprints.
+
+Leases live by the database's clock, not by a process'.
+"""
 
 import json
 from collections.abc import Mapping, Sequence
@@ -7,10 +10,11 @@ from typing import Final
 import sqlalchemy as sa
 
 from trisagion.adapters.db import tables as t
+from trisagion.adapters.db import tables_control as stops
 from trisagion.adapters.db.session import Session, insert_once, params, upsert
 from trisagion.ports import ProcessBeat, Replay
 from trisagion.safety.gates import Gate
-from trisagion.safety.modes import Control, Mode, read_mode
+from trisagion.safety.modes import Control, Level, Mode, Standing, read_level, read_mode
 
 _REPLAY_ID: Final = 1
 
@@ -31,19 +35,21 @@ _CONTROL: Final = (
     .limit(1)
 )
 _SET_MODE: Final = sa.insert(t.control)
+_NEWEST: Final = sa.select(sa.func.max(stops.control_level.c.seq)).group_by(
+    stops.control_level.c.level, stops.control_level.c.name
+)
+_LEVELS: Final = (
+    sa.select(stops.control_level)
+    .where(stops.control_level.c.seq.in_(_NEWEST), stops.control_level.c.mode != Mode.NORMAL)
+    .order_by(stops.control_level.c.seq)
+)
+_SET_LEVEL: Final = sa.insert(stops.control_level)
 _GATE: Final = (
     sa.select(t.gate.c.session, t.gate.c.shut, t.gate.c.operator, t.gate.c.reason, t.gate.c.set_ns)
     .where(t.gate.c.session == sa.bindparam("session"))
     .order_by(t.gate.c.seq.desc())
     .limit(1)
 )
-_always: Final = sa.select(sa.literal(1).label("one")).subquery("always")
-_said: Final = _GATE.add_columns(sa.literal(1).label("one")).subquery("said")
-_IN_FORCE: Final = sa.select(
-    sa.select(t.control.c.mode).order_by(t.control.c.seq.desc()).limit(1).scalar_subquery(),
-    *(column for column in _said.c if column.name != "one"),
-).select_from(_always.outerjoin(_said, _said.c.one == _always.c.one))
-"""One row, whether anything was ever said of either or not."""
 _GATED: Final = sa.select(t.gate.c.session).distinct().order_by(t.gate.c.session)
 _SET_GATE: Final = sa.insert(t.gate)
 _ADD_EVENT: Final = sa.insert(t.event)
@@ -73,6 +79,8 @@ _RELEASE: Final = (
     .where(t.lease.c.name == sa.bindparam("its_name"), t.lease.c.token == sa.bindparam("its_token"))
     .values(until_ms=0)
 )
+_FINGERPRINT: Final = sa.select(t.fingerprint.c.print).order_by(t.fingerprint.c.seq.desc()).limit(1)
+_REGISTER: Final = sa.insert(t.fingerprint)
 _REPLAY: Final = sa.select(*(column for column in t.replay.c if column.name != "id"))
 _PUT_REPLAY: Final = upsert(t.replay)
 _BEAT: Final = upsert(t.process)
@@ -92,22 +100,38 @@ class ControlRoom:
             return Control(Mode.PAUSE, operator="", reason="no mode was ever set", set_ns=0)
         return Control(read_mode(row.mode), row.operator, row.reason, row.set_ns)
 
+    def standing(self) -> Standing:
+        """Return the word for everything, and those for a part of it or for a while."""
+        others = (
+            Control(
+                mode=read_mode(row.mode),
+                operator=row.operator,
+                reason=row.reason,
+                set_ns=row.set_ns,
+                level=read_level(row.level),
+                name=row.name,
+                until_ns=row.until_ns,
+            )
+            for row in self._session.rows(_LEVELS)
+        )
+        return Standing(self.control(), tuple(others))
+
     def set_mode(self, control: Control) -> None:
-        """Append a transition."""
-        self._session.write(_SET_MODE, params(control))
+        """Append a transition: what is for everything and for good in its own table, all else beside it."""
+        row = params(control)
+        if control.level is Level.ALL and control.until_ns is None:
+            self._session.write(_SET_MODE, {name: row[name] for name in ("mode", "operator", "reason", "set_ns")})
+        else:
+            self._session.write(_SET_LEVEL, row)
 
     def gate(self, session: str) -> Gate:
         """Return a session's gate; it is open when nothing was ever said of it."""
         row = self._session.row(_GATE, {"session": session})
         return Gate.untouched(session) if row is None else Gate(*row)
 
-    def in_force(self, session: str) -> tuple[Mode, Gate]:
-        """Return the mode and a session's gate of one instant, read at once."""
-        mode, *gate = self._session.row(_IN_FORCE, {"session": session})
-        return (
-            Mode.PAUSE if mode is None else read_mode(mode),
-            Gate.untouched(session) if gate[0] is None else Gate(*gate),
-        )
+    def in_force(self, session: str) -> tuple[Standing, Gate]:
+        """Return all modes that are in force, and a session's gate."""
+        return self.standing(), self.gate(session)
 
     def gates(self) -> Sequence[Gate]:
         """Return every gate that was ever touched, in order of session."""
@@ -161,6 +185,15 @@ class ControlRoom:
     def release(self, lease: str, token: int) -> None:
         """Give a lease back; with an old token this changes nothing."""
         self._session.write(_RELEASE, {"its_name": lease, "its_token": token})
+
+    def fingerprint(self) -> str | None:
+        """Return the build and configuration that may trade, None when nobody has said so yet."""
+        found: str | None = self._session.scalar(_FINGERPRINT)
+        return found
+
+    def register(self, fingerprint: str, operator: str, now_ns: int) -> None:
+        """Let a build and configuration trade, and no other one from now on."""
+        self._session.write(_REGISTER, {"print": fingerprint, "operator": operator, "set_ns": now_ns})
 
     def replay(self) -> Replay | None:
         """Return the replay of this database."""

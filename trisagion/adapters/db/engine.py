@@ -21,11 +21,14 @@ from sqlalchemy import event
 from sqlalchemy.engine import URL, Engine, make_url
 from sqlalchemy.pool import NullPool
 
+from trisagion.adapters.db import dialect
+from trisagion.adapters.db.audit import AuditBook
 from trisagion.adapters.db.cohort import Cohort
 from trisagion.adapters.db.control import ControlRoom
 from trisagion.adapters.db.copies import Copies
 from trisagion.adapters.db.cycles import Cycles
 from trisagion.adapters.db.egress import Egress
+from trisagion.adapters.db.exits import Exits
 from trisagion.adapters.db.faults import Conflict, Crowded, Unreachable, translated
 from trisagion.adapters.db.incidents import Incidents
 from trisagion.adapters.db.ledger import ExactSum, Ledger
@@ -36,6 +39,7 @@ from trisagion.adapters.db.migrations import expect_schema
 from trisagion.adapters.db.order_ids import OrderIdRows
 from trisagion.adapters.db.orders import Orders
 from trisagion.adapters.db.regime import Regime
+from trisagion.adapters.db.releases import Releases
 from trisagion.adapters.db.series import Series
 from trisagion.adapters.db.session import Session
 from trisagion.adapters.db.snapshots import Snapshots
@@ -97,11 +101,14 @@ class Unit:
         self.copies = Copies(session)
         self.incidents = Incidents(session)
         self.snapshots = Snapshots(session)
+        self.exits = Exits(session)
         self.control = ControlRoom(session)
         self.egress = Egress(session)
         self.order_ids = OrderIdRows(session)
         self.switches = Switches(session)
+        self.releases = Releases(session)
         self.limits = LimitRows(session)
+        self.audit = AuditBook(session)
 
     @contextmanager
     def part(self) -> Iterator[None]:
@@ -185,13 +192,27 @@ class SqlDatabase:
     @contextmanager
     def snapshot(self) -> Iterator[Unit]:
         """Open a unit of work that only reads; what it reads is consistent. It raises what `transaction` raises."""
+        # It holds for the transaction that the first read opens, and what that sees, all others see.
+        with self._reading("REPEATABLE READ") as unit:
+            yield unit
+
+    @contextmanager
+    def uncommitted(self) -> Iterator[Unit]:
+        """Open a unit of work that reads what others have written and not committed, too; on SQLite nobody sees that.
+
+        It raises what `transaction` raises.
+        """
+        with self._reading("READ UNCOMMITTED") as unit:
+            yield unit
+
+    @contextmanager
+    def _reading(self, isolation: str) -> Iterator[Unit]:
         link = self._link()
         try:
             if self._is_sqlite:
                 link.connection.exec_driver_sql("BEGIN DEFERRED")
             else:
-                # It holds for the transaction that the first read opens, and what that sees, all others see.
-                link.connection.exec_driver_sql("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY")
+                link.connection.exec_driver_sql(f"SET TRANSACTION ISOLATION LEVEL {isolation}, READ ONLY")
             yield link.reader
             if self._keeps:
                 link.connection.rollback()
@@ -375,6 +396,7 @@ def _open_sqlite(url: URL, *, may_create: bool) -> Engine:
 
 def _open_mysql(url: URL, io_s: int) -> Engine:
     driver = url.drivername.partition("+")[2] or _mysql_driver()
+    dialect.register()
     tls = {"ssl_disabled": True} if driver == "pymysql" and _is_near(url) else {}
     engine = sa.create_engine(
         url.set(drivername=f"mysql+{driver}"),

@@ -1,4 +1,4 @@
-"""Tables risk_limit and risk_limit_approval: rows are added, and none is ever changed."""
+"""Tables risk_limit and risk_limit_approval, whose rows are added and never changed, and risk_mark."""
 
 from collections.abc import Sequence
 from typing import Final
@@ -6,8 +6,9 @@ from typing import Final
 import sqlalchemy as sa
 
 from trisagion.adapters.db import tables as t
-from trisagion.adapters.db.session import Params, Session, params
+from trisagion.adapters.db.session import Params, Session, params, upsert
 from trisagion.risk.limits import LimitRow
+from trisagion.risk.losses import LossMark
 
 _ROWS: Final = (
     sa.select(*t.risk_limit.c, t.risk_limit_approval.c.approved_by, t.risk_limit_approval.c.approved_ns)
@@ -17,6 +18,9 @@ _ROWS: Final = (
     .order_by(t.risk_limit.c.version)
 )
 _ADD: Final = sa.insert(t.risk_limit)
+_MARK: Final = sa.select(*(column for column in t.risk_mark.c if column.name != "id"))
+_PUT_MARK: Final = upsert(t.risk_mark)
+_MARK_ID: Final = 1
 _APPROVE: Final = sa.insert(t.risk_limit_approval)
 
 
@@ -40,6 +44,15 @@ class LimitRows:
         """Record an approval; False when there is one already."""
         values = {"version": version, "approved_by": approved_by, "approved_ns": approved_ns}
         return self._added(_APPROVE, values)
+
+    def mark(self) -> LossMark | None:
+        """Return from where losses are counted, None before the first sample."""
+        row = self._session.row(_MARK)
+        return None if row is None else LossMark(*row)
+
+    def put_mark(self, mark: LossMark) -> None:
+        """Insert or replace it."""
+        self._session.write(_PUT_MARK, params(mark) | {"id": _MARK_ID})
 
     def _added(self, statement: sa.Insert, values: Params) -> bool:
         # Not `insert_once`: it needs the right to change rows, which nobody has on these tables.

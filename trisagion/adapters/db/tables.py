@@ -517,6 +517,45 @@ killswitch_mark: Final = _table(
     _must("refused", Id(64)),
 )
 
+fingerprint: Final = _table(
+    "fingerprint",
+    _seq(),
+    _must("print", Id(64)),
+    _must("operator", Id(128)),
+    _must("set_ns", Whole()),
+)
+
+audit_note: Final = _table(
+    "audit_note",
+    _seq(),
+    _must("at_ns", Whole()),
+    _must("monotonic_ns", Whole()),
+    _must("host", Id(64)),
+    _must("actor", Id(128)),
+    _must("build", Id(64)),
+    _must("config", Id(64)),
+    _must("kind", Id(64)),
+    _must("subject", Id(200)),
+    _must("detail", Note()),
+)
+
+audit_event: Final = _table(
+    "audit_event",
+    _key("shard", Id(32)),
+    _key("seq", Whole()),
+    _must("at_ns", Whole()),
+    _must("source", Id(32)),
+    _must("row_key", Id(200)),
+    _must("detail", Note()),
+    _must("prev_hash", Id(64)),
+    _must("hash", Id(64)),
+    sa.UniqueConstraint("source", "row_key", name="audit_event_once"),
+)
+
+audit_mark: Final = _table(
+    "audit_mark", _key("source", Id(32)), _must("version", Whole()), _must("upto", Whole()), _must("state", BLOB)
+)
+
 incident: Final = _table(
     "incident",
     _seq(),
@@ -531,6 +570,27 @@ incident: Final = _table(
     _must("reasons", Note()),
     _may("outcome", Note()),
     sa.Index("incident_open", "closed_ns", "symbol"),
+)
+
+exit_state: Final = _table(
+    "exit_state",
+    _key("strategy", Id(16)),
+    _key("symbol", Id(64)),
+    _must("seen_ns", Whole()),
+    _must("side", Whole()),
+    _must("qty", Exact()),
+    _must("cost", Exact()),
+    _must("opened_ns", Whole()),
+    _must("entry", Exact()),
+    _may("atr", Exact()),
+    _must("peak", Exact()),
+    _may("stop", Exact()),
+    _must("armed", Boolean()),
+    _must("full_qty", Exact()),
+    _must("legs", Whole()),
+    _must("idle_ns", Whole()),
+    _may("cause", Id(16)),
+    _may("caused_ns", Whole()),
 )
 
 observer_snapshot: Final = _table(
@@ -572,4 +632,13 @@ risk_limit_approval: Final = _table(
     _key("version", Whole()),
     _must("approved_by", Id(128)),
     _must("approved_ns", Whole()),
+)
+
+risk_mark: Final = _table(
+    "risk_mark",
+    _key("id", Whole()),
+    _must("peak", Exact()),
+    _must("day_ns", Whole()),
+    _must("day_equity", Exact()),
+    _must("since_ns", Whole()),
 )

@@ -22,6 +22,7 @@ from trisagion.orders.types import ExecutionReport, Order, OrderLink
 from trisagion.ports import Decision
 from trisagion.reports.why_halt import Beat, HaltStory, Held, Witness
 from trisagion.reports.why_order import CycleSeen, CycleStory, Decided, Happened, MarketSeen, OrderStory, Said
+from trisagion.risk.limits import LimitBook, Limits
 from trisagion.settings import Settings
 
 NEAR_MAX: Final = 5
@@ -46,6 +47,7 @@ ALARMS: Final = (
     "ledger.alarm",
     "message.quarantined",
     "order.alarm",
+    "limit.refused",
     "order.denied",
     "order.foreign",
     "order.refused",
@@ -178,14 +180,16 @@ def halt_story(unit: Unit, settings: Settings, now_ns: int) -> HaltStory:
     wall_ns = unit.control.wall_ns()
     symbols = [instrument.symbol for instrument in unit.market.instruments()]
     alarms = _EVENTS.where(t.event.c.kind.in_(ALARMS)).order_by(t.event.c.seq.desc()).limit(ALARMS_MAX)
+    limits = _limits(unit, settings)
     return HaltStory(
         now_ns=now_ns,
         session=settings.session,
-        orders_max=settings.risk.orders_max,
+        orders_max=limits.orders_max,
+        limits_unknown=limits.unknown,
         ledger_age_s=int(settings.reconcile.ledger_age_s),
         observer_age_s=int(settings.reconcile.observer_age_s),
         finished=replay is not None and replay.finished,
-        control=unit.control.control(),
+        standing=unit.control.standing(),
         gates=unit.control.gates(),
         orders=unit.orders.in_states(LIVE),
         leases=[
@@ -199,6 +203,17 @@ def halt_story(unit: Unit, settings: Settings, now_ns: int) -> HaltStory:
         decisions=[_decided(each) for symbol in symbols for each in unit.cycles.last_decisions(symbol, 1)],
         alarms=[_happened(row) for row in reversed(unit.session.rows(alarms))],
     )
+
+
+def _limits(unit: Unit, settings: Settings) -> Limits:
+    """Return the account's limits, as far as they are told here."""
+    risk = settings.risk
+    ceiling = Limits(settings.platform.account, risk.order_notional_max, risk.position_notional_max, risk.orders_max)
+    try:
+        book = LimitBook(ceiling, unit.limits.rows())
+    except StateError as error:
+        book = LimitBook(ceiling, (), str(error))
+    return book.of("", venue="", strategy="")
 
 
 def _order(unit: Unit, given: str) -> Order:

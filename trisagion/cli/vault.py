@@ -1,0 +1,111 @@
+"""`trisagion vault`: keep secrets sealed in a file, for settings that refer to them as `vault:NAME`."""
+
+import getpass
+import json
+import os
+import re
+import sys
+import time
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Annotated, Final, Literal
+
+import typer
+
+from trisagion.errors import ConfigError, quoted
+from trisagion.settings.vault import DEFAULT, ENVIRONMENTS, VARIABLE, Vault
+
+app = typer.Typer(no_args_is_help=True)
+
+_NAME: Final = re.compile(r"[A-Za-z0-9._-]{1,64}")
+
+FileOption = Annotated[Path | None, typer.Option("--vault", help=f"The file; else {VARIABLE}, else {DEFAULT}.")]
+
+
+@app.callback()
+def _group() -> None:
+    """Keep secrets sealed in a file; no command shows one."""
+
+
+def _vault(path: Path | None) -> Vault:
+    return Vault.of({**os.environ, VARIABLE: str(path)} if path else os.environ)
+
+
+@app.command()
+def init(
+    passphrase: Annotated[
+        bool, typer.Option("--passphrase", help="Make the key of the passphrase that TRISAGION_VAULT_PASSPHRASE names.")
+    ] = False,
+    path: FileOption = None,
+) -> None:
+    """Make an empty vault and its key; keep the key apart from the vault's backups."""
+    vault = _vault(path)
+    vault.create(by_passphrase=passphrase, now_ns=time.time_ns())
+    print(f"{vault.path}: an empty vault")
+
+
+@app.command()
+def put(
+    name: Annotated[str, typer.Argument(help="The entry: vault:NAME.")],
+    environment: Annotated[str, typer.Option(help="What it is for: paper or live.")] = "paper",
+    venue: Annotated[
+        list[str] | None, typer.Option(help="A venue (fix.target) that it is for; as often as needed.")
+    ] = None,
+    path: FileOption = None,
+) -> None:
+    """Seal a secret from standard input, or from a prompt; an entry of that name gets its next version."""
+    if not _NAME.fullmatch(name):
+        raise ConfigError(f"NAME: expected up to 64 letters, digits, dots, dashes, found {quoted(name)}")
+    if environment not in ENVIRONMENTS:
+        raise ConfigError(f"--environment: expected {' or '.join(ENVIRONMENTS)}, found {quoted(environment)}")
+    where: Literal["paper", "live"] = "live" if environment == "live" else "paper"
+    vault = _vault(path)
+    vault.content()
+    secret = getpass.getpass(f"{name}: ") if sys.stdin.isatty() else sys.stdin.read().rstrip("\r\n")
+    entry = vault.put(name, secret, where, tuple(sorted(set(venue or ()))))
+    print(f"vault:{entry.name}: version {entry.version}, {entry.environment}, {', '.join(entry.venues) or 'no venue'}")
+
+
+@app.command("list")
+def show(
+    as_json: Annotated[bool, typer.Option("--json", help="For machines.")] = False,
+    path: FileOption = None,
+) -> None:
+    """Show the entries without their secrets."""
+    rows = [
+        {
+            "name": entry.name,
+            "version": entry.version,
+            "environment": entry.environment,
+            "venues": list(entry.venues),
+            "key": entry.key,
+            "made": datetime.fromtimestamp(entry.made_ns // 10**9, UTC).isoformat(),
+        }
+        for entry in _vault(path).content().entries.values()
+    ]
+    if as_json:
+        print(json.dumps(rows))
+        return
+    for row in rows:
+        print("  ".join(str(", ".join(value) if isinstance(value, list) else value) for value in row.values()))
+
+
+@app.command()
+def rotate(path: FileOption = None) -> None:
+    """Wrap all entries under a new key, without a pause for whoever reads; ends a rotation that was killed."""
+    vault = _vault(path)
+    vault.content()
+    count = vault.rotate(time.time_ns())
+    print(f"{vault.path}: {count} entries under key {vault.content().keys[-1].name}")
+
+
+@app.command()
+def check(path: FileOption = None) -> None:
+    """Open every entry, and say which key is older than thirty days; exit code 1 when anything is wrong."""
+    vault = _vault(path)
+    problems = vault.problems(time.time_ns())
+    for problem in problems:
+        print(problem)
+    if problems:
+        raise typer.Exit(1)
+    print(f"{vault.path}: {len(vault.content().entries)} entries open")

@@ -1,0 +1,136 @@
+"""Release what was stopped: proposed by one person, confirmed by another, and only while everything is green."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from trisagion.clock import SECOND_NS
+from trisagion.errors import StateError, TrisagionError
+from trisagion.orders.state import IN_DOUBT
+from trisagion.ports import Database, Transaction
+from trisagion.risk.limits import LimitBook, Limits, same_person
+from trisagion.safety.modes import Control, Level, Mode
+from trisagion.safety.release import PROPOSAL_NS_MAX, REDUCE_NS, Proposal, worded
+from trisagion.services.control import PLATFORM, in_force
+from trisagion.services.reconcile import VENUE
+from trisagion.units import plain
+
+
+@dataclass(frozen=True, slots=True)
+class ReleaseRules:
+    """How many people a release takes, the limits that must be readable, how old the venue's word may be (ns)."""
+
+    people: int
+    limits: Limits
+    heard_ns_max: int
+
+
+def propose(database: Database, level: Level, name: str, person: str, reason: str, now_ns: int) -> int:
+    """Record that a person wants something released; return the proposal's number. It changes nothing yet."""
+    _expect_person(person, reason)
+    with database.transaction() as tx:
+        present = _stands(tx, level, name, now_ns)
+        proposal = Proposal(level, name, worded(present), person, reason, tx.control.wall_ns())
+        number = tx.releases.add(proposal)
+        told = {"operator": person, "reason": reason, "proposal": str(number)}
+        tx.control.add_event("release.proposed", present.where, told, now_ns)
+    return number
+
+
+def confirm(database: Database, rules: ReleaseRules, number: int, person: str, now_ns: int) -> Control:
+    """Release what was proposed; return the control that stands for the minute after it.
+
+    Raises
+    ------
+    StateError
+        There is no such proposal, it is confirmed or too old, something else stands by now, or not all is green.
+    TrisagionError
+        The person is the one who proposed it, where a release takes two.
+    """
+    _expect_person(person, "confirmed")
+    with database.transaction() as tx:
+        proposal = tx.releases.proposal(number)
+        if proposal is None:
+            raise StateError(f"expected a proposal to release something, found none of number {number}")
+        where = Control(Mode.NORMAL, "", "", 0, proposal.level, proposal.name).where
+        if rules.people < 2 or not same_person(proposal.proposed_by, person):
+            return _release(tx, rules, number, proposal, person, now_ns)
+        told = {"operator": person, "proposal": str(number), "why": "the same person"}
+        tx.control.add_event("release.refused", where, told, now_ns)
+    raise TrisagionError(f"proposal {number} is {proposal.proposed_by}'s own: another person must confirm it")
+
+
+def _release(
+    tx: Transaction, rules: ReleaseRules, number: int, proposal: Proposal, person: str, now_ns: int
+) -> Control:
+    present = _stands(tx, proposal.level, proposal.name, now_ns)
+    if worded(present) != proposal.was:
+        raise StateError(
+            f"proposal {number} was to lift {proposal.was!r}, but now there is {worded(present)!r}: propose anew"
+        )
+    if tx.control.wall_ns() - proposal.proposed_ns > PROPOSAL_NS_MAX:
+        raise StateError(f"proposal {number} is more than an hour old: propose anew")
+    if red := not_green(tx, rules, proposal.level, proposal.name, now_ns):
+        raise StateError(f"expected all to be green before a release, found: {'; '.join(red)}")
+    if not tx.releases.confirm(number, person, tx.control.wall_ns()):
+        raise StateError(f"proposal {number} was confirmed already")
+    people = person if same_person(proposal.proposed_by, person) else f"{proposal.proposed_by}, {person}"
+    if proposal.level is Level.ALL:
+        tx.control.set_mode(Control(Mode.NORMAL, people[:128], proposal.reason, now_ns))
+    after = Control(
+        Mode.REDUCE,
+        PLATFORM,
+        "the first minute after a release",
+        now_ns,
+        proposal.level,
+        proposal.name,
+        until_ns=now_ns + REDUCE_NS,
+    )
+    tx.control.set_mode(after)
+    told = {"proposed_by": proposal.proposed_by, "confirmed_by": person, "reason": proposal.reason}
+    tx.control.add_event("control.released", after.where, told | {"proposal": str(number)}, now_ns)
+    return after
+
+
+def not_green(tx: Transaction, rules: ReleaseRules, level: Level, name: str, now_ns: int) -> Sequence[str]:
+    """Say everything that speaks against releasing a part now; the limits are read anew for it."""
+
+    def concerns(symbol: str) -> bool:
+        return level is not Level.SYMBOL or symbol == name
+
+    found = []
+    if unknown := LimitBook(rules.limits, tx.limits.rows()).of("", venue="", strategy="").unknown:
+        found.append(f"the limits are not known ({unknown})")
+    found += [f"the gate of {gate.session} is shut" for gate in tx.control.gates() if gate.shut]
+    found += [f"incident {each.number} on {each.symbol}" for each in tx.incidents.open_ones() if concerns(each.symbol)]
+    found += [
+        f"order {order.cl_ord_id} is {order.state}" for order in tx.orders.in_states(IN_DOUBT) if concerns(order.symbol)
+    ]
+    for instrument in tx.market.instruments():
+        if concerns(instrument.symbol):
+            found += _apart(tx, rules, instrument.symbol, now_ns)
+    return found
+
+
+def _apart(tx: Transaction, rules: ReleaseRules, symbol: str, now_ns: int) -> list[str]:
+    """Say how ledger and venue differ on a symbol."""
+    held = tx.ledger.position(symbol).qty
+    heard = [seen for seen in tx.ledger.observations(symbol) if seen.observer == VENUE]
+    if not heard:
+        return [f"the venue has not spoken of {symbol}"] if held else []
+    [seen] = heard
+    if seen.qty != held:
+        return [f"the ledger holds {plain(held)} {symbol}, the venue {plain(seen.qty)}"]
+    age_ns = now_ns - seen.at_ns
+    return [f"the venue spoke of {symbol} {age_ns // SECOND_NS} s ago"] if age_ns > rules.heard_ns_max else []
+
+
+def _stands(tx: Transaction, level: Level, name: str, now_ns: int) -> Control:
+    present = in_force(tx, level, name, now_ns)
+    if present.mode is Mode.NORMAL or present.until_ns is not None:
+        raise StateError(f"{present.where}: expected something to release, found {present.mode}")
+    return present
+
+
+def _expect_person(person: str, reason: str) -> None:
+    if not person.strip() or person == PLATFORM or not reason.strip():
+        raise TrisagionError("a release needs a named operator and a reason")
