@@ -22,9 +22,6 @@ JOBS ?= 2
 SEEDS ?= 50000
 FIRST ?= 1000000
 
-# What knows a database from inside: MySQL has no tests of whole platforms.
-MYSQL_TESTS := tests/contract tests/integration/test_services_ledger.py tests/integration/test_services_orders.py
-
 KERNELS := $(wildcard ext/*/*.pyx ext/*/*.pxd)
 
 ## Use
@@ -62,7 +59,7 @@ pytest: dev .venv/.mysql # The tests alone, JOBS=2 at a time; ARGS="-k fix"
 test-mysql: dev .venv/.mysql # The database's tests on MySQL itself, fetched beside the machine's own; MYSQLD=/path takes another
 	@[ -n "$${MYSQLD:-}" ] || bash deploy/mysql_server.sh .venv/share/mysql-server
 	export MYSQLD="$${MYSQLD:-$$PWD/.venv/share/mysql-server/mysqld}"
-	$(BIN)/python -m pytest -m mariadb $(MYSQL_TESTS) $(ARGS)
+	$(BIN)/python -m pytest -n $(JOBS) --dist worksteal -m "mariadb and not e2e" $(ARGS) tests/contract tests/integration
 
 .PHONY: lint
 lint: dev # ruff, codespell, cython-lint

@@ -1,8 +1,9 @@
 -- What stands at a venue: the owner of a session, its drop copy, its forwarder, and the worker that routes orders. It
--- reads everything and writes what becomes of orders; the cohort, the market and decisions are others'.
+-- reads everything and writes what becomes of orders; the cohort, the market and decisions are others'. MySQL, other than
+-- MariaDB, lets nobody lock a row who may change none of it: for the lock of an instrument there is the right to one column.
 CREATE USER IF NOT EXISTS '{database}_gateway'@'%' IDENTIFIED BY {password};
 GRANT SELECT ON schema_migration TO '{database}_gateway'@'%';
-GRANT SELECT ON instrument TO '{database}_gateway'@'%';
+GRANT SELECT, UPDATE (venue) ON instrument TO '{database}_gateway'@'%';
 GRANT SELECT ON bar TO '{database}_gateway'@'%';
 GRANT SELECT ON market_step TO '{database}_gateway'@'%';
 GRANT SELECT ON market_state TO '{database}_gateway'@'%';

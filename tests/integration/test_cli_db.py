@@ -81,7 +81,7 @@ SERVER_DRIFTS = [
     ("ALTER TABLE lease MODIFY owner VARCHAR(128) NULL", "column owner", "VARCHAR(128) NOT NULL", "VARCHAR(128) NULL"),
     ("ALTER TABLE lease DROP PRIMARY KEY", "primary key", "(name)", "()"),
     ("ALTER TABLE lease ADD CONSTRAINT c CHECK (token > 0)", "check c", "none", "token>0"),
-    ("ALTER TABLE lease ENGINE=Aria", "", "a table of ours", "one of the engine Aria"),
+    ("ALTER TABLE lease ENGINE=MyISAM", "", "a table of ours", "one of the engine MyISAM"),
     (
         "ALTER TABLE lease CONVERT TO CHARACTER SET latin1",
         "column owner",
