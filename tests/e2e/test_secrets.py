@@ -146,7 +146,7 @@ def done(command: list[str]) -> str:
 def test_no_error_about_a_database_shows_its_password(tmp_path: Path, short_directory: Path) -> None:
     """A server that refuses us, one that is not there, and a URL that is none: through every command that connects."""
     secret = CANARIES["database"]
-    with mariadb(tmp_path / "data", short_directory) as url:
+    with mariadb(tmp_path / "data", short_directory / "s") as url:
         refused = url.replace("://", "://", 1)
         host = refused.rpartition("@")[2]
         urls = [
