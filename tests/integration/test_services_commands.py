@@ -12,7 +12,7 @@ from typer.testing import CliRunner
 from tests.builders import TUESDAY_NS, Desk
 from trisagion.cli import operator
 from trisagion.clock import SECOND_NS
-from trisagion.errors import TrisagionError
+from trisagion.errors import ConfigError, TrisagionError
 from trisagion.safety.commands import LIFE_NS, Command, Refusal, sign
 from trisagion.services.commands import accept
 from trisagion.settings import load
@@ -84,3 +84,11 @@ def test_a_key_is_made_for_its_owner_alone_and_goes_into_the_configuration(tmp_p
     house = House(load(tmp_path / "trisagion.toml", {}, {}))
     key = Ed25519PrivateKey.from_private_bytes(bytes.fromhex(file.read_text(encoding="ascii").strip()))
     assert house.operators["ann"].public_bytes_raw() == key.public_key().public_bytes_raw()
+
+
+@pytest.mark.parametrize("name", ["", "a.b", "a b", "x" * 33, "ann\n"])
+def test_a_key_is_made_for_no_name_that_the_configuration_would_refuse(tmp_path: Path, name: str) -> None:
+    """And no file is left."""
+    made = CliRunner().invoke(operator.app, ["keygen", name, str(tmp_path / "a.key")])
+    assert isinstance(made.exception, ConfigError)
+    assert list(tmp_path.iterdir()) == []

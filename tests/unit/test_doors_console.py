@@ -45,7 +45,7 @@ VALUES = (
 )
 BASE = {"run": ["--data", "absent.csv"]}
 """What keeps a command from its work when every value of it can be used."""
-WRITES = {("config", "init"), ("killswitch", "key"), ("observer",), ("vault", "init")}
+WRITES = {("config", "init"), ("killswitch", "key"), ("observer",), ("operator", "keygen"), ("vault", "init")}
 """Those whose work is a file in the working directory."""
 
 

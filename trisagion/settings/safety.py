@@ -10,6 +10,9 @@ from trisagion.settings.section import Section
 KILL_FILE: Final = "KILL"
 """The name of the file in the state directory that stops the platform by being there."""
 
+OPERATOR: Final = r"^[A-Za-z0-9_-]{1,32}$"
+"""An operator's name; TOML takes it for a key as it is."""
+
 
 class Operator(Section):
     """One person who may release what was stopped, by the key that `trisagion operator keygen` printed."""
@@ -29,7 +32,7 @@ class Safety(Section):
     # 0: two, but one where the venue is bundled or on this machine.
     release_people: Annotated[int, Field(strict=True, ge=0, le=2)] = 0
     operators: Annotated[
-        dict[Annotated[str, Field(pattern=r"^[A-Za-z0-9._-]{1,32}$")], Operator],
+        dict[Annotated[str, Field(pattern=OPERATOR)], Operator],
         Field(description="a table `[safety.operators.NAME]` for each person, with `public_key`"),
     ] = Field(default_factory=dict)
 
