@@ -181,7 +181,7 @@ class Supervisor:
             with closing(house.database) as database:
                 control.engage(database, Mode.PAUSE, SIGNAL, reason, house.now_ns())
         except TrisagionError:
-            _kill_file(self.settings).write_text(f"{reason}\n", encoding="utf-8")
+            _kill_file(self.settings, self.run).write_text(f"{reason}\n", encoding="utf-8")
 
     def watch(self, console: Console, frames: Iterator[Frame | None]) -> str:
         """Show the run until the driver ends; return what it says: finished, stopped or killed."""
@@ -402,7 +402,7 @@ def _resume(settings: Settings, outcome: str) -> str:
 
 def place(settings: Settings, run: Path, sockets: Path, children: Children, stack: ExitStack) -> Settings:
     """Fill in where database, broker and venue of this run are, starting the private servers that it needs."""
-    if why := KillFile(_kill_file(settings)).raised():
+    if why := KillFile(_kill_file(settings, run)).raised():
         raise StateError(f"expected nothing that stops the platform, found that {why}; remove it when it is safe")
     fleet = settings.platform.profile == "fleet"
     lines: dict[str, object] = {}
@@ -431,14 +431,14 @@ def place(settings: Settings, run: Path, sockets: Path, children: Children, stac
             "broker": settings.broker.model_copy(update={"url": broker}),
             **lines,
             "egress": settings.egress.model_copy(update={"port": forwarder}),
-            "safety": settings.safety.model_copy(update={"kill_file": str(_kill_file(settings))}),
+            "safety": settings.safety.model_copy(update={"kill_file": str(_kill_file(settings, run))}),
         }
     )
 
 
-def _kill_file(settings: Settings) -> Path:
-    """Return the path of the file that stops the platform by being there."""
-    return Path(settings.safety.kill_file or Path(settings.platform.state) / KILL_FILE).resolve()
+def _kill_file(settings: Settings, run: Path) -> Path:
+    """Return the path of the file that stops the platform by being there, wherever whoever resumes a run stands."""
+    return Path(settings.safety.kill_file or run.resolve().parents[1] / KILL_FILE).resolve()
 
 
 def _placed(line: Fix | Ib) -> dict[str, object]:
