@@ -53,11 +53,13 @@ class Consumer(door.Consumer):
         if theirs == ours or task not in ORDER_PATH:
             return True
         if not house().is_current():
-            text = f"WORKER_STALE: build and configuration {ours} are not the registered ones, and this worker ends"
-            log.critical(text)
             message.requeue()
-            state.should_stop = EXIT_STALE_BUILD
-            house().tell("build.stale", self.hostname, text)
+            if state.should_stop != EXIT_STALE_BUILD:
+                # Once: what was given back may come again before the end.
+                state.should_stop = EXIT_STALE_BUILD
+                text = f"WORKER_STALE: build and configuration {ours} are not the registered ones, and this worker ends"
+                log.critical(text)
+                house().tell("build.stale", self.hostname, text)
             return False
         text = f"expected a message of build and configuration {ours}, found one of {quoted(theirs)}"
         if str(theirs) not in self._told and len(self._told) < TOLD_MAX:

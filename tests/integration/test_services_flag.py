@@ -66,7 +66,7 @@ def test_a_signal_pauses_by_the_database_and_by_the_file_where_that_does_not_ans
     """`Supervisor.pause`, as the handler of SIGUSR2 calls it."""
     for url, word in ((sqlite_url, Mode.PAUSE), (f"sqlite:///{tmp_path}/no/such.sqlite3", Mode.PAUSE)):
         settings = load(None, {}, {"database.url": url, "platform.state": str(tmp_path)})
-        Supervisor(settings, tmp_path, tmp_path, [], Children(), lambda: None).pause()
+        Supervisor(settings, tmp_path / "runs" / "one", tmp_path, [], Children(), lambda: None).pause()
         assert desk.mode() is word
     [event] = desk.events("control.engaged")
     assert f"SIGUSR2 to the supervisor, pid {os.getpid()}" in event
