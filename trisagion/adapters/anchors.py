@@ -6,7 +6,6 @@ to write here: `audit.anchors` is best a directory of another machine, and the k
 """
 
 import base64
-import hashlib
 import json
 import os
 from collections.abc import Mapping, Sequence
@@ -19,11 +18,11 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey,
 
 from trisagion.errors import ConfigError, DataError, StateError
 from trisagion.safety.audit import Anchor, canonical
+from trisagion.safety.signatures import key_id
 
 KEY: Final = "audit.key"
 """The key of one's own in a state directory, made where none is configured."""
 
-_RAW: Final = (serialization.Encoding.Raw, serialization.PublicFormat.Raw)
 _MEMBERS: Final = {"at_ns", "hash", "key", "number", "seq", "shard", "signature"}
 
 
@@ -100,11 +99,6 @@ class AnchorFile:
         }
         signature = base64.b64encode(private.sign(canonical(members).encode())).decode()
         return f"{canonical({**members, 'signature': signature})}\n".encode()
-
-
-def key_id(public: Ed25519PublicKey) -> str:
-    """Return the name of a key: the first 16 digits of its SHA-256."""
-    return hashlib.sha256(public.public_bytes(*_RAW)).hexdigest()[:16]
 
 
 def private_key(text: str) -> Ed25519PrivateKey:

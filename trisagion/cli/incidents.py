@@ -100,6 +100,7 @@ def adjusted(
     """Book the difference to what the observers see, as an adjustment; the next cycle closes the incident."""
     from trisagion.adapters.db.engine import retrying
     from trisagion.services.adjust_incidents import adjust
+    from trisagion.services.control import present_ns
     from trisagion.wiring import House
 
     rules = House(settings_of(run_of(state_of(state), run))).cycle_rules.reconcile
@@ -107,8 +108,7 @@ def adjusted(
     px = None if at is None else price(at)
     with opened(state, run) as database:
         with database.snapshot() as tx:
-            replay = tx.control.replay()
-            now_ns = tx.control.wall_ns() if replay is None else replay.now_ns
+            now_ns = present_ns(tx)
         entry = retrying(lambda: adjust(database, rules, number, voucher, owner, now_ns, observer=observer, px=px))
     if as_json:
         print(json.dumps({"incident": number, "entry": entry.name}))

@@ -87,9 +87,10 @@ class _Desk:
 
     def now_ns(self) -> int:
         """Return the instant that the run has come to."""
+        from trisagion.services.control import present_ns
+
         with self.database.snapshot() as tx:
-            replay = tx.control.replay()
-            return tx.control.wall_ns() if replay is None else replay.now_ns
+            return present_ns(tx)
 
 
 @contextmanager

@@ -16,6 +16,7 @@ from trisagion.ids import ClOrdId
 from trisagion.orders.state import IN_DOUBT, OrderState
 from trisagion.orders.types import Order
 from trisagion.services import resolve_orders
+from trisagion.services.control import present_ns
 from trisagion.units import plain
 
 if TYPE_CHECKING:
@@ -70,8 +71,7 @@ def resolve(
         raise ConfigError(f"--as: expected one of {', '.join(resolve_orders.ENDS)}, found {quoted(end)}")
     with _database(state, run) as database:
         with database.snapshot() as tx:
-            replay = tx.control.replay()
-            now_ns = tx.control.wall_ns() if replay is None else replay.now_ns
+            now_ns = present_ns(tx)
         ended = retrying(
             lambda: resolve_orders.resolve(
                 database, ClOrdId(name), OrderState(end), getpass.getuser(), reason, evidence, now_ns

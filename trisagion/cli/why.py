@@ -13,6 +13,7 @@ from trisagion.cli.rundir import database_of, run_of, settings_of, state_of
 from trisagion.clock import SystemClock
 from trisagion.errors import ConfigError, StateError, quoted
 from trisagion.reports.why import Step, as_json, as_text
+from trisagion.services.control import present_ns
 
 if TYPE_CHECKING:
     from trisagion.adapters.db.engine import Unit
@@ -96,7 +97,7 @@ def rest(
         with _opened(state, run) as (unit, _):
             from trisagion.adapters.db.why_source import rest_story
 
-            now_ns = _now(unit) if given is None else given
+            now_ns = present_ns(unit) if given is None else given
             found = explain_rest(now_ns, rest_story(unit, now_ns))
     except StateError:
         # The calendar needs no run; one that was named is to be there.
@@ -113,14 +114,8 @@ def halt(run: RunOption = None, state: State = None, as_json: AsJson = False) ->
     from trisagion.reports.why_halt import explain_halt
 
     with _opened(state, run) as (unit, settings):
-        found = explain_halt(halt_story(unit, settings, _now(unit)))
+        found = explain_halt(halt_story(unit, settings, present_ns(unit)))
     _show(found, as_json)
-
-
-def _now(unit: "Unit") -> int:
-    """Return the instant that the run has come to, by its own clock."""
-    replay = unit.control.replay()
-    return unit.control.wall_ns() if replay is None else max(replay.now_ns, replay.start_ns)
 
 
 def _instant(text: str) -> int:

@@ -7,16 +7,18 @@ key only, and nobody there can speak for the switch.
 """
 
 import hashlib
-import json
 from dataclasses import dataclass, replace
 from enum import Enum, auto
+from typing import Final
 
-from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
 
 from trisagion.clock import SECOND_NS
 from trisagion.safety.killswitch import Word
 from trisagion.safety.modes import Mode
+from trisagion.safety.signatures import is_signature, signature
+
+PURPOSE: Final = "trisagion killswitch 1"
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,24 +48,18 @@ class BeatMark:
     refused: str = ""
 
 
-def _signed(beat: Beat) -> bytes:
-    """Return the bytes that are signed: every field, each with its bounds."""
-    fields = ["trisagion killswitch 1", beat.name, beat.number, beat.at_ns, beat.state, beat.word, beat.reason]
-    return json.dumps(fields, ensure_ascii=True, separators=(",", ":")).encode()
+def _fields(beat: Beat) -> tuple[object, ...]:
+    return beat.name, beat.number, beat.at_ns, beat.state, beat.word, beat.reason
 
 
 def sign(beat: Beat, key: Ed25519PrivateKey) -> Beat:
     """Return the beat with its signature."""
-    return replace(beat, signature=key.sign(_signed(beat)).hex())
+    return replace(beat, signature=signature(key, PURPOSE, _fields(beat)))
 
 
 def is_signed(beat: Beat, key: Ed25519PublicKey) -> bool:
     """Tell whether whoever holds the private key has signed this beat."""
-    try:
-        key.verify(bytes.fromhex(beat.signature), _signed(beat))
-    except (InvalidSignature, ValueError):
-        return False
-    return True
+    return is_signature(key, beat.signature, PURPOSE, _fields(beat))
 
 
 class Refusal(Enum):

@@ -1,16 +1,16 @@
 """Commands that a person has signed: by whom, what, once, and not for long (Ed25519, RFC 8032)."""
 
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from enum import StrEnum
 from typing import Final
 
-from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
 
 from trisagion.clock import MINUTE_NS
+from trisagion.safety.signatures import is_signature, signature
 
+PURPOSE: Final = "trisagion command 1"
 LIFE_NS: Final = MINUTE_NS
 """How long a signed command is good, by the database's clock; our choice."""
 
@@ -38,15 +38,13 @@ class Refusal(StrEnum):
     REPLAYED = "shown again"
 
 
-def _signed(command: Command) -> bytes:
-    """Return the bytes that are signed: every field, each with its bounds."""
-    told = [command.person, command.action, command.subject, command.reason, command.nonce, command.expires_ns]
-    return json.dumps(["trisagion command 1", *told], ensure_ascii=True, separators=(",", ":")).encode()
+def _fields(command: Command) -> tuple[object, ...]:
+    return command.person, command.action, command.subject, command.reason, command.nonce, command.expires_ns
 
 
 def sign(command: Command, key: Ed25519PrivateKey) -> Command:
     """Return the command with its signature."""
-    return replace(command, signature=key.sign(_signed(command)).hex())
+    return replace(command, signature=signature(key, PURPOSE, _fields(command)))
 
 
 def refusal(command: Command, keys: Mapping[str, Ed25519PublicKey], wall_ns: int) -> Refusal | None:
@@ -56,9 +54,7 @@ def refusal(command: Command, keys: Mapping[str, Ed25519PublicKey], wall_ns: int
     key = keys.get(command.person)
     if key is None:
         return Refusal.UNKNOWN
-    try:
-        key.verify(bytes.fromhex(command.signature), _signed(command))
-    except (InvalidSignature, ValueError):
+    if not is_signature(key, command.signature, PURPOSE, _fields(command)):
         return Refusal.FORGED
     # One that is good for longer was made by other rules, or by a clock that is far off.
     return None if wall_ns < command.expires_ns <= wall_ns + 2 * LIFE_NS else Refusal.EXPIRED

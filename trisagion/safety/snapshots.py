@@ -8,8 +8,6 @@ A complete snapshot names everything that is held: what is not in it is flat. On
 not in it is unknown, and the observer's earlier word on it stands until it is too old.
 """
 
-import hashlib
-import json
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
@@ -17,13 +15,13 @@ from decimal import Decimal
 from enum import Enum, auto
 from typing import Final
 
-from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
 
 from trisagion.errors import DataError, quoted
+from trisagion.safety.signatures import is_signature, key_id, signature
 from trisagion.units import Quantity, plain
 
-_KEY_DIGITS: Final = 16
+PURPOSE: Final = "trisagion snapshot 1"
 _SYMBOL: Final = re.compile(r"[!-~]{1,64}")
 """What a symbol is, ours or anybody's: what the database can hold and a person can read."""
 
@@ -62,32 +60,21 @@ def expected_symbol(symbol: object) -> str:
     return symbol
 
 
-def key_id(key: Ed25519PublicKey) -> str:
-    """Return what a key is known by: the first digits of its SHA-256."""
-    return hashlib.sha256(key.public_bytes_raw()).hexdigest()[:_KEY_DIGITS]
-
-
-def _signed(snapshot: Snapshot) -> bytes:
-    """Return the bytes that are signed: every field, each with its bounds."""
+def _fields(snapshot: Snapshot) -> tuple[object, ...]:
     held = [[symbol, plain(qty)] for symbol, qty in snapshot.positions]
-    fields = [snapshot.observer, snapshot.number, snapshot.at_ns, snapshot.complete, snapshot.reason, held]
-    text = json.dumps(["trisagion snapshot 1", *fields, snapshot.key_id], ensure_ascii=True, separators=(",", ":"))
-    return text.encode()
+    told = snapshot.observer, snapshot.number, snapshot.at_ns, snapshot.complete, snapshot.reason
+    return (*told, held, snapshot.key_id)
 
 
 def sign(snapshot: Snapshot, key: Ed25519PrivateKey) -> Snapshot:
     """Return the snapshot with its positions in order, the name of the key, and the signature."""
     named = replace(snapshot, positions=tuple(sorted(snapshot.positions)), key_id=key_id(key.public_key()))
-    return replace(named, signature=key.sign(_signed(named)).hex())
+    return replace(named, signature=signature(key, PURPOSE, _fields(named)))
 
 
 def is_signed(snapshot: Snapshot, key: Ed25519PublicKey) -> bool:
     """Tell whether whoever holds the private key has signed this snapshot."""
-    try:
-        key.verify(bytes.fromhex(snapshot.signature), _signed(snapshot))
-    except (InvalidSignature, ValueError):
-        return False
-    return True
+    return is_signature(key, snapshot.signature, PURPOSE, _fields(snapshot))
 
 
 class Refusal(Enum):

@@ -17,6 +17,12 @@ PLATFORM: Final = "platform"
 """The operator of what the platform does by itself."""
 
 
+def present_ns(tx: Transaction) -> int:
+    """Return the instant that the platform has come to: that of its replay, else the database's own."""
+    replay = tx.control.replay()
+    return tx.control.wall_ns() if replay is None else max(replay.now_ns, replay.start_ns)
+
+
 def engage(
     database: Database, mode: Mode, operator: str, reason: str, now_ns: int, level: Level = Level.ALL, name: str = ""
 ) -> None:

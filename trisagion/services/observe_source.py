@@ -12,6 +12,7 @@ from trisagion.errors import StaleOwner, quoted
 from trisagion.observer_ports import Seen
 from trisagion.ports import Database
 from trisagion.safety.snapshots import Snapshot, is_signed, sign
+from trisagion.services.control import present_ns
 
 LOOKED_BACK: Final = 64
 """Rows in which the observer's own last word is looked for; a forger may have put some behind it."""
@@ -38,8 +39,7 @@ class Watcher:
         with database.transaction() as tx:
             if tx.control.acquire(self._lease, self.owner, self.lease_s) is None:
                 raise StaleOwner(f"expected nobody else to speak as observer {quoted(self.name)}, found a process")
-            replay = tx.control.replay()
-            return tx.control.wall_ns() if replay is None else replay.now_ns
+            return present_ns(tx)
 
     def leave(self, database: Database) -> None:
         """Give the right to speak back, so that the next process need not wait for its end."""
