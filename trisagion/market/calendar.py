@@ -10,6 +10,7 @@ from typing import Final
 from zoneinfo import ZoneInfo
 
 from trisagion.clock import HOUR_NS, SECOND_NS
+from trisagion.market.types import Instrument
 
 ZONE: Final = ZoneInfo("Europe/Vatican")
 FRIDAY: Final = 4
@@ -58,6 +59,21 @@ def rest_reason(now_ns: int) -> str | None:
 def closing_reason(now_ns: int) -> str | None:
     """Say why nothing new is ordered at an instant: for the rest that it lies in, or that begins within a minute."""
     return rest_reason(now_ns) or rest_reason(now_ns + CLOSING_NS)
+
+
+def rest_of(instrument: Instrument, now_ns: int) -> str | None:
+    """Say why an instrument is not traded at an instant: for the platform's rest, else for its exchange's closure."""
+    closures = instrument.closures
+    return rest_reason(now_ns) or (None if closures is None else closures.reason(now_ns))
+
+
+def closing_of(instrument: Instrument | None, now_ns: int) -> str | None:
+    """Say why nothing new is ordered in an instrument: for a rest of the platform, else for its exchange's closure.
+
+    For the one that an instant lies in, or that begins within a minute. One that is not known has the platform's rest.
+    """
+    closures = None if instrument is None else instrument.closures
+    return closing_reason(now_ns) or (None if closures is None else closures.reason(now_ns, CLOSING_NS))
 
 
 @lru_cache(maxsize=1024)
