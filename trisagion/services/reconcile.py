@@ -33,6 +33,7 @@ from trisagion.orders.types import Intent, Order
 from trisagion.portfolio.sizing import SizingRules, desired_position, margin_share
 from trisagion.ports import Cycle, Database, Decision, Transaction
 from trisagion.risk.check import Approved, judge
+from trisagion.risk.controls import Facts
 from trisagion.risk.limits import Limits
 from trisagion.risk.load import Load
 from trisagion.safety.modes import Control, Level, Mode, Standing
@@ -460,17 +461,8 @@ def _approve(
         return None
     load = Load.of(account.live, intent)
     mode = _binding(account.standing, rules, intent.symbol, due_ns).mode
-    verdict = judge(
-        intent,
-        instrument=instrument,
-        quote=quote,
-        position=actual,
-        load=load,
-        account=account.stakes.beside(load),
-        mode=mode,
-        limits=limits,
-        now_ns=due_ns,
-    )
+    facts = Facts(intent, instrument, quote, actual, mode, limits, due_ns)
+    verdict = judge(facts, load, account.stakes.beside(load))
     if not isinstance(verdict, Approved):
         reasons.append(verdict.text)
         return None
