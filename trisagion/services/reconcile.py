@@ -33,6 +33,7 @@ from trisagion.orders.types import Intent, Order
 from trisagion.portfolio.sizing import SizingRules, desired_position, margin_share
 from trisagion.ports import Cycle, Database, Decision, Transaction
 from trisagion.risk.check import Approved, judge
+from trisagion.risk.controls import Facts
 from trisagion.risk.limits import Limits
 from trisagion.risk.load import Load
 from trisagion.safety.modes import Control, Level, Mode, Standing
@@ -95,7 +96,7 @@ def cycle(database: Database, rules: CycleRules, owner: str, due_ns: int) -> tup
     """Move the cycle due at `due_ns` as far as it can go now.
 
     In one transaction, or in several where there are many symbols; each looks anew at what there is to do, so that it
-    does not matter who had the lease in between.
+    does not matter who had the lease in between. Each gives it back, so that nobody waits for one who died.
     """
     while True:
         with database.transaction() as tx:
@@ -104,9 +105,9 @@ def cycle(database: Database, rules: CycleRules, owner: str, due_ns: int) -> tup
                 return (Outcome("busy"),)
             expect_current(tx, rules.fingerprint)
             outcomes = _move(tx, rules, due_ns)
-            if outcomes:
-                tx.control.release(LEASE, token)
-                return outcomes
+            tx.control.release(LEASE, token)
+        if outcomes:
+            return outcomes
 
 
 def _move(tx: Transaction, rules: CycleRules, due_ns: int) -> tuple[Outcome, ...]:
@@ -460,17 +461,8 @@ def _approve(
         return None
     load = Load.of(account.live, intent)
     mode = _binding(account.standing, rules, intent.symbol, due_ns).mode
-    verdict = judge(
-        intent,
-        instrument=instrument,
-        quote=quote,
-        position=actual,
-        load=load,
-        account=account.stakes.beside(load),
-        mode=mode,
-        limits=limits,
-        now_ns=due_ns,
-    )
+    facts = Facts(intent, instrument, quote, actual, mode, limits, due_ns)
+    verdict = judge(facts, load, account.stakes.beside(load))
     if not isinstance(verdict, Approved):
         reasons.append(verdict.text)
         return None
