@@ -37,7 +37,8 @@ from trisagion.market.types import Bar, MarketStep
 from trisagion.orders.state import LIVE
 from trisagion.orders.types import Intent, Side
 from trisagion.ports import Replay
-from trisagion.risk.check import Approved, check
+from trisagion.risk.check import Approved, judge
+from trisagion.risk.controls import Facts
 from trisagion.risk.limits import founding_rows
 from trisagion.risk.load import Load
 from trisagion.safety.modes import Control, Mode
@@ -204,22 +205,13 @@ def _approve(house: "House", count: int) -> None:
     """Approve so many orders of a lot, bids and offers in turn, into the outbox."""
     with house.database.transaction() as tx:
         instrument, quote = tx.market.instrument(SYMBOL), tx.market.quote(SYMBOL, NOON_NS)
-        account, flat = Stakes.read(tx, (), NOON_NS).beside(Load(0, {})), tx.ledger.position(SYMBOL).qty
+        account, flat = Stakes.read(tx, (), NOON_NS).beside(Load()), tx.ledger.position(SYMBOL).qty
         for number in range(count):
             cycle = cycle_id(NOON_NS + number)
             side = Side.SELL if number % 2 else Side.BUY
             intent = Intent(intent_key(cycle, SYMBOL), cycle, SYMBOL, side, Quantity(Decimal(1)))
-            verdict = check(
-                intent,
-                instrument=instrument,
-                quote=quote,
-                position=flat,
-                live_orders=(),
-                account=account,
-                mode=Mode.NORMAL,
-                limits=house.limits,
-                now_ns=NOON_NS,
-            )
+            facts = Facts(intent, instrument, quote, flat, Mode.NORMAL, house.limits, NOON_NS)
+            verdict = judge(facts, Load(), account)
             if not isinstance(verdict, Approved):
                 raise OurMistake(f"expected the drill's orders to be approved, found {verdict.text}")
             tx.orders.add(new_attempt(house.limits.account, verdict, 0, NOON_NS))
