@@ -52,7 +52,8 @@ from trisagion.market.types import Bar, Instrument, MarketStep
 from trisagion.orders.state import IN_DOUBT, LIVE, TERMINAL, WORKING, OrderState
 from trisagion.orders.types import Intent, Order, Side
 from trisagion.ports import Replay
-from trisagion.risk.check import Approved, check
+from trisagion.risk.check import Approved, judge
+from trisagion.risk.controls import Facts
 from trisagion.risk.load import Load
 from trisagion.safety.modes import Control, Mode
 from trisagion.services.advance_cohort import found_cohort
@@ -299,17 +300,10 @@ class Lane:
     def _approve(self, intent: Intent, now_ns: int) -> ClOrdId:
         limits = House(self.settings).limits
         with self.database.transaction() as tx:
-            verdict = check(
-                intent,
-                instrument=self.instrument,
-                quote=tx.market.quote(SYMBOL, now_ns),
-                position=tx.ledger.position(SYMBOL).qty,
-                live_orders=tx.orders.in_states(LIVE),
-                account=Stakes.read(tx, (), now_ns).beside(Load(0, {})),
-                mode=tx.control.control().mode,
-                limits=limits,
-                now_ns=now_ns,
-            )
+            quote, position = tx.market.quote(SYMBOL, now_ns), tx.ledger.position(SYMBOL).qty
+            facts = Facts(intent, self.instrument, quote, position, tx.control.control().mode, limits, now_ns)
+            load = Load.of(tx.orders.in_states(LIVE), intent)
+            verdict = judge(facts, load, Stakes.read(tx, (), now_ns).beside(Load()))
             assert isinstance(verdict, Approved), verdict
             order = new_attempt(limits.account, verdict, 0, now_ns)
             assert tx.orders.add(order), order
