@@ -128,24 +128,26 @@ class Book:
         return clamped(wanted, facts, rules, self._clamping.measure)
 
     def _read(self, tx: Transaction) -> None:
-        """Read positions, stops and closes of all that has a price."""
-        self._stakes = {
+        """Read positions, stops and closes of all that has a price; there is no book before all of it is read."""
+        stakes = {
             symbol: _Stake(self._instruments[symbol], unit)
             for symbol, unit in sorted(self._units.items())
             if unit is not None and symbol in self._instruments
         }
         for position in tx.ledger.positions():
-            stake = self._stakes.get(position.symbol)
+            stake = stakes.get(position.symbol)
             if stake is not None and position.qty:
                 stake.held = position.qty
                 stake.stop, stake.stop_side = self._stop(tx, stake)
         rules = self._clamping.rules
         if rules.reads_returns:
-            self._returns = self._history.returns(tx, self._stakes, self._due_ns, rules.returns)
+            self._returns = self._history.returns(tx, stakes, self._due_ns, rules.returns)
             self._deviations = self._returns.deviations(rules.half_life_min) * sqrt(rules.day_min)
             self._as_held, self._at_worst = np.zeros((2, len(self._deviations)))
-        for stake in self._stakes.values():
+        self._heat, self._gross = _ZERO, {}
+        for stake in stakes.values():
             self._count(stake)
+        self._stakes = stakes
 
     def _take_in_orders(self) -> None:
         """Count the live orders that were not counted yet."""

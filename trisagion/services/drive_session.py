@@ -16,12 +16,13 @@ from threading import Lock
 from typing import Final
 
 from trisagion.clock import SECOND_NS
-from trisagion.errors import StaleOwner
+from trisagion.errors import StaleOwner, UnreadableRow
 from trisagion.gateway.ib_guard import VenueRule
 from trisagion.gateway.pace import TokenBucket
 from trisagion.gateway.settling import SETTLE_S_MAX, Settling
 from trisagion.ids import ClOrdId
-from trisagion.market.calendar import closing_reason
+from trisagion.market.calendar import closing_of, closing_reason
+from trisagion.market.types import Instrument
 from trisagion.orders.pricing import off_grid
 from trisagion.orders.state import AT_VENUE, IN_DOUBT, LIVE, WORKING, OrderState, check_transition
 from trisagion.orders.types import ExecutionReport, Intent, Order, OrderLink
@@ -444,7 +445,7 @@ class SessionDriver:
             return Outcome("asked" if self.session.ask_positions(f"P{now_ns}", now_ns) else "logged_off")
 
     def enforce(self, now_ns: int) -> bool:
-        """Withdraw all orders at the venue where the control mode says so, or a rest that is or begins within a minute.
+        """Withdraw orders at the venue where the control mode says so, or a rest that is or begins within a minute.
 
         Tell whether any had to be. Nobody else needs to ring for it: what is withdrawn is drained here too, again until
         the venue could be asked. What is in doubt may work there as well, and is asked to cancel once.
@@ -452,14 +453,21 @@ class SessionDriver:
         with self.database.snapshot() as tx:
             standing, closing = self.standing(tx, now_ns), closing_reason(now_ns)
             asked = (standing.everything, *standing.at(now_ns))
-            if closing is None and not any(cancels_working(each.mode) for each in asked):
+            shut: dict[str, str | None] = {}
+            try:
+                shut = {each.symbol: closing_of(each, now_ns) for each in tx.market.instruments()}
+            except UnreadableRow:
+                # What it was may be closed by now; and a kill must not wait for anything.
+                closing = closing or "an instrument cannot be read"
+            if not any([closing, *shut.values()]) and not any(cancels_working(each.mode) for each in asked):
                 return False
             found = [order for order in self._mine(tx, WORKING | {OrderState.UNKNOWN}) if not order.taker]
         modes = {order.cl_ord_id: self.mode_of(order, standing, now_ns) for order in found}
+        rests = {order.cl_ord_id: closing or shut.get(order.symbol) for order in found}
         why = {
-            name: f"mode {mode}" if cancels_working(mode) else f"rest: {closing}"
+            name: f"mode {mode}" if cancels_working(mode) else f"rest: {rests[name]}"
             for name, mode in modes.items()
-            if cancels_working(mode) or closing is not None
+            if cancels_working(mode) or rests[name] is not None
         }
         there = [order for order in found if order.cl_ord_id in why]
         working = [order for order in there if order.state in WORKING]
@@ -541,7 +549,7 @@ class _LastLook:
         for order, mode in zip(orders, modes, strict=True):
             at_ns = max(now_ns, order.updated_ns)
             why = (
-                self._forbids(order, mode, at_ns)
+                self._forbids(order, terms.get(order.symbol), mode, at_ns)
                 or off_grid(order, terms.get(order.symbol))
                 or self._breaks_rule(tx, order, at_ns)
             )
@@ -555,8 +563,8 @@ class _LastLook:
             looked.append((order, why))
         return looked
 
-    def _forbids(self, order: Order, mode: Mode, now_ns: int) -> str | None:
-        resting = closing_reason(now_ns)
+    def _forbids(self, order: Order, instrument: Instrument | None, mode: Mode, now_ns: int) -> str | None:
+        resting = closing_of(instrument, now_ns)
         if resting is not None:
             return f"REST: {resting}"
         if mode is Mode.PAUSE or order.taker is not (mode is Mode.EMERGENCY):
