@@ -96,6 +96,10 @@ chaos: dev .venv/.mysql # Whole platforms killed and restarted, then every fault
 simulate: dev # Platforms in virtual time with the faults of a seed; SEEDS=50000 of them from FIRST=1000000 on
 	@$(BIN)/python -m tests.simulation --seed $(FIRST) --seeds $(SEEDS)
 
+.PHONY: simulate-year
+simulate-year: dev # A platform's year in virtual time, half an hour of a core; ARGS="--seed 7 --days 30 --seeds 20"
+	@$(BIN)/python -m tests.simulation.year --into bench/simulation.jsonl $(ARGS)
+
 .PHONY: bench
 bench: dev .venv/.peers .venv/.mysql # Measure; one JSON line a figure into bench/results.jsonl; ARGS="-k cohort"
 	@$(BIN)/python -m bench $(ARGS)
