@@ -96,7 +96,7 @@ def cycle(database: Database, rules: CycleRules, owner: str, due_ns: int) -> tup
     """Move the cycle due at `due_ns` as far as it can go now.
 
     In one transaction, or in several where there are many symbols; each looks anew at what there is to do, so that it
-    does not matter who had the lease in between.
+    does not matter who had the lease in between. Each gives it back, so that nobody waits for one who died.
     """
     while True:
         with database.transaction() as tx:
@@ -105,9 +105,9 @@ def cycle(database: Database, rules: CycleRules, owner: str, due_ns: int) -> tup
                 return (Outcome("busy"),)
             expect_current(tx, rules.fingerprint)
             outcomes = _move(tx, rules, due_ns)
-            if outcomes:
-                tx.control.release(LEASE, token)
-                return outcomes
+            tx.control.release(LEASE, token)
+        if outcomes:
+            return outcomes
 
 
 def _move(tx: Transaction, rules: CycleRules, due_ns: int) -> tuple[Outcome, ...]:
