@@ -20,11 +20,16 @@ from trisagion.safety.modes import Mode
 from trisagion.services.stakes import Stakes
 from trisagion.units import Money, Price, Quantity, exact_times
 
-LONG = "4000.00000000000001", "4000.00000000000026", "4000.00000000000013"
-"""Bid, ask and last of eighteen digits."""
+
+def quoted(symbol: str, bid: str, ask: str, last: str) -> Quote:
+    """Make a quote."""
+    return Quote(symbol, Price(Decimal(bid)), Price(Decimal(ask)), Price(Decimal(last)), TUESDAY_NS, TUESDAY_NS)
+
+
 SYMBOLS = {
-    "ES": (ES, Quote("ES", *(Price(Decimal(px)) for px in ("3999.75", "4000.25", "4000")), TUESDAY_NS, TUESDAY_NS)),
-    "NQ": (NQ, Quote("NQ", *(Price(Decimal(px)) for px in LONG), TUESDAY_NS, TUESDAY_NS)),
+    "ES": (ES, quoted("ES", "3999.75", "4000.25", "4000")),
+    # Of eighteen digits each.
+    "NQ": (NQ, quoted("NQ", "4000.00000000000001", "4000.00000000000026", "4000.00000000000013")),
 }
 STALE = replace(SYMBOLS["ES"][1], learned_ns=0)
 
