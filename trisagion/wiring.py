@@ -197,6 +197,11 @@ class House:
             open_notional_max=given.open_notional_max,
             gross_leverage_max=given.gross_leverage_max,
             price_collar=given.price_collar,
+            collar_atr_max=given.collar_atr_max,
+            short_qty_max=given.short_qty_max,
+            alike_orders_max=given.alike_orders_max,
+            order_trade_ratio_max=given.order_trade_ratio_max,
+            restricted=frozenset(given.restricted),
         )
 
     @cached_property

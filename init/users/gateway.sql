@@ -56,3 +56,4 @@ GRANT SELECT ON fingerprint TO '{database}_gateway'@'%';
 GRANT SELECT ON incident TO '{database}_gateway'@'%';
 GRANT SELECT ON observer_snapshot TO '{database}_gateway'@'%';
 GRANT SELECT ON observer_mark TO '{database}_gateway'@'%';
+GRANT SELECT, INSERT, UPDATE ON session_minute TO '{database}_gateway'@'%';

@@ -54,3 +54,4 @@ GRANT SELECT ON fingerprint TO '{database}_reader'@'%';
 GRANT SELECT ON incident TO '{database}_reader'@'%';
 GRANT SELECT ON observer_snapshot TO '{database}_reader'@'%';
 GRANT SELECT ON observer_mark TO '{database}_reader'@'%';
+GRANT SELECT ON session_minute TO '{database}_reader'@'%';

@@ -33,8 +33,11 @@ RISK: Final = {
     "orders_max": 8,
     "reprices_max": 2,
     "quote_age_ms": 20_000,
+    "alike_orders_max": 1_000,
+    "order_trade_ratio_max": 10_000,
 }
-"""Twelve contracts of ES, thirty of NQ: some intents are refused, and many orders together reach the limit."""
+"""Twelve contracts of ES, thirty of NQ: some intents are refused, and many orders together reach the limit. The desk
+wants what chance makes it want, though it be the same again."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,10 +14,13 @@ from tests.builders import Desk
 from trisagion.adapters.db.engine import open_database
 from trisagion.cli import limits
 from trisagion.errors import DataError, TrisagionError
-from trisagion.risk.limits import Scope
+from trisagion.risk.limits import KEYS, Scope
 from trisagion.services import limits as service
 from trisagion.settings import Settings
 from trisagion.wiring import House
+
+NEXT = len(KEYS) + 1
+"""The version after those that the configuration made."""
 
 
 @pytest.fixture
@@ -54,17 +57,17 @@ def test_two_users_of_the_machine_change_a_limit(told: Callable[..., Any], monke
     change: dict[str, Any] = {"name": "orders_max", "value": "3", "reason": "quiet hours", "subject": ""}
     proposed = told(limits.propose, scope=Scope.ACCOUNT, **change)
     assert (proposed["value"], proposed["ceiling"], proposed["holds"]) == ("3", "50", False)
-    assert (proposed["proposed_by"], proposed["version"]) == (limits.person(), 9)
+    assert (proposed["proposed_by"], proposed["version"]) == (limits.person(), NEXT)
     monkeypatch.setenv("LOGNAME", "somebody-else")
     monkeypatch.setenv("USER", "somebody-else")
     with pytest.raises(TrisagionError, match="another person"):
-        told(limits.approve, version=9)
+        told(limits.approve, version=NEXT)
     monkeypatch.setattr(os, "getuid", lambda: 4_000_000)
-    assert told(limits.approve, version=9)["approved_by"] == "uid 4000000"
+    assert told(limits.approve, version=NEXT)["approved_by"] == "uid 4000000"
     shown = told(limits.show)
-    assert (shown["version"], shown["unknown"]) == (9, None)
+    assert (shown["version"], shown["unknown"]) == (NEXT, None)
     assert {row["limit"]: row["value"] for row in shown["in_force"]}["orders_max"] == "3"
-    assert [row["version"] for row in told(limits.history)] == list(range(1, 10))
+    assert [row["version"] for row in told(limits.history)] == list(range(1, NEXT + 1))
 
 
 def test_what_may_not_be_proposed_is_refused_with_a_sentence(state: Path) -> None:

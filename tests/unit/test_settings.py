@@ -288,6 +288,8 @@ def test_the_digest_changes_with_every_setting_that_can_change_a_decision(tmp_pa
         "risk.position_notional_max": 20000001, "risk.order_notional_max": 5000001, "risk.orders_max": 51,
         "risk.quote_age_ms": 251, "risk.reprices_max": 6, "risk.order_qty_max": 7,
         "risk.open_notional_max": 8, "risk.gross_leverage_max": 2, "risk.price_collar": "0.1",
+        "risk.collar_atr_max": 7, "risk.short_qty_max": 0, "risk.alike_orders_max": 2,
+        "risk.order_trade_ratio_max": 50, "risk.restricted": "NQ",
             "risk.drawdown_soft": "0.16", "risk.drawdown_hard": "0.21", "risk.daily_loss": "0.02",
             "fix.sender": "A", "fix.target": "B",
         "fix.messages_per_s": 50, "fix.cancel_reserve": "0.3", "fix.post_only_code": 0,

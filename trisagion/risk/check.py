@@ -12,6 +12,7 @@ from typing import Final
 from trisagion.market.types import Instrument, Quote
 from trisagion.orders.types import Intent, Order, Side
 from trisagion.risk.controls import CONTROLS, Control, Facts, Refusal, worst_of
+from trisagion.risk.history import NOTHING, History
 from trisagion.risk.limits import Limits
 from trisagion.risk.load import Account, Load
 from trisagion.safety.modes import Mode
@@ -62,13 +63,14 @@ def check(
     limits: Limits,
     now_ns: int,
     price: Price | None = None,
+    history: History = NOTHING,
 ) -> Approved | Refused:
     """Judge an intent beside the account's orders, as `judge` does beside what they amount to.
 
     An order of this same intent that was not sent yet is the intent itself, and is not counted a second time.
     """
     load = Load.of(live_orders, intent)
-    return _verdict(Facts(intent, instrument, quote, position, load, account, mode, limits, now_ns, price))
+    return _verdict(Facts(intent, instrument, quote, position, load, account, mode, limits, now_ns, price, history))
 
 
 def judge(
@@ -83,6 +85,7 @@ def judge(
     limits: Limits,
     now_ns: int,
     price: Price | None = None,
+    history: History = NOTHING,
 ) -> Approved | Refused:
     """Judge an intent; the controls run in the order of `Refusal`, and the first that fails answers.
 
@@ -106,8 +109,10 @@ def judge(
     now_ns : int
     price : Price, optional
         Where the order would stand; without one it joins the best quote of its side, or, a taker, reaches the other.
+    history : History, optional
+        What happened lately.
     """
-    return _verdict(Facts(intent, instrument, quote, position, load, account, mode, limits, now_ns, price))
+    return _verdict(Facts(intent, instrument, quote, position, load, account, mode, limits, now_ns, price, history))
 
 
 def _verdict(facts: Facts) -> Approved | Refused:

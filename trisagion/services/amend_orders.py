@@ -16,6 +16,7 @@ from trisagion.risk.check import Approved, judge
 from trisagion.risk.limits import Limits
 from trisagion.risk.load import Load
 from trisagion.services.fingerprint import expect_current
+from trisagion.services.lately import Lately
 from trisagion.services.outcome import Outcome
 from trisagion.services.stakes import LimitsNow, Stakes
 from trisagion.units import Price, Quantity, on_grid, plain
@@ -68,6 +69,7 @@ def amend(
             limits=LimitsNow(tx, limits).of(order.symbol, order.session or "", taker=False),
             now_ns=now_ns,
             price=price,
+            history=Lately(tx, [order.symbol], now_ns, now_ns).of(left),
         )
         why = None if isinstance(verdict, Approved) else verdict.text
         why = why or tx.control.gate(order.session or "").forbids(taker=False)

@@ -22,6 +22,7 @@ from trisagion.safety.modes import Control, Mode, stricter
 from trisagion.services import orphans
 from trisagion.services.control import PLATFORM, shut_gate
 from trisagion.services.hear_observers import hear
+from trisagion.services.lately import Lately
 from trisagion.services.ledger_enter import enter
 from trisagion.services.outcome import Outcome
 from trisagion.services.reconcile import VENUE, new_attempt
@@ -132,7 +133,10 @@ def _book(database: Database, rules: BookRules, report: ExecutionReport) -> tupl
         alarms += _guard(tx, order, report, alarms)
         for alarm in alarms:
             tx.control.add_event("order.alarm", order.cl_ord_id, {"text": alarm}, now_ns)
-        return (*_follow(tx, rules, order, after, report),)
+        outcomes = _follow(tx, rules, order, after, report)
+        if report.fills:
+            tx.lately.count(report.venue, now_ns, trades=1)
+        return tuple(outcomes)
 
 
 def _contradicted(tx: Transaction, recorded: ExecutionReport, report: ExecutionReport) -> tuple[Outcome, ...]:
@@ -287,6 +291,7 @@ def _again(tx: Transaction, rules: BookRules, order: Order, report: ExecutionRep
         .mode,
         limits=LimitsNow(tx, rules.limits).of(order.symbol, order.session or report.venue, taker=order.taker),
         now_ns=now_ns,
+        history=Lately(tx, [order.symbol], now_ns, now_ns).of(left),
     )
     if not isinstance(verdict, Approved):
         return None

@@ -10,10 +10,11 @@ observing while any waits for a word. One that cannot be decided is recorded as 
 go on.
 """
 
-from collections.abc import Container, Mapping, Sequence
+from collections.abc import Callable, Container, Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, field, replace
 from decimal import Decimal
+from functools import cache
 from typing import Final
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
@@ -41,6 +42,7 @@ from trisagion.services.adjust_incidents import AdoptRules, adopt
 from trisagion.services.fingerprint import expect_current
 from trisagion.services.hear_observers import take
 from trisagion.services.incidents import LEASE, LEASE_S, note, note_foreign
+from trisagion.services.lately import Lately
 from trisagion.services.outcome import Outcome
 from trisagion.services.protect import Protection, bound, exposed, is_protective
 from trisagion.services.stakes import LimitsNow, Stakes, marked_equity
@@ -281,7 +283,7 @@ def _flattening(tx: Transaction) -> bool:
 
 @dataclass(frozen=True, slots=True)
 class _Account:
-    """What the decisions of one transaction have in common; `live` grows with them."""
+    """What the decisions of one transaction have in common; `live` grows with them, `lately` is read when asked for."""
 
     instruments: Sequence[Instrument]
     shards: Sequence[Shard]
@@ -292,6 +294,7 @@ class _Account:
     stakes: Stakes
     limits: LimitsNow
     live: list[Order]
+    lately: Callable[[], Lately]
 
 
 def _decide_each(
@@ -318,6 +321,7 @@ def _decide_each(
         stakes=Stakes.read(tx, known.union(instrument.symbol for instrument in ready), due_ns),
         limits=LimitsNow(tx, rules.limits),
         live=live,
+        lately=cache(lambda: Lately(tx, [each.symbol for each in ready], due_ns, due_ns)),
     )
     for instrument in ready:
         try:
@@ -470,6 +474,7 @@ def _approve(
         mode=mode,
         limits=limits,
         now_ns=due_ns,
+        history=account.lately().of(intent),
     )
     if not isinstance(verdict, Approved):
         reasons.append(verdict.text)

@@ -414,9 +414,11 @@ SETS: Final = {
     "cohort.runs": 10,
     "take_profit.threshold": "0.0000001",
     "risk.quote_age_ms": ROUND_NS // MILLISECOND_NS,
+    "risk.alike_orders_max": 100_000,
+    "risk.order_trade_ratio_max": 1_000_000,
 }
 """A small cohort, and a take-profit at ten dollars of gain: what votes or crosses is what a row makes. The one price of
-a round stands for all of it."""
+a round stands for all of it, and an order of a row may be as the one before."""
 PAIRED_SETS: Final = {"fix.heartbeat_s": 2}
 PATHS_SETS: Final = {"fix.heartbeat_s": 3, "egress.probe_s": 1, "egress.healthy_s": 1, "egress.quiet_s": 86_400}
 """A path that is well again is found at once, and gone back to only when the other one fails."""

@@ -272,6 +272,7 @@ execution: Final = table(
     may("fee_currency", Id(16)),
     sa.UniqueConstraint("venue", "exec_id", name="execution_once"),
     sa.Index("execution_by_order", "cl_ord_id"),
+    sa.Index("execution_by_fill", "symbol", "side", "happened_ns"),
 )
 
 posting: Final = table(
