@@ -58,6 +58,8 @@ LIMITS: Final = Limits(
     collar_atr_max=Decimal(1_000_000),
     alike_orders_max=1_000_000,
     order_trade_ratio_max=Decimal(1_000_000),
+    same_side_fills_max=1_000,
+    rejects_max=1_000,
 )
 """At 4000 a contract is worth 200,000: forty-nine to an order, ninety-nine to a position. A quote serves a minute.
 

@@ -6,6 +6,8 @@ from typing import Protocol
 
 from trisagion.ids import ClOrdId, IntentKey
 from trisagion.orders.types import Side
+from trisagion.risk.panic import LossRecord
+from trisagion.safety.modes import Level
 from trisagion.units import Price, Quantity
 
 
@@ -23,7 +25,7 @@ class Made:
 
 
 class LatelyStore(Protocol):
-    """Table session_minute; and what orders and execution say of the last minutes, by their indices."""
+    """Tables session_minute, loss_record; and what orders, execution and event say of the last minutes."""
 
     def count(self, session: str, at_ns: int, *, messages: int = 0, trades: int = 0) -> None:
         """Add to what was said on a session in the minute of an instant.
@@ -38,6 +40,37 @@ class LatelyStore(Protocol):
 
     def made(self, symbols: Sequence[str], since_ns: int) -> Sequence[Made]:
         """Return some symbols' orders, made since an instant and not denied, in order of creation, then id."""
+        ...
+
+    def at_venue(self) -> Sequence[str]:
+        """Return the symbols of which a venue may hold an order of ours, in order; also of one that cannot be read."""
+        ...
+
+    def traded(self, symbol: str, side: Side, since_ns: int, count_max: int) -> int:
+        """Return how many orders of a symbol and side were filled at an instant or later, `count_max` at most."""
+        ...
+
+    def answers(self, venue: str, count: int) -> Sequence[int | None]:
+        """Return what a venue said last of `count` new orders, newest first: None for a word of it, or when it refused.
+
+        A refusal that a new attempt may follow (`orders.rejects`) is left out.
+        """
+        ...
+
+    def errors(self, since_ns: int) -> int:
+        """Return how many of the newest events tell of an error of a venue or its session, at an instant or later."""
+        ...
+
+    def released_ns(self, level: Level, name: str) -> int:
+        """Return when people last released a part of the platform by itself, 0 when they never did."""
+        ...
+
+    def losses(self) -> LossRecord | None:
+        """Return how the account's marks went, None before the first one."""
+        ...
+
+    def put_losses(self, record: LossRecord) -> None:
+        """Insert or replace it."""
         ...
 
 

@@ -57,3 +57,4 @@ GRANT SELECT ON incident TO '{database}_gateway'@'%';
 GRANT SELECT ON observer_snapshot TO '{database}_gateway'@'%';
 GRANT SELECT ON observer_mark TO '{database}_gateway'@'%';
 GRANT SELECT, INSERT, UPDATE ON session_minute TO '{database}_gateway'@'%';
+GRANT SELECT ON loss_record TO '{database}_gateway'@'%';

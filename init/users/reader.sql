@@ -55,3 +55,4 @@ GRANT SELECT ON incident TO '{database}_reader'@'%';
 GRANT SELECT ON observer_snapshot TO '{database}_reader'@'%';
 GRANT SELECT ON observer_mark TO '{database}_reader'@'%';
 GRANT SELECT ON session_minute TO '{database}_reader'@'%';
+GRANT SELECT ON loss_record TO '{database}_reader'@'%';

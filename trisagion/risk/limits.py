@@ -61,6 +61,8 @@ KEYS: Final = {
         Key("short_qty_max", "units of the instrument", "hook", EVERY_ORDER),
         Key("alike_orders_max", "orders in 5 s", "1", EVERY_ORDER, whole=True),
         Key("order_trade_ratio_max", "messages for a trade, over 15 min", "100", WHOLE_ACCOUNT),
+        Key("same_side_fills_max", "orders of one side filled in 60 s", "20", EVERY_ORDER, whole=True),
+        Key("rejects_max", "refusals in a row in 60 s", "5", frozenset({Scope.ACCOUNT, Scope.VENUE}), whole=True),
     )
 }
 
@@ -87,6 +89,8 @@ class Limits:
     short_qty_max: Decimal = Decimal(1_000_000)
     alike_orders_max: int = 1
     order_trade_ratio_max: Decimal = Decimal(100)
+    same_side_fills_max: int = 20
+    rejects_max: int = 5
     restricted: frozenset[str] = frozenset()
     unknown: str = ""
     version: str = field(init=False, compare=False)

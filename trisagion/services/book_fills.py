@@ -27,6 +27,7 @@ from trisagion.services.ledger_enter import enter
 from trisagion.services.outcome import Outcome
 from trisagion.services.reconcile import VENUE, new_attempt
 from trisagion.services.stakes import LimitsNow, Stakes
+from trisagion.services.watch_panic import Panic, at_fill, at_refusal
 from trisagion.units import plain
 
 RESTATING: Final = frozenset({ExecType.TRADE_CORRECT, ExecType.TRADE_CANCEL})
@@ -38,11 +39,15 @@ _UNREADABLE: Final = "UNREADABLE: the venue said something of it"
 
 @dataclass(frozen=True, slots=True)
 class BookRules:
-    """How reports are answered: `reprices_max` new attempts at an intent within its cycle."""
+    """How reports are answered: `reprices_max` new attempts at an intent within its cycle.
+
+    Without `panic` no fill is held against the quote of its decision.
+    """
 
     account: str
     limits: Limits
     reprices_max: int
+    panic: Panic | None = None
 
 
 def book(database: Database, rules: BookRules, report: ExecutionReport) -> tuple[Outcome, ...]:
@@ -134,8 +139,14 @@ def _book(database: Database, rules: BookRules, report: ExecutionReport) -> tupl
         for alarm in alarms:
             tx.control.add_event("order.alarm", order.cl_ord_id, {"text": alarm}, now_ns)
         outcomes = _follow(tx, rules, order, after, report)
+        session = order.session or report.venue
         if report.fills:
+            in_force = LimitsNow(tx, rules.limits).of(order.symbol, session, taker=order.taker)
+            at_fill(tx, rules.panic, in_force, order, report)
             tx.lately.count(report.venue, now_ns, trades=1)
+        elif report.exec_type is ExecType.REJECTED and not _ordinary(report):
+            in_force = LimitsNow(tx, rules.limits).of(order.symbol, session, taker=order.taker)
+            at_refusal(tx, in_force, session, now_ns)
         return tuple(outcomes)
 
 
@@ -237,6 +248,11 @@ def _guard(tx: Transaction, order: Order, report: ExecutionReport, alarms: Seque
     if report.reject is not None and REMEDIES[report.reject] is Remedy.HALT:
         shut_gate(tx, session, f"{report.reject}: {report.reason}", now_ns)
     return []
+
+
+def _ordinary(report: ExecutionReport) -> bool:
+    """Tell whether a refusal is one that a new attempt may follow; those are bounded by their cycle."""
+    return report.reject is not None and REMEDIES[report.reject] in {Remedy.REPRICE, Remedy.WAIT}
 
 
 def _follow(tx: Transaction, rules: BookRules, order: Order, after: Order, report: ExecutionReport) -> list[Outcome]:

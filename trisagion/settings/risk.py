@@ -16,8 +16,9 @@ class Risk(Section):
 
     `order_qty_max` is in units of an instrument, `gross_leverage_max` a multiple of equity, `price_collar` a fraction.
     `collar_atr_max` is in average true ranges of a minute, `short_qty_max` in units that may be short,
-    `alike_orders_max` in orders within 5 s, `order_trade_ratio_max` in messages for each trade. A position in what is
-    `restricted` may only be reduced.
+    `alike_orders_max` in orders within 5 s, `order_trade_ratio_max` in messages for each trade. A position
+    in what is `restricted` may only be reduced. `same_side_fills_max` orders of one side filled in 60 s pause the
+    symbol, `rejects_max` refusals in a row within 60 s shut the gate.
     A loss beyond `drawdown_soft` of the peak reduces, beyond `drawdown_hard` flattens; `daily_loss` pauses.
     """
 
@@ -33,6 +34,8 @@ class Risk(Section):
     short_qty_max: Annotated[Exact, Field(ge=0, le=10**15)] = Decimal(1_000_000)
     alike_orders_max: Annotated[int, Field(strict=True, ge=1, le=1_000_000)] = 1
     order_trade_ratio_max: Amount = Decimal(100)
+    same_side_fills_max: Annotated[int, Field(strict=True, ge=1, le=1_000_000)] = 20
+    rejects_max: Annotated[int, Field(strict=True, ge=1, le=1000)] = 5
     restricted: Annotated[
         tuple[Annotated[Text, Field(pattern=r"^[A-Z0-9./:_-]{1,32}$")], ...],
         BeforeValidator(fields.one_is_a_list),

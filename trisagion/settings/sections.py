@@ -16,6 +16,7 @@ from trisagion.settings.exits import Exits
 from trisagion.settings.fields import Amount, Count, Exact, Flag, Fraction, Name, Number, Seconds, Share, Text
 from trisagion.settings.killswitch import Killswitch
 from trisagion.settings.observe import Observe
+from trisagion.settings.panic import Panic
 from trisagion.settings.risk import Risk
 from trisagion.settings.safety import Safety
 from trisagion.settings.section import Section
@@ -118,6 +119,9 @@ LEVERAGE_MAX: Final = 10_000
 INSTRUMENTS_MAX: Final = 64
 """Each minute of all of them travels in one message, and each cycle decides on all of them in one transaction."""
 
+PerMinute = Annotated[
+    Annotated[int, Field(strict=True, ge=1, le=6_000_000)] | None, BeforeValidator(fields.empty_is_none)
+]
 FeeRate = Annotated[Exact, Field(ge=0, lt=1)]
 
 
@@ -280,9 +284,10 @@ class TakeProfit(Section):
 class Fix(Section):
     """The FIX session; port 0 takes a free one.
 
-    At most `messages_per_s` orders, replaces, cancels and questions go out, of which `cancel_reserve` is kept from new
-    orders and replaces. `username` and `password` go into the Logon (553, 554). The others say what this venue does
-    differently ([versions and venues](orders.md#versions-and-venues)); what is empty is as usual in the version.
+    At most `messages_per_s` orders, replaces, cancels and questions go out, and in a minute at most `messages_per_min`
+    where one is set; of both `cancel_reserve` is kept from new orders and replaces. `username` and `password` go into
+    the Logon (553, 554). The others say what this venue does differently ([versions and
+    venues](orders.md#versions-and-venues)); what is empty is as usual in the version.
     `drop_copy` is our CompID on a second session, on which the venue repeats all executions; empty: there is none.
     """
 
@@ -292,6 +297,7 @@ class Fix(Section):
     port: Annotated[int, Field(strict=True, ge=0, le=65_535)] = 0
     heartbeat_s: Annotated[int, Field(strict=True, ge=1, le=300)] = 10
     messages_per_s: Annotated[int, Field(strict=True, ge=1, le=100_000)] = 200
+    messages_per_min: PerMinute = None
     cancel_reserve: Annotated[Exact, Field(ge=0, lt=1)] = Decimal("0.2")
     version: Annotated[
         Text, Field(pattern=r"^(4\.2|4\.4|5\.0SP2)$", description='`"4.2"`, `"4.4"` or `"5.0SP2"` (over FIXT.1.1)')
@@ -354,6 +360,7 @@ class Ib(Section):
     environment: Literal["paper", "live"] = "paper"
     maker: Literal["refuse", "guarded"] = "refuse"
     messages_per_s: Annotated[int, Field(strict=True, ge=1, le=50)] = 40
+    messages_per_min: PerMinute = None
     cancel_reserve: Annotated[Exact, Field(ge=0, lt=1)] = Decimal("0.2")
     heartbeat_s: Annotated[int, Field(strict=True, ge=1, le=300)] = 10
     reset_windows: Annotated[
@@ -513,6 +520,7 @@ class Settings(Section):
     take_profit: TakeProfit = TakeProfit()
     exits: Exits = Exits()
     risk: Risk = Risk()
+    panic: Panic = Panic()
     fix: Fix = Fix()
     ib: Ib = Ib()
     egress: Egress = Egress()

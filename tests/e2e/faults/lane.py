@@ -416,6 +416,9 @@ SETS: Final = {
     "risk.quote_age_ms": ROUND_NS // MILLISECOND_NS,
     "risk.alike_orders_max": 100_000,
     "risk.order_trade_ratio_max": 1_000_000,
+    "risk.same_side_fills_max": 1_000,
+    "risk.rejects_max": 1_000,
+    "panic.conditions": [],
 }
 """A small cohort, and a take-profit at ten dollars of gain: what votes or crosses is what a row makes. The one price of
 a round stands for all of it, and an order of a row may be as the one before."""

@@ -4,8 +4,8 @@ from typing import Final
 
 from sqlalchemy import Column, PrimaryKeyConstraint
 
-from trisagion.adapters.db.columns import Id, Whole
-from trisagion.adapters.db.table_parts import must, table
+from trisagion.adapters.db.columns import Exact, Id, Whole
+from trisagion.adapters.db.table_parts import key, must, table
 
 session_minute: Final = table(
     "session_minute",
@@ -14,4 +14,14 @@ session_minute: Final = table(
     must("messages", Whole()),
     must("trades", Whole()),
     PrimaryKeyConstraint("minute_ns", "session"),
+)
+
+loss_record: Final = table(
+    "loss_record",
+    key("id", Whole()),
+    must("at_ns", Whole()),
+    must("equity", Exact()),
+    must("marks", Whole()),
+    must("losses", Whole()),
+    must("recent", Id(512)),
 )
