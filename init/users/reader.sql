@@ -56,3 +56,5 @@ GRANT SELECT ON observer_snapshot TO '{database}_reader'@'%';
 GRANT SELECT ON observer_mark TO '{database}_reader'@'%';
 GRANT SELECT ON session_minute TO '{database}_reader'@'%';
 GRANT SELECT ON loss_record TO '{database}_reader'@'%';
+GRANT SELECT ON signed_command TO '{database}_reader'@'%';
+GRANT SELECT ON trading_hours TO '{database}_reader'@'%';

@@ -59,3 +59,5 @@ GRANT SELECT, INSERT ON observer_snapshot TO '{database}_writer'@'%';
 GRANT SELECT, INSERT, UPDATE ON observer_mark TO '{database}_writer'@'%';
 GRANT SELECT, INSERT, UPDATE ON session_minute TO '{database}_writer'@'%';
 GRANT SELECT, INSERT, UPDATE ON loss_record TO '{database}_writer'@'%';
+GRANT SELECT, INSERT ON signed_command TO '{database}_writer'@'%';
+GRANT SELECT, INSERT, UPDATE ON trading_hours TO '{database}_writer'@'%';

@@ -8,12 +8,14 @@ from typing import Any
 
 import numpy as np
 import pytest
+import sqlalchemy as sa
 
 from tests import builders
-from trisagion.adapters.db import SqlDatabase
+from trisagion.adapters.db import SqlDatabase, market, tables
 from trisagion.cohort.types import Epoch, ExitReason, Progress, RunEnd, RunRecord, ShardMark, ShardRow
-from trisagion.errors import DataError, StateError
+from trisagion.errors import DataError, StateError, UnreadableRow
 from trisagion.ids import RunId
+from trisagion.market.closures import Closures
 from trisagion.market.types import Bar, MarketState, MarketStep, Quote
 from trisagion.regime.classify import Reading
 from trisagion.regime.types import Fit
@@ -80,6 +82,24 @@ def test_an_instrument_comes_back_as_it_was(database: SqlDatabase) -> None:
                 tx.market.instrument(unknown)
 
 
+def test_an_instrument_has_the_closures_that_it_was_recorded_with(database: SqlDatabase) -> None:
+    """A second and another record of it change nothing; a row that somebody changed is an `UnreadableRow`."""
+    spans = tuple((number * 10, number * 10 + 5, f"night {number}") for number in range(1, 2000))
+    closures = Closures("XNYS", 0, 20_000, spans)
+    with database.transaction() as tx:
+        tx.market.add_instrument(replace(ES, closures=closures))
+        tx.market.add_instrument(replace(ES, closures=replace(closures, spans=())))
+        tx.market.add_instrument(replace(ES, symbol="AAPL"))
+    with database.snapshot() as tx:
+        assert [each.closures for each in tx.market.instruments()] == [None, closures]
+        assert tx.market.instrument("ESZ4").closures == closures
+    for damage in ({"until_ns": 19_999}, {"closed": b"[]"}, {"closed": b"[[1, 2"}):
+        with database.transaction() as tx:
+            tx.session.write(sa.update(tables.trading_hours).values(digest="0" * 64, **damage), {})
+        with pytest.raises(UnreadableRow, match="trading hours"), database.snapshot() as tx:
+            tx.market.instruments()
+
+
 def test_a_step_comes_back_as_it_was(database: SqlDatabase) -> None:
     """Floats to the bit, ticks in order, also none; the second time it is there already."""
     for step in (a_step(0), a_step(1, ticks=0)):
@@ -105,6 +125,26 @@ def test_bars_are_the_last_ones_closed_by_then(database: SqlDatabase) -> None:
         assert [bar.close_ns for bar in tx.market.bars("ESZ4", close_of_3 - 1, 1)] == [close_of_3 - MINUTE]
         assert len(tx.market.bars("ESZ4", close_of_3, 99)) == 4
         assert tx.market.bars("ESZ4", START, 9) == []
+
+
+def test_closes_are_those_of_the_bars_of_many_symbols(database: SqlDatabase, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each symbol's own last ones, in several statements; of one without bars there are none."""
+    monkeypatch.setattr(market, "CLOSES_SYMBOLS_MAX", 2)
+    symbols = ["A", "B", "C", "D", "E"]
+    with database.transaction() as tx:
+        for number, symbol in enumerate(symbols[:4]):
+            for minute in range(number + 2):
+                tx.market.add_step(a_step(minute, str(4500 + number + minute), symbol=symbol))
+    with database.snapshot() as tx:
+        found = tx.market.closes(symbols, START + 4 * MINUTE, 3)
+        assert list(found) == symbols
+        for symbol, (close_ns, close) in found.items():
+            bars = tx.market.bars(symbol, START + 4 * MINUTE, 3)
+            assert close_ns.tolist() == [bar.close_ns for bar in bars]
+            assert close.tolist() == [bar.close for bar in bars]
+            assert (close_ns.dtype.str, close.dtype.str) == ("<i8", "<f8")
+        assert len(found["D"][0]) == 3
+        assert tx.market.closes([], START, 3) == {}
 
 
 def test_a_quote_is_one_tick_around_the_last_trade_known(database: SqlDatabase) -> None:

@@ -12,7 +12,7 @@ from typing import Final
 from trisagion.clock import MINUTE_NS, SECOND_NS
 from trisagion.ids import cycle_id
 from trisagion.ledger.types import Strategy
-from trisagion.market.calendar import closing_reason
+from trisagion.market.calendar import closing_of, closing_reason
 from trisagion.market.types import Instrument
 from trisagion.orders.state import LIVE
 from trisagion.orders.types import Side
@@ -82,15 +82,23 @@ def exposed(tx: Transaction, protection: Protection) -> list[Instrument]:
 
 
 def bound(
-    tx: Transaction, protection: Protection, symbol: str, desired: Decimal, actual: Quantity | None, *, known: bool
+    tx: Transaction,
+    protection: Protection,
+    symbol: str,
+    voted: Decimal,
+    desired: Decimal,
+    actual: Quantity | None,
+    *,
+    known: bool,
 ) -> tuple[Decimal, bool, tuple[str, ...]]:
     """Return the desired position within what may be held, whether it is known then, and why it has to be less.
 
-    Where it is not known what is wanted, what is held is wanted: it stays, but for what has to go.
+    Where it is not known what is wanted, what is held is wanted: it stays, but for what has to go. What the votes want
+    frees a side that is barred, not what the clamps leave of it.
     """
     state = tx.exits.state(protection.strategy, symbol)
     if known:
-        free = released(state, desired)
+        free = released(state, voted)
         if free != state:
             tx.exits.put(free)
             state = free
@@ -112,7 +120,7 @@ def _followed(
 def _must_go(tx: Transaction, protection: Protection, state: ExitState, instrument: Instrument, now_ns: int) -> bool:
     """Tell whether more is held than may stay, beyond what orders at the best price are about to take away."""
     most = allowance(state, protection.exits)
-    if most is None or not state.qty:
+    if most is None or not state.qty or closing_of(instrument, now_ns) is not None:
         return False
     quote = tx.market.quote(instrument.symbol, now_ns)
     if quote is None:

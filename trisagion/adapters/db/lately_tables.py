@@ -25,3 +25,12 @@ loss_record: Final = table(
     must("losses", Whole()),
     must("recent", Id(512)),
 )
+
+risk_mark: Final = table(
+    "risk_mark",
+    key("id", Whole()),
+    must("peak", Exact()),
+    must("day_ns", Whole()),
+    must("day_equity", Exact()),
+    must("since_ns", Whole()),
+)

@@ -63,6 +63,16 @@ instrument: Final = table(
     must("fee_rate", Exact()),
 )
 
+trading_hours: Final = table(
+    "trading_hours",
+    key("symbol", Id(64)),
+    must("exchange", Id(32)),
+    must("from_ns", Whole()),
+    must("until_ns", Whole()),
+    must("digest", Id(64)),
+    must("closed", BLOB),
+)
+
 bar: Final = table(
     "bar",
     key("symbol", Id(64)),
@@ -579,13 +589,4 @@ risk_limit_approval: Final = table(
     key("version", Whole()),
     must("approved_by", Id(128)),
     must("approved_ns", Whole()),
-)
-
-risk_mark: Final = table(
-    "risk_mark",
-    key("id", Whole()),
-    must("peak", Exact()),
-    must("day_ns", Whole()),
-    must("day_equity", Exact()),
-    must("since_ns", Whole()),
 )
