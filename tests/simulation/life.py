@@ -62,8 +62,11 @@ RISK: Final = {
     "reprices_max": 2,
     "quote_age_ms": 90_000,
     "daily_loss": Decimal("0.004"),
+    "order_trade_ratio_max": 10_000,
+    "rejects_max": 1_000,
 }
-"""Twelve contracts of ES, thirty of NQ, of which half may be wanted at once; some days lose enough to end at noon."""
+"""Twelve contracts of ES, thirty of NQ, of which half may be wanted at once; some days lose enough to end at noon. A
+storm is to be lived through, and not to end all trade."""
 EXITS: Final = {
     "strategies": ["cohort"],
     "atr_bars": 5,
@@ -431,6 +434,7 @@ def _settings(seed: int, given: Climate) -> Settings:
     return Settings.model_validate(
         {
             "risk": RISK,
+            "panic": {"conditions": []},
             "fix": {"messages_per_s": 50, "mass_status": True},
             "cohort": {"runs": 8, "shards": 1},
             "take_profit": {"threshold": given.threshold, "reward_multiple": Decimal(2)},
