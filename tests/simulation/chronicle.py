@@ -87,7 +87,7 @@ class Chronicle(Judge):
     def look(self, *, still: bool, stormy: bool) -> None:
         """Look at everything that is cheap to look at."""
         now_ns = self.world.now_ns
-        if stormy:
+        if stormy or self._doubted():
             self.calm_since_ns = now_ns + SLOT_NS
         calm = now_ns >= self.calm_since_ns
         if not still:
@@ -107,6 +107,11 @@ class Chronicle(Judge):
             self._incidents(calm)
             self._gone(slot_ns)
             self._slot_ns = slot_ns
+
+    def _doubted(self) -> bool:
+        """Tell whether an order has to be ended by a person, for the venue does not say what became of it."""
+        unknown = {name for (name,) in self.server.rows("SELECT cl_ord_id FROM orders WHERE state = 'unknown'")}
+        return bool(unknown) and bool(unknown & self._alarmed())
 
     def _under_way(self) -> str:
         orders = self.server.rows(
