@@ -157,7 +157,12 @@ class Chronicle(Judge):
 
     def _crossings(self) -> None:
         """L2: found again from equity and baseline; L3: what is wanted meanwhile."""
-        samples = self.server.rows("SELECT at_ns, equity FROM equity ORDER BY at_ns DESC LIMIT 1")
+        # A transfer moves the baseline: what was sampled before it was held against another one.
+        samples = self.server.rows(
+            "SELECT at_ns, equity FROM equity WHERE at_ns > "
+            "(SELECT COALESCE(MAX(happened_ns), 0) FROM ledger_entry WHERE kind = 'transfer') "
+            "ORDER BY at_ns DESC LIMIT 1"
+        )
         epochs = self.server.rows(
             "SELECT number, opened_ns, closed_ns, reason, baseline FROM epoch WHERE number >= ? ORDER BY number",
             self._epoch,
@@ -178,7 +183,7 @@ class Chronicle(Judge):
                 found = self._crosses(Decimal(samples[0][1]), Decimal(baseline))
                 if found is not None:
                     self._violated("L2", f"epoch {number}: {found} at {samples[0]} of {baseline} is not detected")
-        self._sample_ns = samples[0][0] if samples else 0
+        self._sample_ns = samples[0][0] if samples else self._sample_ns
         self._epoch = max(self._epoch, epochs[-1][0])
 
     def _crosses(self, equity: Decimal, baseline: Decimal) -> str | None:
@@ -356,7 +361,8 @@ class Chronicle(Judge):
         all_of_it = "SELECT COUNT(*) FROM control WHERE"
         for what, queries, kind in (
             ("denied orders", ["SELECT COUNT(*) FROM orders WHERE state = 'denied'"], "order.denied"),
-            ("shut gates", ["SELECT COUNT(*) FROM gate WHERE shut"], "gate.shut"),
+            # What became of a stranger's order is added to the reason of a gate that is shut.
+            ("shut gates", ["SELECT COUNT(*) FROM gate WHERE shut AND reason NOT LIKE '%ORDER: %; %'"], "gate.shut"),
             ("opened gates", ["SELECT COUNT(*) FROM gate WHERE NOT shut"], "gate.opened"),
             (
                 "engaged modes",

@@ -224,6 +224,7 @@ class Life:
 
     def _live(self, progress: Callable[[float], None]) -> None:
         world, end_ns = self.world, self.climate.start_ns + self.days * DAY_NS
+        self.market.play()
         self.office.found()
         world.run_until(self._is_still, world.now_ns + seconds(60))
         for day in range(self.days):
