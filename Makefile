@@ -45,7 +45,8 @@ doctor: install # Tell whether this machine can run the platform
 
 .PHONY: drill
 drill: install .venv/.mysql # Rehearse the kill switch with each failure of a part; ARGS="--runs 5"
-	@for failure in none broker worker session database proxy; do $(BIN)/trisagion drill --failure $$failure $(ARGS); done
+	@missed=0; for failure in none broker worker session database proxy; do \
+		$(BIN)/trisagion drill --failure $$failure $(ARGS) || missed=1; done; exit $$missed
 
 .PHONY: install
 install: .venv/.installed # Make .venv, install what is pinned, compile the kernels
