@@ -310,6 +310,7 @@ class Life:
         if slot:
             self.slots += 1
             self.lively = self.random.random() < self.climate.lively
+            self.wire.forget()
             self._change_weather(at_ns)
             self.office.look_after()
             self.office.snapshot()
