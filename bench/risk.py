@@ -8,9 +8,10 @@ from trisagion.ids import CycleId, intent_key
 from trisagion.market.instruments import ES
 from trisagion.orders.state import OrderState
 from trisagion.orders.types import Intent, Side
-from trisagion.risk.check import Approved, check
+from trisagion.risk.check import Approved, judge
+from trisagion.risk.controls import Facts
 from trisagion.risk.limits import Limits
-from trisagion.risk.load import Account
+from trisagion.risk.load import Account, Load
 from trisagion.safety.modes import Mode
 from trisagion.units import Money, Quantity
 
@@ -28,17 +29,7 @@ def risk_check() -> Figure:
     account = Account(Money(Decimal(10_000_000)), Decimal(82_000), Decimal(410_000))
 
     def work() -> None:
-        verdict = check(
-            intent,
-            instrument=ES,
-            quote=QUOTE,
-            position=one,
-            live_orders=others,
-            account=account,
-            mode=Mode.NORMAL,
-            limits=limits,
-            now_ns=TUESDAY_NS,
-        )
-        assert isinstance(verdict, Approved)
+        facts = Facts(intent, ES, QUOTE, one, Mode.NORMAL, limits, TUESDAY_NS)
+        assert isinstance(judge(facts, Load.of(others, intent), account), Approved)
 
     return interleaved(tail_of(work, CALLS))

@@ -64,6 +64,23 @@ def new_url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
     return str(request.getfixturevalue("mariadb_elsewhere"))
 
 
+def lay_out_run(state: Path, url: str, more: str = "") -> Path:
+    """Lay out a state directory whose newest run has this database, and `more` in its settings; return its folder."""
+    run = state / "runs" / "one"
+    run.mkdir(parents=True)
+    (run / "trisagion.toml").write_text(f'[database]\nurl = "{url}"\n{more}', encoding="utf-8")
+    (state / "latest").write_text("one\n", encoding="utf-8")
+    return run
+
+
+def founded_run(state: Path, more: str = "") -> SqlDatabase:
+    """Lay out a state directory as `lay_out_run` does, over a new SQLite database; return that, open."""
+    url = f"sqlite:///{state / 'trisagion.sqlite3'}"
+    create(url)
+    lay_out_run(state, url, more)
+    return open_database(url)
+
+
 def dump(url: str) -> str:
     """Write every table of a database, as it is declared and row by row."""
     with open_engine(url).connect() as connection:

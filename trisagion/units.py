@@ -39,8 +39,17 @@ EXACT: Final = Context(prec=60, traps=[InvalidOperation, Inexact])
 WIDE: Final = Context(prec=60)
 """The same width where a division must round; whoever uses it says how the result is quantised."""
 
+plus: Final = WIDE.add
+minus: Final = WIDE.subtract
+times: Final = WIDE.multiply
+exact_times: Final = EXACT.multiply
+_remainder: Final = WIDE.remainder
+"""The contexts' own, looked up once: a verdict is two dozen of them, and looking one up costs as much as the sum."""
+
 _ROUNDED: Final = Context(prec=DIGITS_MAX, Emax=MAX_EMAX, Emin=MIN_EMIN, traps=[])
 """What has more digits than this keeps is another number after it; zeros at either end do not count."""
+
+_rounded: Final = _ROUNDED.plus
 
 _NUMBER: Final = re.compile(r"[+-]?(\d+(\.\d*)?|\.\d+)([eE][+-]?\d{1,3})?", re.ASCII)
 
@@ -67,9 +76,7 @@ def parse_decimal(text: str | int | Decimal, *, what: str) -> Decimal:
 
 def fits(value: object) -> bool:
     """Tell whether a value is a finite decimal of at most `DIGITS_MAX` significant digits."""
-    if not isinstance(value, Decimal) or not value.is_finite():
-        return False
-    return _ROUNDED.plus(value) == value
+    return isinstance(value, Decimal) and value.is_finite() and _rounded(value) == value
 
 
 def _stored(text: str | int | Decimal, what: str) -> Decimal:
@@ -131,7 +138,7 @@ def tick_up(px: Decimal, tick: Decimal) -> Price:
 
 def on_grid(value: Decimal, step: Decimal) -> bool:
     """Tell whether `value` is a whole multiple of `step`."""
-    return WIDE.remainder(value, step) == 0
+    return not _remainder(value, step)
 
 
 def whole_steps(value: Decimal, step: Decimal) -> int | None:

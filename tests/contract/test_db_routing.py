@@ -40,7 +40,7 @@ def test_the_load_is_what_the_live_orders_amount_to(database: SqlDatabase) -> No
         keys = [IntentKey("I0"), IntentKey("I1"), IntentKey("stranger")]
         total, own = tx.orders.loads(keys)
         assert list(own) == keys
-        assert own[keys[2]] == Load(0, {})
+        assert own[keys[2]] == Load()
         assert 0 < own[keys[0]].orders < total.orders
         for key in keys:
             intent = Intent(key, CycleId("C1"), "ES", Side.BUY, third)

@@ -244,18 +244,23 @@ class FaultyProxy:
                 await asyncio.sleep(0.002)
 
     async def _pump(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, *, outward: bool = False) -> None:
-        while chunk := await reader.read(CHUNK):
-            if self.hole:
-                continue
-            if outward and self.reset_after is not None and self._carried + len(chunk) > self.reset_after:
-                writer.write(chunk[: self.reset_after - self._carried])
-                self.reset_after = None
-                await asyncio.sleep(POLL_S)
-                self._reset()
-                return
-            self._carried += len(chunk) if outward else 0
-            writer.write(chunk)
-            await writer.drain()
+        try:
+            while chunk := await reader.read(CHUNK):
+                if self.hole:
+                    continue
+                if outward and self.reset_after is not None and self._carried + len(chunk) > self.reset_after:
+                    writer.write(chunk[: self.reset_after - self._carried])
+                    self.reset_after = None
+                    await asyncio.sleep(POLL_S)
+                    self._reset()
+                    return
+                self._carried += len(chunk) if outward else 0
+                writer.write(chunk)
+                await writer.drain()
+        except ConnectionError:
+            # A reset of one end is swallowed like all else.
+            if not self.hole:
+                raise
         if self.hole:
             await asyncio.Event().wait()
         writer.write_eof()

@@ -11,9 +11,8 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 
-from init import create
 from tests.builders import TUESDAY_NS, Desk, qty
-from trisagion.adapters.db.engine import open_database
+from tests.databases import founded_run
 from trisagion.cli import main
 from trisagion.clock import MINUTE_NS, SECOND_NS, iso
 from trisagion.observer_ports import Observation
@@ -28,12 +27,7 @@ WAIT_S = 60.0
 @pytest.fixture
 def desk(tmp_path: Path) -> Iterator[Desk]:
     """Lay an account out as the newest run of a state directory, at Tuesday noon, with an observer that has a key."""
-    url = f"sqlite:///{tmp_path / 'trisagion.sqlite3'}"
-    create(url)
-    run = tmp_path / "runs" / "one"
-    run.mkdir(parents=True)
-    (run / "trisagion.toml").write_text(f'[database]\nurl = "{url}"\n', encoding="utf-8")
-    (tmp_path / "latest").write_text("one\n", encoding="utf-8")
+    database = founded_run(tmp_path)
     code, told = observe(tmp_path, "--new-key", str(tmp_path / "broker.key"))
     assert code == 0 and oct((tmp_path / "broker.key").stat().st_mode)[-3:] == "600"
     (tmp_path / "t.toml").write_text(
@@ -42,7 +36,6 @@ def desk(tmp_path: Path) -> Iterator[Desk]:
         "period_s = 1\n",
         encoding="utf-8",
     )
-    database = open_database(url)
     with database.transaction() as tx:
         tx.control.put_replay(
             Replay("x", "", 1, "", TUESDAY_NS, TUESDAY_NS + MINUTE_NS, TUESDAY_NS, 1.0, 0, finished=False)

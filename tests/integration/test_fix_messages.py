@@ -11,6 +11,7 @@ import pytest
 import quickfix as fix
 
 from init import create
+from tests.databases import founded_run
 from tests.integration.fix_market import WAIT_S, Market, Sink, at, kill, order
 from tests.leaks import CANARY, leaks
 from trisagion.adapters.db import SqlDatabase, open_database
@@ -285,13 +286,7 @@ def test_the_command_shows_messages_of_an_order_and_since_an_instant(
     """By any ClOrdID of the order; as text with | and as JSON."""
     from tests.builders import Desk, an_order
 
-    url = f"sqlite:///{tmp_path / 'trisagion.sqlite3'}"
-    create(url)
-    run = tmp_path / "runs" / "one"
-    run.mkdir(parents=True)
-    (run / "trisagion.toml").write_text(f'[database]\nurl = "{url}"\n', encoding="utf-8")
-    (tmp_path / "latest").write_text("one\n", encoding="utf-8")
-    database = open_database(url)
+    database = founded_run(tmp_path)
     Desk(database).put(an_order("T1"))
     files = MessageFiles(tmp_path / "m")
     for text in ("35=D|11=T1|", "35=D|11=T11|", "35=F|11=X1|41=T1|", "35=0|34=2|58=\x1b[31m|"):

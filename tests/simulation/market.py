@@ -20,7 +20,8 @@ from trisagion.market.types import Instrument, Tape
 from trisagion.orders.state import AT_VENUE, LIVE, WORKING
 from trisagion.orders.types import Intent, Side
 from trisagion.ports import Database
-from trisagion.risk.check import Approved, check
+from trisagion.risk.check import Approved, judge
+from trisagion.risk.controls import Facts
 from trisagion.risk.load import Load
 from trisagion.safety.modes import Mode
 from trisagion.services import control, limits
@@ -183,17 +184,10 @@ class Desk:
                 held = tx.ledger.position(instrument.symbol).qty
                 side = Side.SELL if held > 0 else Side.BUY
                 intent = replace(intent, side=side, qty=Quantity(abs(held) or Decimal(1)), taker=True)
-            verdict = check(
-                intent,
-                instrument=instrument,
-                quote=tx.market.quote(instrument.symbol, at_ns),
-                position=tx.ledger.position(instrument.symbol).qty,
-                live_orders=tx.orders.in_states(LIVE),
-                account=Stakes.read(tx, (), at_ns).beside(Load(0, {})),
-                mode=mode,
-                limits=self.limits,
-                now_ns=at_ns,
-            )
+            quote, position = tx.market.quote(instrument.symbol, at_ns), tx.ledger.position(instrument.symbol).qty
+            facts = Facts(intent, instrument, quote, position, mode, self.limits, at_ns)
+            load = Load.of(tx.orders.in_states(LIVE), intent)
+            verdict = judge(facts, load, Stakes.read(tx, (), at_ns).beside(Load()))
             if not isinstance(verdict, Approved):
                 self.world.tell(f"desk: {key} is refused: {verdict.text}")
                 return

@@ -18,10 +18,12 @@ from trisagion.gateway import decide
 from trisagion.orders.evidence import NEVER_RECEIVED
 from trisagion.orders.state import OrderState
 from trisagion.orders.types import ExecutionReport
-from trisagion.risk.check import check, judge
-from trisagion.risk.limits import Limits
+from trisagion.risk.check import Approved, Refused, judge
+from trisagion.risk.controls import Facts
+from trisagion.risk.load import Account, Load
 from trisagion.services import book_fills, drive_session
 from trisagion.services.drive_session import SessionDriver
+from trisagion.services.last_look import LastLook
 from trisagion.services.outcome import Outcome
 from trisagion.wiring import House
 from workers.sessions import venue as session_venue
@@ -120,7 +122,7 @@ def sends_however_long_ago_it_looked() -> Patches:
 
 def takes_no_last_look() -> Patches:
     """Mode, gate, rest and age are not looked at before the socket."""
-    return [(drive_session._LastLook, "over", lambda _look, _tx, orders, _now_ns: [(order, None) for order in orders])]
+    return [(LastLook, "over", lambda _look, _tx, orders, _now_ns: [(order, None) for order in orders])]
 
 
 def believes_the_instant_of_a_message() -> Patches:
@@ -147,14 +149,12 @@ def outlives_what_it_could_not_book() -> Patches:
 def forgets_its_limits() -> Patches:
     """Ten times as much may be held and ordered."""
 
-    def lax(honest: Callable[..., Any]) -> Callable[..., Any]:
-        def verdict(*given: Any, limits: Limits, **further: Any) -> Any:
-            more = replace(limits, position_notional_max=limits.position_notional_max * 10, orders_max=100)
-            return honest(*given, limits=more, **further)
+    def lax(facts: Facts, load: Load, account: Account) -> Approved | Refused:
+        most = facts.limits.position_notional_max
+        facts.limits = replace(facts.limits, position_notional_max=most * 10, orders_max=100)
+        return judge(facts, load, account)
 
-        return verdict
-
-    return [(market, "check", lax(check)), (decide, "judge", lax(judge))]
+    return [(market, "judge", lax), (decide, "judge", lax)]
 
 
 def shrugs_at_a_taker_fill() -> Patches:

@@ -14,6 +14,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from init import create
 from tests.builders import TUESDAY_NS, Desk, an_order
+from tests.databases import lay_out_run
 from trisagion.adapters.db import audit_tables as own
 from trisagion.adapters.db.engine import open_database
 from trisagion.adapters.witness import person
@@ -81,14 +82,11 @@ def state(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[tuple[Pat
     """Lay an account out as the newest run of a state directory; its configuration knows Ann and Bob by their keys."""
     url = f"sqlite:///{tmp_path / 'trisagion.sqlite3'}"
     create(url)
-    run = tmp_path / "runs" / "one"
-    run.mkdir(parents=True)
-    text = f'[database]\nurl = "{url}"\n[safety]\nrelease_people = 2\n'
+    text = "[safety]\nrelease_people = 2\n"
     for name, key in (("ann", ANN), ("bob", BOB)):
         text += f'[safety.operators.{name}]\npublic_key = "{key.public_key().public_bytes_raw().hex()}"\n'
         monkeypatch.setenv(name.upper(), key.private_bytes_raw().hex())
-    (run / "trisagion.toml").write_text(text, encoding="utf-8")
-    (tmp_path / "latest").write_text("one\n", encoding="utf-8")
+    lay_out_run(tmp_path, url, text)
     keys = {"ann": ANN.public_key(), "bob": BOB.public_key()}
     database = open_database(url, Signers(keys, people=2))
     yield tmp_path, Desk(database).found()

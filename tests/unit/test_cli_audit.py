@@ -10,10 +10,10 @@ import typer
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat, PublicFormat
 
-from init import create
 from tests.builders import TUESDAY_NS, a_report
+from tests.databases import founded_run
 from trisagion.adapters.anchors import own_key, private_key
-from trisagion.adapters.db import SqlDatabase, open_database
+from trisagion.adapters.db import SqlDatabase
 from trisagion.adapters.db import audit_tables as own
 from trisagion.cli import audit
 from trisagion.errors import ConfigError, DataError, StateError
@@ -22,13 +22,7 @@ from trisagion.errors import ConfigError, DataError, StateError
 @pytest.fixture
 def database(tmp_path: Path) -> Iterator[SqlDatabase]:
     """Lay out the newest run of a state directory, with five rows for either chain that were not linked yet."""
-    url = f"sqlite:///{tmp_path / 'trisagion.sqlite3'}"
-    create(url)
-    run = tmp_path / "runs" / "one"
-    run.mkdir(parents=True)
-    (run / "trisagion.toml").write_text(f'[database]\nurl = "{url}"\n', encoding="utf-8")
-    (tmp_path / "latest").write_text("one\n", encoding="utf-8")
-    database = open_database(url)
+    database = founded_run(tmp_path)
     with database.transaction() as tx:
         for number in range(5):
             tx.orders.add_execution(a_report(f"E{number}"), TUESDAY_NS)

@@ -10,6 +10,7 @@ import pytest
 
 from init import create
 from tests.builders import ES, NQ, TUESDAY_NS, states
+from tests.databases import lay_out_run
 from trisagion.adapters.db.census import census
 from trisagion.adapters.db.engine import SqlDatabase, open_database
 from trisagion.cli import cohort, preflight, rundir
@@ -63,10 +64,7 @@ def database(tmp_path: Path) -> Iterator[SqlDatabase]:
 @pytest.fixture
 def state(database: SqlDatabase, tmp_path: Path) -> Path:
     """Lay the database out as the newest run of a state directory."""
-    run = tmp_path / "runs" / "one"
-    run.mkdir(parents=True)
-    (run / "trisagion.toml").write_text(f'[database]\nurl = "{database.engine.url}"\n', encoding="utf-8")
-    (tmp_path / "latest").write_text("one\n", encoding="utf-8")
+    lay_out_run(tmp_path, str(database.engine.url))
     return tmp_path
 
 

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from init import create
+from tests.databases import founded_run
 from trisagion.adapters.db.engine import open_database
 from trisagion.cli import egress
 from trisagion.clock import SECOND_NS
@@ -24,15 +24,8 @@ HISTORY = [
 
 def lay_out(state: Path, use: str) -> None:
     """Make the newest run of a state directory, with a record of its paths."""
-    url = f"sqlite:///{state / 'trisagion.sqlite3'}"
-    create(url)
-    run = state / "runs" / "one"
-    run.mkdir(parents=True)
     paths = "[egress.paths.lte]\nkind = 'http'\nhost = 'h'\nport = 1\n"
-    (run / "trisagion.toml").write_text(
-        f"[database]\nurl = '{url}'\n[egress]\nuse = {use}\n{paths if use != '[]' else ''}", encoding="utf-8"
-    )
-    (state / "latest").write_text("one\n", encoding="utf-8")
+    founded_run(state, f"[egress]\nuse = {use}\n{paths if use != '[]' else ''}").close()
 
 
 def record(state: Path, session: str) -> None:

@@ -8,9 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from init import create
 from tests.builders import TUESDAY_NS, Desk, qty
-from trisagion.adapters.db.engine import open_database
+from tests.databases import founded_run
 from trisagion.cli import incidents
 from trisagion.clock import MINUTE_NS
 from trisagion.errors import StateError
@@ -24,13 +23,7 @@ VIEWS = (View("ledger", qty(2), TUESDAY_NS), View("venue", qty(3), TUESDAY_NS))
 @pytest.fixture
 def desk(tmp_path: Path) -> Iterator[Desk]:
     """Lay an account out as the newest run of a state directory, with one incident closed and one open."""
-    url = f"sqlite:///{tmp_path / 'trisagion.sqlite3'}"
-    create(url)
-    run = tmp_path / "runs" / "one"
-    run.mkdir(parents=True)
-    (run / "trisagion.toml").write_text(f'[database]\nurl = "{url}"\n[platform]\naccount = "SIM-1"\n', encoding="utf-8")
-    (tmp_path / "latest").write_text("one\n", encoding="utf-8")
-    database = open_database(url)
+    database = founded_run(tmp_path, '[platform]\naccount = "SIM-1"\n')
     with database.transaction() as tx:
         begun = tx.incidents.add(opened("ES", IncidentKind.DISAGREEMENT, VIEWS, ["WHY: so"], TUESDAY_NS))
         tx.incidents.save(over(begun, VIEWS, TUESDAY_NS + MINUTE_NS))

@@ -10,10 +10,9 @@ import pytest
 import sqlalchemy as sa
 import typer
 
-from init import create
 from tests.builders import BOOK_RULES, TUESDAY_NS, Desk, a_report, an_order, qty
+from tests.databases import founded_run
 from trisagion.adapters.db import tables as t
-from trisagion.adapters.db.engine import open_database
 from trisagion.cli import ledger
 from trisagion.errors import ConfigError, DataError, StateError
 from trisagion.ledger.types import Kind
@@ -28,13 +27,7 @@ WHY: dict[str, Any] = {"reason": "statement differs", "evidence": "statement 1"}
 @pytest.fixture
 def desk(tmp_path: Path) -> Iterator[Desk]:
     """Lay an account out as the newest run of a state directory, with two bought and one sold."""
-    url = f"sqlite:///{tmp_path / 'trisagion.sqlite3'}"
-    create(url)
-    run = tmp_path / "runs" / "one"
-    run.mkdir(parents=True)
-    (run / "trisagion.toml").write_text(f'[database]\nurl = "{url}"\n[platform]\naccount = "SIM-1"\n', encoding="utf-8")
-    (tmp_path / "latest").write_text("one\n", encoding="utf-8")
-    database = open_database(url)
+    database = founded_run(tmp_path, '[platform]\naccount = "SIM-1"\n')
     desk = Desk(database).found()
     for number, (side, size, px) in enumerate(((Side.BUY, 2, "4000.25"), (Side.SELL, 1, "4001"))):
         order = an_order(f"T{number}", state=OrderState.NEW, session="SIM", side=side, qty=qty(size))

@@ -9,9 +9,8 @@ from typing import Any
 
 import pytest
 
-from init import create
 from tests.builders import Desk
-from trisagion.adapters.db.engine import open_database
+from tests.databases import founded_run
 from trisagion.adapters.witness import person
 from trisagion.cli import limits
 from trisagion.errors import DataError, TrisagionError
@@ -24,13 +23,7 @@ from trisagion.wiring import House
 @pytest.fixture
 def state(tmp_path: Path) -> Iterator[Path]:
     """Lay an account out as the newest run of a state directory, with the limits that its configuration founds."""
-    url = f"sqlite:///{tmp_path / 'trisagion.sqlite3'}"
-    create(url)
-    run = tmp_path / "runs" / "one"
-    run.mkdir(parents=True)
-    (run / "trisagion.toml").write_text(f'[database]\nurl = "{url}"\n', encoding="utf-8")
-    (tmp_path / "latest").write_text("one\n", encoding="utf-8")
-    database = open_database(url)
+    database = founded_run(tmp_path)
     Desk(database)
     with database.transaction() as tx:
         service.found(tx, House(Settings()).limits, "abc", 0)

@@ -9,9 +9,8 @@ from typing import Any
 
 import pytest
 
-from init import create
 from tests.builders import Desk, an_order
-from trisagion.adapters.db.engine import open_database
+from tests.databases import founded_run
 from trisagion.cli import orders
 from trisagion.errors import ConfigError, StateError, TrisagionError
 from trisagion.orders.state import OrderState
@@ -23,13 +22,7 @@ WHY: dict[str, Any] = {"reason": "not told after midnight", "evidence": "trade l
 @pytest.fixture
 def desk(tmp_path: Path) -> Iterator[Desk]:
     """Lay an account out as the newest run of a state directory, with an order in doubt and one that works."""
-    url = f"sqlite:///{tmp_path / 'trisagion.sqlite3'}"
-    create(url)
-    run = tmp_path / "runs" / "one"
-    run.mkdir(parents=True)
-    (run / "trisagion.toml").write_text(f'[database]\nurl = "{url}"\n', encoding="utf-8")
-    (tmp_path / "latest").write_text("one\n", encoding="utf-8")
-    database = open_database(url)
+    database = founded_run(tmp_path)
     desk = Desk(database).found()
     for name, state in (("T1", OrderState.UNKNOWN), ("T2", OrderState.NEW)):
         desk.put(an_order(name, state=state, session="IB", price=Price(Decimal("4000.25")), intent=f"C1:{name}"))

@@ -7,9 +7,8 @@ from pathlib import Path
 import pytest
 import typer
 
-from init import create
 from tests.builders import BOOK_RULES, TUESDAY_NS, Desk, an_intended_order, said
-from trisagion.adapters.db.engine import open_database
+from tests.databases import founded_run
 from trisagion.cli import gate, prove
 from trisagion.errors import TrisagionError
 from trisagion.orders.state import OrderState
@@ -20,13 +19,7 @@ from trisagion.services.book_fills import book
 @pytest.fixture
 def desk(tmp_path: Path) -> Iterator[Desk]:
     """Lay an account out as the newest run of a state directory."""
-    url = f"sqlite:///{tmp_path / 'trisagion.sqlite3'}"
-    create(url)
-    run = tmp_path / "runs" / "one"
-    run.mkdir(parents=True)
-    (run / "trisagion.toml").write_text(f'[database]\nurl = "{url}"\n', encoding="utf-8")
-    (tmp_path / "latest").write_text("one\n", encoding="utf-8")
-    database = open_database(url)
+    database = founded_run(tmp_path)
     yield Desk(database).found()
     database.close()
 

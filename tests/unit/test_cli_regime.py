@@ -14,11 +14,10 @@ import pytest
 import typer
 
 from docs.regime_figures import bursting, gaussian, market
-from init import create
 from tests.builders import ES
+from tests.databases import founded_run
 from trisagion.adapters import plots
 from trisagion.adapters.dataspec import DataSpec
-from trisagion.adapters.db.engine import open_database
 from trisagion.adapters.files import load, load_bars
 from trisagion.cli import regime, study
 from trisagion.cli.main import main
@@ -306,13 +305,8 @@ def test_the_study_asks_for_files_or_a_run(files: list[str] | None, run: Path | 
 
 def test_the_study_of_a_run_knows_its_account(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """Bars and equity come from the run's database: here the account falls by a hundredth in each epoch's third bar."""
-    home = tmp_path / "state" / "runs" / "one"
-    home.mkdir(parents=True)
-    (tmp_path / "state" / "latest").write_text("one\n", encoding="utf-8")
-    url = f"sqlite:///{home / 'trisagion.sqlite3'}"
-    (home / "trisagion.toml").write_text(f'[database]\nurl = "{url}"\n', encoding="utf-8")
-    create(url)
-    database = open_database(url)
+    (tmp_path / "state").mkdir()
+    database = founded_run(tmp_path / "state")
     with database.transaction() as tx:
         tx.market.add_instrument(ES)
         tx.control.put_replay(

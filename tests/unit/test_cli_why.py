@@ -7,9 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from init import create
 from tests.builders import BOOK_RULES, TUESDAY_NS, Desk, an_intended_order, said
-from trisagion.adapters.db.engine import open_database
+from tests.databases import founded_run
 from trisagion.adapters.db.why_source import ALARMS
 from trisagion.cli import why
 from trisagion.errors import ConfigError, StateError
@@ -24,13 +23,7 @@ ROOT = Path(__file__).resolve().parents[2] / "trisagion"
 @pytest.fixture
 def desk(tmp_path: Path) -> Iterator[Desk]:
     """Lay an account out as the newest run of a state directory."""
-    url = f"sqlite:///{tmp_path / 'trisagion.sqlite3'}"
-    create(url)
-    run = tmp_path / "runs" / "one"
-    run.mkdir(parents=True)
-    (run / "trisagion.toml").write_text(f'[database]\nurl = "{url}"\n', encoding="utf-8")
-    (tmp_path / "latest").write_text("one\n", encoding="utf-8")
-    database = open_database(url)
+    database = founded_run(tmp_path)
     yield Desk(database).found()
     database.close()
 

@@ -16,7 +16,7 @@ from trisagion.safety.gates import Gate
 from trisagion.safety.modes import Mode
 from trisagion.units import Money, Price, Quantity
 
-NONE = Load(0, {})
+NONE = Load()
 OPEN = Gate.untouched("SIM")
 SHUT = Gate("SIM", True, "platform", "test", TUESDAY_NS)
 QUOTE = Quote("ES", Price(Decimal("3999.75")), Price(Decimal("4000.25")), Price(Decimal(4000)), TUESDAY_NS, TUESDAY_NS)

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 from init import create
+from tests.databases import lay_out_run
 from trisagion.adapters.db.engine import SqlDatabase, Unit, open_database
 from trisagion.adapters.db.report_source import collect
 from trisagion.cli.report import command
@@ -231,10 +232,7 @@ def test_a_database_without_a_replay_is_a_sentence(tmp_path: Path) -> None:
 @pytest.fixture
 def state(database: SqlDatabase, tmp_path: Path) -> Path:
     """Lay the database out as the newest run of a state directory."""
-    run = tmp_path / "runs" / "one"
-    run.mkdir(parents=True)
-    (run / "trisagion.toml").write_text(f'[database]\nurl = "{database.engine.url}"\n', encoding="utf-8")
-    (tmp_path / "latest").write_text("one\n", encoding="utf-8")
+    lay_out_run(tmp_path, str(database.engine.url))
     return tmp_path
 
 

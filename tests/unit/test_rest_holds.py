@@ -11,9 +11,10 @@ from trisagion.ids import CycleId, IntentKey
 from trisagion.market.calendar import CLOSING_NS, closing_reason, next_rest_ns, rest_reason
 from trisagion.market.types import Quote
 from trisagion.orders.types import Intent, Side
-from trisagion.risk.check import Approved, check
+from trisagion.risk.check import Approved, judge
+from trisagion.risk.controls import Facts
 from trisagion.risk.limits import Limits
-from trisagion.risk.load import Account
+from trisagion.risk.load import Account, Load
 from trisagion.safety.modes import Mode
 from trisagion.settings import flatten, load
 from trisagion.units import Money, Price, Quantity
@@ -53,17 +54,9 @@ def test_no_order_is_approved_in_a_rest_nor_in_the_minute_before_it(
     intent = Intent(IntentKey("C:ES"), CycleId("C"), "ES", side, Quantity(Decimal(1)), taker)
     limits = Limits("SIM-1", Decimal(worth), Decimal(worth), orders, quote_age_ns_max=LAST_NS)
     price = Price(Decimal(4000))
-    verdict = check(
-        intent,
-        instrument=ES,
-        quote=Quote("ES", price, price, price, at_ns, at_ns),
-        position=Quantity(Decimal(held)),
-        live_orders=(),
-        account=Account(Money(Decimal(10**9)), Decimal(0), Decimal(0)),
-        mode=mode,
-        limits=limits,
-        now_ns=at_ns,
-    )
+    quote = Quote("ES", price, price, price, at_ns, at_ns)
+    facts = Facts(intent, ES, quote, Quantity(Decimal(held)), mode, limits, at_ns)
+    verdict = judge(facts, Load(), Account(Money(Decimal(10**9)), Decimal(0), Decimal(0)))
     assert not isinstance(verdict, Approved)
 
 

@@ -17,7 +17,7 @@ from trisagion.market.types import Instrument, Quote
 from trisagion.orders.state import LIVE, TERMINAL, OrderState
 from trisagion.orders.types import Intent, Order, Side
 from trisagion.reports.why import CODES
-from trisagion.risk.check import Approved, Refused, check, explain
+from trisagion.risk.check import Approved, Refused, explain, judge
 from trisagion.risk.controls import CONTROLS, Facts, Refusal
 from trisagion.risk.limits import KEYS, QUOTE_AGE_NS_MAX, Limits
 from trisagion.risk.load import Account, Load
@@ -72,7 +72,7 @@ RICH = Account(Money(Decimal(10**7)), Decimal(0), Decimal(0))
 
 @dataclass(frozen=True)
 class Case:
-    """The arguments of one check; what is not given is in order."""
+    """What one verdict is about; what is not given is in order."""
 
     intent: Intent = ORDINARY
     instrument: Instrument | None = ES
@@ -86,9 +86,14 @@ class Case:
     price: Price | None = None
 
     def judge(self) -> Approved | Refused:
-        """Run the check."""
-        arguments: dict[str, Any] = dict(vars(self))
-        return check(arguments.pop("intent"), **arguments)
+        """Give the verdict."""
+        return judge(*self.facts())
+
+    def facts(self) -> tuple[Facts, Load, Account]:
+        """Return what a verdict is given."""
+        market = (self.instrument, self.quote, self.position)
+        facts = Facts(self.intent, *market, self.mode, self.limits, self.now_ns, self.price)
+        return facts, Load.of(self.live_orders, self.intent), self.account
 
 
 def reason(verdict: Approved | Refused) -> Refusal | None:
@@ -121,6 +126,8 @@ REFUSALS: list[tuple[Refusal, Case]] = [
     (Refusal.NUMBER_INSANE, Case(quote=quoted(bid="0"))),
     (Refusal.NUMBER_INSANE, Case(quote=quoted(ask="NaN"))),
     (Refusal.NUMBER_INSANE, Case(quote=replace(quoted(), last=Price(Decimal("NaN"))))),
+    (Refusal.NUMBER_INSANE, Case(price=Price(Decimal("NaN")))),
+    (Refusal.NUMBER_INSANE, Case(price=Price(Decimal(0)))),
     (Refusal.LIMITS_UNKNOWN, Case(limits=replace(LIMITS, unknown="no version of orders_max"))),
     (Refusal.INSTRUMENT_UNKNOWN, Case(instrument=None)),
     (Refusal.INSTRUMENT_UNKNOWN, Case(instrument=replace(ES, symbol="NQ"))),
@@ -338,6 +345,20 @@ def test_limits_are_finite_and_not_below_zero(wrong: dict[str, Any]) -> None:
         replace(LIMITS, **wrong)
 
 
+@pytest.mark.parametrize("side", Side)
+def test_a_notional_beyond_its_limit_by_the_last_of_35_digits_is_refused(side: Side) -> None:
+    """No sum, product or sign of a verdict loses a digit, whichever side the position is of."""
+    long = Decimal(10**17 + 1)
+    quote, instrument = quoted(bid=str(long), ask=str(long)), replace(ES, multiplier=Decimal(1))
+    far = Decimal(10) ** 40
+    limits = Limits("SIM-1", far, Decimal("100000000000000002E+17"), 1, order_qty_max=far, open_notional_max=far)
+    account = replace(RICH, equity=Money(far))
+    case = Case(intend(long, side), instrument, quote, account=account, limits=limits)
+    assert reason(case.judge()) is Refusal.POSITION_LIMIT
+    larger = replace(limits, position_notional_max=Decimal("100000000000000003E+17"))
+    assert isinstance(replace(case, limits=larger).judge(), Approved)
+
+
 def test_a_limit_of_zero_forbids() -> None:
     """Zero is a limit, not the absence of one."""
     assert reason(Case(limits=replace(LIMITS, orders_max=0)).judge()) is Refusal.TOO_MANY_ORDERS
@@ -365,17 +386,10 @@ def test_limits_are_named_by_their_content(changed: dict[str, Any]) -> None:
     assert replace(LIMITS, order_notional_max=Decimal("1000000.00")).version == LIMITS.version
 
 
-def facts(case: Case) -> Facts:
-    """Return the facts of a case."""
-    load = Load.of(case.live_orders, case.intent)
-    before = (case.intent, case.instrument, case.quote, case.position, load, case.account)
-    return Facts(*before, case.mode, case.limits, case.now_ns, case.price)
-
-
 @pytest.mark.parametrize(("refusal", "case"), REFUSALS)
 def test_the_whole_verdict_has_a_line_for_each_control_and_agrees_with_the_answer(refusal: Refusal, case: Case) -> None:
     """In order, numbered; the first that refuses is the answer, with its text; none is judged on what is not known."""
-    lines = explain(facts(case))
+    lines = explain(*case.facts())
     assert [line.refusal for line in lines] == list(Refusal)
     assert [line.number for line in lines] == list(range(1, len(Refusal) + 1))
     first = next(line for line in lines if line.result == "refused")
@@ -387,7 +401,7 @@ def test_the_whole_verdict_has_a_line_for_each_control_and_agrees_with_the_answe
 
 def test_an_approved_order_passes_every_line() -> None:
     """Nothing refuses, nothing is left out, and each line says what was looked at."""
-    lines = explain(facts(Case()))
+    lines = explain(*Case().facts())
     assert {line.result for line in lines} == {"passed"}
     assert lines[9].text == "ORDER_NOTIONAL: notional=250000 max=1000000"
 

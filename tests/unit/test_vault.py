@@ -13,6 +13,7 @@ import typer
 
 from init import create
 from tests.builders import Desk
+from tests.databases import lay_out_run
 from trisagion.adapters.db import audit_tables as own
 from trisagion.adapters.db.engine import open_database
 from trisagion.adapters.witness import person
@@ -327,12 +328,9 @@ def test_what_is_done_to_a_vault_is_noted_in_the_newest_run(
 ) -> None:
     """By whom, and to which version under which key; one whose database is gone is said, and the vault is changed."""
     monkeypatch.chdir(tmp_path)
-    run = tmp_path / ".trisagion" / "runs" / "one"
-    run.mkdir(parents=True)
     url = f"sqlite:///{tmp_path / 'run.sqlite3'}"
     create(url)
-    (run / "trisagion.toml").write_text(f'[database]\nurl = "{url}"\n', encoding="utf-8")
-    (tmp_path / ".trisagion" / "latest").write_text("one\n", encoding="utf-8")
+    lay_out_run(tmp_path / ".trisagion", url)
     path = tmp_path / "v"
     cli.init(path=path)
     monkeypatch.setattr("sys.stdin", io.StringIO(f"{SECRET}\n"))

@@ -20,6 +20,7 @@ import typer
 
 import trisagion
 from trisagion.cli.config import ConfigOption, SetOption, overrides
+from trisagion.cli.drills import judged, past
 from trisagion.cli.preflight import refuse_unfit_secrets, uses_vault
 from trisagion.errors import ConfigError, StateError
 from trisagion.settings import FIX_SIM, IB_SIM, Settings, load, references, resolve
@@ -187,6 +188,15 @@ def _clock(_: Settings) -> tuple[bool, str]:
     return True, text
 
 
+def _drill(settings: Settings) -> tuple[bool, str]:
+    """Look at the newest rehearsal of the kill switch."""
+    try:
+        drills = past(Path(settings.platform.state))
+    except StateError as error:
+        return False, str(error)
+    return judged(drills, datetime.now(UTC))
+
+
 def _existing(path: Path) -> Path:
     return next(folder for folder in (path.absolute(), *path.absolute().parents) if folder.is_dir())
 
@@ -215,5 +225,6 @@ CHECKS: Final[dict[str, Callable[[Settings], tuple[bool, str]]]] = {
     "state": _state,
     "disk": _disk,
     "clock": _clock,
+    "drill": _drill,
     "vault": _vault,
 }

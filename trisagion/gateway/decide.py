@@ -7,6 +7,7 @@ from trisagion.orders.pricing import maker_price, taker_price
 from trisagion.orders.state import OrderState, check_transition
 from trisagion.orders.types import Intent, Order
 from trisagion.risk.check import Approved, judge
+from trisagion.risk.controls import Facts
 from trisagion.risk.limits import Limits
 from trisagion.risk.load import Account, Load
 from trisagion.safety.gates import Gate
@@ -33,17 +34,8 @@ def decide(
     is worth beside them. Raises `OurMistake` when the
     order is further on, `DataError` when the quote leaves no price above zero.
     """
-    verdict = judge(
-        intent_of(order),
-        instrument=instrument,
-        quote=quote,
-        position=position,
-        load=load,
-        account=account,
-        mode=mode,
-        limits=limits,
-        now_ns=now_ns,
-    )
+    facts = Facts(intent_of(order), instrument, quote, position, mode, limits, now_ns)
+    verdict = judge(facts, load, account)
     if not isinstance(verdict, Approved):
         return _moved(order, OrderState.DENIED, now_ns, reason=verdict.text)
     shut = gate.forbids(taker=order.taker)

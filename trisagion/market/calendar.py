@@ -9,7 +9,8 @@ from functools import lru_cache
 from typing import Final
 from zoneinfo import ZoneInfo
 
-from trisagion.clock import HOUR_NS, SECOND_NS
+from trisagion.clock import HOUR_NS, MINUTE_NS, SECOND_NS
+from trisagion.market.types import Instrument
 
 ZONE: Final = ZoneInfo("Europe/Vatican")
 FRIDAY: Final = 4
@@ -17,6 +18,7 @@ FRIDAY_END_HOUR: Final = 23
 
 CLOSING_NS: Final = 60 * SECOND_NS
 """So long before a rest nothing new is ordered, and what works is cancelled: nothing is to work into the rest."""
+assert CLOSING_NS % MINUTE_NS == 0, "a closing begins with a minute"
 
 REST_MIDNIGHTS_MAX: Final = 4
 """The longest rest begins on a Friday at 23:00 and meets a holiday on Monday: it ends at the fourth midnight."""
@@ -57,7 +59,28 @@ def rest_reason(now_ns: int) -> str | None:
 
 def closing_reason(now_ns: int) -> str | None:
     """Say why nothing new is ordered at an instant: for the rest that it lies in, or that begins within a minute."""
-    return rest_reason(now_ns) or rest_reason(now_ns + CLOSING_NS)
+    return _closing_of_minute(now_ns // MINUTE_NS)
+
+
+@lru_cache(maxsize=1024)
+def _closing_of_minute(minute: int) -> str | None:
+    """Answer for a minute since 1970: an hour's end is a minute's, and so is the instant a minute before it."""
+    return rest_reason(minute * MINUTE_NS) or rest_reason(minute * MINUTE_NS + CLOSING_NS)
+
+
+def rest_of(instrument: Instrument, now_ns: int) -> str | None:
+    """Say why an instrument is not traded at an instant: for the platform's rest, else for its exchange's closure."""
+    closures = instrument.closures
+    return rest_reason(now_ns) or (None if closures is None else closures.reason(now_ns))
+
+
+def closing_of(instrument: Instrument | None, now_ns: int) -> str | None:
+    """Say why nothing new is ordered in an instrument: for a rest of the platform, else for its exchange's closure.
+
+    For the one that an instant lies in, or that begins within a minute. One that is not known has the platform's rest.
+    """
+    closures = None if instrument is None else instrument.closures
+    return closing_reason(now_ns) or (None if closures is None else closures.reason(now_ns, CLOSING_NS))
 
 
 @lru_cache(maxsize=1024)

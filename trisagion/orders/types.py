@@ -8,7 +8,7 @@ from typing import Final
 from trisagion.ids import ClOrdId, CycleId, IntentKey, link_cl_ord_id
 from trisagion.orders.rejects import Reject
 from trisagion.orders.state import OrderState
-from trisagion.units import Money, Price, Quantity
+from trisagion.units import Money, Price, Quantity, minus
 
 _NOTHING: Final = Decimal(0)
 
@@ -128,7 +128,7 @@ class Order:
 def leaves_of(qty: Quantity, cum_qty: Quantity, wanted_qty: Quantity | None) -> Quantity:
     """Return the most that may still be filled of an order; see `Order.leaves_qty`."""
     whole = qty if wanted_qty is None or wanted_qty < qty else wanted_qty
-    left = whole - cum_qty
+    left = minus(whole, cum_qty)
     return Quantity(left if left > _NOTHING else _NOTHING)  # noqa: FURB136 (called for each live order at each verdict)
 
 

@@ -7,18 +7,22 @@ RTS 6 (EU 2017/589, Art. 15) and SEC 15c3-5 are the origin of the controls. Orde
 """
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from decimal import Decimal
 from enum import StrEnum
 from typing import Final
 
-from trisagion.market.calendar import closing_reason
+from trisagion.market.calendar import closing_of
 from trisagion.market.types import Instrument, Quote
 from trisagion.orders.types import Intent, Side
 from trisagion.risk.limits import Limits
-from trisagion.risk.load import Account, Load
+from trisagion.risk.load import Account, Load, sum_of
 from trisagion.safety.modes import Mode
-from trisagion.units import EXACT, WIDE, Price, Quantity, fits, on_grid
+from trisagion.units import Price, Quantity, exact_times, fits, minus, on_grid, plus, times
+
+# To look up an enumeration's member costs as much as a sum (CPython 3.11), and a verdict would do it ten times.
+_BUY, _SELL, _NORMAL = Side.BUY, Side.SELL, Mode.NORMAL
+_ZERO: Final = Decimal(0)
 
 
 class Refusal(StrEnum):
@@ -42,88 +46,87 @@ class Refusal(StrEnum):
     TAKER_FORBIDDEN = "TAKER_FORBIDDEN"
 
 
+@dataclass(slots=True, eq=False)
 class Facts:
-    """What is known of one intent, and what follows from it; see `check.judge` for the arguments.
+    """What is known of one intent, and what follows from it.
 
-    `sane` says that every number can be computed with; without it nothing but `intent` and `position` may be read.
-    `worst` is the position should the intent and every live order of its side fill, and nothing else. `touch` is the
-    price at which the order would stand, `mark` the higher of bid and ask, `worth` the intent's notional there.
+    Of the derived ones, `sane` says that every number can be computed with; without it no other but `adds` may be read.
+    `touch` is the price at which the order would stand, `mark` the higher of bid and ask, `unit` the money that a unit
+    of the instrument is worth there, and `worth` the intent. `worst` is the position should the intent and every live
+    order of its side fill, and nothing else; `adds` tells whether that is away from zero.
+
+    Parameters
+    ----------
+    intent : Intent
+        `qty` is what would be sent now.
+    instrument : Instrument or None
+        None: not in the master.
+    quote : Quote or None
+        None: no quote.
+    position : Quantity
+        The signed position in the intent's symbol.
+    mode : Mode
+    limits : Limits
+        Those in force for the intent's symbol, venue and strategy.
+    now_ns : int
+    price : Price, optional
+        Where the order would stand; without one it joins the best quote of its side, or, a taker, reaches the other.
     """
 
-    __slots__ = (
-        "account",
-        "adds",
-        "instrument",
-        "intent",
-        "limits",
-        "load",
-        "mark",
-        "mode",
-        "now_ns",
-        "position",
-        "quote",
-        "sane",
-        "touch",
-        "worst",
-        "worth",
-    )
+    intent: Intent
+    instrument: Instrument | None
+    quote: Quote | None
+    position: Quantity
+    mode: Mode
+    limits: Limits
+    now_ns: int
+    price: Price | None = None
+    load: Load = field(init=False)
+    account: Account = field(init=False)
+    sane: bool = field(init=False)
+    adds: bool = field(init=False)
+    mark: Price = field(init=False)
+    touch: Price = field(init=False)
+    unit: Decimal = field(init=False)
+    worth: Decimal = field(init=False)
+    worst: Quantity = field(init=False)
 
-    mark: Price
-    touch: Price
-    worst: Quantity
-    worth: Decimal
-
-    def __init__(
-        self,
-        intent: Intent,
-        instrument: Instrument | None,
-        quote: Quote | None,
-        position: Quantity,
-        load: Load,
-        account: Account,
-        mode: Mode,
-        limits: Limits,
-        now_ns: int,
-        price: Price | None,
-    ) -> None:
-        self.intent = intent
-        self.instrument = instrument
-        self.quote = quote
-        self.position = position
-        self.load = load
-        self.account = account
-        self.mode = mode
-        self.limits = limits
-        self.now_ns = now_ns
-        qty, buys = intent.qty, intent.side is Side.BUY
-        sane = fits(position) and fits(qty) and qty > 0
+    def __post_init__(self) -> None:
+        intent, quote, instrument, price = self.intent, self.quote, self.instrument, self.price
+        qty = intent.qty
+        sane = fits(self.position) and fits(qty) and qty > _ZERO and (price is None or (fits(price) and price > _ZERO))
         if quote is not None:
             bid, ask, last = quote.bid, quote.ask, quote.last
-            sane = sane and fits(bid) and fits(ask) and fits(last) and bid > 0 and ask > 0 and last > 0
+            sane = sane and fits(bid) and fits(ask) and fits(last) and bid > _ZERO and ask > _ZERO and last > _ZERO
             if sane:
-                self.mark = mark = max(bid, ask)
-                self.touch = price or (ask if buys is intent.taker else bid)
+                self.mark = mark = bid if bid > ask else ask  # noqa: FURB136 (a call, for every order)
+                joined = ask if (intent.side is _BUY) is intent.taker else bid
+                self.touch = joined if price is None else price
                 if instrument is not None:
-                    self.worth = EXACT.multiply(EXACT.multiply(mark, qty), instrument.multiplier)
+                    self.unit = unit = exact_times(mark, instrument.multiplier)
+                    self.worth = exact_times(unit, qty)
         self.sane = sane
+
+    def beside(self, load: Load, account: Account) -> None:
+        """Say what it stands beside: the account's other live orders on all symbols, and its worth with those open."""
+        self.load, self.account = load, account
         # All that may fill comes from beyond zero where it reduces: what buys up to zero at most was short before.
         self.adds = True
-        if sane:
-            self.worst = worst_of(intent, position, load)
-            self.adds = self.worst > 0 if buys else self.worst < 0
+        if self.sane:
+            self.worst = worst = worst_of(self.intent, self.position, load)
+            self.adds = worst > _ZERO if self.intent.side is _BUY else worst < _ZERO
 
     @property
     def exposure(self) -> Decimal:
         """The worst position's notional as seen from the side that is added to; negative while it only reduces."""
-        assert self.instrument is not None
-        worth = EXACT.multiply(EXACT.multiply(self.mark, self.worst), self.instrument.multiplier)
-        return worth if self.intent.side is Side.BUY else -worth
+        worth = exact_times(self.unit, self.worst)
+        return worth if self.intent.side is _BUY else worth.copy_negate()
 
 
 def worst_of(intent: Intent, position: Quantity, load: Load) -> Quantity:
     """Return the position should the intent and every live order of its side and symbol fill, and nothing else."""
-    fills = WIDE.add(load.left(intent.symbol, intent.side), intent.qty)
-    return Quantity(WIDE.add(position, fills) if intent.side is Side.BUY else WIDE.subtract(position, fills))
+    fills = sum_of(load.left(intent.symbol, intent.side), intent.qty)
+    return sum_of(position, fills) if intent.side is _BUY else Quantity(minus(position, fills))
 
 
 Values = Mapping[str, object]
@@ -146,7 +149,7 @@ class Control:
 
 def _mode_forbids(facts: Facts) -> bool:
     mode = facts.mode
-    return mode is not Mode.NORMAL and (mode is Mode.PAUSE or facts.adds)
+    return mode is not _NORMAL and (mode is Mode.PAUSE or facts.adds)
 
 
 def _mode(facts: Facts) -> Values:
@@ -154,7 +157,7 @@ def _mode(facts: Facts) -> Values:
 
 
 def _rests(facts: Facts) -> bool:
-    return closing_reason(facts.now_ns) is not None
+    return closing_of(facts.instrument, facts.now_ns) is not None
 
 
 def _insane(facts: Facts) -> bool:
@@ -164,7 +167,8 @@ def _insane(facts: Facts) -> bool:
 def _numbers(facts: Facts) -> Values:
     quote = facts.quote
     given = (facts.intent.qty,) if quote is None else (facts.intent.qty, quote.bid, quote.ask, quote.last)
-    return {"position": repr(facts.position), "qty_bid_ask_last": repr(given)}
+    limit = {} if facts.price is None else {"price": repr(facts.price)}
+    return {"position": repr(facts.position), "qty_bid_ask_last": repr(given), **limit}
 
 
 def _limits_unknown(facts: Facts) -> bool:
@@ -206,12 +210,13 @@ def _outside_collar(facts: Facts) -> bool:
     quote, instrument = facts.quote, facts.instrument
     assert quote is not None and instrument is not None
     touch, last, collar, tick = facts.touch, quote.last, facts.limits.price_collar, instrument.tick_size
-    away = abs(WIDE.subtract(touch, last))
-    if away > tick and away > WIDE.multiply(collar, last):
+    away = minus(touch, last).copy_abs()
+    if away > tick and away > times(collar, last):
         return True
-    both = WIDE.add(quote.bid, quote.ask)
-    twice = abs(WIDE.subtract(WIDE.add(touch, touch), both))
-    return twice > WIDE.add(tick, tick) and twice > WIDE.multiply(collar, both)
+    bid, ask = quote.bid, quote.ask
+    # Twice the distance from the middle: of one that joins a side of the quote it is the spread.
+    twice = (minus(ask, bid) if facts.price is None else plus(minus(touch, bid), minus(touch, ask))).copy_abs()
+    return twice > plus(tick, tick) and twice > times(collar, plus(bid, ask))
 
 
 def _collar(facts: Facts) -> Values:
@@ -255,7 +260,7 @@ def _orders(facts: Facts) -> Values:
 
 
 def _too_much_open(facts: Facts) -> bool:
-    return WIDE.add(facts.account.open, facts.worth) > facts.limits.open_notional_max
+    return plus(facts.account.open, facts.worth) > facts.limits.open_notional_max
 
 
 def _open(facts: Facts) -> Values:
@@ -268,8 +273,8 @@ def _beyond_capital(facts: Facts) -> bool:
     account = facts.account
     if account.equity is None:
         return True
-    stake = WIDE.add(WIDE.add(account.gross, account.open), facts.worth)
-    return stake > WIDE.multiply(account.equity, facts.limits.gross_leverage_max)
+    stake = plus(plus(account.gross, account.open), facts.worth)
+    return stake > times(account.equity, facts.limits.gross_leverage_max)
 
 
 def _capital(facts: Facts) -> Values:
@@ -280,7 +285,7 @@ def _capital(facts: Facts) -> Values:
 
 
 def _other(facts: Facts) -> Price | None:
-    side = Side.SELL if facts.intent.side is Side.BUY else Side.BUY
+    side = _SELL if facts.intent.side is _BUY else _BUY
     return facts.load.best.get((facts.intent.symbol, side))
 
 
@@ -290,7 +295,7 @@ def _meets_itself(facts: Facts) -> bool:
     other = _other(facts)
     if other is None:
         return False
-    return facts.touch >= other if facts.intent.side is Side.BUY else facts.touch <= other
+    return facts.touch >= other if facts.intent.side is _BUY else facts.touch <= other
 
 
 def _own(facts: Facts) -> Values:
@@ -313,9 +318,9 @@ CONTROLS: Final = (
     ),
     Control(
         _R.REST,
-        "nothing is traded in a rest period, nor ordered in the minute before it",
+        "nothing is traded in a rest period or a closure of its exchange, nor ordered in the minute before it",
         _rests,
-        lambda facts: {"rest": closing_reason(facts.now_ns) or "no"},
+        lambda facts: {"rest": closing_of(facts.instrument, facts.now_ns) or "no"},
     ),
     Control(
         _R.NUMBER_INSANE,

@@ -1,16 +1,19 @@
 """What an account has at stake already: its live orders, and its worth."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from decimal import Decimal
-from typing import Final
+from typing import Final, cast
 
 from trisagion.orders.state import AT_VENUE, LIVE
-from trisagion.orders.types import Intent, Order, Side, leaves_of
-from trisagion.units import WIDE, Money, Price, Quantity
+from trisagion.orders.types import Intent, Order, Side
+from trisagion.units import Money, Price, Quantity, minus, plus
 
 NOT_SENT: Final = LIVE - AT_VENUE
 _ZERO: Final = Quantity(Decimal(0))
+
+sum_of: Final = cast("Callable[[Quantity, Quantity], Quantity]", plus)
+"""The sum of two quantities is one."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,32 +29,32 @@ class Account:
     open: Decimal
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Load:
-    """What the account's live orders beside an intent amount to.
+    """What the account's live orders beside an intent amount to; it grows by `add`, and whoever made it says when.
 
     `orders` is their number, `leaves` the most that those of each symbol and side may still fill, `best` the price of
     the one of them that would trade first: the highest bid, the lowest offer, of both prices while a replace is asked.
     """
 
-    orders: int
-    leaves: Mapping[tuple[str, Side], Quantity]
-    best: Mapping[tuple[str, Side], Price] = field(default_factory=dict)
+    orders: int = 0
+    leaves: dict[tuple[str, Side], Quantity] = field(default_factory=dict)
+    best: dict[tuple[str, Side], Price] = field(default_factory=dict)
 
     @staticmethod
-    def of(live_orders: Sequence[Order], intent: Intent) -> "Load":
+    def of(live_orders: Iterable[Order], intent: Intent) -> "Load":
         """Add up; what is not live does not count, nor does an order of the same intent that was not sent yet."""
         leaves: dict[tuple[str, Side], Quantity] = {}
         best: dict[tuple[str, Side], Price] = {}
         key, side, count = intent.key, intent.side, 0
         for order in live_orders:
             state = order.state
-            if state in LIVE and not (order.intent == key and state in NOT_SENT):
+            if state in LIVE and not (state in NOT_SENT and order.intent == key):
                 count += 1
                 which = (order.symbol, order.side)
-                left = leaves_of(order.qty, order.cum_qty, order.wanted_qty)
-                before = leaves.get(which)
-                leaves[which] = left if before is None else Quantity(WIDE.add(before, left))
+                # Most have neither, and a call costs half as much as all the rest.
+                left = order.leaves_qty if order.cum_qty or order.wanted_qty else order.qty
+                leaves[which] = sum_of(leaves[which], left) if which in leaves else left
                 # Only those of the other side can trade with the intent.
                 if order.side is not side:
                     for price in (order.price, order.wanted_price):
@@ -59,12 +62,26 @@ class Load:
                             best[which] = better(order.side, price, best.get(which))
         return Load(count, leaves, best)
 
+    def add(self, symbol: str, side: Side, left: Quantity, price: Price | None, wanted: Price | None = None) -> None:
+        """Count one more order: what it may still fill, its price, and that of a replace that was asked for."""
+        self.orders += 1
+        which, leaves = (symbol, side), self.leaves
+        leaves[which] = sum_of(leaves[which], left) if which in leaves else left
+        if price is not None:
+            self.best[which] = better(side, price, self.best.get(which))
+        if wanted is not None:
+            self.best[which] = better(side, wanted, self.best.get(which))
+
+    def copy(self) -> "Load":
+        """Return another one that is as this is."""
+        return Load(self.orders, self.leaves.copy(), self.best.copy())
+
     def less(self, part: "Load") -> "Load":
         """Return what is left without a part of it; that has no price yet, or is of the side that is judged."""
-        leaves = dict(self.leaves)
+        leaves = self.leaves.copy()
         for which, qty in part.leaves.items():
-            leaves[which] = Quantity(WIDE.subtract(leaves[which], qty))
-        return Load(self.orders - part.orders, leaves, self.best)
+            leaves[which] = Quantity(minus(leaves[which], qty))
+        return Load(self.orders - part.orders, leaves, self.best.copy())
 
     def left(self, symbol: str, side: Side) -> Quantity:
         """Return the most that the live orders of a symbol and side may still fill."""

@@ -13,6 +13,7 @@ from trisagion.orders.state import LIVE, WORKING
 from trisagion.orders.types import Intent
 from trisagion.ports import Database
 from trisagion.risk.check import Approved, judge
+from trisagion.risk.controls import Facts
 from trisagion.risk.limits import Limits
 from trisagion.risk.load import Load
 from trisagion.services.fingerprint import expect_current
@@ -55,20 +56,20 @@ def amend(
         left = Intent(order.intent, order.cycle, order.symbol, order.side, Quantity(qty - order.cum_qty))
         load = Load.of([other for other in tx.orders.in_states(LIVE) if other.cl_ord_id != order_id], left)
         stakes = Stakes.read(tx, {order.symbol, *(symbol for symbol, _ in load.leaves)}, now_ns)
-        verdict = judge(
-            left,
-            instrument=instrument,
-            quote=quote,
-            position=tx.ledger.position(order.symbol).qty,
-            load=load,
-            account=stakes.beside(load),
-            mode=tx.control.standing()
-            .over(account=limits.account, venue=order.session or "", symbol=order.symbol, now_ns=now_ns)
-            .mode,
-            limits=LimitsNow(tx, limits).of(order.symbol, order.session or "", taker=False),
-            now_ns=now_ns,
-            price=price,
+        standing = tx.control.standing().over(
+            account=limits.account, venue=order.session or "", symbol=order.symbol, now_ns=now_ns
         )
+        facts = Facts(
+            left,
+            instrument,
+            quote,
+            tx.ledger.position(order.symbol).qty,
+            standing.mode,
+            LimitsNow(tx, limits).of(order.symbol, order.session or "", taker=False),
+            now_ns,
+            price,
+        )
+        verdict = judge(facts, load, stakes.beside(load))
         why = None if isinstance(verdict, Approved) else verdict.text
         why = why or tx.control.gate(order.session or "").forbids(taker=False)
         if why is None and (quote is None or not is_maker(order.side, price, quote, instrument)):

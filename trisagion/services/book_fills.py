@@ -16,6 +16,7 @@ from trisagion.orders.state import AT_VENUE, IN_DOUBT, LIVE, TERMINAL, WORKING, 
 from trisagion.orders.types import ExecType, ExecutionReport, Liquidity, Order, OrderLink, PositionReport, Unreadable
 from trisagion.ports import Database, Transaction
 from trisagion.risk.check import Approved, judge
+from trisagion.risk.controls import Facts
 from trisagion.risk.limits import Limits
 from trisagion.risk.load import Load
 from trisagion.safety.modes import Control, Mode, stricter
@@ -275,19 +276,19 @@ def _again(tx: Transaction, rules: BookRules, order: Order, report: ExecutionRep
     left = intent_of(order)
     load = Load.of(tx.orders.in_states(AT_VENUE), left)
     stakes = Stakes.read(tx, {order.symbol, *(symbol for symbol, _ in load.leaves)}, now_ns)
-    verdict = judge(
-        left,
-        instrument=tx.market.instrument(order.symbol),
-        quote=tx.market.quote(order.symbol, now_ns),
-        position=tx.ledger.position(order.symbol).qty,
-        load=load,
-        account=stakes.beside(load),
-        mode=tx.control.standing()
-        .over(account=rules.account, venue=order.session or "", symbol=order.symbol, now_ns=now_ns)
-        .mode,
-        limits=LimitsNow(tx, rules.limits).of(order.symbol, order.session or report.venue, taker=order.taker),
-        now_ns=now_ns,
+    standing = tx.control.standing().over(
+        account=rules.account, venue=order.session or "", symbol=order.symbol, now_ns=now_ns
     )
+    facts = Facts(
+        left,
+        tx.market.instrument(order.symbol),
+        tx.market.quote(order.symbol, now_ns),
+        tx.ledger.position(order.symbol).qty,
+        standing.mode,
+        LimitsNow(tx, rules.limits).of(order.symbol, order.session or report.venue, taker=order.taker),
+        now_ns,
+    )
+    verdict = judge(facts, load, stakes.beside(load))
     if not isinstance(verdict, Approved):
         return None
     again = new_attempt(rules.account, verdict, order.attempt + 1, now_ns)

@@ -24,7 +24,7 @@ from trisagion.errors import DataError, OurMistake, UnreadableRow, harmless
 from trisagion.ids import CycleId, cl_ord_id, cycle_id, intent_key
 from trisagion.ledger.take_profit import LAST_STEP
 from trisagion.ledger.types import Position
-from trisagion.market.calendar import closing_reason
+from trisagion.market.calendar import closing_of, closing_reason
 from trisagion.market.types import Instrument, Quote
 from trisagion.orders.incidents import Incident
 from trisagion.orders.intents import ReconcileRules, consensus, make_intent, reduced, staged
@@ -33,6 +33,7 @@ from trisagion.orders.types import Intent, Order
 from trisagion.portfolio.sizing import SizingRules, desired_position, margin_share
 from trisagion.ports import Cycle, Database, Decision, Transaction
 from trisagion.risk.check import Approved, judge
+from trisagion.risk.controls import Facts
 from trisagion.risk.limits import Limits
 from trisagion.risk.load import Load
 from trisagion.safety.modes import Control, Level, Mode, Standing
@@ -95,7 +96,7 @@ def cycle(database: Database, rules: CycleRules, owner: str, due_ns: int) -> tup
     """Move the cycle due at `due_ns` as far as it can go now.
 
     In one transaction, or in several where there are many symbols; each looks anew at what there is to do, so that it
-    does not matter who had the lease in between.
+    does not matter who had the lease in between. Each gives it back, so that nobody waits for one who died.
     """
     while True:
         with database.transaction() as tx:
@@ -104,9 +105,9 @@ def cycle(database: Database, rules: CycleRules, owner: str, due_ns: int) -> tup
                 return (Outcome("busy"),)
             expect_current(tx, rules.fingerprint)
             outcomes = _move(tx, rules, due_ns)
-            if outcomes:
-                tx.control.release(LEASE, token)
-                return outcomes
+            tx.control.release(LEASE, token)
+        if outcomes:
+            return outcomes
 
 
 def _move(tx: Transaction, rules: CycleRules, due_ns: int) -> tuple[Outcome, ...]:
@@ -136,7 +137,8 @@ def _move(tx: Transaction, rules: CycleRules, due_ns: int) -> tuple[Outcome, ...
     before = tx.cycles.decided(name)
     left = [instrument for instrument in instruments if instrument.symbol not in before]
     free = [instrument for instrument in left if instrument.symbol not in withdrawn]
-    silent = _unheard(tx, rules, free, due_ns)
+    # A venue need not speak while it is closed.
+    silent = _unheard(tx, rules, [each for each in free if closing_of(each, due_ns) is None], due_ns)
     ready = [instrument for instrument in free if instrument.symbol not in silent]
     if ready:
         take(tx, rules.keys, rules.reconcile.observer_age_s_max * SECOND_NS, due_ns)
@@ -320,6 +322,10 @@ def _decide_each(
         live=live,
     )
     for instrument in ready:
+        resting = closing_of(instrument, due_ns)
+        if resting is not None:
+            tx.cycles.add_decision(_undecided(name, instrument.symbol, f"REST: {resting}"))
+            continue
         try:
             with tx.part():
                 order = _decide(tx, rules, name, instrument, account, due_ns)
@@ -460,17 +466,8 @@ def _approve(
         return None
     load = Load.of(account.live, intent)
     mode = _binding(account.standing, rules, intent.symbol, due_ns).mode
-    verdict = judge(
-        intent,
-        instrument=instrument,
-        quote=quote,
-        position=actual,
-        load=load,
-        account=account.stakes.beside(load),
-        mode=mode,
-        limits=limits,
-        now_ns=due_ns,
-    )
+    facts = Facts(intent, instrument, quote, actual, mode, limits, due_ns)
+    verdict = judge(facts, load, account.stakes.beside(load))
     if not isinstance(verdict, Approved):
         reasons.append(verdict.text)
         return None

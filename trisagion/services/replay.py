@@ -59,6 +59,9 @@ def begin(
             return resumed
         for instrument in instruments:
             tx.market.add_instrument(instrument)
+            if instrument.closures is not None:
+                read = {"exchange": instrument.closures.exchange, "digest": instrument.closures.digest}
+                tx.control.add_event("hours.read", instrument.symbol, read, replay.start_ns)
         tx.ledger.post(opening(capital, replay.start_ns, instruments[0].currency))
         found_cohort(tx, rules, 1, replay.seed, replay.start_ns, survivors)
         found(tx, limits, replay.settings_digest[:DIGEST_SHOWN], replay.start_ns)

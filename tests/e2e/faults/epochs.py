@@ -1,4 +1,4 @@
-"""The take-profit of row 3: the worker that carries it dies at each of its steps, and it is carried on, once.
+"""Row 26: the worker that carries it dies at each of its steps, and it is carried on, once.
 
 The lane's minutes stand in for the replay's driver: a price is published and the watch is rung, again each minute. A
 price that only the platform believes in makes the crossing; the tape's own lets the flattening orders fill.
@@ -13,7 +13,7 @@ from typing import Final
 import sqlalchemy as sa
 
 from tests.e2e.faults.lane import FILLS_END_NS, LAST, ROUND_NS, SYMBOL, Lane, Late
-from tests.e2e.faults.rows import die
+from tests.e2e.faults.rows import LaneRow, die
 from trisagion.adapters.db import tables
 from trisagion.clock import SECOND_NS
 from trisagion.ids import cycle_id
@@ -26,17 +26,18 @@ JUMP: Final = Decimal(50)
 MINUTE_S_MAX: Final = 4.0
 """A minute that is not done by then had its message lost; the next one makes up for it."""
 MINUTES_MAX: Final = 20
+RECOVERY_S_MAX: Final = 30.0
 
 
 def carried_on(lane: Lane, case: str, draw: random.Random) -> float:
-    """Kill the worker at a step, before or after its commit; return the seconds until a minute was done again."""
-    _hold(lane, draw)
+    """Kill the worker before or after the commit of a step; return the seconds until a minute was done again."""
+    hold(lane, draw)
     for _ in range(BASELINE_SAMPLES):
         _minute(lane)
     lane.work(draw, 1)
-    held, number, since_ns = _position(lane), _epoch(lane), lane.now_ns
+    held, number, since_ns = position(lane), _epoch(lane), lane.now_ns
     crossing = Price(LAST + JUMP.copy_sign(held))
-    blow = die(lane, WHO, WHO, f"{case}{draw.choice('<>')}", lambda: _carry_on(lane, number, crossing))
+    blow = die(lane, WHO, WHO, case, lambda: _carry_on(lane, number, crossing))
     _minute(lane, Price(LAST) if _steps(lane, number) else crossing)
     recovery_s = time.monotonic() - blow.at_s
     _carry_on(lane, number, crossing)
@@ -64,10 +65,10 @@ def _carry_on(lane: Lane, number: int, crossing: Price) -> None:
             lane.play(FILLS_END_NS)
 
 
-def _hold(lane: Lane, draw: random.Random) -> None:
+def hold(lane: Lane, draw: random.Random) -> None:
     """Have a position, and a round that has just begun."""
     for _ in range(MINUTES_MAX):
-        if _position(lane):
+        if position(lane):
             return
         lane.work(draw, 1)
         lane.end_round()
@@ -108,9 +109,10 @@ def _done(lane: Lane, at_ns: int) -> bool:
     return (waiting != ["Flattening"] or (cycle is not None and cycle.stage == "done")) and lane.settled()
 
 
-def _position(lane: Lane) -> Decimal:
+def position(lane: Lane, symbol: str = SYMBOL) -> Decimal:
+    """Return what is held."""
     with lane.database.snapshot() as tx:
-        return tx.ledger.position(SYMBOL).qty
+        return tx.ledger.position(symbol).qty
 
 
 def _epoch(lane: Lane) -> int:
@@ -135,3 +137,16 @@ def _flattened_once(lane: Lane, held: Decimal, since_ns: int) -> None:
 
 
 assert FILLS_END_NS + (MINUTES_MAX + 1) * SECOND_NS < ROUND_NS, "minutes after the fills stay within the round"
+
+
+ROWS: Final = (
+    LaneRow(
+        number=26,
+        what="`kill -9` of the worker before and after the commit of each step of a take-profit (T1 to T6)",
+        must="I1 I2 I3 I8; all steps once; exactly one flattening for each crossing",
+        cases={f"T{step}{side}": 50 for step in range(1, 7) for side in "<>"},
+        short=("T4>",),
+        play=carried_on,
+        recovery_s_max=RECOVERY_S_MAX,
+    ),
+)

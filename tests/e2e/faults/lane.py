@@ -51,7 +51,8 @@ from trisagion.market.types import Bar, Instrument, MarketStep
 from trisagion.orders.state import IN_DOUBT, LIVE, TERMINAL, WORKING, OrderState
 from trisagion.orders.types import Intent, Order, Side
 from trisagion.ports import Replay
-from trisagion.risk.check import Approved, check
+from trisagion.risk.check import Approved, judge
+from trisagion.risk.controls import Facts
 from trisagion.risk.load import Load
 from trisagion.safety.modes import Control, Mode
 from trisagion.services.advance_cohort import found_cohort
@@ -85,6 +86,8 @@ LAST: Final = Decimal(100)
 
 CAPITAL: Final = Money(Decimal(100_000_000))
 SYMBOL: Final = "ES"
+ASIDE: Final = "CL"
+"""Traded beside it where the venue speaks FIX, and never filled: its price stands still. Cycles come to it first."""
 SWEEP_S: Final = 15.0
 """The period of `sweep.run` in workers/schedule.py; its import would configure a worker in this process."""
 CLOCK_S: Final = 0.1
@@ -118,6 +121,7 @@ class Lane:
     children: Children
     broker: Celery
     instrument: Instrument
+    symbols: tuple[str, ...]
     instants: Iterator[int]
     broker_socket: Path
     database_proxy: Proxy | None = None
@@ -161,9 +165,10 @@ class Lane:
         self.until(lambda: self.venue.play(at_ns).played_ns >= at_ns, "the venue plays")
 
     def publish(self, at_ns: int, price: Price = Price(LAST)) -> None:
-        """Tell the platform a price, as ingesting a minute does."""
+        """Tell the platform a price, as ingesting a minute does; that of the symbol aside stands still."""
         with self.database.transaction() as tx:
-            tx.market.add_step(a_step(at_ns, price))
+            for symbol in self.symbols:
+                tx.market.add_step(a_step(at_ns, price if symbol == SYMBOL else Price(LAST), symbol))
 
     def _keep_clock(self) -> None:
         present_s = time.monotonic()
@@ -264,6 +269,10 @@ class Lane:
     def _stopped(self, name: str) -> Path:
         return self.directory / f"{name}.stopped"
 
+    def sweep_now(self) -> None:
+        """Have a slot of the sweep begin at this moment."""
+        self._swept_s = 0.0
+
     # Load
 
     def ring(self, task: str, subject: str = "") -> None:
@@ -289,17 +298,10 @@ class Lane:
     def _approve(self, intent: Intent, now_ns: int) -> ClOrdId:
         limits = House(self.settings).limits
         with self.database.transaction() as tx:
-            verdict = check(
-                intent,
-                instrument=self.instrument,
-                quote=tx.market.quote(SYMBOL, now_ns),
-                position=tx.ledger.position(SYMBOL).qty,
-                live_orders=tx.orders.in_states(LIVE),
-                account=Stakes.read(tx, (), now_ns).beside(Load(0, {})),
-                mode=tx.control.control().mode,
-                limits=limits,
-                now_ns=now_ns,
-            )
+            quote, position = tx.market.quote(SYMBOL, now_ns), tx.ledger.position(SYMBOL).qty
+            facts = Facts(intent, self.instrument, quote, position, tx.control.control().mode, limits, now_ns)
+            load = Load.of(tx.orders.in_states(LIVE), intent)
+            verdict = judge(facts, load, Stakes.read(tx, (), now_ns).beside(Load()))
             assert isinstance(verdict, Approved), verdict
             order = new_attempt(limits.account, verdict, 0, now_ns)
             assert tx.orders.add(order), order
@@ -392,11 +394,11 @@ def a_replay(now_ns: int) -> Replay:
     return Replay("faults", "", 0, "", MONDAY_NS, MONDAY_NS + ROUNDS * ROUND_NS, now_ns, 0.0, 0, False)
 
 
-def a_step(at_ns: int, price: Price) -> MarketStep:
+def a_step(at_ns: int, price: Price, symbol: str = SYMBOL) -> MarketStep:
     """Return what ingesting a minute writes of one that had a single price."""
     px = float(price)
-    bar = Bar(SYMBOL, at_ns - MINUTE_NS, MINUTE_NS, px, px, px, px, 1.0, 1)
-    return MarketStep(SYMBOL, at_ns, bar, (), price, at_ns - 1)
+    bar = Bar(symbol, at_ns - MINUTE_NS, MINUTE_NS, px, px, px, px, 1.0, 1)
+    return MarketStep(symbol, at_ns, bar, (), price, at_ns - 1)
 
 
 def rounds() -> list[int]:
@@ -405,18 +407,23 @@ def rounds() -> list[int]:
     return [at_ns for at_ns in instants if not (rest_reason(at_ns) or rest_reason(at_ns + ROUND_NS))]
 
 
-def _write_tape(path: Path) -> None:
-    lines = [f"{at_ns + seconds * SECOND_NS},{px},{lots}\n" for at_ns in rounds() for seconds, px, lots in PRINTS]
+def _tape(directory: Path, symbol: str) -> DataSpec:
+    """Write a tape: all prints of each round, or of the symbol aside the first alone."""
+    path = directory / f"{symbol}.csv"
+    prints = PRINTS if symbol == SYMBOL else PRINTS[:1]
+    lines = [f"{at_ns + seconds * SECOND_NS},{px},{lots}\n" for at_ns in rounds() for seconds, px, lots in prints]
     path.write_text("".join(["ts_event,price,size\n", *lines]), encoding="ascii")
+    return DataSpec(str(path), symbol=symbol, tick_size=Decimal("0.25"), multiplier=Decimal(1))
 
 
 SETS: Final = {
     "cohort.runs": 10,
     "take_profit.threshold": "0.0000001",
+    "sizing.risk_fraction": "0.00001",
     "risk.quote_age_ms": ROUND_NS // MILLISECOND_NS,
 }
-"""A small cohort, and a take-profit at ten dollars of gain: what votes or crosses is what a row makes. The one price of
-a round stands for all of it."""
+"""A small cohort, a take-profit at ten dollars of gain, two and a half lots to a vote: what votes or crosses is what a
+row makes. The one price of a round stands for all of it."""
 PAIRED_SETS: Final = {"fix.heartbeat_s": 2}
 PATHS_SETS: Final = {"fix.heartbeat_s": 3, "egress.probe_s": 1, "egress.healthy_s": 1, "egress.quiet_s": 86_400}
 """A path that is well again is found at once, and gone back to only when the other one fails."""
@@ -445,9 +452,7 @@ def opened(directory: Path, *, paired: bool = False, paths: Sequence[str] = (), 
 
     `venue` is the bundled one by FIX or as a TWS.
     """
-    tape = directory / "tape.csv"
-    _write_tape(tape)
-    spec = DataSpec(str(tape), symbol=SYMBOL, tick_size=Decimal("0.25"), multiplier=Decimal(1))
+    specs = [_tape(directory, symbol) for symbol in ((ASIDE, SYMBOL) if venue == FIX_SIM else (SYMBOL,))]
     with ExitStack() as stack:
         sockets = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="trisagion-")))
         children = Children()
@@ -474,7 +479,8 @@ def opened(directory: Path, *, paired: bool = False, paths: Sequence[str] = (), 
         log = directory / "log"
         env = environment(settings, directory)
         there = [
-            *("--data-spec", spec.to_json(), "--port", str(venue_port)),
+            *(part for spec in specs for part in ("--data-spec", spec.to_json())),
+            *("--port", str(venue_port)),
             *("--control", str(control), "--store", str(directory / "venue")),
         ]
         argv = (sys.executable, "-m", *venues.module(settings), *there)
@@ -486,7 +492,7 @@ def opened(directory: Path, *, paired: bool = False, paths: Sequence[str] = (), 
         ours = House(settings).fingerprint
         bell.conf.update({"task_routes": (route,), "task_create_missing_queues": True, FINGERPRINT: ours})
         stack.callback(bell.close)
-        instrument = _found(database, spec, House(settings).cohort_rules)
+        instruments = _found(database, specs, House(settings).cohort_rules)
         register(database, ours, "faults", MONDAY_NS)
         lane = Lane(
             directory,
@@ -496,7 +502,8 @@ def opened(directory: Path, *, paired: bool = False, paths: Sequence[str] = (), 
             proxy,
             children,
             bell,
-            instrument,
+            instruments[SYMBOL],
+            tuple(instruments),
             iter(rounds()),
             sockets / "redis.sock",
             database_proxy,
@@ -538,17 +545,18 @@ def _start_workers(
         children.start(Child(name, argv, {**env, **points}, log / f"{name}.log"))
 
 
-def _found(database: SqlDatabase, spec: DataSpec, rules: CohortRules) -> Instrument:
-    """Found the account: instrument, capital, cohort, mode, clock."""
+def _found(database: SqlDatabase, specs: Sequence[DataSpec], rules: CohortRules) -> dict[str, Instrument]:
+    """Found the account: instruments, capital, cohort, mode, clock."""
     from trisagion.adapters.files import load as load_tape  # a second of imports that only this needs
 
-    instrument = load_tape(spec).instrument
+    instruments = {spec.name: load_tape(spec).instrument for spec in specs}
     with database.transaction() as tx:
-        tx.market.add_instrument(instrument)
+        for instrument in instruments.values():
+            tx.market.add_instrument(instrument)
         tx.ledger.post(opening(CAPITAL, MONDAY_NS, "USD"))
         found_cohort(tx, rules, 1, 1, MONDAY_NS)
         for row in AMPLE:
             tx.limits.add(row)
         tx.control.set_mode(Control(Mode.NORMAL, "faults", "begun", MONDAY_NS))
         tx.control.put_replay(a_replay(MONDAY_NS))
-    return instrument
+    return instruments

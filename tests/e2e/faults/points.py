@@ -6,7 +6,7 @@ process id and the order concerned to `.stopped` and stops itself; whoever armed
 once. The platform's code knows nothing of it: wrapped are a transaction that moves an order, the session's handing over
 to the engine, and the sink of reports.
 
-The points are those of an order's life (K), of its cancel (C), its replace (R) and of a take-profit (T):
+The points are those of an order's life (K), its cancel (C), its replace (R), a take-profit (T) and a cycle (S):
 
     the gateway's task begun K1, the order locked K2, ROUTED to be committed K3, committed K4; a replace wished for R1
     a drain begun C1; "asked" to be committed K4 C2 R2, committed K5 C3 R3; written to the socket K7 C5 R5; the answer
@@ -14,6 +14,9 @@ The points are those of an order's life (K), of its cancel (C), its replace (R) 
 
     the crossing detected T1, the runs exited T2, the working orders withdrawn T3, the orders that flatten decided T4,
     found flat T5, a new cohort founded T6, each before its commit (T1<) and after it (T1>)
+
+    a cycle opened, and older orders to be withdrawn S1, these gone and the observers asked S2, one symbol decided and
+    another one not yet S3, all decided S4, the cohort supervised and the cycle done S5, before (S1<) and after (S1>)
 
 Between the engine's store and the socket (K6 C4 R4) there is no boundary of ours: whoever plays these has the line
 swallow what is written, and the process stop after it.
@@ -47,8 +50,8 @@ from trisagion.gateway.words import (
 from trisagion.ids import ClOrdId
 from trisagion.orders.state import WORKING, OrderState
 from trisagion.orders.types import ExecType, ExecutionReport, Order
-from trisagion.ports import Cycle, TakeProfitStep
-from trisagion.services import route_orders
+from trisagion.ports import Cycle, Decision, TakeProfitStep
+from trisagion.services import reconcile, route_orders
 from trisagion.services.drive_session import SessionDriver
 from trisagion.units import Price
 
@@ -73,6 +76,12 @@ TAKEN: Final = {
     "Rebased": "T6",
 }
 """Steps of a take-profit and stages of the cycle that flattens: before the commit `<`, after it `>`."""
+
+CYCLED: Final = {"opened": "S1", "observing": "S2", "decided": "S4", "done": "S5"}
+"""Stages of a cycle: before the commit `<`, after it `>`."""
+SPLIT: Final = "S3"
+"""A symbol is decided, and the cycle is not: another one waits. So until one of these stages is of the same commit."""
+WHOLE: Final = frozenset({"decided", "done"})
 
 WIRED: Final = {
     NEW_ORDER_SINGLE: "K7",
@@ -116,6 +125,7 @@ class _Moves(threading.local):
 _moves = _Moves()
 _save, _route, _ask = Orders.save, Orders.route, Orders.ask
 _add_step, _save_cycle = Ledger.add_step, Cycles.save_cycle
+_open_cycle, _add_decision = Cycles.open_cycle, Cycles.add_decision
 _transaction = SqlDatabase.transaction
 
 
@@ -146,19 +156,33 @@ def _note_state(state: OrderState, about: str) -> None:
 
 
 def _noting_step(self: Ledger, step: TakeProfitStep) -> bool:
-    _note_step(step.step, str(step.epoch))
+    _note_step(TAKEN.get(step.step), str(step.epoch))
     return _add_step(self, step)
 
 
 def _noting_cycle(self: Cycles, cycle: Cycle) -> bool:
-    _note_step(cycle.stage, cycle.cycle_id)
+    _note_step(TAKEN.get(cycle.stage), cycle.cycle_id)
+    _note_step(CYCLED.get(cycle.stage), cycle.cycle_id)
+    if cycle.stage in WHOLE:
+        _moves.before = [note for note in _moves.before if not note[0].startswith(SPLIT)]
+        _moves.after = [note for note in _moves.after if not note[0].startswith(SPLIT)]
     return _save_cycle(self, cycle)
 
 
-def _note_step(step: str, about: str) -> None:
-    if step in TAKEN:
-        _moves.before.append((f"{TAKEN[step]}<", about))
-        _moves.after.append((f"{TAKEN[step]}>", about))
+def _noting_opening(self: Cycles, cycle: Cycle) -> bool:
+    _note_step(CYCLED.get(cycle.stage), cycle.cycle_id)
+    return _open_cycle(self, cycle)
+
+
+def _noting_decision(self: Cycles, decision: Decision) -> None:
+    _add_decision(self, decision)
+    _note_step(SPLIT, decision.cycle_id)
+
+
+def _note_step(point: str | None, about: str) -> None:
+    if point is not None:
+        _moves.before.append((f"{point}<", about))
+        _moves.after.append((f"{point}>", about))
 
 
 @contextmanager
@@ -211,6 +235,10 @@ _wrap(Orders, "route", _noting_route)
 _wrap(Orders, "ask", _noting_ask)
 _wrap(Ledger, "add_step", _noting_step)
 _wrap(Cycles, "save_cycle", _noting_cycle)
+_wrap(Cycles, "open_cycle", _noting_opening)
+_wrap(Cycles, "add_decision", _noting_decision)
+# Two symbols are as many as there are transactions of a cycle, as it is with some hundreds of them.
+_wrap(reconcile, "SYMBOLS_MAX", 1)
 _wrap(SqlDatabase, "transaction", _watched_transaction)
 _wrap(FixSession, "_hand_over", _watched_hand_over)
 _wrap(SessionDriver, "drain", _begun("C1", SessionDriver.drain, lambda *_, **__: ""))
