@@ -91,11 +91,11 @@ class Stop:
             self._thread.join(max(0.0, deadline - time.monotonic()))
             if not self._thread.is_alive() and self._error is None:
                 break
+            if not self._thread.is_alive():
+                self._begin()
             if time.monotonic() > deadline:
                 return False
             time.sleep(AGAIN_S)
-            if not self._thread.is_alive():
-                self._begin()
         if self._made and self._file is not None and self._file.read_text(encoding="utf-8") == self._text:
             self._file.unlink(missing_ok=True)
         return True
