@@ -9,10 +9,10 @@ from trisagion.regime.types import Fit
 
 
 class MarketStore(Protocol):
-    """Tables instrument, bar, market_step, market_state."""
+    """Tables instrument, trading_hours, bar, market_step, market_state."""
 
     def add_instrument(self, instrument: Instrument) -> None:
-        """Record an instrument; the same again changes nothing."""
+        """Record an instrument, with its closures where it has some; the same again changes nothing."""
         ...
 
     def instrument(self, symbol: str) -> Instrument:

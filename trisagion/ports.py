@@ -24,7 +24,7 @@ from trisagion.orders.types import ExecutionReport, Order, OrderLink
 from trisagion.risk.load import Load
 from trisagion.risk_ports import LimitStore
 from trisagion.safety.gates import Gate
-from trisagion.safety.modes import Control, Standing
+from trisagion.safety.modes import Control, Level, Standing
 from trisagion.series_ports import SeriesStore
 from trisagion.session_ports import CopyStore, EgressStore, MessageStore, OrderIdStore, ReleaseStore, SwitchStore
 from trisagion.units import Price, Quantity
@@ -359,6 +359,14 @@ class ControlStore(Protocol):
 
     def standing(self) -> Standing:
         """Return the word for everything, and those for a part of it or for a while."""
+        ...
+
+    def overruled(self) -> Sequence[tuple[Control, Control]]:
+        """Return each last row that nobody has signed and that is looser than what stands, with what stands."""
+        ...
+
+    def last(self, level: Level, name: str) -> int:
+        """Return the number of the last row about a place, 0 for none."""
         ...
 
     def set_mode(self, control: Control) -> None:

@@ -22,6 +22,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from trisagion.adapters.dataspec import DataSpec, dataset
+from trisagion.adapters.exchanges import with_closures
 from trisagion.adapters.files import digest_of_all, load
 from trisagion.adapters.venues.control import VenueControl
 from trisagion.clock import HOUR_NS, MINUTE_NS, SECOND_NS, ReplayClock, floor_ns, iso
@@ -30,8 +31,9 @@ from trisagion.market.bars import minutes
 from trisagion.market.calendar import closing_reason
 from trisagion.market.types import MarketStep, Tape
 from trisagion.ports import Replay
-from trisagion.safety.modes import Mode
+from trisagion.safety.modes import REPLAY, Level, Mode
 from trisagion.services import control
+from trisagion.services.close_symbols import close_symbols
 from trisagion.services.ingest_market import write_steps
 from trisagion.services.replay import begin, mark, protecting, unsettled
 from trisagion.settings import digest as settings_digest
@@ -155,6 +157,7 @@ class Driver:
         forced = house().flattening(at_ns) or protecting(house().database, at_ns) or self._is_closing(at_ns)
         if at_ns % interval_ns == 0 or forced:
             self._cycle(at_ns, ring_first=late or not self.paced)
+        self._close(at_ns)
 
     def _is_closing(self, at_ns: int) -> bool:
         """Tell whether orders work at the edge of a rest: a cycle withdraws them before the data go on.
@@ -162,6 +165,19 @@ class Driver:
         The session's guard does it too, at the machine's pace; so no pace changes what is filled.
         """
         return closing_reason(at_ns) is not None and control.working(house().database) > 0
+
+    def _close(self, at_ns: int) -> None:
+        """Wait until nothing works in an instrument whose exchange is closing; no other is decided on for that."""
+        closing = house().retrying(lambda: close_symbols(house().database, at_ns))
+        if not closing:
+            return
+
+        def working() -> str | None:
+            left = [name for name in closing if control.working(house().database, Level.SYMBOL, name)]
+            return f"the end of all orders in {', '.join(left)}, whose exchange is closing" if left else None
+
+        self._sweep(at_ns)()
+        self._await(working, self._sweep(at_ns))
 
     def _cycle(self, due_ns: int, *, ring_first: bool) -> None:
         """Wait for the cycle due now; one that beat sent before its minute was complete came to nothing."""
@@ -237,7 +253,7 @@ class Driver:
     def _stop(self, outcome: str) -> str:
         """Withdraw all working orders and wait until the venue confirms that none is left."""
         now_ns = house().now_ns()
-        control.engage(house().database, Mode.PAUSE, control.REPLAY, f"replay {outcome}", now_ns)
+        control.engage(house().database, Mode.PAUSE, REPLAY, f"replay {outcome}", now_ns)
         self._await_none_working(now_ns)
         return outcome
 
@@ -282,19 +298,21 @@ def main() -> int:
     settings = house().settings
     specs = [DataSpec.from_json(text) for text in os.environ["TRISAGION_DATA_SPEC"].split("\n")]
     tapes = sorted(map(load, specs), key=lambda tape: tape.instrument.symbol)
-    instruments = [tape.instrument for tape in tapes]
     speed = 0.0 if settings.replay.speed == "max" else float(settings.replay.speed)
     start_ns = floor_ns(min(int(tape.ts_ns[0]) for tape in tapes), MINUTE_NS)
+    end_ns = floor_ns(max(int(tape.ts_ns[-1]) for tape in tapes), MINUTE_NS) + MINUTE_NS
+    traded = [tape.instrument for tape in tapes]
+    instruments = with_closures(traded, settings.calendar.exchanges, start_ns, end_ns)
     with house().database.snapshot() as tx:
         known = tx.control.replay()
     come = (known.now_ns - start_ns) if known else 0
     replay = Replay(
         dataset=dataset(specs),
-        digest=digest_of_all(specs),
+        digest=digest_of_all(specs, instruments),
         seed=settings.replay.seed,
         settings_digest=settings_digest(settings),
         start_ns=start_ns,
-        end_ns=floor_ns(max(int(tape.ts_ns[-1]) for tape in tapes), MINUTE_NS) + MINUTE_NS,
+        end_ns=end_ns,
         now_ns=start_ns,
         speed=speed,
         origin_ns=time.time_ns() - int(come / speed) if speed else 0,

@@ -8,12 +8,14 @@ from typing import Any
 
 import numpy as np
 import pytest
+import sqlalchemy as sa
 
 from tests import builders
-from trisagion.adapters.db import SqlDatabase
+from trisagion.adapters.db import SqlDatabase, tables
 from trisagion.cohort.types import Epoch, ExitReason, Progress, RunEnd, RunRecord, ShardMark, ShardRow
-from trisagion.errors import DataError, StateError
+from trisagion.errors import DataError, StateError, UnreadableRow
 from trisagion.ids import RunId
+from trisagion.market.closures import Closures
 from trisagion.market.types import Bar, MarketState, MarketStep, Quote
 from trisagion.regime.classify import Reading
 from trisagion.regime.types import Fit
@@ -78,6 +80,24 @@ def test_an_instrument_comes_back_as_it_was(database: SqlDatabase) -> None:
         for unknown in ("esz4", "ESZ", "", "X'; DROP TABLE instrument;--"):
             with pytest.raises(StateError, match="is not in the database"):
                 tx.market.instrument(unknown)
+
+
+def test_an_instrument_has_the_closures_that_it_was_recorded_with(database: SqlDatabase) -> None:
+    """A second and another record of it change nothing; a row that somebody changed is an `UnreadableRow`."""
+    spans = tuple((number * 10, number * 10 + 5, f"night {number}") for number in range(1, 2000))
+    closures = Closures("XNYS", 0, 20_000, spans)
+    with database.transaction() as tx:
+        tx.market.add_instrument(replace(ES, closures=closures))
+        tx.market.add_instrument(replace(ES, closures=replace(closures, spans=())))
+        tx.market.add_instrument(replace(ES, symbol="AAPL"))
+    with database.snapshot() as tx:
+        assert [each.closures for each in tx.market.instruments()] == [None, closures]
+        assert tx.market.instrument("ESZ4").closures == closures
+    for damage in ({"until_ns": 19_999}, {"closed": b"[]"}, {"closed": b"[[1, 2"}):
+        with database.transaction() as tx:
+            tx.session.write(sa.update(tables.trading_hours).values(digest="0" * 64, **damage), {})
+        with pytest.raises(UnreadableRow, match="trading hours"), database.snapshot() as tx:
+            tx.market.instruments()
 
 
 def test_a_step_comes_back_as_it_was(database: SqlDatabase) -> None:

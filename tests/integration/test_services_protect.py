@@ -10,6 +10,7 @@ import pytest
 from tests.builders import (
     COHORT_RULES,
     CYCLE_RULES,
+    ES,
     SATURDAY_NS,
     TUESDAY_NS,
     Desk,
@@ -24,6 +25,7 @@ from trisagion.clock import MINUTE_NS
 from trisagion.cohort.types import Epoch
 from trisagion.ids import cycle_id
 from trisagion.ledger.take_profit import TakeProfitRules
+from trisagion.market.closures import Closures
 from trisagion.orders.state import OrderState
 from trisagion.orders.types import Order, Side
 from trisagion.portfolio.exits import Cause, ExitRules, ExitState
@@ -194,10 +196,14 @@ def test_a_cycle_of_exits_leaves_the_orders_of_other_symbols_alone(desk: Desk) -
     assert wishes == {"NQ": None, "ES": "superseded"}
 
 
-@pytest.mark.parametrize("why", ["pause", "rest", "a cycle under way"])
+@pytest.mark.parametrize("why", ["pause", "rest", "its exchange is closed", "a cycle under way"])
 def test_no_cycle_is_opened_where_it_could_do_nothing(desk: Desk, why: str) -> None:
     """Not in a pause, not in a rest, not over a cycle that has just begun; the state is kept all the same."""
     begin = SATURDAY_NS if why == "rest" else T0
+    if why == "its exchange is closed":
+        night = Closures("XNEW", T0, at(60), ((at(5), at(50), "Good Friday"),))
+        with desk.database.transaction() as tx:
+            tx.market.add_instrument(replace(ES, closures=night))
     desk.enter(voting(begin, 40), at_ns=begin)
     desk.hold(8)
     for minute, price in ((1, "4000"), (2, "4000"), (3, "4000"), (4, "3990")):

@@ -11,6 +11,7 @@ import pytest
 
 from tests.builders import Desk
 from tests.databases import founded_run
+from trisagion.adapters.witness import person
 from trisagion.cli import limits
 from trisagion.errors import DataError, TrisagionError
 from trisagion.risk.limits import Scope
@@ -47,7 +48,7 @@ def test_two_users_of_the_machine_change_a_limit(told: Callable[..., Any], monke
     change: dict[str, Any] = {"name": "orders_max", "value": "3", "reason": "quiet hours", "subject": ""}
     proposed = told(limits.propose, scope=Scope.ACCOUNT, **change)
     assert (proposed["value"], proposed["ceiling"], proposed["holds"]) == ("3", "50", False)
-    assert (proposed["proposed_by"], proposed["version"]) == (limits.person(), 9)
+    assert (proposed["proposed_by"], proposed["version"]) == (person(), 9)
     monkeypatch.setenv("LOGNAME", "somebody-else")
     monkeypatch.setenv("USER", "somebody-else")
     with pytest.raises(TrisagionError, match="another person"):

@@ -270,7 +270,7 @@ def test_the_digest_changes_with_every_setting_that_can_change_a_decision(tmp_pa
     survivors.write_text("{}", encoding="utf-8")
     other: dict[str, object] = {
         "platform.account": "TRIS2", "platform.venue": "paper",
-        "account.equity": 2, "account.currency": "EUR", "cohort.runs": 501,
+        "account.equity": 2, "account.currency": "EUR", "cohort.runs": 501, "calendar.exchanges": {"ES": "CMES"},
         "cohort.shards": 5, "cohort.runs_per_leverage_max": 46, "cohort.clone_share": 0.4,
         "cohort.random_share_min": 0.2,
         "cohort.channel_share": 0.5, "cohort.survivors": str(survivors), "cohort.start_balance": 1.0,

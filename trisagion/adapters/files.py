@@ -180,9 +180,12 @@ def digest(spec: DataSpec) -> str:
     return hashed.hexdigest()
 
 
-def digest_of_all(specs: Sequence[DataSpec]) -> str:
-    """Return the SHA-256 of several data sets together, whatever their order; of one its own."""
+def digest_of_all(specs: Sequence[DataSpec], instruments: Sequence[Instrument] = ()) -> str:
+    """Return the SHA-256 of several data sets and closures together, whatever their order; of one its own."""
     digests = {spec.name: digest(spec) for spec in specs}
+    digests |= {
+        f"{each.symbol} {each.closures.exchange}": each.closures.digest for each in instruments if each.closures
+    }
     if len(digests) == 1:
         return digests.popitem()[1]
     return hashlib.sha256(json.dumps(digests, sort_keys=True).encode()).hexdigest()

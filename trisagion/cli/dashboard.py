@@ -21,8 +21,9 @@ from typing import TYPE_CHECKING, Annotated, Final
 
 import typer
 
+from trisagion.adapters.witness import person
+from trisagion.cli.acting import noted
 from trisagion.cli.board import Look, fitting, lines, look
-from trisagion.cli.limits import person
 from trisagion.cli.rundir import running_house
 from trisagion.cli.stop import Stop
 from trisagion.errors import TrisagionError
@@ -137,7 +138,7 @@ class Keys:
             self.waits = True
             return f"the database does not answer: {file} pauses in its place, after {took_s:.3f} s"
         try:
-            self.house.note_login(person(), "dashboard")
+            noted(self.house, self.house.database, "dashboard")
         except TrisagionError as error:
             return f"{mode} engaged after {took_s:.3f} s; the audit chain has not noted it: {error}"
         return f"{mode} engaged after {took_s:.3f} s   {HELP}"

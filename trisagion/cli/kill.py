@@ -1,6 +1,5 @@
 """`trisagion kill`: stop trading at once, from any terminal. It needs no broker, and without the database it pauses."""
 
-import getpass
 import json
 import sys
 import time
@@ -10,6 +9,8 @@ from typing import Annotated, Final
 
 import typer
 
+from trisagion.adapters.witness import person
+from trisagion.cli.acting import noted
 from trisagion.cli.parts import AccountOption, StrategyOption, SymbolOption, VenueOption, part
 from trisagion.cli.rundir import running_house
 from trisagion.cli.stop import Stop
@@ -48,13 +49,13 @@ def command(
 
     named = {Level.SYMBOL: symbol, Level.VENUE: venue, Level.ACCOUNT: account, Level.STRATEGY: strategy}
     level, name = part(house, named)
-    stop = Stop(house, asked, getpass.getuser(), reason, level, name)
+    stop = Stop(house, asked, person(), reason, level, name)
     file = stop.give()
     blocked_s = since()
     if file is not None:
         _await_database(stop, file, asked)
     # Only now: nothing comes before the stop.
-    house.note_login(getpass.getuser(), "kill")
+    noted(house, house.database, "kill")
     now_ns = house.now_ns()
     with house.database.snapshot() as tx:
         present = control.in_force(tx, level, name, now_ns)

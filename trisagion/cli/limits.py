@@ -4,8 +4,6 @@ Whoever gives a command is the user of this machine that the kernel names, whate
 """
 
 import json
-import os
-import pwd
 from collections.abc import Iterable, Iterator
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
@@ -14,15 +12,18 @@ from typing import TYPE_CHECKING, Annotated, Any, Final
 
 import typer
 
+from trisagion.cli.acting import AsOption, KeyOption, acting
 from trisagion.cli.rundir import database_of, run_of, settings_of, state_of
 from trisagion.clock import iso
 from trisagion.errors import harmless
-from trisagion.risk.limits import LimitBook, LimitRow, Limits, Scope
+from trisagion.risk.limits import LIMIT, LimitBook, LimitRow, Limits, Scope
+from trisagion.safety.commands import CONFIRM, digest
 from trisagion.services import limits
 from trisagion.units import parse_decimal, plain
 
 if TYPE_CHECKING:
     from trisagion.adapters.db.engine import SqlDatabase
+    from trisagion.wiring import House
 
 app = typer.Typer(no_args_is_help=True)
 
@@ -38,7 +39,12 @@ class _Desk:
     """A run's open database, and the ceiling that its configuration sets."""
 
     database: "SqlDatabase"
-    ceiling: Limits
+    house: "House"
+
+    @property
+    def ceiling(self) -> Limits:
+        """What no version may go beyond."""
+        return self.house.limits
 
     def now_ns(self) -> int:
         """Return the instant that the run has come to."""
@@ -54,17 +60,9 @@ def _desk(state: Path | None, run: str | None) -> Iterator[_Desk]:
     from trisagion.wiring import House
 
     home = run_of(state_of(state), run)
-    with database_of(home) as url, closing(open_database(url)) as database:
-        yield _Desk(database, House(settings_of(home)).limits)
-
-
-def person() -> str:
-    """Return the user of this machine who runs this process."""
-    number = os.getuid()
-    try:
-        return pwd.getpwuid(number).pw_name
-    except KeyError:
-        return f"uid {number}"
+    house = House(settings_of(home))
+    with database_of(home) as url, closing(open_database(url, house.signers)) as database:
+        yield _Desk(database, house)
 
 
 @app.command("show")
@@ -102,6 +100,8 @@ def propose(
     reason: Annotated[str, typer.Option(help="Why; goes to the event log.")],
     scope: Annotated[Scope, typer.Option(help="What it is about.")] = Scope.ACCOUNT,
     subject: Annotated[str, typer.Option("--of", help="The symbol, venue or strategy.")] = "",
+    operator: AsOption = None,
+    key: KeyOption = None,
     run: RunOption = None,
     state: StateOption = None,
     as_json: JsonOption = False,
@@ -109,21 +109,32 @@ def propose(
     """Propose another value; it changes nothing until another person approves it."""
     wanted = parse_decimal(value, what="VALUE")
     with _desk(state, run) as desk:
-        wish = LimitRow(0, name, scope.value, subject, wanted, person(), reason, desk.now_ns())
-        row = limits.propose(desk.database, desk.ceiling, wish)
+        actor, now_ns = acting(desk.house, desk.database, "limits propose", operator, key), desk.now_ns()
+        wish = LimitRow(0, name, scope.value, subject, wanted, actor.name, reason, now_ns)
+        with desk.database.snapshot() as tx:
+            text = limits.numbered(tx, wish).text
+        row = limits.propose(desk.database, desk.ceiling, wish, actor.signs(LIMIT, text, reason, now_ns))
     _tell(row, desk.ceiling, f"proposed; another person approves it: trisagion limits approve {row.version}", as_json)
 
 
 @app.command("approve")
 def approve(
     version: Annotated[int, typer.Argument(metavar="VERSION", help="As `history` has it.")],
+    operator: AsOption = None,
+    key: KeyOption = None,
     run: RunOption = None,
     state: StateOption = None,
     as_json: JsonOption = False,
 ) -> None:
     """Put another person's proposal in force; live orders, decided under the old limits, are cancelled."""
     with _desk(state, run) as desk:
-        row = limits.approve(desk.database, desk.ceiling, version, person(), desk.now_ns())
+        actor, now_ns = acting(desk.house, desk.database, "limits approve", operator, key), desk.now_ns()
+        first = ""
+        if desk.house.operators:
+            with desk.database.snapshot() as tx:
+                first = digest(limits.wished(tx, version))
+        signed = actor.signs(CONFIRM, first, "", now_ns)
+        row = limits.approve(desk.database, desk.ceiling, version, actor.name, now_ns, signed)
     _tell(row, desk.ceiling, "in force for every check from now on", as_json)
 
 

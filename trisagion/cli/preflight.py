@@ -18,6 +18,7 @@ from typing import Final
 from urllib.parse import urlsplit
 
 from trisagion.adapters.dataspec import DataSpec, entry
+from trisagion.adapters.exchanges import expect_exchanges
 from trisagion.cli.worker import refuse_what_has_no_line
 from trisagion.clock import iso
 from trisagion.errors import ConfigError, DataError, StateError
@@ -81,6 +82,7 @@ def examine(settings: Settings) -> list[str]:
         notes += warned
         refuse_strangers(tapes)
         instruments = [tape.instrument for tape in tapes]
+    expect_exchanges(settings.calendar.exchanges, {each.symbol for each in instruments})
     return notes + _crowd(settings, instruments) + _survivors(settings, instruments)
 
 

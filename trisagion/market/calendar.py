@@ -10,6 +10,7 @@ from typing import Final
 from zoneinfo import ZoneInfo
 
 from trisagion.clock import HOUR_NS, MINUTE_NS, SECOND_NS
+from trisagion.market.types import Instrument
 
 ZONE: Final = ZoneInfo("Europe/Vatican")
 FRIDAY: Final = 4
@@ -65,6 +66,21 @@ def closing_reason(now_ns: int) -> str | None:
 def _closing_of_minute(minute: int) -> str | None:
     """Answer for a minute since 1970: an hour's end is a minute's, and so is the instant a minute before it."""
     return rest_reason(minute * MINUTE_NS) or rest_reason(minute * MINUTE_NS + CLOSING_NS)
+
+
+def rest_of(instrument: Instrument, now_ns: int) -> str | None:
+    """Say why an instrument is not traded at an instant: for the platform's rest, else for its exchange's closure."""
+    closures = instrument.closures
+    return rest_reason(now_ns) or (None if closures is None else closures.reason(now_ns))
+
+
+def closing_of(instrument: Instrument | None, now_ns: int) -> str | None:
+    """Say why nothing new is ordered in an instrument: for a rest of the platform, else for its exchange's closure.
+
+    For the one that an instant lies in, or that begins within a minute. One that is not known has the platform's rest.
+    """
+    closures = None if instrument is None else instrument.closures
+    return closing_reason(now_ns) or (None if closures is None else closures.reason(now_ns, CLOSING_NS))
 
 
 @lru_cache(maxsize=1024)

@@ -1,6 +1,6 @@
 """The facts of a market, one frozen dataclass each. Instants are UTC nanoseconds."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from decimal import Decimal
 from typing import Final, TypeAlias
 
@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from trisagion.clock import SECOND_NS
+from trisagion.market.closures import Closures
 from trisagion.units import Price
 
 Float64Array: TypeAlias = NDArray[np.float64]
@@ -22,7 +23,10 @@ Entropy windows count in minutes and want several ticks in each.
 
 @dataclass(frozen=True, slots=True)
 class Instrument:
-    """What is traded. `fee_rate` is a fraction of the notional, `multiplier` money per point and unit."""
+    """What is traded. `fee_rate` is a fraction of the notional, `multiplier` money per point and unit.
+
+    `closures` are those of its exchange, None where no exchange adds to the platform's rest.
+    """
 
     symbol: str
     venue: str
@@ -32,6 +36,7 @@ class Instrument:
     multiplier: Decimal
     leverage_max: Decimal
     fee_rate: Decimal
+    closures: Closures | None = field(default=None, repr=False, hash=False, kw_only=True)
 
 
 @dataclass(frozen=True, slots=True, eq=False)

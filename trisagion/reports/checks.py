@@ -10,7 +10,7 @@ from decimal import Decimal, localcontext
 import numpy as np
 
 from trisagion.clock import MINUTE_NS, iso
-from trisagion.market.calendar import rest_reason
+from trisagion.market.calendar import rest_of
 from trisagion.orders.types import Liquidity
 from trisagion.reports.metrics import Metrics
 from trisagion.reports.model import Fill, Market, RunReport
@@ -35,7 +35,7 @@ def check(report: RunReport, metrics: Metrics) -> tuple[Check, ...]:
         _solvent(report),
         _traded(report),
         _maker(report.fills),
-        _rest(report.fills),
+        _rest(report),
         _luck(metrics),
     )
 
@@ -128,8 +128,9 @@ def _maker(fills: Sequence[Fill]) -> Check:
     return Check("Every fill made liquidity (only Emergency may take)", not taken, found)
 
 
-def _rest(fills: Sequence[Fill]) -> Check:
-    resting = [fill for fill in fills if rest_reason(fill.at_ns) is not None]
+def _rest(report: RunReport) -> Check:
+    traded = {market.symbol: market.instrument for market in report.markets}
+    resting = [fill for fill in report.fills if rest_of(traded[fill.symbol], fill.at_ns) is not None]
     found = "none in a rest period" if not resting else f"{len(resting)} fills, first at {iso(resting[0].at_ns)}"
     return Check("Nothing was filled in a rest period", not resting, found)
 

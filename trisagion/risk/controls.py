@@ -12,7 +12,7 @@ from decimal import Decimal
 from enum import StrEnum
 from typing import Final
 
-from trisagion.market.calendar import closing_reason
+from trisagion.market.calendar import closing_of
 from trisagion.market.types import Instrument, Quote
 from trisagion.orders.types import Intent, Side
 from trisagion.risk.limits import Limits
@@ -157,7 +157,7 @@ def _mode(facts: Facts) -> Values:
 
 
 def _rests(facts: Facts) -> bool:
-    return closing_reason(facts.now_ns) is not None
+    return closing_of(facts.instrument, facts.now_ns) is not None
 
 
 def _insane(facts: Facts) -> bool:
@@ -318,9 +318,9 @@ CONTROLS: Final = (
     ),
     Control(
         _R.REST,
-        "nothing is traded in a rest period, nor ordered in the minute before it",
+        "nothing is traded in a rest period or a closure of its exchange, nor ordered in the minute before it",
         _rests,
-        lambda facts: {"rest": closing_reason(facts.now_ns) or "no"},
+        lambda facts: {"rest": closing_of(facts.instrument, facts.now_ns) or "no"},
     ),
     Control(
         _R.NUMBER_INSANE,

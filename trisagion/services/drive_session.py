@@ -16,12 +16,12 @@ from threading import Lock
 from typing import Final
 
 from trisagion.clock import SECOND_NS
-from trisagion.errors import StaleOwner
+from trisagion.errors import StaleOwner, UnreadableRow
 from trisagion.gateway.ib_guard import VenueRule
 from trisagion.gateway.pace import TokenBucket
 from trisagion.gateway.settling import SETTLE_S_MAX, Settling
 from trisagion.ids import ClOrdId
-from trisagion.market.calendar import closing_reason
+from trisagion.market.calendar import closing_of, closing_reason
 from trisagion.orders.state import AT_VENUE, IN_DOUBT, UNSENT, WORKING, OrderState, check_transition
 from trisagion.orders.types import ExecutionReport, Order, OrderLink
 from trisagion.ports import Database, Transaction
@@ -458,7 +458,7 @@ class SessionDriver:
             return Outcome("asked" if self.session.ask_positions(f"P{now_ns}", now_ns) else "logged_off")
 
     def enforce(self, now_ns: int) -> bool:
-        """Withdraw all orders at the venue where the control mode says so, or a rest that is or begins within a minute.
+        """Withdraw orders at the venue where the control mode says so, or a rest that is or begins within a minute.
 
         Tell whether any had to be. Nobody else needs to ring for it: what is withdrawn is drained here too, again until
         the venue could be asked. What is in doubt may work there as well, and is asked to cancel once. What was
@@ -468,15 +468,22 @@ class SessionDriver:
             standing, closing = self.standing(tx, now_ns), closing_reason(now_ns)
             self.read_s, self._present_ns = self.clock(), now_ns
             asked = (standing.everything, *standing.at(now_ns))
-            if closing is None and not any(cancels_working(each.mode) for each in asked):
+            shut: dict[str, str | None] = {}
+            try:
+                shut = {each.symbol: closing_of(each, now_ns) for each in tx.market.instruments()}
+            except UnreadableRow:
+                # What it was may be closed by now; and a kill must not wait for anything.
+                closing = closing or "an instrument cannot be read"
+            if not any([closing, *shut.values()]) and not any(cancels_working(each.mode) for each in asked):
                 return False
             found = [order for order in self._mine(tx, WORKING | {OrderState.UNKNOWN}) if not order.taker]
             unsent = [order for order in tx.orders.in_states(UNSENT) if order.session in {None, self.name}]
         modes = {order.cl_ord_id: self.mode_of(order, standing, now_ns) for order in (*found, *unsent)}
+        rests = {order.cl_ord_id: closing or shut.get(order.symbol) for order in found}
         why = {
-            name: f"mode {mode}" if cancels_working(mode) else f"rest: {closing}"
-            for name, mode in modes.items()
-            if cancels_working(mode) or closing is not None
+            name: f"mode {modes[name]}" if cancels_working(modes[name]) else f"rest: {rest}"
+            for name, rest in rests.items()
+            if cancels_working(modes[name]) or rest is not None
         }
         there = [order for order in found if order.cl_ord_id in why]
         working = [order for order in there if order.state in WORKING]

@@ -5,7 +5,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 from trisagion.clock import SECOND_NS
-from trisagion.market.calendar import closing_reason
+from trisagion.market.calendar import closing_of
+from trisagion.market.types import Instrument
 from trisagion.orders.pricing import off_grid
 from trisagion.orders.state import LIVE, OrderState
 from trisagion.orders.types import Intent, Order
@@ -43,7 +44,7 @@ class LastLook:
         for order, mode in zip(orders, modes, strict=True):
             at_ns = max(now_ns, order.updated_ns)
             why = (
-                self._forbids(order, mode, at_ns)
+                self._forbids(order, terms.get(order.symbol), mode, at_ns)
                 or off_grid(order, terms.get(order.symbol))
                 or self._breaks_rule(tx, order, at_ns)
             )
@@ -57,8 +58,8 @@ class LastLook:
             looked.append((order, why))
         return looked
 
-    def _forbids(self, order: Order, mode: Mode, now_ns: int) -> str | None:
-        resting = closing_reason(now_ns)
+    def _forbids(self, order: Order, instrument: Instrument | None, mode: Mode, now_ns: int) -> str | None:
+        resting = closing_of(instrument, now_ns)
         if resting is not None:
             return f"REST: {resting}"
         if mode is Mode.PAUSE or order.taker is not (mode is Mode.EMERGENCY):

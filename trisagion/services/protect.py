@@ -12,7 +12,7 @@ from typing import Final
 from trisagion.clock import MINUTE_NS, SECOND_NS
 from trisagion.ids import cycle_id
 from trisagion.ledger.types import Strategy
-from trisagion.market.calendar import closing_reason
+from trisagion.market.calendar import closing_of, closing_reason
 from trisagion.market.types import Instrument
 from trisagion.orders.state import LIVE
 from trisagion.orders.types import Side
@@ -112,7 +112,7 @@ def _followed(
 def _must_go(tx: Transaction, protection: Protection, state: ExitState, instrument: Instrument, now_ns: int) -> bool:
     """Tell whether more is held than may stay, beyond what orders at the best price are about to take away."""
     most = allowance(state, protection.exits)
-    if most is None or not state.qty:
+    if most is None or not state.qty or closing_of(instrument, now_ns) is not None:
         return False
     quote = tx.market.quote(instrument.symbol, now_ns)
     if quote is None:

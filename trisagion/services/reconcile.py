@@ -24,7 +24,7 @@ from trisagion.errors import DataError, OurMistake, UnreadableRow, harmless
 from trisagion.ids import CycleId, cl_ord_id, cycle_id, intent_key
 from trisagion.ledger.take_profit import LAST_STEP
 from trisagion.ledger.types import Position
-from trisagion.market.calendar import closing_reason
+from trisagion.market.calendar import closing_of, closing_reason
 from trisagion.market.types import Instrument, Quote
 from trisagion.orders.incidents import Incident
 from trisagion.orders.intents import ReconcileRules, consensus, make_intent, reduced, staged
@@ -137,7 +137,8 @@ def _move(tx: Transaction, rules: CycleRules, due_ns: int) -> tuple[Outcome, ...
     before = tx.cycles.decided(name)
     left = [instrument for instrument in instruments if instrument.symbol not in before]
     free = [instrument for instrument in left if instrument.symbol not in withdrawn]
-    silent = _unheard(tx, rules, free, due_ns)
+    # A venue need not speak while it is closed.
+    silent = _unheard(tx, rules, [each for each in free if closing_of(each, due_ns) is None], due_ns)
     ready = [instrument for instrument in free if instrument.symbol not in silent]
     if ready:
         take(tx, rules.keys, rules.reconcile.observer_age_s_max * SECOND_NS, due_ns)
@@ -321,6 +322,10 @@ def _decide_each(
         live=live,
     )
     for instrument in ready:
+        resting = closing_of(instrument, due_ns)
+        if resting is not None:
+            tx.cycles.add_decision(_undecided(name, instrument.symbol, f"REST: {resting}"))
+            continue
         try:
             with tx.part():
                 order = _decide(tx, rules, name, instrument, account, due_ns)

@@ -14,9 +14,9 @@ from trisagion.market.types import Instrument
 from trisagion.orders.state import OrderState
 from trisagion.ports import Database, Replay, Transaction
 from trisagion.risk.limits import Limits
-from trisagion.safety.modes import Control, Mode
+from trisagion.safety.modes import REPLAY, Control, Mode
 from trisagion.services.advance_cohort import found_cohort
-from trisagion.services.control import REPLAY, release
+from trisagion.services.control import release
 from trisagion.services.limits import found
 from trisagion.services.take_profit import ending_epoch
 from trisagion.units import Money
@@ -59,6 +59,9 @@ def begin(
             return resumed
         for instrument in instruments:
             tx.market.add_instrument(instrument)
+            if instrument.closures is not None:
+                read = {"exchange": instrument.closures.exchange, "digest": instrument.closures.digest}
+                tx.control.add_event("hours.read", instrument.symbol, read, replay.start_ns)
         tx.ledger.post(opening(capital, replay.start_ns, instruments[0].currency))
         found_cohort(tx, rules, 1, replay.seed, replay.start_ns, survivors)
         found(tx, limits, replay.settings_digest[:DIGEST_SHOWN], replay.start_ns)

@@ -12,6 +12,7 @@ from pydantic import (
 )
 
 from trisagion.settings import fields
+from trisagion.settings.calendar import Calendar
 from trisagion.settings.exits import Exits
 from trisagion.settings.fields import Amount, Count, Exact, Flag, Fraction, Name, Number, Seconds, Share, Text
 from trisagion.settings.killswitch import Killswitch
@@ -92,11 +93,23 @@ PLACE: Final = frozenset(
 None of these may change a decision, so they are no part of the digest.
 """
 
+PEOPLE: Final = frozenset({"safety.operators", "safety.release_people"})
+"""Whose word loosens what was stopped."""
+
 CONTENT: Final = frozenset({"cohort.survivors"})
 """Names of files: what they hold is part of the digest, not where they lie."""
 
-TABLES: Final = frozenset({"replay.instruments", "egress.paths", "ib.contracts", "safety.operators", "observe.sources"})
-"""Tables of tables: `--set` reaches into them, as `replay.instruments.NQ.tick_size=0.25`."""
+TABLES: Final = frozenset(
+    {
+        "calendar.exchanges",
+        "replay.instruments",
+        "egress.paths",
+        "ib.contracts",
+        "safety.operators",
+        "observe.sources",
+    }
+)
+"""Tables that `--set` reaches into, as `replay.instruments.NQ.tick_size=0.25`."""
 
 DIRECT: Final = "direct"
 """The path without a proxy; it needs no table."""
@@ -541,6 +554,7 @@ class Settings(Section):
     database: Database = Database()
     broker: Broker = Broker()
     account: Account = Account()
+    calendar: Calendar = Calendar()
     regime: Regime = Regime()
     cohort: Cohort = Cohort()
     selection: Selection = Selection()

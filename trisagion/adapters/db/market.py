@@ -1,6 +1,8 @@
-"""Tables instrument, bar, market_step, market_state. Arrays are kept as little-endian bytes in C order."""
+"""Tables instrument, trading_hours, bar, market_step, market_state. Arrays are little-endian bytes in C order."""
 
+import json
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any, Final
 
 import numpy as np
@@ -9,7 +11,8 @@ from numpy.typing import NDArray
 
 from trisagion.adapters.db import tables as t
 from trisagion.adapters.db.session import Session, insert_once, params
-from trisagion.errors import StateError, UnreadableRow, quoted
+from trisagion.errors import DataError, StateError, UnreadableRow, quoted
+from trisagion.market.closures import Closures
 from trisagion.market.types import Bar, Instrument, MarketState, MarketStep, Quote
 from trisagion.units import Price
 
@@ -29,8 +32,13 @@ _BAR: Final = (
 )
 
 _ADD_INSTRUMENT: Final = insert_once(t.instrument)
-_INSTRUMENTS: Final = sa.select(t.instrument).order_by(t.instrument.c.symbol)
-_INSTRUMENT: Final = sa.select(t.instrument).where(t.instrument.c.symbol == _symbol)
+_ADD_HOURS: Final = insert_once(t.trading_hours)
+_TRADED: Final = sa.select(t.instrument, t.trading_hours.c.digest).outerjoin(
+    t.trading_hours, t.trading_hours.c.symbol == t.instrument.c.symbol
+)
+_INSTRUMENTS: Final = _TRADED.order_by(t.instrument.c.symbol)
+_INSTRUMENT: Final = _TRADED.where(t.instrument.c.symbol == _symbol)
+_HOURS: Final = sa.select(t.trading_hours).where(t.trading_hours.c.symbol == _symbol)
 _ADD_STEP: Final = insert_once(t.market_step)
 _ADD_BAR: Final = insert_once(t.bar)
 _STEP: Final = (
@@ -78,6 +86,9 @@ _UNKNOWN_STEPS: Final = (
 )
 _HEADS: Final = sa.select(*(sa.func.coalesce(_newest(table), 0) for table in (t.market_step, t.market_state)))
 
+_CLOSURES: Final[dict[str, Closures]] = {}
+"""Those that this process has read, by their digest: a row of some dozen kB that never changes is read once."""
+
 _WINDOWS: Final = 15
 _ORDERS: Final = 3
 _DELAYS: Final = 3
@@ -103,8 +114,12 @@ class Market:
         self._known: dict[str, Instrument] = {}
 
     def add_instrument(self, instrument: Instrument) -> None:
-        """Record an instrument; the same again changes nothing."""
-        self._session.write(_ADD_INSTRUMENT, params(instrument))
+        """Record an instrument, with its closures where it has some; the same again changes nothing."""
+        terms = params(instrument)
+        closures: Closures | None = terms.pop("closures")
+        self._session.write(_ADD_INSTRUMENT, terms)
+        if closures is not None:
+            self._session.write(_ADD_HOURS, {"symbol": instrument.symbol, **_hours(closures)})
 
     def instrument(self, symbol: str) -> Instrument:
         """Return an instrument; `StateError` when it is not known."""
@@ -113,12 +128,23 @@ class Market:
             row = self._session.row(_INSTRUMENT, {"symbol": symbol})
             if row is None:
                 raise StateError(f"instrument {symbol!r} is not in the database: ingest its market data first")
-            known = self._known[symbol] = _read_instrument(row)
+            known = self._known[symbol] = self._read(row)
         return known
 
     def instruments(self) -> Sequence[Instrument]:
         """Return all instruments in order of symbol."""
-        return [_read_instrument(row) for row in self._session.rows(_INSTRUMENTS)]
+        return [self._read(row) for row in self._session.rows(_INSTRUMENTS)]
+
+    def _read(self, row: Sequence[Any]) -> Instrument:
+        *terms, digest = row
+        instrument = _read_instrument(terms)
+        if digest is None:
+            return instrument
+        closures = _CLOSURES.get(digest)
+        if closures is None:
+            found = self._session.row(_HOURS, {"symbol": instrument.symbol})
+            closures = _CLOSURES[digest] = _read_hours(found or ())
+        return replace(instrument, closures=closures)
 
     def add_step(self, step: MarketStep) -> bool:
         """Record a step and its bar; False when it was there already."""
@@ -220,6 +246,25 @@ def _read_instrument(row: Sequence[Any]) -> Instrument:
             f"instrument {quoted(row[0])}: fee_rate: expected 0 to below 1, found {instrument.fee_rate}"
         )
     return instrument
+
+
+def _hours(closures: Closures) -> dict[str, Any]:
+    bounds = {"from_ns": closures.from_ns, "until_ns": closures.until_ns}
+    closed = json.dumps(closures.spans).encode()
+    return {"exchange": closures.exchange, **bounds, "digest": closures.digest, "closed": closed}
+
+
+def _read_hours(row: Sequence[Any]) -> Closures:
+    """Read a row of table trading_hours; `UnreadableRow` when it is not what was written."""
+    try:
+        symbol, exchange, from_ns, until_ns, digest, closed = row
+        spans = tuple((int(begin_ns), int(end_ns), str(why)) for begin_ns, end_ns, why in json.loads(closed))
+        closures = Closures(exchange, from_ns, until_ns, spans)
+    except (ValueError, TypeError, DataError) as error:
+        raise UnreadableRow(f"trading hours: expected the closures of an exchange, found: {error}") from None
+    if closures.digest != digest:
+        raise UnreadableRow(f"trading hours {quoted(symbol)}: expected digest {digest}, found {closures.digest}")
+    return closures
 
 
 def market_state(row: sa.Row[Any]) -> MarketState:

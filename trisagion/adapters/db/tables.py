@@ -63,6 +63,16 @@ instrument: Final = table(
     must("fee_rate", Exact()),
 )
 
+trading_hours: Final = table(
+    "trading_hours",
+    key("symbol", Id(64)),
+    must("exchange", Id(32)),
+    must("from_ns", Whole()),
+    must("until_ns", Whole()),
+    must("digest", Id(64)),
+    must("closed", BLOB),
+)
+
 bar: Final = table(
     "bar",
     key("symbol", Id(64)),
