@@ -105,5 +105,7 @@ def test_whoever_proposes_and_whoever_approves_is_told_what_it_would_refuse(
     ]
     limits.propose("order_qty_max", "1", "thinner", state=state)
     assert "of these it would refuse 1 (ORDER_QTY 1)" in capsys.readouterr().out
+    limits.propose("alike_orders_max", "0", "quiet", state=state)
+    assert "what it would refuse is not known" in capsys.readouterr().out
     with pytest.raises(DataError, match="found 77"):
         limits.effect(version=77, state=state)

@@ -11,6 +11,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from decimal import Decimal
 from enum import StrEnum
+from functools import lru_cache
 from typing import Final
 
 from trisagion.market.calendar import closing_of
@@ -189,7 +190,12 @@ def _limits_unknown(facts: Facts) -> bool:
 
 def _instrument_unknown(facts: Facts) -> bool:
     symbol = facts.intent.symbol
-    return facts.instrument is None or facts.instrument.symbol != symbol or SYMBOL.fullmatch(symbol) is None
+    return facts.instrument is None or facts.instrument.symbol != symbol or not _is_word(symbol)
+
+
+@lru_cache(maxsize=4096)
+def _is_word(symbol: str) -> bool:
+    return SYMBOL.fullmatch(symbol) is not None
 
 
 def _restricted(facts: Facts) -> bool:

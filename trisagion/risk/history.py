@@ -12,7 +12,7 @@ from typing import Final
 from trisagion.clock import MINUTE_NS, SECOND_NS
 from trisagion.features.atr import average_true_range, minutes_needed
 from trisagion.market.types import Bar
-from trisagion.units import SCALE, WIDE, Price
+from trisagion.units import SCALE, Price, times
 
 ALIKE_NS: Final = 5 * SECOND_NS
 """So long an order is one that another may repeat by mistake; ours."""
@@ -82,7 +82,7 @@ def repeats(alike: Iterable[Price | None], price: Price) -> int:
 
 def too_many_messages(history: History, ratio_max: Decimal) -> bool:
     """Tell whether messages are more than `ratio_max` for each trade; before the first trade as if there was one."""
-    return history.messages > WIDE.multiply(ratio_max, Decimal(max(history.trades, 1)))
+    return history.messages > times(ratio_max, history.trades or 1)
 
 
 def _exact(number: float | None) -> Decimal | None:

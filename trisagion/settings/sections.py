@@ -103,14 +103,7 @@ CONTENT: Final = frozenset({"cohort.survivors"})
 """Names of files: what they hold is part of the digest, not where they lie."""
 
 TABLES: Final = frozenset(
-    {
-        "calendar.exchanges",
-        "replay.instruments",
-        "egress.paths",
-        "ib.contracts",
-        "safety.operators",
-        "observe.sources",
-    }
+    {"calendar.exchanges", "egress.paths", "ib.contracts", "observe.sources", "replay.instruments", "safety.operators"}
 )
 """Tables that `--set` reaches into, as `replay.instruments.NQ.tick_size=0.25`."""
 
