@@ -94,6 +94,9 @@ PLACE: Final = frozenset(
 None of these may change a decision, so they are no part of the digest.
 """
 
+PEOPLE: Final = frozenset({"safety.operators", "safety.release_people"})
+"""Whose word loosens what was stopped."""
+
 CONTENT: Final = frozenset({"cohort.survivors"})
 """Names of files: what they hold is part of the digest, not where they lie."""
 
