@@ -50,6 +50,8 @@ class Chronicle(Judge):
         self.calm_since_ns = world.now_ns
         self._apart: dict[str, int] = {}
         self._causes = 0
+        self._aside = 0
+        self._event_seq = 0
         self._stops: dict[str, Any] = {}
         self._going: Counter[str] = Counter()
         self._sample_ns = 0
@@ -128,10 +130,16 @@ class Chronicle(Judge):
     def _agree(self, calm: bool) -> None:
         """L1: what differs has a cause that is no fault of ours, and an incident before long."""
         now_ns, held, theirs = self.world.now_ns, self._held(), self.office.positions()
-        [(aside,)] = self.server.rows("SELECT COUNT(*) FROM event WHERE kind LIKE '%quarantined'")
+        events = self.server.rows("SELECT seq, kind LIKE '%quarantined' FROM event WHERE seq > ?", self._event_seq)
+        self._event_seq = max((seq for seq, _ in events), default=self._event_seq)
+        self._aside += sum(aside for _, aside in events)
         [(doubtful,)] = self.server.rows("SELECT COUNT(*) FROM orders WHERE state = 'unknown'")
         causes = (
-            aside + doubtful + len(self.wire.swallowed) + len(self.market.commanded) + len(self.office.record.hands)
+            self._aside
+            + doubtful
+            + len(self.wire.swallowed)
+            + len(self.market.commanded)
+            + len(self.office.record.hands)
         )
         for symbol, lots in theirs.items():
             if held.get(symbol, Decimal(0)) == lots:
@@ -211,7 +219,8 @@ class Chronicle(Judge):
         commanded = {self.intent_of(one["cl_ord_id"]) for one in self.market.commanded}
         for intent, count, sides, qty, cum, last, decided in self.server.rows(
             "SELECT o.intent, COUNT(*), COUNT(DISTINCT side), MAX(CASE WHEN attempt = 0 THEN o.qty + 0 END), "
-            "SUM(cum_qty + 0), MAX(o.rowid), (SELECT 1 FROM decision d WHERE d.intent = o.intent) "
+            "SUM(cum_qty + 0), MAX(o.rowid), "
+            "(SELECT d.intent = o.intent FROM decision d WHERE d.cycle_id = o.cycle AND d.symbol = o.symbol) "
             "FROM orders o WHERE o.intent IN (SELECT intent FROM orders WHERE rowid > ?) GROUP BY o.intent",
             self._order_seq - 8,
         ):
@@ -220,7 +229,7 @@ class Chronicle(Judge):
                 "SELECT COUNT(*) FROM orders WHERE intent = ? AND state IN ('new', 'partially_filled', 'unknown')",
                 intent,
             )
-            if decided is None or sides != 1 or qty is None or live > 1:
+            if not decided or sides != 1 or qty is None or live > 1:
                 self._violated("L6", f"{intent}: {count} orders, {live} live, {sides} sides, decision {decided}")
             elif cum > qty and intent not in commanded:
                 self._violated("L6", f"{intent}: filled {cum}, wanted {qty}")

@@ -76,7 +76,7 @@ EXITS: Final = {
     "scale_out_atr": [Decimal(2), Decimal(4)],
     "time_stop_s": 14_400,
 }
-_STARTS: Final = (
+STARTS: Final = (
     # The evenings before a weekend, Good Friday, Christmas, New Year; the night after the clocks changed; any Monday.
     (datetime(2024, 6, 14, 16, tzinfo=UTC), 3),
     (datetime(2024, 3, 28, 18, tzinfo=UTC), 2),
@@ -108,7 +108,7 @@ def climate(seed: int, days: int) -> Climate:
     """Draw the climate of a life; a long one is of the mean, for it meets everything."""
     random = Random(f"{seed}/climate")
     long = days > 30
-    [start] = random.choices([start for start, _ in _STARTS], [weight for _, weight in _STARTS])
+    [start] = random.choices([start for start, _ in STARTS], [weight for _, weight in STARTS])
     start = datetime(2024, 1, 2, tzinfo=UTC) if long else start
 
     def often(mean: float) -> float:
