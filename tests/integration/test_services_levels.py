@@ -127,12 +127,13 @@ def test_the_gateway_denies_what_a_part_forbids(both: Desk) -> None:
     assert (both.order("T1").state, both.order("T2").state) == (_S.DENIED, _S.ROUTED)
 
 
-def prepared(desk: Desk, due_ns: int) -> None:
-    """Bring prices, votes, account and the venue's word to an instant."""
+def prepared(desk: Desk, due_ns: int, *, voted_ns: int = 0) -> None:
+    """Bring prices, account and the venue's word to an instant, and the votes, unless they are of an earlier slot."""
     for symbol in ("ES", "NQ"):
         desk.quote(due_ns, symbol=symbol)
         desk.observe(due_ns, symbol=symbol)
-    desk.enter(voting(due_ns, 20), at_ns=due_ns)
+    voted_ns = voted_ns or due_ns
+    desk.enter(voting(voted_ns, 20), at_ns=voted_ns)
     desk.mark(due_ns)
 
 
@@ -149,13 +150,13 @@ def test_a_cycle_says_which_part_forbade_its_intent(both: Desk) -> None:
 
 
 def test_an_emergency_of_one_symbol_flattens_that_symbol_between_two_cycles(both: Desk) -> None:
-    """By taking; the other symbol's orders stay, and it is not decided on."""
+    """By taking, whatever the cohort has come to; the other symbol's orders stay, and it is not decided on."""
     both.hold(9)
     due_ns = TUESDAY_NS + MINUTE_NS
     engage(both, Mode.EMERGENCY, *ON_ES)
     assert flattening(both.database, ACCOUNT, SESSION, due_ns)
     both.put(routed("W2", state=_S.NEW, symbol="NQ", intent="I2"))
-    prepared(both, due_ns)
+    prepared(both, due_ns, voted_ns=TUESDAY_NS)
     rules = replace(CYCLE_RULES, interval_ns=10 * MINUTE_NS)
     cycle(both.database, rules, "tester", due_ns)
     [made] = [order for order in both.orders() if order.cl_ord_id != "W2"]

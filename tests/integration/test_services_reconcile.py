@@ -19,7 +19,7 @@ from tests.builders import (
     words,
 )
 from trisagion.adapters.db import retrying
-from trisagion.clock import MINUTE_NS, SECOND_NS
+from trisagion.clock import HOUR_NS, MINUTE_NS, SECOND_NS
 from trisagion.cohort.types import Epoch, ExitReason, RunEnd, RunRecord
 from trisagion.ids import cl_ord_id, cycle_id, intent_key, run_id
 from trisagion.orders.intents import ReconcileRules
@@ -169,6 +169,19 @@ def test_a_cycle_at_rest_is_closed_without_a_decision(desk: Desk) -> None:
         found = tx.cycles.cycle(cycle_id(at_ns))
         assert found is not None and found.outcome == "rest: weekend"
         assert tx.cycles.last_decisions("ES", 1) == []
+
+
+def test_the_last_minute_before_a_rest_withdraws_without_waiting_for_the_cohort(desk: Desk) -> None:
+    """It lies between two slots, the only checkpoints of the cohort; the minute before it has to wait."""
+    rest_ns, rules = SATURDAY_NS - 15 * HOUR_NS, replace(CYCLE_RULES, interval_ns=10 * MINUTE_NS)
+    slot_ns = rest_ns - rules.interval_ns
+    desk.put(an_intended_order(slot_ns, _S.NEW))
+    desk.enter(voting(slot_ns, *TWENTY), at_ns=slot_ns)
+    for minutes_left, said in ((2, ["waiting"]), (1, ["cancelling"])):
+        due_ns = rest_ns - minutes_left * MINUTE_NS
+        desk.quote(due_ns)
+        desk.mark(due_ns)
+        assert words(run(desk, due_ns, rules)) == said
 
 
 def test_a_cycle_cancels_then_looks_then_decides(desk: Desk) -> None:

@@ -123,7 +123,7 @@ def _move(tx: Transaction, rules: CycleRules, history: History, due_ns: int) -> 
         return _announce(tx, now)
     resting = closing_reason(due_ns)
     exits = resting is None and is_protective(tx, rules.protection, due_ns) and not _flattening(tx)
-    if not _ready(tx, due_ns, exits=exits):
+    if not _ready(tx, rules, due_ns, exits=exits, resting=resting is not None):
         return (Outcome("waiting"),)
     if now is None:
         now = Cycle(name, due_ns, "opened", None, 0)
@@ -167,14 +167,25 @@ def _move(tx: Transaction, rules: CycleRules, history: History, due_ns: int) -> 
 def _concerned(tx: Transaction, rules: CycleRules, due_ns: int, *, exits: bool) -> Sequence[Instrument]:
     """Return the instruments that a cycle is for: all, unless it comes between two to flatten or protect some."""
     every = tx.market.instruments()
-    if not exits and (not rules.interval_ns or due_ns % rules.interval_ns == 0 or _flattening(tx)):
+    if not exits and (not _is_between(rules, due_ns) or _flattening(tx)):
         return every
-    standing = tx.control.standing()
-    some = {each.symbol for each in every if _binding(standing, rules, each.symbol, due_ns).mode is Mode.EMERGENCY}
+    some = _stopped(tx, rules, due_ns)
     if exits and rules.protection:
         some |= {each.symbol for each in exposed(tx, rules.protection)}
     concerned = [each for each in every if each.symbol in some]
     return concerned if exits else concerned or every
+
+
+def _is_between(rules: CycleRules, due_ns: int) -> bool:
+    """Tell whether a cycle comes between two slots of the schedule."""
+    return bool(rules.interval_ns) and due_ns % rules.interval_ns != 0
+
+
+def _stopped(tx: Transaction, rules: CycleRules, due_ns: int) -> set[str]:
+    """Return the symbols that an Emergency flattens."""
+    standing = tx.control.standing()
+    symbols = [each.symbol for each in tx.market.instruments()]
+    return {each for each in symbols if _binding(standing, rules, each, due_ns).mode is Mode.EMERGENCY}
 
 
 def _binding(standing: Standing, rules: CycleRules, symbol: str, now_ns: int) -> Control:
@@ -263,7 +274,7 @@ def _unheard(
     return {symbol: sessions for symbol, sessions in silent.items() if sessions}
 
 
-def _ready(tx: Transaction, due_ns: int, *, exits: bool) -> bool:
+def _ready(tx: Transaction, rules: CycleRules, due_ns: int, *, exits: bool, resting: bool) -> bool:
     """Tell whether account and cohort are as of the cycle's instant; to flatten, and for exits, the account is enough.
 
     A cycle whose minute is over is never ready: a message that comes late must not decide on what came after.
@@ -272,6 +283,9 @@ def _ready(tx: Transaction, due_ns: int, *, exits: bool) -> bool:
     if sample is None or sample.at_ns != due_ns:
         return False
     if exits or _flattening(tx):
+        return True
+    # The cohort is written down at the slots: a cycle between two of them that asks nobody must not wait for that.
+    if _is_between(rules, due_ns) and (resting or _stopped(tx, rules, due_ns)):
         return True
     heads = [tx.cohort.shard_head(number) for number in tx.cohort.shard_numbers()]
     return all(head is not None and head[0] >= due_ns for head in heads)
