@@ -43,6 +43,10 @@ fleet: install .venv/.fleet .venv/.mysql # The same on MariaDB and Redis
 doctor: install # Tell whether this machine can run the platform
 	@$(BIN)/trisagion doctor $(ARGS)
 
+.PHONY: drill
+drill: install .venv/.mysql # Rehearse the kill switch with each failure of a part; ARGS="--runs 5"
+	@for failure in none broker worker session database proxy; do $(BIN)/trisagion drill --failure $$failure $(ARGS); done
+
 .PHONY: install
 install: .venv/.installed # Make .venv, install what is pinned, compile the kernels
 

@@ -23,6 +23,7 @@ from trisagion.risk.controls import Facts
 from trisagion.risk.load import Account, Load
 from trisagion.services import book_fills, drive_session
 from trisagion.services.drive_session import SessionDriver
+from trisagion.services.last_look import LastLook
 from trisagion.services.outcome import Outcome
 from trisagion.wiring import House
 from workers.sessions import venue as session_venue
@@ -121,7 +122,7 @@ def sends_however_long_ago_it_looked() -> Patches:
 
 def takes_no_last_look() -> Patches:
     """Mode, gate, rest and age are not looked at before the socket."""
-    return [(drive_session._LastLook, "over", lambda _look, _tx, orders, _now_ns: [(order, None) for order in orders])]
+    return [(LastLook, "over", lambda _look, _tx, orders, _now_ns: [(order, None) for order in orders])]
 
 
 def believes_the_instant_of_a_message() -> Patches:

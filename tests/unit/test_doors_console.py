@@ -43,7 +43,7 @@ VALUES = (
     ),
     *("0001-01-01", "9999-12-31T23:59:59Z", "/", "A=B=C", "env:HOME", "file:/dev/null"),
 )
-BASE = {"run": ["--data", "absent.csv"]}
+BASE = {"run": ["--data", "absent.csv"], "drill": ["--config", "absent.toml"]}
 """What keeps a command from its work when every value of it can be used."""
 WRITES = {("config", "init"), ("killswitch", "key"), ("observer",), ("operator", "keygen"), ("vault", "init")}
 """Those whose work is a file in the working directory."""

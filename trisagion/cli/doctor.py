@@ -20,7 +20,8 @@ import typer
 
 import trisagion
 from trisagion.cli.config import ConfigOption, SetOption, overrides
-from trisagion.errors import ConfigError
+from trisagion.cli.drills import judged, past
+from trisagion.errors import ConfigError, StateError
 from trisagion.settings import FIX_SIM, IB_SIM, Settings, load, resolve
 
 KERNELS: Final = ("ext.entropy", "ext.cohort")
@@ -185,6 +186,15 @@ def _clock(_: Settings) -> tuple[bool, str]:
     return True, text
 
 
+def _drill(settings: Settings) -> tuple[bool, str]:
+    """Look at the newest rehearsal of the kill switch."""
+    try:
+        drills = past(Path(settings.platform.state))
+    except StateError as error:
+        return False, str(error)
+    return judged(drills, datetime.now(UTC))
+
+
 def _existing(path: Path) -> Path:
     return next(folder for folder in (path.absolute(), *path.absolute().parents) if folder.is_dir())
 
@@ -198,4 +208,5 @@ CHECKS: Final[dict[str, Callable[[Settings], tuple[bool, str]]]] = {
     "state": _state,
     "disk": _disk,
     "clock": _clock,
+    "drill": _drill,
 }

@@ -22,20 +22,19 @@ from trisagion.gateway.pace import TokenBucket
 from trisagion.gateway.settling import SETTLE_S_MAX, Settling
 from trisagion.ids import ClOrdId
 from trisagion.market.calendar import closing_of, closing_reason
-from trisagion.market.types import Instrument
-from trisagion.orders.pricing import off_grid
-from trisagion.orders.state import AT_VENUE, IN_DOUBT, LIVE, WORKING, OrderState, check_transition
-from trisagion.orders.types import ExecutionReport, Intent, Order, OrderLink
+from trisagion.orders.state import AT_VENUE, IN_DOUBT, UNSENT, WORKING, OrderState, check_transition
+from trisagion.orders.types import ExecutionReport, Order, OrderLink
 from trisagion.ports import Database, Transaction
-from trisagion.risk.check import only_reduces
-from trisagion.safety.gates import Gate
 from trisagion.safety.modes import Mode, Standing, cancels_working
 from trisagion.safety.skew import WINDOW_S, Skew, judge, offset_between
 from trisagion.services import orphans
 from trisagion.services.control import shut_gate
+from trisagion.services.deny_unsent import deny_unsent
 from trisagion.services.fingerprint import expect_current
+from trisagion.services.last_look import LastLook
 from trisagion.services.outcome import Outcome
 from trisagion.services.watch_flag import Flag, demanded, never
+from trisagion.services.wire import Wire
 from trisagion.session_ports import VenueSession
 
 LEASE_S: Final = 6.0
@@ -51,8 +50,6 @@ OUTBOX_MAX: Final = 1000
 """Orders that one drain sends; the next one follows within a guard's turn."""
 LOGON_S_MAX: Final = 60.0
 """Sixty attempts at a logon, one a second: beyond that a person has to look."""
-ROUTED_NS_MAX: Final = 60 * SECOND_NS
-"""An order that waited longer was decided on another market."""
 _KINDS: Final = (OrderState.PENDING_CANCEL, OrderState.PENDING_REPLACE, OrderState.PENDING_NEW)
 """What is asked for, in this order: what takes risk away is not behind what adds it."""
 FULL: Final = TokenBucket(1000, Decimal("0.2"), tokens=1000.0, at_s=0.0)
@@ -77,6 +74,8 @@ class SessionDriver:
     `bucket` is the session's share of messages by `clock`, a count of seconds that never goes back. It is held here and
     nowhere else, for whoever holds the lease is the only sender. `settling` is what the present logon waits for, None
     before the first one and whenever the session is down; `skewed` says that our clock is too far off to send by.
+
+    What adds risk leaves by the `wire`, which a stop shuts without the database; `read_s` is when that answered last.
     """
 
     database: Database
@@ -107,6 +106,12 @@ class SessionDriver:
     _skews: dict[str, Skew] = field(default_factory=dict, init=False)
     _down_s: float | None = field(default=None, init=False)
     _told_down: bool = field(default=False, init=False)
+    wire: Wire = field(init=False)
+    read_s: float = field(init=False)
+    _present_ns: int = field(default=0, init=False)
+
+    def __post_init__(self) -> None:
+        self.wire, self.read_s = Wire(self.session), self.clock()
 
     def lease(self) -> None:
         """Take or renew the session's lease, and look at the database's clock; `StaleOwner` when another has it."""
@@ -153,6 +158,11 @@ class SessionDriver:
         kept = not settled and any(asked.values())
         self._waiting = kept or len(found) == OUTBOX_MAX
         return Outcome("settling" if kept else "drained")
+
+    def stop_unread(self) -> int:
+        """Ask without the database for the cancel of all that the venue may hold; return how many were asked for."""
+        # Whoever else takes of the share of messages waits for the database meanwhile.
+        return self.wire.cancel_all(lambda: self._take(1), self._present_ns)
 
     def pump(self, now_ns: int) -> None:
         """Send and ask what had to wait: for its share of messages, for the settling, for an answer that is overdue."""
@@ -225,6 +235,7 @@ class SessionDriver:
         """
         with self._asking:
             orders = self._doubted(AT_VENUE, now_ns)
+            self.wire.found(orders)
             self._logons += 1
             request = f"M{self.token}-{self._logons}"
             with self._counting:
@@ -265,6 +276,7 @@ class SessionDriver:
 
     def heard(self, report: ExecutionReport, now_ns: int) -> Outcome:
         """Count a report that has been booked, where it is an answer that is waited for."""
+        self.wire.heard(report)
         return self._advance(lambda settling: settling.heard(report, self.clock()), now_ns)
 
     def heard_all(self, request: str, now_ns: int) -> Outcome:
@@ -324,11 +336,11 @@ class SessionDriver:
             self.bucket = self.bucket.take(self.clock(), urgent=urgent) or self.bucket
             # A message that comes late must not date what was decided since to its own instant.
             if kind is OrderState.PENDING_NEW:
-                self.session.send_new(order, order.updated_ns)
+                self.wire.send_new(order)
             elif kind is OrderState.PENDING_REPLACE:
-                self.session.send_replace(order, order.updated_ns)
+                self.wire.send_replace(order)
             else:
-                self.session.send_cancel(order, order.updated_ns)
+                self.wire.send_cancel(order)
 
     def _claim(self, orders: Sequence[Order], kind: OrderState, now_ns: int) -> Sequence[Order]:
         """Commit the state that says "asked"; return the orders as they then are, without those not to be asked for.
@@ -345,7 +357,7 @@ class SessionDriver:
             present = [order for order in locked if _wish(order) is kind]
             if kind is not OrderState.PENDING_CANCEL:
                 expect_current(tx, self.fingerprint)
-            look = None if kind is OrderState.PENDING_CANCEL else _LastLook.at(tx, self, now_ns)
+            look = None if kind is OrderState.PENDING_CANCEL else LastLook.at(tx, self, now_ns)
             claimed: list[Order] = []
             for order, why in [(order, None) for order in present] if look is None else look.over(tx, present, now_ns):
                 if kind is OrderState.PENDING_REPLACE:
@@ -359,6 +371,7 @@ class SessionDriver:
                     claimed.append(_to(still, kind, now_ns, order.reason))
             if kind is not OrderState.PENDING_REPLACE:
                 tx.orders.ask([order.cl_ord_id for order in claimed], kind, now_ns)
+        self.read_s = self.clock()
         return claimed
 
     def _claim_replace(self, tx: Transaction, present: Order, why: str | None, now_ns: int) -> list[Order]:
@@ -448,10 +461,12 @@ class SessionDriver:
         """Withdraw orders at the venue where the control mode says so, or a rest that is or begins within a minute.
 
         Tell whether any had to be. Nobody else needs to ring for it: what is withdrawn is drained here too, again until
-        the venue could be asked. What is in doubt may work there as well, and is asked to cancel once.
+        the venue could be asked. What is in doubt may work there as well, and is asked to cancel once. What was
+        approved and not sent is denied: the gateway that would do so may be dead, and a stop ends when nothing waits.
         """
         with self.database.snapshot() as tx:
             standing, closing = self.standing(tx, now_ns), closing_reason(now_ns)
+            self.read_s, self._present_ns = self.clock(), now_ns
             asked = (standing.everything, *standing.at(now_ns))
             shut: dict[str, str | None] = {}
             try:
@@ -462,29 +477,36 @@ class SessionDriver:
             if not any([closing, *shut.values()]) and not any(cancels_working(each.mode) for each in asked):
                 return False
             found = [order for order in self._mine(tx, WORKING | {OrderState.UNKNOWN}) if not order.taker]
-        modes = {order.cl_ord_id: self.mode_of(order, standing, now_ns) for order in found}
+            unsent = [order for order in tx.orders.in_states(UNSENT) if order.session in {None, self.name}]
+        modes = {order.cl_ord_id: self.mode_of(order, standing, now_ns) for order in (*found, *unsent)}
         rests = {order.cl_ord_id: closing or shut.get(order.symbol) for order in found}
         why = {
-            name: f"mode {mode}" if cancels_working(mode) else f"rest: {rests[name]}"
-            for name, mode in modes.items()
-            if cancels_working(mode) or rests[name] is not None
+            name: f"mode {modes[name]}" if cancels_working(modes[name]) else f"rest: {rest}"
+            for name, rest in rests.items()
+            if cancels_working(modes[name]) or rest is not None
         }
         there = [order for order in found if order.cl_ord_id in why]
         working = [order for order in there if order.state in WORKING]
-        for order in working:
-            if order.cancel_reason is not None:
-                continue
+        wishless = [order.cl_ord_id for order in working if order.cancel_reason is None]
+        for start in range(0, len(wishless), CLAIM_MAX):
             with self.database.transaction() as tx:
-                present = tx.orders.order(order.cl_ord_id)
-                if present is not None and present.state in WORKING and present.cancel_reason is None:
-                    at_ns = max(now_ns, present.updated_ns)
-                    wish = replace(present, cancel_reason=why[order.cl_ord_id], version=present.version + 1)
-                    tx.orders.save(replace(wish, updated_ns=at_ns))
+                for present in tx.orders.locked(wishless[start : start + CLAIM_MAX]):
+                    if present.state in WORKING and present.cancel_reason is None:
+                        at_ns = max(now_ns, present.updated_ns)
+                        wish = replace(present, cancel_reason=why[present.cl_ord_id], version=present.version + 1)
+                        tx.orders.save(replace(wish, updated_ns=at_ns))
+            self.read_s = self.clock()
         doubtful = [order for order in there if order.state is OrderState.UNKNOWN and order.cancel_reason is None]
         for order in doubtful:
             self._cancel_in_doubt(order, why[order.cl_ord_id], now_ns)
         if working:
             self.drain(now_ns)
+        forbidden = {
+            order.cl_ord_id: f"MODE_FORBIDS: mode={modes[order.cl_ord_id]}"
+            for order in unsent
+            if cancels_working(modes[order.cl_ord_id]) and not order.taker
+        }
+        deny_unsent(self.database, forbidden, now_ns)
         return bool(working or doubtful)
 
     def standing(self, tx: Transaction, now_ns: int) -> Standing:
@@ -508,7 +530,7 @@ class SessionDriver:
                 claimed = _to(replace(present, cancel_reason=why), OrderState.PENDING_CANCEL, now_ns, present.reason)
                 tx.orders.save(claimed)
             self._take(1)
-            self.session.send_cancel(claimed, claimed.updated_ns)
+            self.wire.send_cancel(claimed)
 
 
 def asked_ns(request_id: str) -> int:
@@ -525,62 +547,6 @@ def _wish(order: Order) -> OrderState | None:
     if order.cancel_reason is not None:
         return OrderState.PENDING_CANCEL
     return OrderState.PENDING_REPLACE if order.wanted_qty is not None else None
-
-
-@dataclass(frozen=True, slots=True)
-class _LastLook:
-    """What is in force right before the socket: the control modes, the session's gate, and the venue's own rule."""
-
-    driver: SessionDriver
-    standing: Standing
-    gate: Gate
-
-    @staticmethod
-    def at(tx: Transaction, driver: SessionDriver, now_ns: int) -> "_LastLook":
-        """Read it."""
-        return _LastLook(driver, driver.standing(tx, now_ns), tx.control.gate(driver.name))
-
-    def over(self, tx: Transaction, orders: Sequence[Order], now_ns: int) -> list[tuple[Order, str | None]]:
-        """Return each order with the reason why it, or what is wanted of it, must not go out now."""
-        modes = [self.driver.mode_of(order, self.standing, max(now_ns, order.updated_ns)) for order in orders]
-        live: Sequence[Order] = tx.orders.in_states(LIVE) if Mode.REDUCE in modes else ()
-        terms = {instrument.symbol: instrument for instrument in tx.market.instruments()} if orders else {}
-        looked = []
-        for order, mode in zip(orders, modes, strict=True):
-            at_ns = max(now_ns, order.updated_ns)
-            why = (
-                self._forbids(order, terms.get(order.symbol), mode, at_ns)
-                or off_grid(order, terms.get(order.symbol))
-                or self._breaks_rule(tx, order, at_ns)
-            )
-            if why is None and mode is Mode.REDUCE:
-                position = tx.ledger.position(order.symbol).qty
-                left = Intent(order.intent, order.cycle, order.symbol, order.side, order.leaves_qty, order.taker)
-                if not only_reduces(left, position, [other for other in live if other.cl_ord_id != order.cl_ord_id]):
-                    why = f"MODE_FORBIDS: mode={mode} position={position}"
-            if why is not None and order.state is OrderState.ROUTED:
-                live = [other for other in live if other.cl_ord_id != order.cl_ord_id]
-            looked.append((order, why))
-        return looked
-
-    def _forbids(self, order: Order, instrument: Instrument | None, mode: Mode, now_ns: int) -> str | None:
-        resting = closing_of(instrument, now_ns)
-        if resting is not None:
-            return f"REST: {resting}"
-        if mode is Mode.PAUSE or order.taker is not (mode is Mode.EMERGENCY):
-            return f"MODE_FORBIDS: mode={mode}"
-        shut = self.gate.forbids(taker=order.taker)
-        if shut is not None:
-            return shut
-        since_ns = order.created_ns if order.state is OrderState.ROUTED else order.updated_ns
-        return f"TOO_LATE: since_ns={since_ns}" if now_ns - since_ns > ROUTED_NS_MAX else None
-
-    def _breaks_rule(self, tx: Transaction, order: Order, now_ns: int) -> str | None:
-        rule = self.driver.rule
-        if rule is None:
-            return None
-        tick = tx.market.instrument(order.symbol).tick_size
-        return rule.forbids(order, tx.market.quote(order.symbol, now_ns), tick, now_ns)
 
 
 def _to(order: Order, state: OrderState, now_ns: int, reason: str | None) -> Order:

@@ -26,6 +26,7 @@ from trisagion.gateway.ib_guard import VenueRule
 from trisagion.orders.types import ExecutionReport, PositionReport, Unreadable
 from trisagion.services.book_fills import observe, put_aside
 from trisagion.services.drive_session import LEASE_S, SessionDriver, asked_ns
+from trisagion.services.watch_unread import Watchman
 from trisagion.session_ports import OwnedSession, ReportSink
 from workers import pulse, tasks
 from workers.app import app, house
@@ -123,7 +124,9 @@ class VenueOwner(bootsteps.StartStopStep):
         )
         await_lease(sink.driver.lease)
         install(sink.driver)
-        threading.Thread(target=self._guard, args=(sink.driver,), name="guard", daemon=True).start()
+        watchman = Watchman(sink.driver)
+        for name_of, work in (("guard", self._guard), ("watchman", self._watch)):
+            threading.Thread(target=work, args=(watchman,), name=name_of, daemon=True).start()
         kept = house().last_kept(name)
         session.start(kept)
         keeper = Keeper(session.messages, name, kept)
@@ -136,7 +139,15 @@ class VenueOwner(bootsteps.StartStopStep):
         self.stopping.set()
         self.running.close()
 
-    def _guard(self, driver: SessionDriver) -> None:
+    def _watch(self, watchman: Watchman) -> None:
+        while not self.stopping.wait(GUARD_S):
+            before = watchman.untold
+            watchman.look()
+            if watchman.untold > before:
+                log.warning("the database says nothing: %d orders are asked to be cancelled", watchman.untold - before)
+
+    def _guard(self, watchman: Watchman) -> None:
+        driver = watchman.driver
         turn, unreadable = 0, False
         while not self.stopping.wait(GUARD_S):
             turn += 1
@@ -148,6 +159,7 @@ class VenueOwner(bootsteps.StartStopStep):
                 driver.watch(now_ns)
                 driver.enforce(now_ns)
                 driver.pump(now_ns)
+                watchman.tell(now_ns)
                 unreadable = False
             except StaleOwner as error:
                 log.critical("%s", error)
