@@ -22,9 +22,9 @@ from trisagion.observer_ports import IncidentStore, ObservationStore, SnapshotSt
 from trisagion.orders.state import OrderState
 from trisagion.orders.types import ExecutionReport, Order, OrderLink
 from trisagion.risk.load import Load
-from trisagion.risk_ports import LimitStore
+from trisagion.risk_ports import LimitStore, PastIntent
 from trisagion.safety.gates import Gate
-from trisagion.safety.modes import Control, Standing
+from trisagion.safety.modes import Control, Level, Standing
 from trisagion.series_ports import SeriesStore
 from trisagion.session_ports import CopyStore, EgressStore, MessageStore, OrderIdStore, ReleaseStore, SwitchStore
 from trisagion.units import Price, Quantity
@@ -216,6 +216,10 @@ class CycleStore(Protocol):
         """Return the newest `count` decisions on a symbol, newest first."""
         ...
 
+    def approved(self, after_ns: int, count: int) -> Sequence[PastIntent]:
+        """Return the newest `count` intents that cycles due after an instant approved, by instant, then symbol."""
+        ...
+
 
 class OrderStore(Protocol):
     """Tables orders (the outbox), order_link (its further ClOrdIDs) and execution (the inbox)."""
@@ -337,6 +341,10 @@ class LedgerStore(EntryStore, ObservationStore, Protocol):
         """Return a sample of each of the first `count` instants with `at_ns > after_ns`."""
         ...
 
+    def equities(self, at_ns: int) -> Sequence[EquitySample]:
+        """Return all samples of an instant, in order of symbol."""
+        ...
+
     def last_equity(self) -> EquitySample | None:
         """Return a sample of the newest instant."""
         ...
@@ -359,6 +367,14 @@ class ControlStore(Protocol):
 
     def standing(self) -> Standing:
         """Return the word for everything, and those for a part of it or for a while."""
+        ...
+
+    def overruled(self) -> Sequence[tuple[Control, Control]]:
+        """Return each last row that nobody has signed and that is looser than what stands, with what stands."""
+        ...
+
+    def last(self, level: Level, name: str) -> int:
+        """Return the number of the last row about a place, 0 for none."""
         ...
 
     def set_mode(self, control: Control) -> None:

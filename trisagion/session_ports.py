@@ -13,6 +13,7 @@ from trisagion.gateway.ib_words import Commission, Executed, OpenOrder
 from trisagion.market.types import Bar, Quote
 from trisagion.orders.types import ExecutionReport, Order, PositionReport, Unreadable
 from trisagion.safety.beats import Beat, BeatMark
+from trisagion.safety.commands import Command, Taken
 from trisagion.safety.release import Proposal
 
 
@@ -175,7 +176,7 @@ class SwitchStore(Protocol):
 
 
 class ReleaseStore(Protocol):
-    """Tables control_release and command_nonce."""
+    """Tables control_release, command_nonce and signed_command."""
 
     def add(self, proposal: Proposal) -> int:
         """Record a proposal; return its number."""
@@ -191,6 +192,14 @@ class ReleaseStore(Protocol):
 
     def spend(self, nonce: str, person: str, expires_ns: int) -> bool:
         """Use a command's number up; False when it was used before."""
+        ...
+
+    def keep(self, command: Command, taken_ns: int) -> None:
+        """Keep a signed command that was taken, for whoever obeys it."""
+        ...
+
+    def taken(self) -> Sequence[Taken]:
+        """Return every signed command that was taken, in order."""
         ...
 
 

@@ -27,12 +27,14 @@ from trisagion.ledger.take_profit import TakeProfitRules
 from trisagion.market.types import Instrument
 from trisagion.orders.intents import ReconcileRules
 from trisagion.orders.types import ExecutionReport
+from trisagion.portfolio.clamps import ClampRules
 from trisagion.portfolio.exits import ExitRules
 from trisagion.portfolio.sizing import SizingRules
 from trisagion.risk.limits import Limits
 from trisagion.risk.losses import LossRules
 from trisagion.safety.audit import Witness
 from trisagion.safety.beats import WatchRules
+from trisagion.safety.commands import Signers
 from trisagion.safety.modes import Mode
 from trisagion.selection.votes import SelectionRules
 from trisagion.services import (
@@ -53,8 +55,10 @@ from trisagion.services import (
     tell_missed,
     watch_flag,
     watch_switch,
+    watch_words,
 )
 from trisagion.services.adjust_incidents import AdoptRules
+from trisagion.services.clamp import Clamping
 from trisagion.services.drive_session import FULL
 from trisagion.services.outcome import Outcome
 from trisagion.services.protect import Protection
@@ -62,7 +66,7 @@ from trisagion.services.release import ReleaseRules
 from trisagion.session_ports import MessageOutbox
 from trisagion.settings import Ib, Settings, resolve, trading_digest
 from trisagion.settings import digest as settings_digest
-from trisagion.units import price, quantity
+from trisagion.units import plain, price, quantity
 
 T = TypeVar("T")
 
@@ -94,7 +98,7 @@ class House:
             raise ConfigError(
                 "database.url: expected the URL of a run's database; `trisagion run` sets it for its workers"
             )
-        return open_database(url)
+        return open_database(url, self.signers)
 
     def retrying(self, use_case: Callable[[], T]) -> T:
         """Run a use case again when another writer was in the way or the database was away for a moment.
@@ -231,7 +235,20 @@ class House:
             },
             fingerprint=self.fingerprint,
             protection=self.protection,
+            clamping=self.clamping,
         )
+
+    @cached_property
+    def clamping(self) -> Clamping:
+        """How sizes are clamped. Raises `ConfigError` where a crisis is to count and nobody would tell of it."""
+        rules = ClampRules(**self.settings.portfolio.model_dump())
+        if rules.crisis_share is not None and self.settings.regime.gate != "state":
+            found = plain(rules.crisis_share)
+            raise ConfigError(f'portfolio.crisis_share: expected none without regime.gate = "state", found {found}')
+        if not rules.has_tail:
+            return Clamping(rules)
+        # Distributions and optimisers: loaded by who needs them.
+        return Clamping(rules, import_module("trisagion.portfolio.tails").worst)
 
     @cached_property
     def watch_rules(self) -> take_profit.WatchRules:
@@ -286,6 +303,11 @@ class House:
         return {
             name: Ed25519PublicKey.from_public_bytes(bytes.fromhex(each.public_key)) for name, each in given.items()
         }
+
+    @cached_property
+    def signers(self) -> Signers | None:
+        """Whose signatures a release and a limit take; None where nobody has a key."""
+        return Signers(self.operators, self.release_people) if self.operators else None
 
     @property
     def release_rules(self) -> ReleaseRules:
@@ -442,8 +464,10 @@ class House:
             self._slot_ns = slot_ns
 
     def watch_switch(self, now_ns: int) -> None:
-        """Look at the kill file and at the hardware kill switch; nothing where there is none."""
+        """Look at the kill file, at the hardware kill switch, and for releases that nobody signed."""
         watch_flag.watch(self.database, self.flag, now_ns)
+        if self.signers is not None:
+            watch_words.watch(self.database, now_ns)
         if self.switch_rules is not None:
             watch_switch.watch(self.database, self.switch_rules, now_ns)
 
@@ -455,15 +479,12 @@ class House:
         """Link a batch of audit records."""
         return keep_audit.chain(self.database, f"pid:{os.getpid()}")
 
-    def note_login(self, operator: str, command: str) -> None:
-        """Record that a person came, and by which command."""
-        keep_audit.note_login(self.database, self._witness(), operator, command)
-
     def note_start(self, operator: str, run: str, facts: Mapping[str, str]) -> None:
         """Record that a platform is started or taken up again."""
-        keep_audit.note_start(self.database, self._witness(), operator, run, facts)
+        keep_audit.note_start(self.database, self.witness(), operator, run, facts)
 
-    def _witness(self) -> Witness:
+    def witness(self) -> Witness:
+        """Return who makes notes in this process."""
         return this_process(settings_digest(self.settings)[:CONFIG_SHOWN])
 
     def last_kept(self, session: str) -> int:

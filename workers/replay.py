@@ -31,7 +31,7 @@ from trisagion.market.bars import minutes
 from trisagion.market.calendar import closing_reason
 from trisagion.market.types import MarketStep, Tape
 from trisagion.ports import Replay
-from trisagion.safety.modes import Level, Mode
+from trisagion.safety.modes import REPLAY, Level, Mode
 from trisagion.services import control
 from trisagion.services.close_symbols import close_symbols
 from trisagion.services.ingest_market import write_steps
@@ -253,7 +253,7 @@ class Driver:
     def _stop(self, outcome: str) -> str:
         """Withdraw all working orders and wait until the venue confirms that none is left."""
         now_ns = house().now_ns()
-        control.engage(house().database, Mode.PAUSE, control.REPLAY, f"replay {outcome}", now_ns)
+        control.engage(house().database, Mode.PAUSE, REPLAY, f"replay {outcome}", now_ns)
         self._await_none_working(now_ns)
         return outcome
 

@@ -56,4 +56,5 @@ GRANT SELECT ON fingerprint TO '{database}_gateway'@'%';
 GRANT SELECT ON incident TO '{database}_gateway'@'%';
 GRANT SELECT ON observer_snapshot TO '{database}_gateway'@'%';
 GRANT SELECT ON observer_mark TO '{database}_gateway'@'%';
+GRANT SELECT ON signed_command TO '{database}_gateway'@'%';
 GRANT SELECT ON trading_hours TO '{database}_gateway'@'%';

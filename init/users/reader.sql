@@ -54,4 +54,5 @@ GRANT SELECT ON fingerprint TO '{database}_reader'@'%';
 GRANT SELECT ON incident TO '{database}_reader'@'%';
 GRANT SELECT ON observer_snapshot TO '{database}_reader'@'%';
 GRANT SELECT ON observer_mark TO '{database}_reader'@'%';
+GRANT SELECT ON signed_command TO '{database}_reader'@'%';
 GRANT SELECT ON trading_hours TO '{database}_reader'@'%';

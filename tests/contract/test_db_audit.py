@@ -182,7 +182,7 @@ def test_a_note_a_mode_an_event_and_what_is_rolled_back(database: SqlDatabase) -
         tx.control.set_mode(Control(Mode.PAUSE, "ann", "why", 5))
         tx.control.add_event("gate.shut", "SIM", {"reason": "x"}, 6)
         tx.control.set_gate(Gate("SIM", True, "ann", "why", 7))
-    keep_audit.note_login(database, BY, "ann", "kill")
+    keep_audit.note_login(database, BY, "ann", "kill", {})
     keep_audit.note_start(database, BY, "ann", "one", {"limits": "v1"})
     with suppress(DataError), database.transaction() as tx:
         tx.control.add_event("never", "never", {}, 8)

@@ -23,6 +23,7 @@ from tests.builders import (
 )
 from trisagion.adapters.db import SqlDatabase, Unit, open_database
 from trisagion.adapters.db import audit_tables as own
+from trisagion.adapters.db import control_tables as stops
 from trisagion.adapters.db import tables as t
 from trisagion.adapters.db.audit import AT_MAX
 from trisagion.clock import MINUTE_NS
@@ -32,8 +33,9 @@ from trisagion.orders.state import OrderState
 from trisagion.orders.types import ExecType, Order, OrderLink
 from trisagion.ports import Cycle, Decision, TakeProfitStep
 from trisagion.safety.audit import Link, Witness
+from trisagion.safety.commands import Command
 from trisagion.safety.gates import Gate
-from trisagion.safety.modes import Control, Mode
+from trisagion.safety.modes import Control, Level, Mode
 from trisagion.services import keep_audit
 from trisagion.services.book_fills import book
 from trisagion.services.route_orders import route
@@ -88,11 +90,13 @@ def lived(owned: Desk) -> Desk:
             Decision(CycleId("C1"), "ES", 1, 0.1, 0.5, None, order.qty, None, order.qty, order.intent, ("why",))
         )
         tx.control.set_gate(Gate("SIM", True, "ann", "why", T0))
+        tx.control.set_mode(Control(Mode.PAUSE, "ann", "why", T0, Level.SYMBOL, "ES"))
+        tx.releases.keep(Command("ann", "release", "{}", "why", "n1", T0, "ab"), T0)
         tx.control.add_event("order.alarm", "T1", {"text": "x"}, T0)
         tx.ledger.add_step(TakeProfitStep(1, "detected", T0))
         assert tx.limits.approve(1, "bob", T0)
     book(owned.database, BOOK_RULES, said(order, ExecType.TRADE, happened_ns=T0 + 1))
-    keep_audit.note_login(owned.database, Witness("host", "actor", "build", "config"), "ann", "kill")
+    keep_audit.note_login(owned.database, Witness("host", "actor", "build", "config"), "ann", "kill", {})
     keep_audit.chain_all(owned.database, "test")
     assert flaws(owned.database) == []
     return owned
@@ -105,7 +109,9 @@ SOURCES = {
     "decision": ("orders", t.decision.c.reasons, "[]"),
     "event": ("control", t.event.c.detail, "{}"),
     "control": ("control", t.control.c.reason, "another"),
+    "control_level": ("control", stops.control_level.c.until_ns, 1),
     "gate": ("control", t.gate.c.operator, "bob"),
+    "signed_command": ("control", stops.signed_command.c.subject, "another"),
     "take_profit": ("control", t.take_profit.c.at_ns, 1),
     "risk_limit": ("control", t.risk_limit.c.value, qty(9)),
     "risk_limit_approval": ("control", t.risk_limit_approval.c.approved_by, "eve"),

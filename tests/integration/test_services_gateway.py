@@ -34,7 +34,7 @@ from trisagion.orders.state import LIVE, OrderState
 from trisagion.orders.types import Order, Side
 from trisagion.ports import Cycle, Replay, TakeProfitStep
 from trisagion.risk.limits import Limits
-from trisagion.safety.modes import Mode
+from trisagion.safety.modes import REPLAY, Mode
 from trisagion.services import control
 from trisagion.services.outcome import Outcome
 from trisagion.services.replay import UNSETTLED, begin, mark, take_up, unsettled
@@ -326,7 +326,7 @@ def test_what_an_operator_stopped_goes_on_only_with_a_reason(fresh: Desk) -> Non
     """What the replay stopped itself goes on by itself."""
     take_up(fresh.database, "anna", None)
     begun(fresh)
-    control.engage(fresh.database, Mode.PAUSE, control.REPLAY, "replay stopped", T0)
+    control.engage(fresh.database, Mode.PAUSE, REPLAY, "replay stopped", T0)
     take_up(fresh.database, "anna", None)
     begun(fresh)
     assert fresh.mode() is Mode.NORMAL

@@ -84,6 +84,7 @@ def test_every_code_that_the_platform_writes_into_a_decision_has_its_words() -> 
         *(
             "selection/votes.py",
             "portfolio/sizing.py",
+            "portfolio/clamps.py",
             "portfolio/exits.py",
             "orders/intents.py",
             "orders/pricing.py",

@@ -1,6 +1,5 @@
 """`trisagion gate`: show the gates of the venue sessions; open one that was shut."""
 
-import getpass
 import json
 from contextlib import closing
 from pathlib import Path
@@ -8,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from trisagion.cli.acting import AsOption, KeyOption, acting
 from trisagion.cli.rundir import running_house
 from trisagion.clock import iso
 from trisagion.services import control
@@ -24,10 +24,8 @@ def show(
 ) -> None:
     """Show every gate that was ever shut."""
     house = running_house(state)
-    with closing(house.database) as database:
-        house.note_login(getpass.getuser(), "gate list")
-        with database.snapshot() as tx:
-            gates = tx.control.gates()
+    with closing(house.database) as database, database.snapshot() as tx:
+        gates = tx.control.gates()
     if as_json:
         told = [{"session": g.session, "shut": g.shut, "operator": g.operator, "reason": g.reason} for g in gates]
         print(json.dumps(told))
@@ -45,10 +43,13 @@ def opened(
     session: Annotated[str, typer.Argument(metavar="SESSION", help="The session's name, as `list` shows it.")],
     reason: Annotated[str, typer.Option(help="Why it is safe again; goes to the audit log.")],
     state: StateOption = None,
+    operator: AsOption = None,
+    key: KeyOption = None,
 ) -> None:
     """Let new orders pass to a session again."""
     house = running_house(state)
     with closing(house.database):
-        house.note_login(getpass.getuser(), "gate open")
-        control.open_gate(house.database, session, getpass.getuser(), reason, house.now_ns())
+        actor, now_ns = acting(house, house.database, "gate open", operator, key), house.now_ns()
+        actor.signs("gate open", session, reason, now_ns)
+        control.open_gate(house.database, session, actor.name, reason, now_ns)
     print(f"the gate of {session} is open")

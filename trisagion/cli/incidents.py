@@ -1,6 +1,5 @@
 """`trisagion incidents`: the symbols on which there is no consensus, with what each witness says."""
 
-import getpass
 import json
 import os
 from collections.abc import Iterator
@@ -10,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Final
 
 import typer
 
+from trisagion.cli.acting import AsOption, KeyOption, acting
 from trisagion.cli.rundir import database_of, run_of, settings_of, state_of
 from trisagion.clock import iso
 from trisagion.errors import StateError, harmless
@@ -93,6 +93,8 @@ def adjusted(
     evidence: Annotated[str, typer.Option(help="Where it can be seen: a statement, a notice, a case.")],
     observer: Annotated[str | None, typer.Option(help="Whom to believe, where the observers do not agree.")] = None,
     at: Annotated[str | None, typer.Option(metavar="PRICE", help="At this price; the last one when left out.")] = None,
+    operator: AsOption = None,
+    key: KeyOption = None,
     run: RunOption = None,
     state: StateOption = None,
     as_json: JsonOption = False,
@@ -103,12 +105,15 @@ def adjusted(
     from trisagion.services.control import present_ns
     from trisagion.wiring import House
 
-    rules = House(settings_of(run_of(state_of(state), run))).cycle_rules.reconcile
-    voucher, owner = Voucher(getpass.getuser(), reason, evidence), f"incidents:{os.getpid()}"
+    house = House(settings_of(run_of(state_of(state), run)))
+    rules, owner = house.cycle_rules.reconcile, f"incidents:{os.getpid()}"
     px = None if at is None else price(at)
     with opened(state, run) as database:
         with database.snapshot() as tx:
             now_ns = present_ns(tx)
+        actor = acting(house, database, "incidents adjust", operator, key)
+        actor.signs("incidents adjust", str(number), f"{reason} ({evidence})", now_ns)
+        voucher = Voucher(actor.name, reason, evidence)
         entry = retrying(lambda: adjust(database, rules, number, voucher, owner, now_ns, observer=observer, px=px))
     if as_json:
         print(json.dumps({"incident": number, "entry": entry.name}))

@@ -1,6 +1,5 @@
 """`trisagion kill`: stop trading at once, from any terminal. It writes the mode to the database and needs no broker."""
 
-import getpass
 import json
 import time
 from collections.abc import Callable
@@ -9,6 +8,8 @@ from typing import Annotated, Final
 
 import typer
 
+from trisagion.adapters.witness import person
+from trisagion.cli.acting import noted
 from trisagion.cli.parts import AccountOption, StrategyOption, SymbolOption, VenueOption, part
 from trisagion.cli.rundir import running_house
 from trisagion.errors import ConfigError, StateError, StepTimeout
@@ -46,10 +47,10 @@ def command(
 
     named = {Level.SYMBOL: symbol, Level.VENUE: venue, Level.ACCOUNT: account, Level.STRATEGY: strategy}
     level, name = part(house, named)
-    control.engage(house.database, asked, getpass.getuser(), reason, house.now_ns(), level, name)
+    control.engage(house.database, asked, person(), reason, house.now_ns(), level, name)
     blocked_s = since()
     # Only now: nothing comes before the stop.
-    house.note_login(getpass.getuser(), "kill")
+    noted(house, house.database, "kill")
     now_ns = house.now_ns()
     with house.database.snapshot() as tx:
         present = control.in_force(tx, level, name, now_ns)

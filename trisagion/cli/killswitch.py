@@ -77,9 +77,10 @@ def status(config: ConfigOption = None, state: StateOption = None, as_json: Json
     from trisagion.wiring import House
 
     settings = _configured(config)
-    rules = House(settings).switch_rules
+    house = House(settings)
+    rules = house.switch_rules
     assert rules is not None, settings.killswitch
-    with closing(open_database(_where(settings, state)())) as database, database.snapshot() as tx:
+    with closing(open_database(_where(settings, state)(), house.signers)) as database, database.snapshot() as tx:
         beat, mark = tx.switches.beat(rules.name), tx.switches.mark(rules.name)
         wall_ns, control = tx.control.wall_ns(), tx.control.control()
     found = judge(beat, mark, wall_ns, rules)

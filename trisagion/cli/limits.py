@@ -4,25 +4,28 @@ Whoever gives a command is the user of this machine that the kernel names, whate
 """
 
 import json
-import os
-import pwd
 from collections.abc import Iterable, Iterator
 from contextlib import closing, contextmanager
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Final
 
 import typer
 
+from trisagion.cli.acting import AsOption, KeyOption, acting
 from trisagion.cli.rundir import database_of, run_of, settings_of, state_of
 from trisagion.clock import iso
 from trisagion.errors import harmless
-from trisagion.risk.limits import LimitBook, LimitRow, Limits, Scope
+from trisagion.risk.limits import LIMIT, LimitBook, LimitRow, Limits, Scope
+from trisagion.safety.commands import CONFIRM, digest
 from trisagion.services import limits
+from trisagion.services.control import present_ns
+from trisagion.services.limit_effects import INTENTS_MAX, Effects, effects
 from trisagion.units import parse_decimal, plain
 
 if TYPE_CHECKING:
     from trisagion.adapters.db.engine import SqlDatabase
+    from trisagion.wiring import House
 
 app = typer.Typer(no_args_is_help=True)
 
@@ -38,12 +41,15 @@ class _Desk:
     """A run's open database, and the ceiling that its configuration sets."""
 
     database: "SqlDatabase"
-    ceiling: Limits
+    house: "House"
+
+    @property
+    def ceiling(self) -> Limits:
+        """What no version may go beyond."""
+        return self.house.limits
 
     def now_ns(self) -> int:
         """Return the instant that the run has come to."""
-        from trisagion.services.control import present_ns
-
         with self.database.snapshot() as tx:
             return present_ns(tx)
 
@@ -54,17 +60,9 @@ def _desk(state: Path | None, run: str | None) -> Iterator[_Desk]:
     from trisagion.wiring import House
 
     home = run_of(state_of(state), run)
-    with database_of(home) as url, closing(open_database(url)) as database:
-        yield _Desk(database, House(settings_of(home)).limits)
-
-
-def person() -> str:
-    """Return the user of this machine who runs this process."""
-    number = os.getuid()
-    try:
-        return pwd.getpwuid(number).pw_name
-    except KeyError:
-        return f"uid {number}"
+    house = House(settings_of(home))
+    with database_of(home) as url, closing(open_database(url, house.signers)) as database:
+        yield _Desk(database, house)
 
 
 @app.command("show")
@@ -102,6 +100,8 @@ def propose(
     reason: Annotated[str, typer.Option(help="Why; goes to the event log.")],
     scope: Annotated[Scope, typer.Option(help="What it is about.")] = Scope.ACCOUNT,
     subject: Annotated[str, typer.Option("--of", help="The symbol, venue or strategy.")] = "",
+    operator: AsOption = None,
+    key: KeyOption = None,
     run: RunOption = None,
     state: StateOption = None,
     as_json: JsonOption = False,
@@ -109,21 +109,55 @@ def propose(
     """Propose another value; it changes nothing until another person approves it."""
     wanted = parse_decimal(value, what="VALUE")
     with _desk(state, run) as desk:
-        wish = LimitRow(0, name, scope.value, subject, wanted, person(), reason, desk.now_ns())
-        row = limits.propose(desk.database, desk.ceiling, wish)
-    _tell(row, desk.ceiling, f"proposed; another person approves it: trisagion limits approve {row.version}", as_json)
+        actor, now_ns = acting(desk.house, desk.database, "limits propose", operator, key), desk.now_ns()
+        wish = LimitRow(0, name, scope.value, subject, wanted, actor.name, reason, now_ns)
+        with desk.database.snapshot() as tx:
+            text = limits.numbered(tx, wish).text
+        row = limits.propose(desk.database, desk.ceiling, wish, actor.signs(LIMIT, text, reason, now_ns))
+        found = _effects(desk, row.version)
+    _tell(
+        row,
+        desk.ceiling,
+        f"proposed; another person approves it: trisagion limits approve {row.version}",
+        as_json,
+        found,
+    )
+
+
+@app.command("effect")
+def effect(
+    version: Annotated[int, typer.Argument(metavar="VERSION", help="As `history` has it.")],
+    run: RunOption = None,
+    state: StateOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Tell what a version would refuse: of the live orders, and of what was approved in the last day."""
+    with _desk(state, run) as desk:
+        found = _effects(desk, version)
+    if as_json:
+        print(json.dumps(asdict(found)))
+    else:
+        _print_effects(found)
 
 
 @app.command("approve")
 def approve(
     version: Annotated[int, typer.Argument(metavar="VERSION", help="As `history` has it.")],
+    operator: AsOption = None,
+    key: KeyOption = None,
     run: RunOption = None,
     state: StateOption = None,
     as_json: JsonOption = False,
 ) -> None:
     """Put another person's proposal in force; live orders, decided under the old limits, are cancelled."""
     with _desk(state, run) as desk:
-        row = limits.approve(desk.database, desk.ceiling, version, person(), desk.now_ns())
+        actor, now_ns = acting(desk.house, desk.database, "limits approve", operator, key), desk.now_ns()
+        first = ""
+        if desk.house.operators:
+            with desk.database.snapshot() as tx:
+                first = digest(limits.wished(tx, version))
+        signed = actor.signs(CONFIRM, first, "", now_ns)
+        row = limits.approve(desk.database, desk.ceiling, version, actor.name, now_ns, signed)
     _tell(row, desk.ceiling, "in force for every check from now on", as_json)
 
 
@@ -155,9 +189,24 @@ def _print(rows: Iterable[LimitRow], ceiling: Limits) -> None:
         print(harmless(line, LINE_MAX))
 
 
-def _tell(row: LimitRow, ceiling: Limits, what: str, as_json: bool) -> None:
+def _tell(row: LimitRow, ceiling: Limits, what: str, as_json: bool, found: Effects | None = None) -> None:
     if as_json:
-        print(json.dumps(_row(row, ceiling)))
+        print(json.dumps(_row(row, ceiling) | ({} if found is None else {"effect": asdict(found)})))
         return
     _print([row], ceiling)
+    if found is not None:
+        _print_effects(found)
     print(what)
+
+
+def _effects(desk: _Desk, version: int) -> Effects:
+    with desk.database.snapshot() as tx:
+        return effects(tx, desk.ceiling, version, present_ns(tx))
+
+
+def _print_effects(found: Effects) -> None:
+    day = f"approved in the last day{f', the newest {INTENTS_MAX:,} of them' if found.cut else ''}"
+    for name, part in (("live orders", found.live), (day, found.day)):
+        refused = ", ".join(f"{reason} {count:,}" for reason, count in part.refused.items())
+        total = f"{sum(part.refused.values()):,}{f' ({refused})' if refused else ''}"
+        print(f"{name}: {part.intents:,}, within what is in force {part.within:,}, of these it would refuse {total}")

@@ -1,6 +1,5 @@
 """`trisagion orders`: show the orders in doubt, and end one of which a person has seen what became."""
 
-import getpass
 import json
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
@@ -9,7 +8,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from trisagion.cli.rundir import database_of, run_of, state_of
+from trisagion.cli.acting import KeyOption, acting
+from trisagion.cli.rundir import database_of, run_of, settings_of, state_of
 from trisagion.clock import iso
 from trisagion.errors import ConfigError, StateError, harmless, quoted
 from trisagion.ids import ClOrdId
@@ -60,21 +60,28 @@ def resolve(
     end: Annotated[str, typer.Option("--as", help=f"How it ended: {', '.join(resolve_orders.ENDS)}.")],
     reason: Annotated[str, typer.Option(help="Why it is ended by hand; goes to the event log.")],
     evidence: Annotated[str, typer.Option(help="Where it can be seen: a statement, a trade log, a case.")],
+    operator: Annotated[
+        str | None, typer.Option("--operator", envvar="TRISAGION_OPERATOR", help="You, as the configuration names you.")
+    ] = None,
+    key: KeyOption = None,
     run: RunOption = None,
     state: State = None,
     as_json: AsJson = False,
 ) -> None:
     """End an order that is unknown, as a person saw at the venue; its fills stay as they are booked."""
     from trisagion.adapters.db.engine import retrying
+    from trisagion.wiring import House
 
     if end not in resolve_orders.ENDS:
         raise ConfigError(f"--as: expected one of {', '.join(resolve_orders.ENDS)}, found {quoted(end)}")
     with _database(state, run) as database:
         with database.snapshot() as tx:
             now_ns = present_ns(tx)
+        actor = acting(House(settings_of(run_of(state_of(state), run))), database, "orders resolve", operator, key)
+        actor.signs("orders resolve", f"{name} {end}", f"{reason} ({evidence})", now_ns)
         ended = retrying(
             lambda: resolve_orders.resolve(
-                database, ClOrdId(name), OrderState(end), getpass.getuser(), reason, evidence, now_ns
+                database, ClOrdId(name), OrderState(end), actor.name, reason, evidence, now_ns
             )
         )
     _show([ended], as_json)

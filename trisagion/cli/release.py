@@ -6,15 +6,15 @@ from typing import Annotated
 
 import typer
 
-from trisagion.cli.limits import person
+from trisagion.cli.acting import AsOption, KeyOption, acting
 from trisagion.cli.parts import AccountOption, StrategyOption, SymbolOption, VenueOption, part
 from trisagion.cli.rundir import running_house
-from trisagion.cli.signing import AsOption, KeyOption, command_of
 from trisagion.clock import iso
 from trisagion.errors import ConfigError
+from trisagion.safety.commands import CONFIRM, digest
 from trisagion.safety.modes import Level
+from trisagion.safety.release import RELEASE
 from trisagion.services import release
-from trisagion.services.commands import accept
 
 
 def command(
@@ -36,25 +36,23 @@ def command(
     with closing(house.database):
         now_ns, rules = house.now_ns(), house.release_rules
         number = confirm
-        if operator is not None and not house.operators:
-            raise ConfigError("--as: expected operators in the configuration, [safety.operators.NAME], found none")
-        who = operator or person()
-
-        def signed(action: str, subject: str, why: str) -> None:
-            command = command_of(house, action, subject, why, operator, key)
-            accept(house.database, house.operators, command, now_ns)
-
+        actor = acting(house, house.database, "release", operator, key)
         if number is None:
             level, name = part(house, named)
-            signed("release", f"{level} {name}", reason or "")
-            number = release.propose(house.database, level, name, who, reason or "", now_ns)
+            with house.database.snapshot() as tx:
+                wish = release.wish(tx, level, name, now_ns)
+            signed = actor.signs(RELEASE, wish, reason or "", now_ns)
+            number = release.propose(house.database, level, name, actor.name, reason or "", now_ns, signed)
             if rules.people > 1:
                 with house.database.snapshot() as tx:
                     red = release.not_green(tx, rules, level, name, now_ns)
                 print(f"proposed; another person confirms: trisagion release --confirm {number}")
                 print("\n".join(f"not green: {text}" for text in red) or "all is green")
                 return
-        if confirm is not None:
-            signed("confirm", str(number), "")
-        after = release.confirm(house.database, rules, number, who, now_ns)
+        first = ""
+        if house.operators:
+            with house.database.snapshot() as tx:
+                first = digest(release.wished(tx, number, now_ns))
+        signed = actor.signs(CONFIRM, first, "", now_ns)
+        after = release.confirm(house.database, rules, number, actor.name, now_ns, signed)
     print(f"released: {after.where}; only what reduces passes until {iso(after.until_ns or 0)}")

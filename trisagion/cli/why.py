@@ -39,10 +39,12 @@ def _group() -> None:
 @contextmanager
 def _opened(state: Path | None, run: str | None) -> Iterator[tuple["Unit", "Settings"]]:
     from trisagion.adapters.db.engine import open_database
+    from trisagion.wiring import House
 
     home = run_of(state_of(state), run)
-    with database_of(home) as url, closing(open_database(url)) as database, database.snapshot() as unit:
-        yield unit, settings_of(home)
+    house = House(settings_of(home))
+    with database_of(home) as url, closing(open_database(url, house.signers)) as database, database.snapshot() as unit:
+        yield unit, house.settings
 
 
 @app.command()

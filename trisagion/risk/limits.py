@@ -14,6 +14,8 @@ from typing import Any, Final
 
 from trisagion.clock import MILLISECOND_NS
 from trisagion.errors import ConfigError, DataError, quoted
+from trisagion.safety.audit import canonical
+from trisagion.safety.commands import Signers, Taken
 from trisagion.units import fits, plain
 
 QUOTE_AGE_NS_MAX: Final = 250 * MILLISECOND_NS
@@ -121,6 +123,30 @@ class LimitRow:
         if is_configuration(self.proposed_by):
             return self.version <= len(KEYS)
         return self.approved_by is not None and not same_person(self.proposed_by, self.approved_by)
+
+    @property
+    def text(self) -> str:
+        """What is signed of it, beside who proposes it and why."""
+        said = {"name": self.name, "scope": str(self.scope), "of": self.subject, "value": plain(self.value)}
+        return canonical({"version": self.version, "proposed_ns": str(self.proposed_ns), **said})
+
+
+LIMIT: Final = "limit"
+"""The action of the command that proposes a version; its subject is the version's text."""
+
+
+def signed(rows: Iterable[LimitRow], signers: Signers, taken: Sequence[Taken]) -> list[LimitRow]:
+    """Return versions without the approvals that lack the signature of who proposed or of who approved."""
+    good = {
+        (first.subject, first.person, first.reason, second.person)
+        for first, second in signers.countersigned(LIMIT, taken)
+    }
+    return [
+        row
+        if row.approved_by is None or (row.text, row.proposed_by, row.reason, row.approved_by) in good
+        else replace(row, approved_by=None, approved_ns=None)
+        for row in rows
+    ]
 
 
 CONFIGURATION: Final = "configuration"

@@ -33,7 +33,16 @@ CONTROL: Final = "control"
 SHARDS: Final = (CONTROL, ORDERS)
 
 NUMBERED: Final = {
-    CONTROL: ("audit_note", "control", "event", "fingerprint", "gate", "take_profit"),
+    CONTROL: (
+        "audit_note",
+        "control",
+        "control_level",
+        "event",
+        "fingerprint",
+        "gate",
+        "signed_command",
+        "take_profit",
+    ),
     ORDERS: ("execution",),
 }
 """Tables that rows are only ever added to, under numbers that the database gives."""

@@ -25,6 +25,9 @@ class Level(StrEnum):
     SYMBOL = "symbol"
 
 
+REPLAY: Final = "replay"
+"""The operator of what a replay does to itself; it neither takes back nor takes over another's word."""
+
 STRATEGY: Final = "cohort"
 """The strategy that every order is of: the vote of the live cohort."""
 

@@ -18,18 +18,18 @@ def key_id(key: Ed25519PublicKey) -> str:
 
 def signature(key: Ed25519PrivateKey, purpose: str, fields: Sequence[object]) -> str:
     """Sign fields for one purpose, so that what is signed for one is of no use for another; return hexadecimal."""
-    return key.sign(_words(purpose, fields)).hex()
+    return key.sign(words(purpose, fields)).hex()
 
 
 def is_signature(key: Ed25519PublicKey, text: str, purpose: str, fields: Sequence[object]) -> bool:
     """Tell whether a text is the signature of these fields for this purpose by whoever holds the private key."""
     try:
-        key.verify(bytes.fromhex(text), _words(purpose, fields))
+        key.verify(bytes.fromhex(text), words(purpose, fields))
     except (InvalidSignature, ValueError):
         return False
     return True
 
 
-def _words(purpose: str, fields: Sequence[object]) -> bytes:
+def words(purpose: str, fields: Sequence[object]) -> bytes:
     """Return the bytes that are signed: every field, each with its bounds."""
     return json.dumps([purpose, *fields], ensure_ascii=True, separators=(",", ":")).encode()

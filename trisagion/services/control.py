@@ -7,11 +7,7 @@ from trisagion.errors import ConfigError, TrisagionError, quoted
 from trisagion.orders.state import LIVE
 from trisagion.ports import Database, Transaction
 from trisagion.safety.gates import Gate
-from trisagion.safety.modes import STRATEGY, Control, Level, Mode, stricter
-
-REPLAY: Final = "replay"
-"""The operator of what a replay does to itself; it neither takes back nor takes over another's word."""
-
+from trisagion.safety.modes import REPLAY, STRATEGY, Control, Level, Mode, stricter
 
 PLATFORM: Final = "platform"
 """The operator of what the platform does by itself."""

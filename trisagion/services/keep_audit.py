@@ -396,10 +396,10 @@ def _pages(database: Database, shard: str, after: int) -> Generator[tuple[Transa
         after = page[-1][1]
 
 
-def note_login(database: Database, by: Witness, operator: str, command: str) -> None:
-    """Record that a person came to a platform that may be trading, and by which command."""
+def note_login(database: Database, by: Witness, person: str, command: str, told: Mapping[str, str]) -> None:
+    """Record that a person came to a platform that may be trading, and by which command; `told` has no secret."""
     with database.transaction() as tx:
-        tx.audit.note(replace(by, actor=operator), "login", command, {})
+        tx.audit.note(replace(by, actor=person), "login", command, told)
 
 
 def note_start(database: Database, by: Witness, operator: str, run: str, facts: Mapping[str, str]) -> None:

@@ -8,8 +8,9 @@ from trisagion.errors import StateError, TrisagionError
 from trisagion.orders.state import IN_DOUBT
 from trisagion.ports import Database, Transaction
 from trisagion.risk.limits import LimitBook, Limits, same_person
-from trisagion.safety.modes import Control, Level, Mode
-from trisagion.safety.release import PROPOSAL_NS_MAX, REDUCE_NS, Proposal, worded
+from trisagion.safety.commands import Command, digest
+from trisagion.safety.modes import Control, Level, Mode, stricter
+from trisagion.safety.release import PROPOSAL_NS_MAX, REDUCE_NS, RELEASE, Lift, Proposal, worded
 from trisagion.services.control import PLATFORM, in_force
 from trisagion.services.reconcile import VENUE
 from trisagion.units import plain
@@ -24,11 +25,43 @@ class ReleaseRules:
     heard_ns_max: int
 
 
-def propose(database: Database, level: Level, name: str, person: str, reason: str, now_ns: int) -> int:
-    """Record that a person wants something released; return the proposal's number. It changes nothing yet."""
+def wish(tx: Transaction, level: Level, name: str, now_ns: int) -> str:
+    """Return what a person signs who wants something released; `StateError` where nothing stands."""
+    return Lift(level, name, tx.control.last(level, name), worded(_stands(tx, level, name, now_ns))).text
+
+
+def wished(tx: Transaction, number: int, now_ns: int) -> Command:
+    """Return the signed command of a proposal; `StateError` where there is none, or something else stands by now."""
+    proposal = _proposal(tx, number)
+    present = wish(tx, proposal.level, proposal.name, now_ns)
+    for taken in reversed(tx.releases.taken()):
+        first = taken.command
+        found = first.action, first.subject, first.person, first.reason
+        if found == (RELEASE, present, proposal.proposed_by, proposal.reason):
+            return first
+    raise StateError(f"proposal {number} is signed for another word than stands now, or not at all: propose anew")
+
+
+def propose(
+    database: Database,
+    level: Level,
+    name: str,
+    person: str,
+    reason: str,
+    now_ns: int,
+    signed: Command | None = None,
+) -> int:
+    """Record that a person wants something released; return the proposal's number. It changes nothing yet.
+
+    `signed` is the command of whoever proposes, where people have keys; its subject is the `wish`.
+    """
     _expect_person(person, reason)
     with database.transaction() as tx:
         present = _stands(tx, level, name, now_ns)
+        if signed is not None:
+            if signed.subject != wish(tx, level, name, now_ns):
+                raise StateError(f"{present.where}: somebody has stopped it at this moment: propose the release again")
+            tx.releases.keep(signed, tx.control.wall_ns())
         proposal = Proposal(level, name, worded(present), person, reason, tx.control.wall_ns())
         number = tx.releases.add(proposal)
         told = {"operator": person, "reason": reason, "proposal": str(number)}
@@ -36,31 +69,42 @@ def propose(database: Database, level: Level, name: str, person: str, reason: st
     return number
 
 
-def confirm(database: Database, rules: ReleaseRules, number: int, person: str, now_ns: int) -> Control:
+def confirm(
+    database: Database, rules: ReleaseRules, number: int, person: str, now_ns: int, signed: Command | None = None
+) -> Control:
     """Release what was proposed; return the control that stands for the minute after it.
+
+    `signed` is the command of whoever confirms, where people have keys; its subject is the digest of the `wished`.
 
     Raises
     ------
     StateError
-        There is no such proposal, it is confirmed or too old, something else stands by now, or not all is green.
+        There is no such proposal, it is confirmed or too old, something else stands by now, not all is green, or the
+        two commands do not carry it.
     TrisagionError
         The person is the one who proposed it, where a release takes two.
     """
     _expect_person(person, "confirmed")
     with database.transaction() as tx:
-        proposal = tx.releases.proposal(number)
-        if proposal is None:
-            raise StateError(f"expected a proposal to release something, found none of number {number}")
+        proposal = _proposal(tx, number)
         where = Control(Mode.NORMAL, "", "", 0, proposal.level, proposal.name).where
         if rules.people < 2 or not same_person(proposal.proposed_by, person):
-            return _release(tx, rules, number, proposal, person, now_ns)
+            if signed is not None and signed.subject != digest(wished(tx, number, now_ns)):
+                raise StateError(f"proposal {number} is not what was confirmed: confirm it again")
+            return _release(tx, rules, number, proposal, person, now_ns, signed)
         told = {"operator": person, "proposal": str(number), "why": "the same person"}
         tx.control.add_event("release.refused", where, told, now_ns)
     raise TrisagionError(f"proposal {number} is {proposal.proposed_by}'s own: another person must confirm it")
 
 
 def _release(
-    tx: Transaction, rules: ReleaseRules, number: int, proposal: Proposal, person: str, now_ns: int
+    tx: Transaction,
+    rules: ReleaseRules,
+    number: int,
+    proposal: Proposal,
+    person: str,
+    now_ns: int,
+    signed: Command | None,
 ) -> Control:
     present = _stands(tx, proposal.level, proposal.name, now_ns)
     if worded(present) != proposal.was:
@@ -73,6 +117,9 @@ def _release(
         raise StateError(f"expected all to be green before a release, found: {'; '.join(red)}")
     if not tx.releases.confirm(number, person, tx.control.wall_ns()):
         raise StateError(f"proposal {number} was confirmed already")
+    if signed is not None:
+        # From here on the stop is lifted for whoever reads in this transaction.
+        tx.releases.keep(signed, tx.control.wall_ns())
     people = person if same_person(proposal.proposed_by, person) else f"{proposal.proposed_by}, {person}"
     if proposal.level is Level.ALL:
         tx.control.set_mode(Control(Mode.NORMAL, people[:128], proposal.reason, now_ns))
@@ -88,7 +135,19 @@ def _release(
     tx.control.set_mode(after)
     told = {"proposed_by": proposal.proposed_by, "confirmed_by": person, "reason": proposal.reason}
     tx.control.add_event("control.released", after.where, told | {"proposal": str(number)}, now_ns)
+    left = in_force(tx, proposal.level, proposal.name, now_ns)
+    if stricter(left.mode, after.mode):
+        raise StateError(
+            f"proposal {number}: expected signatures that carry a release, found that {worded(left)!r} stands"
+        )
     return after
+
+
+def _proposal(tx: Transaction, number: int) -> Proposal:
+    proposal = tx.releases.proposal(number)
+    if proposal is None:
+        raise StateError(f"expected a proposal to release something, found none of number {number}")
+    return proposal
 
 
 def not_green(tx: Transaction, rules: ReleaseRules, level: Level, name: str, now_ns: int) -> Sequence[str]:

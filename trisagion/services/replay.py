@@ -14,9 +14,9 @@ from trisagion.market.types import Instrument
 from trisagion.orders.state import OrderState
 from trisagion.ports import Database, Replay, Transaction
 from trisagion.risk.limits import Limits
-from trisagion.safety.modes import Control, Mode
+from trisagion.safety.modes import REPLAY, Control, Mode
 from trisagion.services.advance_cohort import found_cohort
-from trisagion.services.control import REPLAY, release
+from trisagion.services.control import release
 from trisagion.services.limits import found
 from trisagion.services.take_profit import ending_epoch
 from trisagion.units import Money

@@ -22,10 +22,10 @@ from trisagion.ledger.take_profit import (
 from trisagion.ledger.types import EquitySample
 from trisagion.ports import Database, TakeProfitStep, Transaction
 from trisagion.risk.losses import LossRules, follow, stop
-from trisagion.safety.modes import Mode
+from trisagion.safety.modes import REPLAY, Mode
 from trisagion.services import control
 from trisagion.services.advance_cohort import found_cohort
-from trisagion.services.control import PLATFORM, REPLAY
+from trisagion.services.control import PLATFORM
 from trisagion.services.fingerprint import expect_current
 from trisagion.services.outcome import Outcome
 from trisagion.services.protect import Protection, is_rung, watch_exits

@@ -17,7 +17,7 @@ from pydantic import ValidationError
 from trisagion.errors import ConfigError
 from trisagion.settings.fields import shown
 from trisagion.settings.section import Section
-from trisagion.settings.sections import CONTENT, KEYS, PLACE, SECRETS, SECTIONS, TABLES, Settings
+from trisagion.settings.sections import CONTENT, KEYS, PEOPLE, PLACE, SECRETS, SECTIONS, TABLES, Settings
 from trisagion.units import plain
 
 FILE: Final = "trisagion.toml"
@@ -110,9 +110,10 @@ def trading_digest(settings: Settings) -> str:
     """Hash (SHA-256, hex) what every process of one platform must agree on to trade.
 
     Of all that can change a decision the data of a replay are left out, which its driver alone reads, and the content
-    of files, which only it has: their first use is recorded.
+    of files, which only it has: their first use is recorded. Who may loosen what was stopped is put in: it changes no
+    decision, but a process that asks for no signatures must not take part.
     """
-    left_out = PLACE | CONTENT | (_REPLAYED - {"replay.seed"})
+    left_out = (PLACE - PEOPLE) | CONTENT | (_REPLAYED - {"replay.seed"})
     facts = {key: _toml(value) for key, value in flatten(settings).items() if key not in left_out}
     return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()
 

@@ -13,9 +13,9 @@ from typing import Any, Final
 import sqlalchemy as sa
 
 from trisagion.adapters.db import audit_tables as own
+from trisagion.adapters.db import control_tables as stops
 from trisagion.adapters.db import tables as t
 from trisagion.adapters.db.session import Session
-from trisagion.adapters.db.table_parts import METADATA
 from trisagion.orders.state import LIVE, TERMINAL, OrderState
 from trisagion.safety.audit import (
     DECISION,
@@ -33,8 +33,9 @@ from trisagion.safety.audit import (
 
 _e: Final = own.audit_event.c
 _o: Final = t.orders.c
-_NUMBERED: Final = {name: METADATA.tables[name] for names in NUMBERED.values() for name in names}
-_SMALL: Final = {name: METADATA.tables[name] for names in SMALL.values() for name in names}
+_TABLES: Final = stops.signed_command.metadata.tables
+_NUMBERED: Final = {name: _TABLES[name] for names in NUMBERED.values() for name in names}
+_SMALL: Final = {name: _TABLES[name] for names in SMALL.values() for name in names}
 _SOURCES: Final = {**_NUMBERED, **_SMALL, ORDER: t.orders, DECISION: t.decision, ORDER_LINK: t.order_link}
 _NAMES: Final = {name: sorted(column.name for column in table.c) for name, table in _SOURCES.items()}
 _COLUMNS: Final = {

@@ -12,7 +12,9 @@ import sqlalchemy as sa
 from trisagion.adapters.db import control_tables as stops
 from trisagion.adapters.db import tables as t
 from trisagion.adapters.db.session import Session, insert_once, params, upsert
+from trisagion.adapters.db.words import Words
 from trisagion.ports import ProcessBeat, Replay
+from trisagion.safety.commands import Signers
 from trisagion.safety.gates import Gate
 from trisagion.safety.modes import Control, Level, Mode, Standing, read_level, read_mode
 
@@ -44,6 +46,10 @@ _LEVELS: Final = (
     .order_by(stops.control_level.c.seq)
 )
 _SET_LEVEL: Final = sa.insert(stops.control_level)
+_LAST: Final = sa.select(sa.func.coalesce(sa.func.max(t.control.c.seq), 0))
+_LAST_LEVEL: Final = sa.select(sa.func.coalesce(sa.func.max(stops.control_level.c.seq), 0)).where(
+    stops.control_level.c.level == sa.bindparam("level"), stops.control_level.c.name == sa.bindparam("name")
+)
 _GATE: Final = (
     sa.select(t.gate.c.session, t.gate.c.shut, t.gate.c.operator, t.gate.c.reason, t.gate.c.set_ns)
     .where(t.gate.c.session == sa.bindparam("session"))
@@ -88,13 +94,18 @@ _BEATS: Final = sa.select(t.process).order_by(t.process.c.name)
 
 
 class ControlRoom:
-    """`ports.ControlStore`."""
+    """`ports.ControlStore`; with `signers` nothing that a person stopped goes on without their signatures."""
 
-    def __init__(self, session: Session) -> None:
+    def __init__(self, session: Session, signers: Signers | None = None) -> None:
         self._session = session
+        self._signers = signers
 
     def control(self) -> Control:
         """Return the mode in force; a store without a row answers PAUSE."""
+        said = self._said()
+        return said if self._signers is None else Words.read(self._session, self._signers).over(said)
+
+    def _said(self) -> Control:
         row = self._session.row(_CONTROL)
         if row is None:
             return Control(Mode.PAUSE, operator="", reason="no mode was ever set", set_ns=0)
@@ -102,6 +113,9 @@ class ControlRoom:
 
     def standing(self) -> Standing:
         """Return the word for everything, and those for a part of it or for a while."""
+        if self._signers is not None:
+            words = Words.read(self._session, self._signers)
+            return Standing(words.over(self._said()), (*words.parts, *words.whiles))
         others = (
             Control(
                 mode=read_mode(row.mode),
@@ -114,7 +128,17 @@ class ControlRoom:
             )
             for row in self._session.rows(_LEVELS)
         )
-        return Standing(self.control(), tuple(others))
+        return Standing(self._said(), tuple(others))
+
+    def overruled(self) -> Sequence[tuple[Control, Control]]:
+        """Return each last row that nobody has signed and that is looser than what stands, with what stands."""
+        return [] if self._signers is None else Words.read(self._session, self._signers).overruled(self._said())
+
+    def last(self, level: Level, name: str) -> int:
+        """Return the number of the last row about a place, 0 for none; that for everything is in a table of its own."""
+        if level is Level.ALL:
+            return int(self._session.scalar(_LAST))
+        return int(self._session.scalar(_LAST_LEVEL, {"level": level, "name": name}))
 
     def set_mode(self, control: Control) -> None:
         """Append a transition: what is for everything and for good in its own table, all else beside it."""

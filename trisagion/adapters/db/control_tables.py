@@ -39,3 +39,17 @@ command_nonce: Final = table(
     must("person", Id(128)),
     must("expires_ns", Whole()),
 )
+
+signed_command: Final = table(
+    "signed_command",
+    seq(),
+    must("person", Id(128)),
+    must("action", Id(32)),
+    must("subject", Note()),
+    must("reason", Note()),
+    must("nonce", Id(64)),
+    must("expires_ns", Whole()),
+    must("signature", Id(128)),
+    must("taken_ns", Whole()),
+    sa.UniqueConstraint("nonce", name="signed_command_once"),
+)

@@ -45,6 +45,7 @@ from trisagion.adapters.db.session import Session
 from trisagion.adapters.db.snapshots import Snapshots
 from trisagion.adapters.db.switches import Switches
 from trisagion.errors import ConfigError, OurMistake, StateError, TrisagionError
+from trisagion.safety.commands import Signers
 
 BUSY_S: Final = 10
 """How long SQLite waits for the write lock; the longest transaction of ours is far below a second."""
@@ -88,7 +89,7 @@ T = TypeVar("T")
 class Unit:
     """`ports.Transaction`: the stores on one connection; `session` runs other statements in the same transaction."""
 
-    def __init__(self, session: Session) -> None:
+    def __init__(self, session: Session, signers: Signers | None = None) -> None:
         self.session = session
         self.market = Market(session)
         self.series = Series(session)
@@ -102,12 +103,12 @@ class Unit:
         self.incidents = Incidents(session)
         self.snapshots = Snapshots(session)
         self.exits = Exits(session)
-        self.control = ControlRoom(session)
+        self.control = ControlRoom(session, signers)
         self.egress = Egress(session)
         self.order_ids = OrderIdRows(session)
         self.switches = Switches(session)
         self.releases = Releases(session)
-        self.limits = LimitRows(session)
+        self.limits = LimitRows(session, signers)
         self.audit = AuditBook(session)
 
     @contextmanager
@@ -132,10 +133,10 @@ class _Link:
 
     __slots__ = ("busy", "connection", "reader", "used_s", "writer")
 
-    def __init__(self, connection: sa.Connection) -> None:
+    def __init__(self, connection: sa.Connection, signers: Signers | None) -> None:
         self.connection = connection
-        self.writer = Unit(Session(connection, writable=True))
-        self.reader = Unit(Session(connection, writable=False))
+        self.writer = Unit(Session(connection, writable=True), signers)
+        self.reader = Unit(Session(connection, writable=False), signers)
         self.used_s = time.monotonic()
         self.busy = False
 
@@ -143,8 +144,9 @@ class _Link:
 class SqlDatabase:
     """`ports.Database` on SQLite, MariaDB or MySQL."""
 
-    def __init__(self, engine: Engine) -> None:
+    def __init__(self, engine: Engine, signers: Signers | None = None) -> None:
         self.engine = engine
+        self._signers = signers
         self._is_sqlite = engine.dialect.name == "sqlite"
         self._keeps = self._is_sqlite
         self._pid = os.getpid()
@@ -253,7 +255,7 @@ class SqlDatabase:
         if link is not None and not self._is_sqlite and now_s - link.used_s > PING_AFTER_S:
             link = self._pinged(link)
         if link is None:
-            link = self._links[threading.get_ident()] = _Link(self._connected())
+            link = self._links[threading.get_ident()] = _Link(self._connected(), self._signers)
         link.used_s, link.busy = now_s, True
         return link
 
@@ -310,18 +312,19 @@ class SqlDatabase:
         link.connection.close()
 
 
-def open_database(url: str) -> SqlDatabase:
+def open_database(url: str, signers: Signers | None = None) -> SqlDatabase:
     """Open the database of a URL: `sqlite:////path/file.db`, `mysql://user:password@host/name`.
 
     `mysql://` picks mysqlclient where it is installed, else PyMySQL (`mysql+pymysql://` insists: under gevent it must).
-    Nothing is connected before the first use, and nothing is created: that is `python -m init`.
+    Nothing is connected before the first use, and nothing is created: that is `python -m init`. With `signers` releases
+    and limits that they have not signed are read as not made.
 
     Raises
     ------
     ConfigError
         The URL cannot be used.
     """
-    return SqlDatabase(open_engine(url))
+    return SqlDatabase(open_engine(url), signers)
 
 
 def open_engine(url: str, *, may_create: bool = False, io_s: int = IO_S) -> Engine:

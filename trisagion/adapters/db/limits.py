@@ -6,9 +6,11 @@ from typing import Final
 import sqlalchemy as sa
 
 from trisagion.adapters.db import tables as t
+from trisagion.adapters.db.releases import taken
 from trisagion.adapters.db.session import Params, Session, params, upsert
-from trisagion.risk.limits import LimitRow
+from trisagion.risk.limits import LimitRow, signed
 from trisagion.risk.losses import LossMark
+from trisagion.safety.commands import Signers
 
 _ROWS: Final = (
     sa.select(*t.risk_limit.c, t.risk_limit_approval.c.approved_by, t.risk_limit_approval.c.approved_ns)
@@ -25,14 +27,16 @@ _APPROVE: Final = sa.insert(t.risk_limit_approval)
 
 
 class LimitRows:
-    """`risk_ports.LimitStore`."""
+    """`risk_ports.LimitStore`; with `signers` an approval without their signatures is none."""
 
-    def __init__(self, session: Session) -> None:
+    def __init__(self, session: Session, signers: Signers | None = None) -> None:
         self._session = session
+        self._signers = signers
 
     def rows(self) -> Sequence[LimitRow]:
         """Return every version with its approval, in order of version; `StateError` when one cannot be read."""
-        return [LimitRow(*row) for row in self._session.rows(_ROWS)]
+        rows = [LimitRow(*row) for row in self._session.rows(_ROWS)]
+        return rows if self._signers is None else signed(rows, self._signers, taken(self._session))
 
     def add(self, row: LimitRow) -> bool:
         """Record a version that nobody has approved yet; False when there is one of that number."""

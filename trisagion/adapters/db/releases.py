@@ -1,17 +1,23 @@
-"""Tables control_release and command_nonce."""
+"""Tables control_release, command_nonce and signed_command."""
 
+from collections.abc import Sequence
 from typing import Final
 
 import sqlalchemy as sa
 
 from trisagion.adapters.db import control_tables as stops
-from trisagion.adapters.db.session import Session, insert_once
+from trisagion.adapters.db.session import Session, insert_once, params
+from trisagion.safety.commands import Command, Taken
 from trisagion.safety.modes import read_level
 from trisagion.safety.release import Proposal
 
 _r: Final = stops.control_release.c
 _ADD: Final = sa.insert(stops.control_release)
 _SPEND: Final = insert_once(stops.command_nonce)
+_KEEP: Final = sa.insert(stops.signed_command)
+_TAKEN: Final = sa.select(*(column for column in stops.signed_command.c if column.name != "seq")).order_by(
+    stops.signed_command.c.seq
+)
 _ONE: Final = sa.select(stops.control_release).where(_r.seq == sa.bindparam("its_seq"))
 _CONFIRM: Final = (
     sa.update(stops.control_release)
@@ -64,3 +70,30 @@ class Releases:
         """Use a command's number up; False when it was used before."""
         row = {"nonce": nonce, "person": person, "expires_ns": expires_ns}
         return self._session.write(_SPEND, row) == 1
+
+    def keep(self, command: Command, taken_ns: int) -> None:
+        """Keep a signed command that was taken, for whoever obeys it."""
+        self._session.write(_KEEP, params(command) | {"taken_ns": taken_ns})
+
+    def taken(self) -> Sequence[Taken]:
+        """Return every signed command that was taken, in order."""
+        return taken(self._session)
+
+
+def taken(session: Session) -> Sequence[Taken]:
+    """Return every signed command that was taken, in order."""
+    return [
+        Taken(
+            Command(
+                person=row.person,
+                action=row.action,
+                subject=row.subject,
+                reason=row.reason,
+                nonce=row.nonce,
+                expires_ns=row.expires_ns,
+                signature=row.signature,
+            ),
+            row.taken_ns,
+        )
+        for row in session.rows(_TAKEN)
+    ]
