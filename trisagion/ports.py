@@ -15,6 +15,7 @@ from trisagion.audit_ports import AuditStore
 from trisagion.cohort.types import Epoch, Progress, RunEnd, RunRecord, ShardMark, ShardRow
 from trisagion.exit_ports import ExitUnit
 from trisagion.ids import ClOrdId, CycleId, IntentKey
+from trisagion.lately_ports import LatelyUnit
 from trisagion.ledger.types import EquitySample, Position
 from trisagion.ledger_ports import EntryStore
 from trisagion.market_ports import MarketStore, RegimeStore
@@ -22,7 +23,7 @@ from trisagion.observer_ports import IncidentStore, ObservationStore, SnapshotSt
 from trisagion.orders.state import OrderState
 from trisagion.orders.types import ExecutionReport, Order, OrderLink
 from trisagion.risk.load import Load
-from trisagion.risk_ports import LimitStore
+from trisagion.risk_ports import LimitStore, PastIntent
 from trisagion.safety.gates import Gate
 from trisagion.safety.modes import Control, Level, Standing
 from trisagion.series_ports import SeriesStore
@@ -216,6 +217,10 @@ class CycleStore(Protocol):
         """Return the newest `count` decisions on a symbol, newest first."""
         ...
 
+    def approved(self, after_ns: int, count: int) -> Sequence[PastIntent]:
+        """Return the newest `count` intents that cycles due after an instant approved, by instant, then symbol."""
+        ...
+
 
 class OrderStore(Protocol):
     """Tables orders (the outbox), order_link (its further ClOrdIDs) and execution (the inbox)."""
@@ -337,6 +342,10 @@ class LedgerStore(EntryStore, ObservationStore, Protocol):
         """Return a sample of each of the first `count` instants with `at_ns > after_ns`."""
         ...
 
+    def equities(self, at_ns: int) -> Sequence[EquitySample]:
+        """Return all samples of an instant, in order of symbol."""
+        ...
+
     def last_equity(self) -> EquitySample | None:
         """Return a sample of the newest instant."""
         ...
@@ -442,7 +451,7 @@ class ControlStore(Protocol):
         ...
 
 
-class Transaction(ExitUnit, Protocol):
+class Transaction(ExitUnit, LatelyUnit, Protocol):
     """All stores within one transaction."""
 
     def part(self) -> AbstractContextManager[None]:

@@ -42,6 +42,9 @@ GUARD_S: Final = 0.1
 
 RENEW_EVERY: Final = int(LEASE_S / 3 / GUARD_S)
 
+PANIC_EVERY: Final = int(1.0 / GUARD_S)
+"""Looks for panic conditions: one a second, for an alarm is to be up within five (RTS 6, Art. 16)."""
+
 
 class Sink:
     """Books what the venue says and rings what follows; runs on the session's thread."""
@@ -156,6 +159,8 @@ class VenueOwner(bootsteps.StartStopStep):
                     driver.lease()
                 now_ns = house().now_ns()
                 house().watch_switch(now_ns)
+                if turn % PANIC_EVERY == 0:
+                    house().watch_panic(now_ns)
                 driver.watch(now_ns)
                 driver.enforce(now_ns)
                 driver.pump(now_ns)
