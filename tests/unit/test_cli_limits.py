@@ -97,12 +97,8 @@ def test_whoever_proposes_and_whoever_approves_is_told_what_it_would_refuse(
     with closing(open_database(f"sqlite:///{state / 'trisagion.sqlite3'}")) as database:
         desk = Desk(database).found()
         desk.put(an_intended_order(TUESDAY_NS, OrderState.NEW))
-        assert told(limits.effect, version=len(KEYS) + 1)["live"] == {
-            "intents": 1,
-            "within": 1,
-            "refused": {"ORDER_QTY": 1},
-        }
-    limits.effect(version=len(KEYS) + 1, state=state)
+        assert told(limits.effect, version=NEXT)["live"] == {"intents": 1, "within": 1, "refused": {"ORDER_QTY": 1}}
+    limits.effect(version=NEXT, state=state)
     assert capsys.readouterr().out.splitlines() == [
         "live orders: 1, within what is in force 1, of these it would refuse 1 (ORDER_QTY 1)",
         "approved in the last day: 0, within what is in force 0, of these it would refuse 0",

@@ -6,7 +6,6 @@ new order on the wire (blocked), and until no order works by the venue's own boo
 than are waited for are on their way all the while, so that there is something to block.
 """
 
-import getpass
 import json
 import os
 import random
@@ -23,6 +22,7 @@ import typer
 
 from trisagion import __version__
 from trisagion.adapters.build import build_hash
+from trisagion.adapters.witness import person
 from trisagion.cli.config import ConfigOption
 from trisagion.cli.drills import Drill, add, past, shown
 from trisagion.clock import MILLISECOND_NS
@@ -128,7 +128,7 @@ def _measured(slice_: "Rehearsal", failure: Failure, orders: int, working: int) 
     if down:
         slice_.kill_file.path.write_text("a drill\n", encoding="utf-8")
     else:
-        control.engage(slice_.house.database, Mode.PAUSE, getpass.getuser(), "a drill", slice_.house.now_ns())
+        control.engage(slice_.house.database, Mode.PAUSE, person(), "a drill", slice_.house.now_ns())
     engaged_s = since(begun_s)
     until(lambda: slice_.working() == 0, "no order works at the venue", ZERO_S_WAIT, POLL_S)
     zero_s, booked_s = since(begun_s), None

@@ -22,6 +22,7 @@ COMMANDS: Final = {
     "report": ("trisagion.cli.report", "Write the report of a run."),
     "cohort": ("trisagion.cli.cohort", "Show the best virtual runs and where they come from; export survivors."),
     "kill": ("trisagion.cli.kill", "Stop trading at once: cancel all working orders, and confirm it."),
+    "dashboard": ("trisagion.cli.dashboard", "Watch a platform that runs, on a plain terminal; stop it by two keys."),
     "drill": ("trisagion.cli.drill", "Rehearse the kill switch on a private slice of the platform, and measure."),
     "release": ("trisagion.cli.release", "Let what was stopped trade again."),
     "operator": ("trisagion.cli.operator", "Make the keys by which people sign a release."),

@@ -14,7 +14,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, closing
+from contextlib import ExitStack
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from threading import Thread
@@ -31,11 +31,11 @@ from trisagion.adapters.servers import DATABASE, mariadb, redis
 from trisagion.cli import preflight, rundir, starts
 from trisagion.cli.config import overrides, to_toml
 from trisagion.cli.console import Console, Frame, columns
+from trisagion.cli.stop import Stop
 from trisagion.cli.worker import worker_argv
 from trisagion.errors import ConfigError, StateError, StepTimeout, TrisagionError
 from trisagion.ports import Database, Replay
 from trisagion.safety.modes import Mode
-from trisagion.services import control
 from trisagion.settings import (
     KILL_FILE,
     LINES,
@@ -189,11 +189,9 @@ class Supervisor:
 
         house = House(self.settings)
         reason = f"SIGUSR2 to the supervisor, pid {os.getpid()}"
-        try:
-            with closing(house.database) as database:
-                control.engage(database, Mode.PAUSE, SIGNAL, reason, house.now_ns())
-        except TrisagionError:
-            _kill_file(self.settings, self.run).write_text(f"{reason}\n", encoding="utf-8")
+        made = Stop(house, Mode.PAUSE, SIGNAL, reason, file=_kill_file(self.settings, self.run)).give()
+        if made is None:  # else somebody may still be waiting for it
+            house.database.close()
 
     def watch(self, console: Console, frames: Iterator[Frame | None]) -> str:
         """Show the run until the driver ends; return what it says: finished, stopped or killed."""
@@ -415,6 +413,13 @@ def _known(database: Database, *, resumed: bool) -> Replay | None:
 
 def _live(supervisor: Supervisor, console: Console, looks: Iterator[Frame | None]) -> str:
     """Start the platform and show it until it ends or is interrupted."""
+    listen(supervisor)
+    supervisor.start()
+    return supervisor.watch(console, looks)
+
+
+def listen(supervisor: Supervisor) -> None:
+    """Have signals reach the supervisor from now on."""
 
     def interrupted(_number: int, _frame: FrameType | None) -> None:
         supervisor.interrupts += 1
@@ -423,8 +428,6 @@ def _live(supervisor: Supervisor, console: Console, looks: Iterator[Frame | None
         if signal.getsignal(number) is not signal.SIG_IGN:  # under nohup a terminal may go
             signal.signal(number, interrupted)
     signal.signal(signal.SIGUSR2, lambda _number, _frame: Thread(target=supervisor.pause, name="pause").start())
-    supervisor.start()
-    return supervisor.watch(console, looks)
 
 
 def _resume(settings: Settings, outcome: str) -> str:

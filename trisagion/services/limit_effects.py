@@ -2,6 +2,8 @@
 
 Each is judged twice, under what is in force and under that with the proposal, as it was when it was decided: with the
 quote of then, beside those of its cycle that come before it and pass. What is in force refuses itself is left aside.
+What had happened lately at the time is not looked at: repetitions, the ratio of messages and the dynamic collar refuse
+nothing here.
 """
 
 from collections import Counter
