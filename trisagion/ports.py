@@ -390,6 +390,14 @@ class ControlStore(Protocol):
         """Return every gate that was ever touched, in order of session."""
         ...
 
+    def last_of(self, session: str) -> int:
+        """Return the number of the last row about a session's gate, 0 for none."""
+        ...
+
+    def overruled_gates(self) -> Sequence[tuple[Gate, Gate]]:
+        """Return each gate that its last row calls open and nobody has signed open, with what shut it."""
+        ...
+
     def set_gate(self, gate: Gate) -> None:
         """Append a shutting or an opening."""
         ...

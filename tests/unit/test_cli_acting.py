@@ -20,7 +20,7 @@ from trisagion.adapters.db.engine import open_database
 from trisagion.adapters.witness import person
 from trisagion.cli import gate, ledger, limits, orders, release
 from trisagion.cli.main import COMMANDS
-from trisagion.errors import TrisagionError
+from trisagion.errors import ConfigError, TrisagionError
 from trisagion.orders.state import OrderState
 from trisagion.risk.limits import Scope
 from trisagion.safety.commands import Signers
@@ -129,6 +129,22 @@ def test_two_people_release_by_their_keys(state: tuple[Path, Desk]) -> None:
         (person(), "release", by("ann", ANN)),
         (person(), "release", by("bob", BOB)),
     ]
+
+
+def test_a_key_that_others_can_read_signs_nothing(state: tuple[Path, Desk], tmp_path: Path) -> None:
+    """It is refused before anything is asked of the platform; as its owner's alone it signs."""
+    where, desk = state
+    file = tmp_path / "ann.key"
+    file.write_text(ANN.private_bytes_raw().hex(), encoding="ascii")
+    file.chmod(0o640)
+    wish: dict[str, Any] = {"reason": "quiet", "scope": Scope.ACCOUNT, "subject": "", "operator": "ann", "state": where}
+    with pytest.raises(ConfigError, match=r"owner alone can read \(0600\), found mode 0640"):
+        limits.propose("orders_max", "3", key=f"file:{file}", **wish)
+    with pytest.raises(ConfigError, match="expected a key, found: No such file"):
+        limits.propose("orders_max", "3", key=f"file:{tmp_path / 'none'}", **wish)
+    file.chmod(0o600)
+    limits.propose("orders_max", "3", key=f"file:{file}", **wish)
+    assert [note[2] for note in notes(desk)] == [by("ann", ANN)]
 
 
 def test_two_people_change_a_limit_by_their_keys(state: tuple[Path, Desk], capsys: pytest.CaptureFixture[str]) -> None:

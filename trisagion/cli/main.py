@@ -5,6 +5,7 @@ with Typer parameters, or `app`, a Typer group of several.
 """
 
 import os
+import resource
 import sys
 from importlib import import_module
 from io import TextIOWrapper
@@ -65,6 +66,7 @@ INTERRUPTED: Final = 130
 def main() -> None:
     """Run the command that the arguments name; a user's mistake is one sentence and an exit code, never a traceback."""
     refuse_optimised()
+    leave_no_dump()
     _mend_streams()
     try:
         try:
@@ -106,6 +108,11 @@ def refuse_optimised() -> None:
     """End the process under `python -O`: the asserts it removes guard money."""
     if not __debug__:
         sys.exit("trisagion does not run under python -O or PYTHONOPTIMIZE: its asserts are part of its safety")
+
+
+def leave_no_dump() -> None:
+    """Have no process that begins here, nor any that it starts, leave its memory on the disk: it holds secrets."""
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
 
 
 def _app(arguments: list[str]) -> typer.Typer:
