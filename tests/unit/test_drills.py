@@ -19,6 +19,7 @@ DRILL = Drill(
     working=201,
     engaged_ms=12.5,
     blocked_ms=25.5,
+    venue_s=1.0,
     zero_s=1.25,
     booked_s=None,
     load=0.5,

@@ -131,7 +131,8 @@ def _measured(slice_: "Rehearsal", failure: Failure, orders: int, working: int) 
         control.engage(slice_.house.database, Mode.PAUSE, person(), "a drill", slice_.house.now_ns())
     engaged_s = since(begun_s)
     until(lambda: slice_.working() == 0, "no order works at the venue", ZERO_S_WAIT, POLL_S)
-    zero_s, booked_s = since(begun_s), None
+    venue_s = zero_s = since(begun_s)
+    booked_s = None
     if down:
         slice_.signal("mariadb", signal.SIGCONT)
         back_s = time.monotonic()
@@ -151,6 +152,7 @@ def _measured(slice_: "Rehearsal", failure: Failure, orders: int, working: int) 
         working=working,
         engaged_ms=round(engaged_s * 1_000, 1),
         blocked_ms=round(blocked_ms, 1),
+        venue_s=round(venue_s, 3),
         zero_s=round(zero_s, 3),
         booked_s=None if booked_s is None else round(booked_s, 3),
         load=round(os.getloadavg()[0] / (os.cpu_count() or 1), 2),

@@ -36,8 +36,10 @@ class Drill:
         Until the door was done.
     blocked_ms
         Until the session wrote its last new order on the wire; 0 where it wrote none.
+    venue_s
+        Until no order worked by the venue's books.
     zero_s
-        Until no order worked, by the venue's books and by our ledger; with the database down by the venue's alone.
+        Until no order was live by our ledger either; with the database down `venue_s` again.
     booked_s
         With the database down: from its return until our ledger says so, too.
     load
@@ -55,6 +57,7 @@ class Drill:
     working: int
     engaged_ms: float
     blocked_ms: float
+    venue_s: float
     zero_s: float
     booked_s: float | None
     load: float
@@ -75,7 +78,7 @@ class Drill:
         """Say it in a line."""
         booked = "" if self.booked_s is None else f", booked {self.booked_s:.2f} s after the database's return"
         what = f"{self.at}  {self.failure:<8} {self.working} working, by {self.door}"
-        told = f"{what}: blocked {self.blocked_ms:.0f} ms, zero {self.zero_s:.2f} s{booked}"
+        told = f"{what}: blocked {self.blocked_ms:.0f} ms, venue {self.venue_s:.2f} s, zero {self.zero_s:.2f} s{booked}"
         return f"{told}  {'; '.join(self.missed) or 'passed'}"
 
 
@@ -107,7 +110,7 @@ def _read(line: str, path: Path, number: int) -> Drill:
         row = json.loads(line)
         datetime.fromisoformat(row["at"])
         known = {field.name: row[field.name] for field in fields(Drill)}
-        for name in ("engaged_ms", "blocked_ms", "zero_s"):
+        for name in ("engaged_ms", "blocked_ms", "venue_s", "zero_s"):
             known[name] = float(known[name])
         return Drill(**{**known, "missed": tuple(known["missed"])})
     except (ValueError, KeyError, TypeError):
