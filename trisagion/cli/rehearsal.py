@@ -62,7 +62,7 @@ LAST: Final = Price(Decimal(100))
 CAPITAL: Final = Money(Decimal(100_000_000))
 DRILL: Final = "drill"
 
-READY_S_MAX: Final = 60.0
+READY_S_MAX: Final = 120.0
 """Until all that a slice needs has been started and the orders work."""
 POLL_S: Final = 0.01
 
