@@ -45,7 +45,8 @@ doctor: install # Tell whether this machine can run the platform
 
 .PHONY: drill
 drill: install .venv/.mysql # Rehearse the kill switch with each failure of a part; ARGS="--runs 5"
-	@for failure in none broker worker session database proxy; do $(BIN)/trisagion drill --failure $$failure $(ARGS); done
+	@missed=0; for failure in none broker worker session database proxy; do \
+		$(BIN)/trisagion drill --failure $$failure $(ARGS) || missed=1; done; exit $$missed
 
 .PHONY: install
 install: .venv/.installed # Make .venv, install what is pinned, compile the kernels
@@ -99,6 +100,10 @@ chaos: dev .venv/.mysql # Whole platforms killed and restarted, then every fault
 .PHONY: simulate
 simulate: dev # Platforms in virtual time with the faults of a seed; SEEDS=50000 of them from FIRST=1000000 on
 	@$(BIN)/python -m tests.simulation --seed $(FIRST) --seeds $(SEEDS)
+
+.PHONY: simulate-year
+simulate-year: dev # A platform's year in virtual time, half an hour of a core; ARGS="--seed 7 --days 30 --seeds 20"
+	@$(BIN)/python -m tests.simulation.year --into bench/simulation.jsonl $(ARGS)
 
 .PHONY: bench
 bench: dev .venv/.peers .venv/.mysql # Measure; one JSON line a figure into bench/results.jsonl; ARGS="-k cohort"

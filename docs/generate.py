@@ -26,9 +26,10 @@ from trisagion.gateway.words import (
 )
 from trisagion.orders.rejects import REMEDIES, Reject, Remedy
 from trisagion.orders.state import AT_VENUE, IN_DOUBT, LIVE, TERMINAL, TRANSITIONS
+from trisagion.portfolio.clamps import CLAMPS
 from trisagion.risk.controls import CONTROLS
 from trisagion.risk.limits import KEYS
-from trisagion.settings import CONTENT, PLACE, SECRETS, SECTIONS, Settings, flatten, to_environment, variable
+from trisagion.settings import CONTENT, PLACE, SECRETS, SECTIONS, Settings, flatten, load, to_environment, variable
 from trisagion.units import plain
 from trisagion.wiring import House
 from workers.flow import FLOW
@@ -249,8 +250,33 @@ def controls() -> str:
     return table(("", "refusal", "what is looked at", "limit", "default", "in", "test default"), rows)
 
 
+def clamps() -> str:
+    """Write every clamp in its order, with its settings by default and in the prudent file."""
+    prudent = load(DOCS.parent / "deploy" / "prudent.toml", {}, {})
+
+    def value(settings: Settings, names: Sequence[str]) -> str:
+        found = (getattr(settings.portfolio, name) for name in names)
+        return ", ".join("off" if each is None else plain(each) for each in found)
+
+    rows = [
+        (
+            str(number),
+            code(clamp.name),
+            clamp.what,
+            clamp.unknown,
+            ", ".join(map(code, clamp.settings)),
+            value(Settings(), clamp.settings),
+            value(prudent, clamp.settings),
+        )
+        for number, clamp in enumerate(CLAMPS, start=1)
+    ]
+    head = ("", "clamp", "what is held", "the unknown", "`portfolio.`", "default", "prudent")
+    return table(head, rows)
+
+
 PARTS: Final[dict[str, tuple[str, Callable[[], str]]]] = {
     "controls": ("risk.md", controls),
+    "clamps": ("risk.md", clamps),
     "flow": ("architecture.md", flow),
     "queues": ("architecture.md", queues),
     "order states": ("orders.md", order_states),

@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from typing import Protocol
 
-from trisagion.market.types import Bar, Instrument, MarketState, MarketStep, Quote
+from trisagion.market.types import Bar, Float64Array, Instrument, Int64Array, MarketState, MarketStep, Quote
 from trisagion.regime.classify import Reading
 from trisagion.regime.types import Fit
 
@@ -33,6 +33,12 @@ class MarketStore(Protocol):
 
     def bars(self, symbol: str, until_ns: int, count: int) -> Sequence[Bar]:
         """Return the last `count` bars with `close_ns <= until_ns`, oldest first."""
+        ...
+
+    def closes(
+        self, symbols: Sequence[str], until_ns: int, count: int
+    ) -> Mapping[str, tuple[Int64Array, Float64Array]]:
+        """Return of each symbol the instants and the closes of the bars that `bars` would return."""
         ...
 
     def quote(self, symbol: str, now_ns: int) -> Quote | None:

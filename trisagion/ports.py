@@ -22,7 +22,7 @@ from trisagion.observer_ports import IncidentStore, ObservationStore, SnapshotSt
 from trisagion.orders.state import OrderState
 from trisagion.orders.types import ExecutionReport, Order, OrderLink
 from trisagion.risk.load import Load
-from trisagion.risk_ports import LimitStore
+from trisagion.risk_ports import LimitStore, PastIntent
 from trisagion.safety.gates import Gate
 from trisagion.safety.modes import Control, Level, Standing
 from trisagion.series_ports import SeriesStore
@@ -216,6 +216,10 @@ class CycleStore(Protocol):
         """Return the newest `count` decisions on a symbol, newest first."""
         ...
 
+    def approved(self, after_ns: int, count: int) -> Sequence[PastIntent]:
+        """Return the newest `count` intents that cycles due after an instant approved, by instant, then symbol."""
+        ...
+
 
 class OrderStore(Protocol):
     """Tables orders (the outbox), order_link (its further ClOrdIDs) and execution (the inbox)."""
@@ -335,6 +339,10 @@ class LedgerStore(EntryStore, ObservationStore, Protocol):
 
     def first_equities(self, after_ns: int, count: int) -> Sequence[EquitySample]:
         """Return a sample of each of the first `count` instants with `at_ns > after_ns`."""
+        ...
+
+    def equities(self, at_ns: int) -> Sequence[EquitySample]:
+        """Return all samples of an instant, in order of symbol."""
         ...
 
     def last_equity(self) -> EquitySample | None:

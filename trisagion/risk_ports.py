@@ -1,10 +1,23 @@
 """What is asked of the outside about limits: a part of the unit of work of `ports`."""
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Protocol
 
+from trisagion.orders.types import Intent
 from trisagion.risk.limits import LimitRow
 from trisagion.risk.losses import LossMark
+from trisagion.units import Quantity
+
+
+@dataclass(frozen=True, slots=True)
+class PastIntent:
+    """An intent that a cycle approved: when, what was held then, and the session that its first order went to."""
+
+    due_ns: int
+    intent: Intent
+    actual: Quantity
+    session: str | None
 
 
 class LimitStore(Protocol):

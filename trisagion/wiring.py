@@ -27,6 +27,7 @@ from trisagion.ledger.take_profit import TakeProfitRules
 from trisagion.market.types import Instrument
 from trisagion.orders.intents import ReconcileRules
 from trisagion.orders.types import ExecutionReport
+from trisagion.portfolio.clamps import ClampRules
 from trisagion.portfolio.exits import ExitRules
 from trisagion.portfolio.sizing import SizingRules
 from trisagion.risk.limits import Limits
@@ -57,6 +58,7 @@ from trisagion.services import (
     watch_words,
 )
 from trisagion.services.adjust_incidents import AdoptRules
+from trisagion.services.clamp import Clamping
 from trisagion.services.drive_session import FULL
 from trisagion.services.outcome import Outcome
 from trisagion.services.protect import Protection
@@ -64,7 +66,7 @@ from trisagion.services.release import ReleaseRules
 from trisagion.session_ports import MessageOutbox
 from trisagion.settings import Ib, Settings, resolve, trading_digest
 from trisagion.settings import digest as settings_digest
-from trisagion.units import price, quantity
+from trisagion.units import plain, price, quantity
 
 T = TypeVar("T")
 
@@ -233,7 +235,20 @@ class House:
             },
             fingerprint=self.fingerprint,
             protection=self.protection,
+            clamping=self.clamping,
         )
+
+    @cached_property
+    def clamping(self) -> Clamping:
+        """How sizes are clamped. Raises `ConfigError` where a crisis is to count and nobody would tell of it."""
+        rules = ClampRules(**self.settings.portfolio.model_dump())
+        if rules.crisis_share is not None and self.settings.regime.gate != "state":
+            found = plain(rules.crisis_share)
+            raise ConfigError(f'portfolio.crisis_share: expected none without regime.gate = "state", found {found}')
+        if not rules.has_tail:
+            return Clamping(rules)
+        # Distributions and optimisers: loaded by who needs them.
+        return Clamping(rules, import_module("trisagion.portfolio.tails").worst)
 
     @cached_property
     def watch_rules(self) -> take_profit.WatchRules:

@@ -11,7 +11,7 @@ import pytest
 import sqlalchemy as sa
 
 from tests import builders
-from trisagion.adapters.db import SqlDatabase, tables
+from trisagion.adapters.db import SqlDatabase, market, tables
 from trisagion.cohort.types import Epoch, ExitReason, Progress, RunEnd, RunRecord, ShardMark, ShardRow
 from trisagion.errors import DataError, StateError, UnreadableRow
 from trisagion.ids import RunId
@@ -125,6 +125,26 @@ def test_bars_are_the_last_ones_closed_by_then(database: SqlDatabase) -> None:
         assert [bar.close_ns for bar in tx.market.bars("ESZ4", close_of_3 - 1, 1)] == [close_of_3 - MINUTE]
         assert len(tx.market.bars("ESZ4", close_of_3, 99)) == 4
         assert tx.market.bars("ESZ4", START, 9) == []
+
+
+def test_closes_are_those_of_the_bars_of_many_symbols(database: SqlDatabase, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each symbol's own last ones, in several statements; of one without bars there are none."""
+    monkeypatch.setattr(market, "CLOSES_SYMBOLS_MAX", 2)
+    symbols = ["A", "B", "C", "D", "E"]
+    with database.transaction() as tx:
+        for number, symbol in enumerate(symbols[:4]):
+            for minute in range(number + 2):
+                tx.market.add_step(a_step(minute, str(4500 + number + minute), symbol=symbol))
+    with database.snapshot() as tx:
+        found = tx.market.closes(symbols, START + 4 * MINUTE, 3)
+        assert list(found) == symbols
+        for symbol, (close_ns, close) in found.items():
+            bars = tx.market.bars(symbol, START + 4 * MINUTE, 3)
+            assert close_ns.tolist() == [bar.close_ns for bar in bars]
+            assert close.tolist() == [bar.close for bar in bars]
+            assert (close_ns.dtype.str, close.dtype.str) == ("<i8", "<f8")
+        assert len(found["D"][0]) == 3
+        assert tx.market.closes([], START, 3) == {}
 
 
 def test_a_quote_is_one_tick_around_the_last_trade_known(database: SqlDatabase) -> None:

@@ -40,9 +40,12 @@ from workers.schedule import SCHEDULE
 from workers.sessions import fix as session_fix
 from workers.sessions import owner as session_owner
 from workers.sessions import venue as session_venue
+from workers.tasks import cohort as cohort_tasks
 from workers.tasks import gateway as gateway_tasks
+from workers.tasks import reconcile as reconcile_tasks
 from workers.tasks import session as session_tasks
 from workers.tasks import sweep as sweep_tasks
+from workers.tasks import take_profit as take_profit_tasks
 
 GUARD_S: Final = LEASE_S / 3
 """How often an owner renews its lease. In production it also looks at the mode, twenty times as often."""
@@ -51,7 +54,17 @@ AWAIT_S: Final = 3.0
 SWEEP_S: Final = next(float(entry.every_s) for entry in SCHEDULE if entry.task == "sweep.run" and entry.every_s)
 NAMES: Final = ("worker-a", "worker-b", "owner-a", "owner-b")
 
-HOUSES: Final = (workers_app, gateway_tasks, session_tasks, sweep_tasks, session_fix, session_venue)
+HOUSES: Final = (
+    workers_app,
+    cohort_tasks,
+    gateway_tasks,
+    reconcile_tasks,
+    session_tasks,
+    sweep_tasks,
+    take_profit_tasks,
+    session_fix,
+    session_venue,
+)
 """The modules that know their process' wiring by name."""
 
 _LOCK: Final = type(Lock())
@@ -104,8 +117,8 @@ class _DataTime:
         return self.world.now_ns / SECOND_NS
 
     def monotonic(self) -> float:
-        """Return seconds since the world began."""
-        return (self.world.now_ns - self.world.start_ns) / SECOND_NS
+        """Return seconds since the world began, without those that were left out."""
+        return (self.world.now_ns - self.world.start_ns - self.world.skipped_ns) / SECOND_NS
 
     perf_counter = monotonic
 
@@ -154,6 +167,14 @@ class Platform:
         again_s = 1.0 if self.healed else self.random.choice([0.5, 2.0, 8.0, 20.0])
         self.world.after(seconds(again_s), partial(self.start, process.name))
 
+    def hurt(self, plan: Plan) -> None:
+        """From now on goes wrong what is in a plan."""
+        self.world.tell("=== faults begin ===")
+        self.healed = self.wire.healed = self.server.healed = False
+        self.plan = self.wire.plan = self.broker.plan = plan
+        for process in self.lives.values():
+            process.house.database.plan = plan
+
     def heal(self) -> None:
         """From now on nothing goes wrong any more."""
         self.world.tell("=== the faults end ===")
@@ -198,6 +219,7 @@ class Platform:
             (workers_app, "log", SimpleNamespace(error=self._not_done)),
             (workers_app.app, "send_task", self.broker.send_task),
             (wiring, "SystemClock", lambda: SimpleNamespace(now_ns=self.time.time_ns)),
+            (wiring, "socket", SimpleNamespace(gethostname=lambda: str(self._running()))),
             (db_engine, "time", self.time),
             (db_engine, "random", virtual_random),
             (initiator, "time", self.time),
@@ -258,7 +280,7 @@ class Owner:
         self.process = process
         self.world = platform.world
         self.sink = session_venue.Sink()
-        self.deadline_ns = self.world.now_ns + seconds(2 * LEASE_S)
+        self.deadline_s = platform.time.monotonic() + 2 * LEASE_S
 
     def await_lease(self) -> None:
         """Take the lease, or end when it is not to be had."""
@@ -280,10 +302,10 @@ class Owner:
             self.world.tell(f"ends: {error}")
             raise Died from error
         except StaleOwner as error:
-            if self.world.now_ns > self.deadline_ns:
+            if self.platform.time.monotonic() > self.deadline_s:
                 self.world.tell("ends: the lease is not to be had")
                 raise Died from error
-            self.world.after(seconds(AWAIT_S), self.await_lease, self.process)
+            self.world.after(seconds(AWAIT_S), self.await_lease, self.process, idle=True)
             return
         self.world.tell(f"owns the session with token {self.process.driver.token}")
         self.world.every(seconds(GUARD_S), self.guard, self.process)

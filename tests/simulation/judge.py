@@ -100,7 +100,9 @@ class Judge:
             self._violated("I1", f"{name} is sent a second time")
         self.sent.add(name)
         self._claim(process, name, kind)
-        if _rest((self.world.now_ns - seconds(LATE_S_MAX)) // (60 * SECOND_NS)) is not None:
+        # Also by a clock that was read a moment ago, when the rest may not have begun, or not have ended.
+        minutes = {(self.world.now_ns - late_ns) // (60 * SECOND_NS) for late_ns in (0, seconds(LATE_S_MAX))}
+        if all(_rest(minute) is not None for minute in minutes):
             self._violated("I6", f"{name} is sent in the rest")
         if alive:
             self._exposed(name, fields)

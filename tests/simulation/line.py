@@ -209,7 +209,7 @@ class Engine:
             return
         if not self._working:
             self.application.fromAdmin({Tag.MSG_TYPE: "0", Tag.SENDING_TIME: timestamp(self.world.now_ns)}, None)
-        self.world.after(seconds(HEARTBEAT_S), lambda: self._hear_heartbeat(connection), self.process)
+        self.world.after(seconds(HEARTBEAT_S), lambda: self._hear_heartbeat(connection), self.process, idle=True)
 
     def _wanted(self, fields: Mapping[int, str]) -> bool:
         try:

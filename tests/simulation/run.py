@@ -2,16 +2,14 @@
 
 import time
 import traceback
-from collections.abc import Callable
 from dataclasses import dataclass
 from decimal import Decimal
-from functools import partial
-from random import Random
 from typing import Final
 
+from tests.simulation.faults import Faults
 from tests.simulation.house import Platform
 from tests.simulation.judge import Judge
-from tests.simulation.line import HEARTBEAT_S, HEARTBEATS_S, Wire
+from tests.simulation.line import HEARTBEAT_S, Wire
 from tests.simulation.market import PLAY_S, STEP_S, Desk, Market
 from tests.simulation.plan import Plan, draw
 from tests.simulation.store import Server
@@ -131,57 +129,7 @@ class Seed:
             for _ in range(count):
                 # Nobody wants anything new in the last seconds; the faults go on.
                 self.world.after(seconds(2.0 + random.random() * (plan.faults_s - 5.0)), act)
-        for rate, fault in (
-            (plan.deaths_per_s, self._kill),
-            (plan.freezes_per_s, self._freeze),
-            (plan.outages_per_s, self._outage),
-            (plan.cuts_per_s, self._cut),
-            (plan.venue_faults_per_s, self.market.fault),
-            (plan.wrongs_per_s, self.market.wrong),
-            (plan.kills_per_s, self.desk.kill),
-            (plan.lost / 100, self.platform.broker.flush),
-            (0.05, self.desk.open),
-        ):
-            self._often(rate, fault, random)
-
-    def _often(self, rate: float, fault: Callable[[], None], random: Random) -> None:
-        at_s = random.expovariate(rate) if rate else self.plan.faults_s
-        while at_s < self.plan.faults_s:
-            self.world.after(seconds(at_s), partial(self._while_faulty, fault))
-            at_s += random.expovariate(rate)
-
-    def _while_faulty(self, fault: Callable[[], None]) -> None:
-        if not self.platform.healed:
-            fault()
-
-    def _kill(self) -> None:
-        process = self.platform.lives[self.wire.random.choice(sorted(self.platform.lives))]
-        if not process.dead:
-            self.world.tell(f"kill -9 {process}")
-            process.die()
-
-    def _freeze(self) -> None:
-        process = self.platform.lives[self.wire.random.choice(sorted(self.platform.lives))]
-        wait_s = self.wire.random.choice([1.0, 8.0, 15.0, 40.0])
-        self.world.tell(f"{process} is stopped for {wait_s} s")
-        process.frozen_until_ns = self.world.now_ns + seconds(wait_s)
-        connection = self.wire.current
-        if connection is not None and connection.engine.process is process and wait_s > HEARTBEATS_S:
-            self.wire.cut(connection, venue_s=HEARTBEATS_S, ours_s=wait_s, arrives=False)
-
-    def _outage(self) -> None:
-        wait_s = self.wire.random.choice([0.1, 2.0, 10.0, 25.0])
-        self.world.tell(f"the database is away for {wait_s} s")
-        self.server.down_until_ns = self.world.now_ns + seconds(wait_s)
-
-    def _cut(self) -> None:
-        connection = self.wire.current
-        if connection is None:
-            return
-        random = self.wire.random
-        half = random.random() < self.plan.half_open
-        venue_s, ours_s = random.choice([(24.0, 0.1), (0.1, 24.0), (24.0, 24.0)]) if half else (0.0, 0.1)
-        self.wire.cut(connection, venue_s=venue_s, ours_s=ours_s, arrives=random.random() < 0.5)
+        Faults(self.platform, self.market, self.desk).schedule(plan, random)
 
 
 def run(seed: int) -> Verdict:

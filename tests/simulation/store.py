@@ -27,6 +27,7 @@ CREATE TABLE claim (
     cl_ord_id TEXT, before TEXT, state TEXT, at_ms INTEGER, created_ns INTEGER, version INTEGER,
     mode TEXT, gate INTEGER, token INTEGER, until_ms INTEGER
 );
+CREATE INDEX claim_of ON claim (cl_ord_id);
 CREATE TRIGGER claimed AFTER UPDATE OF state ON orders
 WHEN NEW.state IN ('pending_new', 'pending_replace', 'pending_cancel') AND NEW.state <> OLD.state
 BEGIN
@@ -38,6 +39,23 @@ BEGIN
         (SELECT token FROM lease WHERE name = 'session:' || NEW.session),
         (SELECT until_ms FROM lease WHERE name = 'session:' || NEW.session);
 END;
+"""
+
+DOUBT_NS: Final = 120 * SECOND_NS
+"""What is in doubt for longer waits for a person."""
+
+_UNFINISHED: Final = """
+SELECT EXISTS (
+    SELECT 1 FROM orders WHERE state IN
+    ('risk_checked', 'routed', 'pending_new', 'pending_cancel', 'pending_replace')
+) OR EXISTS (
+    SELECT 1 FROM orders WHERE state = 'unknown' AND updated_ns > ?
+) OR EXISTS (
+    SELECT 1 FROM orders WHERE state IN ('new', 'partially_filled')
+    AND (cancel_reason IS NOT NULL OR wanted_qty IS NOT NULL)
+) OR EXISTS (
+    SELECT 1 FROM reconcile_cycle WHERE stage IN ('opened', 'cancelling', 'observing', 'decided')
+)
 """
 
 _NAMES: Final = count()
@@ -81,6 +99,16 @@ class Server:
     def rows(self, query: str, *values: object) -> list[Any]:
         """Ask the database as it is, beside all that may go wrong."""
         return self._kept.execute(query, values).fetchall()
+
+    def unfinished(self) -> bool:
+        """Tell whether an order or a cycle waits for something that is to come by itself, soon."""
+        [(found,)] = self.rows(_UNFINISHED, self.world.now_ns - DOUBT_NS)
+        return bool(found)
+
+    def skip(self, delta_ns: int) -> None:
+        """Leave time out: who holds a lease has renewed it all the while."""
+        with self._kept:
+            self._kept.execute("UPDATE lease SET until_ms = until_ms + ? WHERE until_ms > 0", (delta_ns // 1_000_000,))
 
     def close(self) -> None:
         """Let it go."""

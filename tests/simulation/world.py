@@ -56,12 +56,13 @@ class Process:
 
 @dataclass(order=True, slots=True)
 class Event:
-    """Something to do at an instant; of one process, or of the world around it."""
+    """Something to do at an instant; of one process, or of the world around it; what goes on for ever is `idle`."""
 
     at_ns: int
     number: int
     what: Callable[[], None] = field(compare=False)
     process: Process | None = field(compare=False)
+    idle: bool = field(compare=False)
 
 
 class World:
@@ -74,6 +75,8 @@ class World:
         self.violations: list[tuple[str, str, int]] = []
         self.running: Process | None = None
         self.depth = 0
+        self.busy = 0
+        self.skipped_ns = 0
         self._events: list[Event] = []
         self._number = 0
 
@@ -91,27 +94,56 @@ class World:
         self.tell(f"VIOLATION {invariant}: {text}")
         self.violations.append((invariant, text, len(self.story) - 1))
 
-    def after(self, delay_ns: int, what: Callable[[], None], process: Process | None = None) -> None:
+    def after(
+        self, delay_ns: int, what: Callable[[], None], process: Process | None = None, *, idle: bool = False
+    ) -> None:
         """Do something later; nothing if the process is dead by then."""
         self._number += 1
-        heapq.heappush(self._events, Event(self.now_ns + delay_ns, self._number, what, process))
+        self._push(Event(self.now_ns + delay_ns, self._number, what, process, idle))
+
+    def _push(self, event: Event) -> None:
+        self.busy += not event.idle
+        heapq.heappush(self._events, event)
 
     def every(self, period_ns: int, what: Callable[[], None], process: Process | None = None) -> None:
         """Do something again and again."""
 
         def again() -> None:
-            self.after(period_ns, again, process)
+            self.after(period_ns, again, process, idle=True)
             what()
 
-        self.after(period_ns, again, process)
+        self.after(period_ns, again, process, idle=True)
 
     def run(self, until_ns: int) -> None:
         """Let time pass."""
         while self._events and self._events[0].at_ns <= until_ns:
-            event = heapq.heappop(self._events)
-            self.now_ns = max(self.now_ns, event.at_ns)
-            self._do(event)
+            self._next()
         self.now_ns = max(self.now_ns, until_ns)
+
+    def run_until(self, done: Callable[[], bool], until_ns: int) -> bool:
+        """Let time pass until nothing but the idle is left to do and all is `done`, or an instant; tell which."""
+        while self.busy or not done():
+            if not self._events or self._events[0].at_ns > until_ns:
+                self.now_ns = max(self.now_ns, until_ns)
+                return False
+            self._next()
+        return True
+
+    def skip(self, until_ns: int) -> None:
+        """Leave time out in which only the idle would have happened: what is to come comes so much later."""
+        assert not self.busy and not self.depth, "time is left out while something is under way"
+        delta_ns = until_ns - self.now_ns
+        assert delta_ns >= 0, delta_ns
+        for event in self._events:
+            event.at_ns += delta_ns
+        self.skipped_ns += delta_ns
+        self.now_ns = until_ns
+
+    def _next(self) -> None:
+        event = heapq.heappop(self._events)
+        self.busy -= not event.idle
+        self.now_ns = max(self.now_ns, event.at_ns)
+        self._do(event)
 
     def pause(self, delay_ns: int) -> None:
         """Let time pass inside the code that runs; `Died` if its process does not live to see the end of it."""
@@ -135,7 +167,7 @@ class World:
             return
         for event in process.backlog:
             event.at_ns = self.now_ns
-            heapq.heappush(self._events, event)
+            self._push(event)
         process.backlog.clear()
 
     def _do(self, event: Event) -> None:

@@ -3,17 +3,20 @@
 import json
 import os
 from collections.abc import Callable, Iterator
+from contextlib import closing
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from tests.builders import Desk
+from tests.builders import TUESDAY_NS, Desk, an_intended_order
 from tests.databases import founded_run
+from trisagion.adapters.db import open_database
 from trisagion.adapters.witness import person
 from trisagion.cli import limits
 from trisagion.errors import DataError, TrisagionError
+from trisagion.orders.state import OrderState
 from trisagion.risk.limits import Scope
 from trisagion.services import limits as service
 from trisagion.settings import Settings
@@ -78,3 +81,26 @@ def test_people_see_what_is_in_force_and_what_is_not(state: Path, capsys: pytest
     assert f"price_collar = {Decimal('0.01')} of 0.05" in lines[-1]
     limits.show(state=state)
     assert "calm" not in capsys.readouterr().out
+
+
+def test_whoever_proposes_and_whoever_approves_is_told_what_it_would_refuse(
+    state: Path, told: Callable[..., Any], capsys: pytest.CaptureFixture[str]
+) -> None:
+    """In numbers of orders, by control, before anything is in force."""
+    change: dict[str, Any] = {"name": "order_qty_max", "value": "2", "reason": "thin books", "subject": ""}
+    nothing = {"intents": 0, "within": 0, "refused": {}}
+    effect = told(limits.propose, scope=Scope.ACCOUNT, **change)["effect"]
+    assert effect == {"live": nothing, "day": nothing, "cut": False}
+    with closing(open_database(f"sqlite:///{state / 'trisagion.sqlite3'}")) as database:
+        desk = Desk(database).found()
+        desk.put(an_intended_order(TUESDAY_NS, OrderState.NEW))
+        assert told(limits.effect, version=9)["live"] == {"intents": 1, "within": 1, "refused": {"ORDER_QTY": 1}}
+    limits.effect(version=9, state=state)
+    assert capsys.readouterr().out.splitlines() == [
+        "live orders: 1, within what is in force 1, of these it would refuse 1 (ORDER_QTY 1)",
+        "approved in the last day: 0, within what is in force 0, of these it would refuse 0",
+    ]
+    limits.propose("order_qty_max", "1", "thinner", state=state)
+    assert "of these it would refuse 1 (ORDER_QTY 1)" in capsys.readouterr().out
+    with pytest.raises(DataError, match="found 77"):
+        limits.effect(version=77, state=state)

@@ -84,12 +84,13 @@ def test_every_code_that_the_platform_writes_into_a_decision_has_its_words() -> 
         *(
             "selection/votes.py",
             "portfolio/sizing.py",
+            "portfolio/clamps.py",
             "portfolio/exits.py",
             "orders/intents.py",
             "orders/pricing.py",
             "safety/gates.py",
         ),
-        *("services/reconcile.py", "services/drive_session.py", "services/limits.py"),
+        *("services/reconcile.py", "services/drive_session.py", "services/last_look.py", "services/limits.py"),
     ]
     written = {
         code

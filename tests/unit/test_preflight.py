@@ -237,3 +237,14 @@ def test_paths_that_cannot_be_gone_are_refused(tmp_path: Path, given: dict[str, 
     """A secret that is not there, and a session that would go past them."""
     with pytest.raises(ConfigError, match=f"^{told}"):
         preflight.examine(load(None, {}, {"platform.state": str(tmp_path / "state"), **given}))
+
+
+def test_a_crisis_that_nobody_would_tell_of_is_refused(tmp_path: Path) -> None:
+    """The clamp waits for the classifier's word, which the gate of entropies does not have; the prudent file has it."""
+    given: dict[str, object] = {"platform.state": str(tmp_path / "state"), "portfolio.crisis_share": "0.5"}
+    with pytest.raises(ConfigError, match=r'crisis_share: expected none without regime.gate = "state", found 0\.5'):
+        preflight.examine(load(None, {}, given))
+    prudent = load(Path(__file__).parents[2] / "deploy" / "prudent.toml", {}, {"platform.state": str(tmp_path / "s")})
+    assert preflight.examine(prudent) == []
+    assert House(prudent).clamping.measure is not None
+    assert House(load(None, {}, {})).clamping.measure is None

@@ -6,7 +6,7 @@ Whoever gives a command is the user of this machine that the kernel names, whate
 import json
 from collections.abc import Iterable, Iterator
 from contextlib import closing, contextmanager
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Final
 
@@ -19,6 +19,8 @@ from trisagion.errors import harmless
 from trisagion.risk.limits import LIMIT, LimitBook, LimitRow, Limits, Scope
 from trisagion.safety.commands import CONFIRM, digest
 from trisagion.services import limits
+from trisagion.services.control import present_ns
+from trisagion.services.limit_effects import INTENTS_MAX, Effects, effects
 from trisagion.units import parse_decimal, plain
 
 if TYPE_CHECKING:
@@ -48,8 +50,6 @@ class _Desk:
 
     def now_ns(self) -> int:
         """Return the instant that the run has come to."""
-        from trisagion.services.control import present_ns
-
         with self.database.snapshot() as tx:
             return present_ns(tx)
 
@@ -114,7 +114,30 @@ def propose(
         with desk.database.snapshot() as tx:
             text = limits.numbered(tx, wish).text
         row = limits.propose(desk.database, desk.ceiling, wish, actor.signs(LIMIT, text, reason, now_ns))
-    _tell(row, desk.ceiling, f"proposed; another person approves it: trisagion limits approve {row.version}", as_json)
+        found = _effects(desk, row.version)
+    _tell(
+        row,
+        desk.ceiling,
+        f"proposed; another person approves it: trisagion limits approve {row.version}",
+        as_json,
+        found,
+    )
+
+
+@app.command("effect")
+def effect(
+    version: Annotated[int, typer.Argument(metavar="VERSION", help="As `history` has it.")],
+    run: RunOption = None,
+    state: StateOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Tell what a version would refuse: of the live orders, and of what was approved in the last day."""
+    with _desk(state, run) as desk:
+        found = _effects(desk, version)
+    if as_json:
+        print(json.dumps(asdict(found)))
+    else:
+        _print_effects(found)
 
 
 @app.command("approve")
@@ -166,9 +189,24 @@ def _print(rows: Iterable[LimitRow], ceiling: Limits) -> None:
         print(harmless(line, LINE_MAX))
 
 
-def _tell(row: LimitRow, ceiling: Limits, what: str, as_json: bool) -> None:
+def _tell(row: LimitRow, ceiling: Limits, what: str, as_json: bool, found: Effects | None = None) -> None:
     if as_json:
-        print(json.dumps(_row(row, ceiling)))
+        print(json.dumps(_row(row, ceiling) | ({} if found is None else {"effect": asdict(found)})))
         return
     _print([row], ceiling)
+    if found is not None:
+        _print_effects(found)
     print(what)
+
+
+def _effects(desk: _Desk, version: int) -> Effects:
+    with desk.database.snapshot() as tx:
+        return effects(tx, desk.ceiling, version, present_ns(tx))
+
+
+def _print_effects(found: Effects) -> None:
+    day = f"approved in the last day{f', the newest {INTENTS_MAX:,} of them' if found.cut else ''}"
+    for name, part in (("live orders", found.live), (day, found.day)):
+        refused = ", ".join(f"{reason} {count:,}" for reason, count in part.refused.items())
+        total = f"{sum(part.refused.values()):,}{f' ({refused})' if refused else ''}"
+        print(f"{name}: {part.intents:,}, within what is in force {part.within:,}, of these it would refuse {total}")

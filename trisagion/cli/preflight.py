@@ -63,6 +63,7 @@ def examine(settings: Settings) -> list[str]:
             f"found {', '.join(unknown)}"
         )
     _refuse_a_venue_that_cannot_be(settings)
+    _refuse_clamps_that_cannot_be(settings)
     state = Path(settings.platform.state).absolute()
     if "?" in str(state):
         raise ConfigError(f"platform.state: {state} has a '?', which the URL of its database cannot hold; name another")
@@ -204,6 +205,13 @@ def _refuse_a_venue_that_cannot_be(settings: Settings) -> None:
         resolve(settings.fix.password, os.environ)
     if settings.platform.venue == IB_SIM:
         check_environment(settings.ib.environment, settings.ib.account, settings.ib.port)
+
+
+def _refuse_clamps_that_cannot_be(settings: Settings) -> None:
+    """Refuse clamps that wait for what nobody will tell them."""
+    from trisagion.wiring import House
+
+    _ = House(settings).clamping
 
 
 def _guarded(settings: Settings) -> list[str]:

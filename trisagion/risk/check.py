@@ -4,7 +4,7 @@ The same function judges when a cycle decides and again when the gateway routes,
 A refusal is a value: it is part of the business. Where something cannot be judged, it is refused.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
 from typing import NamedTuple
@@ -12,7 +12,7 @@ from typing import NamedTuple
 from trisagion.orders.types import Intent, Order, Side
 from trisagion.risk.controls import CONTROLS, Control, Facts, Refusal, worst_of
 from trisagion.risk.load import Account, Load
-from trisagion.units import Quantity, plain
+from trisagion.units import Quantity, plain, plus
 
 
 class Approved(NamedTuple):
@@ -56,6 +56,23 @@ def judge(facts: Facts, load: Load, account: Account) -> Approved | Refused:
             return Refused(control.refusal, _text(control, facts))
     limits = facts.limits
     return Approved(facts.intent, limits.account, limits.version)
+
+
+def judge_all(intents: Iterable[Facts], load: Load, account: Account) -> list[Approved | Refused]:
+    """Judge intents of one account in turn, each beside `load` and beside those before it that were approved.
+
+    As `judge` does that is given all of these, added up anew, for each: but the time grows with the intents, and not
+    with their square. An intent comes once. `load` and `account` stay as they are.
+    """
+    load, verdicts = load.copy(), []
+    for facts in intents:
+        verdict = judge(facts, load, account)
+        verdicts.append(verdict)
+        if isinstance(verdict, Approved):
+            intent = facts.intent
+            load.add(intent.symbol, intent.side, intent.qty, facts.touch)
+            account = Account(account.equity, account.gross, plus(account.open, facts.worth))
+    return verdicts
 
 
 def explain(facts: Facts, load: Load, account: Account) -> tuple[Line, ...]:

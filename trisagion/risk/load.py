@@ -31,7 +31,7 @@ class Account:
 
 @dataclass(slots=True)
 class Load:
-    """What the account's live orders beside an intent amount to; it grows by `add`, and whoever made it says when.
+    """What the account's live orders beside an intent amount to; it is of whoever made it, and grows by `add` alone.
 
     `orders` is their number, `leaves` the most that those of each symbol and side may still fill, `best` the price of
     the one of them that would trade first: the highest bid, the lowest offer, of both prices while a replace is asked.
@@ -62,15 +62,12 @@ class Load:
                             best[which] = better(order.side, price, best.get(which))
         return Load(count, leaves, best)
 
-    def add(self, symbol: str, side: Side, left: Quantity, price: Price | None, wanted: Price | None = None) -> None:
-        """Count one more order: what it may still fill, its price, and that of a replace that was asked for."""
+    def add(self, symbol: str, side: Side, left: Quantity, price: Price) -> None:
+        """Count one more order: what it may still fill, and its price."""
         self.orders += 1
         which, leaves = (symbol, side), self.leaves
         leaves[which] = sum_of(leaves[which], left) if which in leaves else left
-        if price is not None:
-            self.best[which] = better(side, price, self.best.get(which))
-        if wanted is not None:
-            self.best[which] = better(side, wanted, self.best.get(which))
+        self.best[which] = better(side, price, self.best.get(which))
 
     def copy(self) -> "Load":
         """Return another one that is as this is."""

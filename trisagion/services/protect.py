@@ -82,15 +82,23 @@ def exposed(tx: Transaction, protection: Protection) -> list[Instrument]:
 
 
 def bound(
-    tx: Transaction, protection: Protection, symbol: str, desired: Decimal, actual: Quantity | None, *, known: bool
+    tx: Transaction,
+    protection: Protection,
+    symbol: str,
+    voted: Decimal,
+    desired: Decimal,
+    actual: Quantity | None,
+    *,
+    known: bool,
 ) -> tuple[Decimal, bool, tuple[str, ...]]:
     """Return the desired position within what may be held, whether it is known then, and why it has to be less.
 
-    Where it is not known what is wanted, what is held is wanted: it stays, but for what has to go.
+    Where it is not known what is wanted, what is held is wanted: it stays, but for what has to go. What the votes want
+    frees a side that is barred, not what the clamps leave of it.
     """
     state = tx.exits.state(protection.strategy, symbol)
     if known:
-        free = released(state, desired)
+        free = released(state, voted)
         if free != state:
             tx.exits.put(free)
             state = free

@@ -39,6 +39,7 @@ from trisagion.risk.load import Load
 from trisagion.safety.modes import Control, Level, Mode, Standing
 from trisagion.selection.votes import Selection, SelectionRules, left_out, select
 from trisagion.services.adjust_incidents import AdoptRules, adopt
+from trisagion.services.clamp import Book, Clamping, History
 from trisagion.services.fingerprint import expect_current
 from trisagion.services.hear_observers import take
 from trisagion.services.incidents import LEASE, LEASE_S, note, note_foreign
@@ -69,7 +70,7 @@ class CycleRules:
 
     A cycle that is not due by `interval_ns` while a part of the platform is in Emergency is for that part alone. `keys`
     are those by which the observers outside the platform sign; `fingerprint` is this process' build and configuration.
-    Without `protection` no position has exits.
+    Without `protection` no position has exits, without `clamping` no size is clamped.
     """
 
     account: str
@@ -85,6 +86,7 @@ class CycleRules:
     adopt: AdoptRules = field(default_factory=AdoptRules)
     fingerprint: str = ""
     protection: Protection | None = None
+    clamping: Clamping | None = None
 
     @property
     def sessions(self) -> tuple[str, str]:
@@ -98,19 +100,20 @@ def cycle(database: Database, rules: CycleRules, owner: str, due_ns: int) -> tup
     In one transaction, or in several where there are many symbols; each looks anew at what there is to do, so that it
     does not matter who had the lease in between. Each gives it back, so that nobody waits for one who died.
     """
+    history = History()
     while True:
         with database.transaction() as tx:
             token = tx.control.acquire(LEASE, owner, LEASE_S)
             if token is None:
                 return (Outcome("busy"),)
             expect_current(tx, rules.fingerprint)
-            outcomes = _move(tx, rules, due_ns)
+            outcomes = _move(tx, rules, history, due_ns)
             tx.control.release(LEASE, token)
         if outcomes:
             return outcomes
 
 
-def _move(tx: Transaction, rules: CycleRules, due_ns: int) -> tuple[Outcome, ...]:
+def _move(tx: Transaction, rules: CycleRules, history: History, due_ns: int) -> tuple[Outcome, ...]:
     """Return what the move came to, nothing while more symbols can be decided than one transaction takes."""
     name = cycle_id(due_ns)
     now = tx.cycles.cycle(name)
@@ -142,7 +145,7 @@ def _move(tx: Transaction, rules: CycleRules, due_ns: int) -> tuple[Outcome, ...
     ready = [instrument for instrument in free if instrument.symbol not in silent]
     if ready:
         take(tx, rules.keys, rules.reconcile.observer_age_s_max * SECOND_NS, due_ns)
-        _decide_each(tx, rules, name, ready[:SYMBOLS_MAX], everything, due_ns)
+        _decide_each(tx, rules, name, ready[:SYMBOLS_MAX], everything, history, due_ns)
     if len(ready) > SYMBOLS_MAX:
         return ()
     if len(free) < len(left) or silent:
@@ -294,6 +297,7 @@ class _Account:
     stakes: Stakes
     limits: LimitsNow
     live: list[Order]
+    book: Book | None
 
 
 def _decide_each(
@@ -302,6 +306,7 @@ def _decide_each(
     name: CycleId,
     ready: Sequence[Instrument],
     instruments: Sequence[Instrument],
+    history: History,
     due_ns: int,
 ) -> None:
     """Decide for each symbol by itself; what one that fails has written is undone, and the failure recorded."""
@@ -309,6 +314,11 @@ def _decide_each(
     exits = is_protective(tx, rules.protection, due_ns) and not flatten
     live = list(tx.orders.in_states(LIVE))
     known = {instrument.symbol for instrument in instruments} & {order.symbol for order in live}
+    stakes = Stakes.read(tx, known.union(instrument.symbol for instrument in ready), due_ns)
+    book = None
+    if rules.clamping is not None and not flatten and not exits:
+        strategy = None if rules.protection is None else rules.protection.strategy
+        book = Book(rules.clamping, history, instruments, stakes.worth, live, due_ns, strategy)
     account = _Account(
         instruments=instruments,
         # Nobody is asked whether to flatten or to protect; the runs may not have come to this minute yet.
@@ -317,9 +327,10 @@ def _decide_each(
         standing=tx.control.standing(),
         exits=exits,
         worth=None if flatten or exits else marked_equity(tx, due_ns),
-        stakes=Stakes.read(tx, known.union(instrument.symbol for instrument in ready), due_ns),
+        stakes=stakes,
         limits=LimitsNow(tx, rules.limits),
         live=live,
+        book=book,
     )
     for instrument in ready:
         resting = closing_of(instrument, due_ns)
@@ -361,7 +372,8 @@ def _decide(
         _witnesses(rules, position, observations),
     ]
     reasons = [*(() if account.exits else selection.reasons), *agreed.reasons]
-    desired, known = Decimal(0), False
+    desired = wished = Decimal(0)
+    known = False
     intent: Intent | None = None
     delta = Quantity(Decimal(0))
     if quote is None:
@@ -370,15 +382,10 @@ def _decide(
         known = True
         reasons.append(f"FLATTEN: mode={mode}")
     elif not account.exits:
-        share = margin_share(instrument, account.instruments)
-        worth = account.worth
-        facts.append(f"ACCOUNT: equity={'unknown' if worth is None else plain(worth)} margin_share={plain(share)}")
-        sized = desired_position(selection, worth, quote.last, instrument, rules.sizing, share=share)
-        desired, known = sized.qty, sized.known
-        reasons += sized.reasons
+        wished, desired, known = _sized(tx, rules, selection, instrument, quote, account, facts, reasons)
     kept: tuple[str, ...] = ()
     if rules.protection is not None and quote is not None and not flatten:
-        desired, known, kept = bound(tx, rules.protection, symbol, desired, agreed.qty, known=known)
+        desired, known, kept = bound(tx, rules.protection, symbol, wished, desired, agreed.qty, known=known)
         reasons += kept
     if quote is not None and known and agreed.qty is not None:
         taker = mode is Mode.EMERGENCY
@@ -398,6 +405,29 @@ def _decide(
     # What was looked at comes first, then what followed from it: a refusal is the last word.
     tx.cycles.add_decision(_decision(name, selection, desired, agreed.qty, delta, order, (*facts, *reasons)))
     return order
+
+
+def _sized(
+    tx: Transaction,
+    rules: CycleRules,
+    selection: Selection,
+    instrument: Instrument,
+    quote: Quote,
+    account: _Account,
+    facts: list[str],
+    reasons: list[str],
+) -> tuple[Decimal, Decimal, bool]:
+    """Return the position that the votes are worth, what the clamps leave of it, and whether it is known."""
+    share = margin_share(instrument, account.instruments)
+    worth = account.worth
+    facts.append(f"ACCOUNT: equity={'unknown' if worth is None else plain(worth)} margin_share={plain(share)}")
+    sized = desired_position(selection, worth, quote.last, instrument, rules.sizing, share=share)
+    reasons += sized.reasons
+    if account.book is None or not sized.known:
+        return sized.qty, sized.qty, sized.known
+    left = account.book.clamp(tx, instrument, sized.qty, worth, selection.kelly_now)
+    reasons += left.reasons
+    return sized.qty, left.qty, True
 
 
 def _staged(

@@ -17,6 +17,7 @@ from trisagion.settings.exits import Exits
 from trisagion.settings.fields import Amount, Count, Exact, Flag, Fraction, Name, Number, Seconds, Share, Text
 from trisagion.settings.killswitch import Killswitch
 from trisagion.settings.observe import Observe
+from trisagion.settings.portfolio import Portfolio
 from trisagion.settings.safety import Safety
 from trisagion.settings.section import Section
 from trisagion.units import plain
@@ -559,6 +560,7 @@ class Settings(Section):
     cohort: Cohort = Cohort()
     selection: Selection = Selection()
     sizing: Sizing = Sizing()
+    portfolio: Portfolio = Portfolio()
     reconcile: Reconcile = Reconcile()
     take_profit: TakeProfit = TakeProfit()
     exits: Exits = Exits()

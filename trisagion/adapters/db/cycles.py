@@ -9,7 +9,9 @@ import sqlalchemy as sa
 from trisagion.adapters.db import tables as t
 from trisagion.adapters.db.session import Session, insert_once, params
 from trisagion.ids import CycleId, IntentKey
+from trisagion.orders.types import Intent, Side
 from trisagion.ports import Cycle, Decision
+from trisagion.risk_ports import PastIntent
 
 _DONE: Final = "done"
 
@@ -44,6 +46,20 @@ _LAST_DECISIONS: Final = (
     .join(t.reconcile_cycle, t.reconcile_cycle.c.cycle_id == t.decision.c.cycle_id)
     .where(t.decision.c.symbol == sa.bindparam("symbol"))
     .order_by(t.reconcile_cycle.c.due_ns.desc())
+    .limit(sa.bindparam("count", type_=sa.Integer()))
+)
+_APPROVED: Final = (
+    sa.select(
+        t.reconcile_cycle.c.due_ns,
+        t.decision.c.actual,
+        t.orders.c.session,
+        *(t.decision.c[name] for name in ("intent", "cycle_id", "symbol", "delta")),
+        t.orders.c.taker,
+    )
+    .join(t.decision, t.decision.c.cycle_id == t.reconcile_cycle.c.cycle_id)
+    .join(t.orders, sa.and_(t.orders.c.intent == t.decision.c.intent, t.orders.c.attempt == 0))
+    .where(t.reconcile_cycle.c.due_ns > sa.bindparam("after_ns"))
+    .order_by(t.reconcile_cycle.c.due_ns.desc(), t.decision.c.symbol.desc())
     .limit(sa.bindparam("count", type_=sa.Integer()))
 )
 
@@ -93,6 +109,16 @@ class Cycles:
         """Return the newest `count` decisions on a symbol, newest first."""
         rows = self._session.rows(_LAST_DECISIONS, {"symbol": symbol, "count": count})
         return [read_decision(row) for row in rows]
+
+    def approved(self, after_ns: int, count: int) -> Sequence[PastIntent]:
+        """Return the newest `count` intents that cycles due after an instant approved, by instant, then symbol."""
+        rows = self._session.rows(_APPROVED, {"after_ns": after_ns, "count": count})
+        return [
+            PastIntent(
+                due_ns, Intent(key, cycle, symbol, Side.BUY if delta > 0 else Side.SELL, abs(delta), taker), held, name
+            )
+            for due_ns, held, name, key, cycle, symbol, delta, taker in reversed(rows)
+        ]
 
 
 def read_decision(row: Any) -> Decision:

@@ -136,6 +136,7 @@ _FIRST_EQUITIES: Final = (
     .order_by(t.equity.c.at_ns)
     .limit(sa.bindparam("count", type_=sa.Integer()))
 )
+_EQUITIES: Final = sa.select(t.equity).where(t.equity.c.at_ns == sa.bindparam("at_ns")).order_by(t.equity.c.symbol)
 _LAST_EQUITY: Final = sa.select(t.equity).order_by(t.equity.c.at_ns.desc(), t.equity.c.symbol).limit(1)
 _ADD_STEP: Final = insert_once(t.take_profit)
 _STEPS: Final = (
@@ -311,6 +312,10 @@ class Ledger:
         """Return a sample of each of the first `count` instants with `at_ns > after_ns`."""
         rows = self._session.rows(_FIRST_EQUITIES, {"after_ns": after_ns, "count": count})
         return [EquitySample(*row) for row in rows]
+
+    def equities(self, at_ns: int) -> Sequence[EquitySample]:
+        """Return all samples of an instant, in order of symbol."""
+        return [EquitySample(*row) for row in self._session.rows(_EQUITIES, {"at_ns": at_ns})]
 
     def last_equity(self) -> EquitySample | None:
         """Return a sample of the newest instant."""

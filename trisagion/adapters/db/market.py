@@ -3,6 +3,8 @@
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from functools import lru_cache
+from itertools import pairwise
 from typing import Any, Final
 
 import numpy as np
@@ -13,7 +15,7 @@ from trisagion.adapters.db import tables as t
 from trisagion.adapters.db.session import Session, insert_once, params
 from trisagion.errors import DataError, StateError, UnreadableRow, quoted
 from trisagion.market.closures import Closures
-from trisagion.market.types import Bar, Instrument, MarketState, MarketStep, Quote
+from trisagion.market.types import Bar, Float64Array, Instrument, Int64Array, MarketState, MarketStep, Quote
 from trisagion.units import Price
 
 _symbol: Final[sa.BindParameter[Any]] = sa.bindparam("symbol")
@@ -52,6 +54,26 @@ _BARS: Final = (
     .order_by(t.bar.c.close_ns.desc())
     .limit(sa.bindparam("count", type_=sa.Integer()))
 )
+CLOSES_SYMBOLS_MAX: Final = 250
+"""Symbols whose closes are read by one statement; SQLite takes at most 500 SELECTs in one."""
+
+
+@lru_cache(maxsize=8)
+def _closes(symbols: int) -> "sa.CompoundSelect[Any]":
+    """Return the statement for so many symbols: each has its own range of the primary key."""
+    parts = []
+    for number in range(symbols):
+        last = (
+            sa.select(sa.literal_column(str(number)).label("number"), t.bar.c.close_ns, t.bar.c.close)
+            .where(t.bar.c.symbol == sa.bindparam(f"symbol_{number}"), t.bar.c.close_ns <= _at)
+            .order_by(t.bar.c.close_ns.desc())
+            .limit(sa.bindparam("count", type_=sa.Integer()))
+            .subquery()
+        )
+        parts.append(sa.select(last))
+    return sa.union_all(*parts)
+
+
 _QUOTE: Final = (
     sa.select(t.market_step.c.last, t.market_step.c.last_ns, t.market_step.c.at_ns, t.instrument.c.tick_size)
     .join(t.instrument, t.instrument.c.symbol == t.market_step.c.symbol)
@@ -177,6 +199,26 @@ class Market:
         """Return the last `count` bars with `close_ns <= until_ns`, oldest first."""
         rows = self._session.rows(_BARS, {"symbol": symbol, "at_ns": until_ns, "count": count})
         return [Bar(*row) for row in reversed(rows)]
+
+    def closes(
+        self, symbols: Sequence[str], until_ns: int, count: int
+    ) -> Mapping[str, tuple[Int64Array, Float64Array]]:
+        """Return of each symbol the instants and the closes of the bars that `bars` would return."""
+        found: dict[str, tuple[Int64Array, Float64Array]] = {}
+        for begin in range(0, len(symbols), CLOSES_SYMBOLS_MAX):
+            batch = symbols[begin : begin + CLOSES_SYMBOLS_MAX]
+            named = {f"symbol_{number}": symbol for number, symbol in enumerate(batch)}
+            rows = self._session.rows(_closes(len(batch)), {**named, "at_ns": until_ns, "count": count})
+            number, close_ns, close = (
+                np.array(column, dtype=kind)
+                for column, kind in zip(zip(*rows, strict=True) if rows else ((), (), ()), "qqd", strict=True)
+            )
+            order = np.lexsort((close_ns, number))
+            edges = np.searchsorted(number[order], np.arange(len(batch) + 1))
+            for symbol, (first, end) in zip(batch, pairwise(edges.tolist()), strict=True):
+                part = order[first:end]
+                found[symbol] = (close_ns[part], close[part])
+        return found
 
     def quote(self, symbol: str, now_ns: int) -> Quote | None:
         """Return the quote learned last at or before `now_ns`: one tick around the last trade of the latest step."""
