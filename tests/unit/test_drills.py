@@ -25,6 +25,7 @@ DRILL = Drill(
     load=0.5,
     version="0.1.0",
     build="029b30317bbbb63f",
+    notes=(),
     missed=(),
 )
 FAILED = replace(DRILL, failure="proxy", zero_s=6.5, missed=("zero_s: expected at most 5, found 6.500",))

@@ -46,6 +46,8 @@ class Drill:
         Processes that wanted a core of the machine, the mean of the last minute, by the number of cores.
     version, build
         Of the platform.
+    notes
+        Who ended by itself, as an owner whose lease runs out on a machine that is too slow, and was started again.
     missed
         The targets that were missed, a sentence each.
     """
@@ -63,6 +65,7 @@ class Drill:
     load: float
     version: str
     build: str
+    notes: tuple[str, ...]
     missed: tuple[str, ...]
 
     @property
@@ -79,7 +82,7 @@ class Drill:
         booked = "" if self.booked_s is None else f", booked {self.booked_s:.2f} s after the database's return"
         what = f"{self.at}  {self.failure:<8} {self.working} working, by {self.door}"
         told = f"{what}: blocked {self.blocked_ms:.0f} ms, venue {self.venue_s:.2f} s, zero {self.zero_s:.2f} s{booked}"
-        return f"{told}  {'; '.join(self.missed) or 'passed'}"
+        return f"{told}  {'; '.join((*self.notes, *self.missed)) or 'passed'}"
 
 
 def add(state: Path, drill: Drill) -> None:
@@ -112,7 +115,7 @@ def _read(line: str, path: Path, number: int) -> Drill:
         known = {field.name: row[field.name] for field in fields(Drill)}
         for name in ("engaged_ms", "blocked_ms", "venue_s", "zero_s"):
             known[name] = float(known[name])
-        return Drill(**{**known, "missed": tuple(known["missed"])})
+        return Drill(**{**known, "notes": tuple(known["notes"]), "missed": tuple(known["missed"])})
     except (ValueError, KeyError, TypeError):
         raise StateError(f"{path}, line {number}: expected a drill, found {quoted(line)}") from None
 

@@ -15,7 +15,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from decimal import Decimal
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
@@ -83,6 +83,10 @@ class Rehearsal:
     children: Children
     line: Relay
     proxies: Mapping[str, Relay]
+    dead: set[str] = field(default_factory=set)
+    """Who was killed, and is not started again."""
+    notes: list[str] = field(default_factory=list)
+    """Who ended by itself, and was."""
 
     @property
     def session_store(self) -> Path:
@@ -105,13 +109,17 @@ class Rehearsal:
             raise OurMistake(f"expected {name} to live, found that it has ended; see {child.log}")
         os.kill(child.pid, number)
         if number == signal.SIGKILL:
+            self.dead.add(name)
             child.popen.wait()
 
-    def expect_alive(self) -> None:
-        """Raise `OurMistake` when a process has ended that nobody has killed."""
-        for child in self.children.kept:
-            if child.pid is None:
-                raise OurMistake(f"{child.name} has ended; see {child.log}")
+    def tend(self) -> None:
+        """Start again whoever has ended and was not killed, as `trisagion run` does."""
+        kept = self.children.kept
+        try:
+            self.children.kept = [child for child in kept if child.name not in self.dead]
+            self.notes += self.children.watch()
+        finally:
+            self.children.kept = kept
 
 
 @contextmanager
