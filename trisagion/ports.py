@@ -15,6 +15,7 @@ from trisagion.audit_ports import AuditStore
 from trisagion.cohort.types import Epoch, Progress, RunEnd, RunRecord, ShardMark, ShardRow
 from trisagion.exit_ports import ExitUnit
 from trisagion.ids import ClOrdId, CycleId, IntentKey
+from trisagion.lately_ports import LatelyUnit
 from trisagion.ledger.types import EquitySample, Position
 from trisagion.ledger_ports import EntryStore
 from trisagion.market_ports import MarketStore, RegimeStore
@@ -442,7 +443,7 @@ class ControlStore(Protocol):
         ...
 
 
-class Transaction(ExitUnit, Protocol):
+class Transaction(ExitUnit, LatelyUnit, Protocol):
     """All stores within one transaction."""
 
     def part(self) -> AbstractContextManager[None]:

@@ -224,6 +224,7 @@ class Life:
 
     def _live(self, progress: Callable[[float], None]) -> None:
         world, end_ns = self.world, self.climate.start_ns + self.days * DAY_NS
+        self.market.play()
         self.office.found()
         world.run_until(self._is_still, world.now_ns + seconds(60))
         for day in range(self.days):
@@ -309,6 +310,7 @@ class Life:
         if slot:
             self.slots += 1
             self.lively = self.random.random() < self.climate.lively
+            self.wire.forget()
             self._change_weather(at_ns)
             self.office.look_after()
             self.office.snapshot()

@@ -160,6 +160,9 @@ def rehearsal(asked: Settings, orders: int, *, proxied: bool) -> Iterator[Rehear
                 "fix.cancel_reserve": str(asked.fix.cancel_reserve),
                 "fix.heartbeat_s": asked.fix.heartbeat_s,
                 "risk.orders_max": orders,
+                # They are alike, and none is to trade.
+                "risk.alike_orders_max": orders,
+                "risk.order_trade_ratio_max": 10 * orders,
                 "safety.kill_file": str(directory / "KILL"),
                 **_by_proxies(ways),
             },

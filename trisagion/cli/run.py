@@ -28,7 +28,7 @@ from trisagion.adapters.dataspec import DataSpec
 from trisagion.adapters.killfile import KillFile
 from trisagion.adapters.processes import Child, Children, tail
 from trisagion.adapters.servers import DATABASE, mariadb, redis
-from trisagion.cli import preflight, rundir
+from trisagion.cli import preflight, rundir, starts
 from trisagion.cli.config import overrides, to_toml
 from trisagion.cli.console import Console, Frame, columns
 from trisagion.cli.stop import Stop
@@ -36,7 +36,19 @@ from trisagion.cli.worker import worker_argv
 from trisagion.errors import ConfigError, StateError, StepTimeout, TrisagionError
 from trisagion.ports import Database, Replay
 from trisagion.safety.modes import Mode
-from trisagion.settings import KILL_FILE, LINES, Fix, Ib, Settings, flatten, load, resolve, to_environment, variable
+from trisagion.settings import (
+    KILL_FILE,
+    LINES,
+    Fix,
+    Ib,
+    Settings,
+    flatten,
+    load,
+    references,
+    resolve,
+    to_environment,
+    variable,
+)
 
 if TYPE_CHECKING:
     from trisagion.wiring import House
@@ -288,9 +300,8 @@ def command(
 
 def supervise(settings: Settings, run: Path, notes: list[str], *, as_json: bool, reason: str | None) -> str:
     """Run one platform in its directory and return how it ended."""
-    import getpass
-
     from trisagion.adapters.db.report_source import collect
+    from trisagion.adapters.witness import person
     from trisagion.cli.watching import frames
     from trisagion.reports.tearsheet import render, summary_json, summary_text
     from trisagion.services.fingerprint import register
@@ -305,7 +316,7 @@ def supervise(settings: Settings, run: Path, notes: list[str], *, as_json: bool,
             console.note(note)
         sockets = stack.enter_context(rundir.short_directory())
         children = Children()
-        settings = rundir.with_own_survivors(settings, run)
+        asked, settings = settings, rundir.with_own_survivors(settings, run)
         (run / rundir.ASKED).write_text(to_toml(settings), encoding="utf-8")
         placed = place(settings, run, sockets, children, stack)
         create_tables(resolve(placed.database.url, os.environ))
@@ -320,10 +331,11 @@ def supervise(settings: Settings, run: Path, notes: list[str], *, as_json: bool,
             console.note("this run is finished; start another with `trisagion run`")
             outcome = "finished"
         else:
-            house.note_start(getpass.getuser(), run.name, _facts(house, resumed=resumed))
-            take_up(database, getpass.getuser(), reason, 2 if house.operators else house.release_people)
+            house.note_start(person(), run.name, _facts(house, resumed=resumed))
+            _tell_changes(house, run, asked)
+            take_up(database, person(), reason, 2 if house.operators else house.release_people)
             now_ns = time.time_ns() if known is None else known.now_ns
-            register(database, House(placed).fingerprint, getpass.getuser(), now_ns)
+            register(database, House(placed).fingerprint, person(), now_ns)
             anchored()
             stack.callback(children.stop)
             outcome = _live(supervisor, console, frames(database, begun, placed.account.currency))
@@ -361,7 +373,30 @@ def _facts(house: "House", *, resumed: bool) -> dict[str, str]:
     """Return what a start is recorded with: every setting, and the version of the limits."""
     texts = to_environment(house.settings)
     given = {key: texts[variable(key)] for key in flatten(house.settings)}
-    return {**given, "resumed": str(resumed), "limits": house.limits.version}
+    return {**given, **_vaulted(house.settings), "resumed": str(resumed), "limits": house.limits.version}
+
+
+def _tell_changes(house: "House", run: Path, asked: Settings) -> None:
+    """Add an event for what changed since the last start on this state directory, and keep this one as the last."""
+    state, now_ns = run.parent.parent, house.now_ns()
+    start = starts.start_of(run.name, house.witness().build, asked)
+    told = starts.changes(starts.last(state), start)
+    with house.database.transaction() as tx:
+        for kind, detail in told.items():
+            tx.control.add_event(kind, run.name, detail, now_ns)
+    starts.keep(state, start)
+
+
+def _vaulted(settings: Settings) -> dict[str, str]:
+    """Return which version of each entry of the vault is used, under which key."""
+    if not preflight.uses_vault(settings):
+        return {}
+    from trisagion.settings.vault import Vault
+
+    vault = Vault.of(os.environ)
+    used = {text for text in references(settings).values() if text.startswith("vault:")}
+    entries = [vault.entry(text.removeprefix("vault:")) for text in sorted(used)]
+    return {f"vault:{entry.name}": f"version {entry.version}, key {entry.key}" for entry in entries}
 
 
 def _known(database: Database, *, resumed: bool) -> Replay | None:

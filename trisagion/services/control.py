@@ -30,10 +30,15 @@ def engage(
         _set(tx, Control(mode, operator, reason, now_ns, level, name))
 
 
-def stop(tx: Transaction, mode: Mode, reason: str, now_ns: int) -> None:
-    """Set a mode that is stricter than the one in force, as the platform itself; the first reason stays."""
-    if stricter(mode, tx.control.control().mode):
-        _set(tx, Control(mode, PLATFORM, reason, now_ns))
+def stop(tx: Transaction, mode: Mode, reason: str, now_ns: int, level: Level = Level.ALL, name: str = "") -> bool:
+    """Set a mode that is stricter than the one in force there, as the platform itself; tell whether it had to be.
+
+    The first reason stays.
+    """
+    if not stricter(mode, in_force(tx, level, name, now_ns).mode):
+        return False
+    _set(tx, Control(mode, PLATFORM, reason, now_ns, level, name))
+    return True
 
 
 def _set(tx: Transaction, engaged: Control) -> None:

@@ -43,6 +43,9 @@ GUARD_S: Final = 0.1
 RENEW_S: Final = LEASE_S / 3
 """By the clock, not by turns: in a stop of hundreds of orders a turn may take long."""
 
+PANIC_EVERY: Final = int(1.0 / GUARD_S)
+"""Looks for panic conditions: one a second, for an alarm is to be up within five (RTS 6, Art. 16)."""
+
 
 class Sink:
     """Books what the venue says and rings what follows; runs on the session's thread."""
@@ -157,6 +160,8 @@ class VenueOwner(bootsteps.StartStopStep):
                     renewed_s = present_s
                 now_ns = house().now_ns()
                 house().watch_switch(now_ns)
+                if turn % PANIC_EVERY == 0:
+                    house().watch_panic(now_ns)
                 driver.watch(now_ns)
                 driver.enforce(now_ns)
                 driver.pump(now_ns)

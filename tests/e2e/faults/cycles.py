@@ -70,7 +70,7 @@ def _hit(lane: Lane, case: str, draw: random.Random, before: Slot) -> tuple[Slot
     lane.arm(WHO, case)
     try:
         slot = _rung(lane, draw, before.voted)
-        lane.until(lambda: lane.stopped(WHO) is not None or _done(lane, slot), f"{WHO} comes to {case}")
+        lane.until(lambda: lane.stopped(WHO) is not None or done(lane, slot), f"{WHO} comes to {case}")
         reached = lane.stopped(WHO) is not None
         if reached:
             lane.kill(WHO)
@@ -86,12 +86,12 @@ def _recovered(lane: Lane, case: str, draw: random.Random, hit: Slot) -> float:
     overtaken = draw.random() < 0.5
     if overtaken:
         after = _rung(lane, draw, hit.voted)
-        lane.until(lambda: _done(lane, after) and _none_is_open(lane), "the cycles are done")
+        lane.until(lambda: done(lane, after) and _none_is_open(lane), "the cycles are done")
         recovery_s = time.monotonic() - begun_s
     else:
         if case == UNOPENED:
             lane.ring_at("reconcile.cycle", hit.due_ns)
-        lane.until(lambda: _done(lane, hit), "the cycle is done")
+        lane.until(lambda: done(lane, hit), "the cycle is done")
         recovery_s = time.monotonic() - begun_s
         _expect_decided(lane, hit)
         _expect_alone(lane, hit)
@@ -113,7 +113,7 @@ def _begin_epoch(lane: Lane) -> None:
 def _undisturbed(lane: Lane, draw: random.Random, other: Mapping[str, int]) -> Slot:
     """Have a slot's cycle decide and its orders work."""
     slot = _rung(lane, draw, other)
-    lane.until(lambda: _done(lane, slot), "the cycle is done")
+    lane.until(lambda: done(lane, slot), "the cycle is done")
     _expect_decided(lane, slot)
     return slot
 
@@ -124,9 +124,9 @@ def _rung(lane: Lane, draw: random.Random, other: Mapping[str, int]) -> Slot:
     slot = Slot(at_ns, {symbol: _direction(lane, draw, symbol, other) for symbol in lane.symbols})
     lane.go_to(at_ns)
     lane.publish(at_ns)
-    _vote(lane, slot)
+    vote(lane, slot)
     lane.ring_at("take_profit.watch", at_ns)
-    lane.until(partial(_marked, lane, at_ns), "the account is marked")
+    lane.until(partial(marked, lane, at_ns), "the account is marked")
     lane.ring_at("reconcile.cycle", at_ns)
     return slot
 
@@ -137,7 +137,7 @@ def _direction(lane: Lane, draw: random.Random, symbol: str, other: Mapping[str,
     return draw.choice([each for each in DIRECTIONS if each != last and abs(int(VOTE_LOTS * each) - held) > 1])
 
 
-def _vote(lane: Lane, slot: Slot) -> None:
+def vote(lane: Lane, slot: Slot) -> None:
     """Write the checkpoints of a slot: of each symbol the first run that trades it wins, the others rest."""
     with lane.database.transaction() as tx:
         silent = dict(slot.voted)
@@ -157,15 +157,18 @@ def _vote(lane: Lane, slot: Slot) -> None:
         assert not silent, f"expected a run on each symbol, found none on {', '.join(silent)}"
 
 
-def _marked(lane: Lane, at_ns: int) -> bool:
+def marked(lane: Lane, at_ns: int) -> bool:
+    """Tell whether the account was marked at an instant."""
     with lane.database.snapshot() as tx:
         sample = tx.ledger.last_equity()
     return sample is not None and sample.at_ns == at_ns
 
 
-def _done(lane: Lane, slot: Slot) -> bool:
+def done(lane: Lane, slot: Slot) -> bool:
     """Tell whether a cycle is done and its orders are where the venue says they are."""
-    return _ended(lane, slot) and lane.settled() and lane.confirmed(*(order.cl_ord_id for order in _orders(lane, slot)))
+    return (
+        _ended(lane, slot) and lane.settled() and lane.confirmed(*(order.cl_ord_id for order in orders_of(lane, slot)))
+    )
 
 
 def _ended(lane: Lane, slot: Slot) -> bool:
@@ -185,14 +188,15 @@ def _rows(lane: Lane, table: sa.Table, column: "sa.Column[Any]", slot: Slot) -> 
         return unit.session.rows(sa.select(table).where(column == slot.name))
 
 
-def _orders(lane: Lane, slot: Slot) -> Sequence[Any]:
+def orders_of(lane: Lane, slot: Slot) -> Sequence[Any]:
+    """Return the orders of a slot's cycle."""
     return _rows(lane, tables.orders, tables.orders.c.cycle, slot)
 
 
 def _expect_once(lane: Lane, slot: Slot) -> None:
     """Each symbol was decided once at most, and each decision has made the one order that it wanted, or none."""
     decisions = _rows(lane, tables.decision, tables.decision.c.cycle_id, slot)
-    orders = _orders(lane, slot)
+    orders = orders_of(lane, slot)
     assert len({each.symbol for each in decisions}) == len(decisions), (
         f"expected a decision a symbol, found {decisions}"
     )
@@ -221,7 +225,7 @@ def _expect_alone(lane: Lane, slot: Slot) -> None:
 
 def _expect_filled(lane: Lane, slot: Slot) -> None:
     """The tape comes to what was wanted: it is held then, to the lot."""
-    [order] = [order for order in _orders(lane, slot) if order.symbol == SYMBOL]
+    [order] = [order for order in orders_of(lane, slot) if order.symbol == SYMBOL]
     leaves = order.qty - order.cum_qty
     goal = position(lane) + (leaves if order.side == Side.BUY else -leaves)
     lane.play(FILLS_END_NS)

@@ -23,6 +23,7 @@ from dataclasses import dataclass, field, replace
 from decimal import Decimal
 from functools import partial
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, Final, TypeVar
 
 import sqlalchemy as sa
@@ -81,6 +82,7 @@ PRINTS: Final = [
 All of it is later in a round than anything that is waited for.
 """
 PARTLY_NS: Final = 240 * SECOND_NS + SECOND_NS // 2
+PARTLY_SOLD_NS: Final = 250 * SECOND_NS + SECOND_NS // 2
 FILLS_END_NS: Final = 262 * SECOND_NS
 LAST: Final = Decimal(100)
 
@@ -145,7 +147,7 @@ class Lane:
 
     def begin_round(self) -> None:
         """Go to the next round's first second: a price is there, nothing has happened yet."""
-        begin_ns = next(self.instants)
+        begin_ns = next(at_ns for at_ns in self.instants if at_ns + SECOND_NS >= self.now_ns)
         at_ns = begin_ns + SECOND_NS
         self.go_to(at_ns)
         self.publish(begin_ns)
@@ -421,9 +423,14 @@ SETS: Final = {
     "take_profit.threshold": "0.0000001",
     "sizing.risk_fraction": "0.00001",
     "risk.quote_age_ms": ROUND_NS // MILLISECOND_NS,
+    "risk.alike_orders_max": 100_000,
+    "risk.order_trade_ratio_max": 1_000_000,
+    "risk.same_side_fills_max": 1_000,
+    "risk.rejects_max": 1_000,
+    "panic.conditions": [],
 }
 """A small cohort, a take-profit at ten dollars of gain, two and a half lots to a vote: what votes or crosses is what a
-row makes. The one price of a round stands for all of it."""
+row makes. The one price of a round stands for all of it, and an order of a row may be as the one before."""
 PAIRED_SETS: Final = {"fix.heartbeat_s": 2}
 PATHS_SETS: Final = {"fix.heartbeat_s": 3, "egress.probe_s": 1, "egress.healthy_s": 1, "egress.quiet_s": 86_400}
 """A path that is well again is found at once, and gone back to only when the other one fails."""
@@ -443,8 +450,15 @@ def environment(settings: Settings, directory: Path) -> dict[str, str]:
 
 
 @contextmanager
-def opened(directory: Path, *, paired: bool = False, paths: Sequence[str] = (), venue: str = FIX_SIM) -> Iterator[Lane]:
-    """Start a lane in a directory; its processes end with it.
+def opened(
+    directory: Path,
+    *,
+    paired: bool = False,
+    paths: Sequence[str] = (),
+    venue: str = FIX_SIM,
+    sets: Mapping[str, object] = MappingProxyType({}),
+) -> Iterator[Lane]:
+    """Start a lane in a directory, with `sets` beside its settings; its processes end with it.
 
     In a `paired` one a second owner waits for the session's lease, a second worker serves the same queues, heartbeats
     come every two seconds, and the processes, but not the lane itself, reach the database through a proxy of ours. With
@@ -474,7 +488,7 @@ def opened(directory: Path, *, paired: bool = False, paths: Sequence[str] = (), 
         secret.write_text(direct.render_as_string(hide_password=False), encoding="utf-8")
         placed = {"database.url": f"file:{secret}", "broker.url": broker, **venues.sets(venue, proxy.port)}
         ways = {name: stack.enter_context(FaultyProxy()) for name in paths}
-        settings = load(None, {}, {**placed, **SETS, **(PAIRED_SETS if paired else {}), **_through(ways)})
+        settings = load(None, {}, {**placed, **SETS, **(PAIRED_SETS if paired else {}), **_through(ways), **sets})
         control = sockets / "venue"
         log = directory / "log"
         env = environment(settings, directory)

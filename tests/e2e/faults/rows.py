@@ -6,7 +6,7 @@ import time
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 from typing import Any, Final, TypeAlias
@@ -65,13 +65,14 @@ class LaneRow(Row):
     paired: bool = False
     paths: tuple[str, ...] = ()
     venue: str = FIX_SIM
+    sets: Mapping[str, object] = field(default_factory=dict)
     raised: tuple[str, ...] = ()
     """Patterns of exceptions that this fault may leave in a log."""
 
     @contextmanager
     def stage(self, directory: Path) -> Iterator[Stage]:
         """Open a lane."""
-        with opened(directory, paired=self.paired, paths=self.paths, venue=self.venue) as lane:
+        with opened(directory, paired=self.paired, paths=self.paths, venue=self.venue, sets=self.sets) as lane:
             yield partial(play, lane, self)
 
 

@@ -9,6 +9,7 @@ from tests.e2e.faults import (
     deliveries,
     disks,
     epochs,
+    exits,
     kills,
     lines,
     paths,
@@ -20,7 +21,7 @@ from tests.e2e.faults.rows import LaneRow, Row
 
 LANE_ROWS: Final[dict[int, LaneRow]] = {
     row.number: row
-    for module in (kills, servers, lines, deliveries, clocks, disks, paths, tws, builds, epochs, cycles)
+    for module in (kills, servers, lines, deliveries, clocks, disks, paths, tws, builds, epochs, cycles, exits)
     for row in module.ROWS
 }
 ROWS: Final[dict[int, Row]] = {**LANE_ROWS, **{row.number: row for row in wire_rows.ROWS}}

@@ -26,7 +26,7 @@ SHORT: Final = {
     paired: [
         pytest.param(row, case, id=f"{row.number}-{case}")
         for row in LANE_ROWS.values()
-        if row.paired is paired and row.venue == FIX_SIM
+        if row.paired is paired and row.venue == FIX_SIM and not row.sets
         for case in row.short
     ]
     for paired in (False, True)
