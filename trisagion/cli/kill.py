@@ -22,7 +22,8 @@ from trisagion.units import plain
 
 CONFIRM_S_MAX: Final = 30.0
 FLAT_S_MAX: Final = 120.0
-POLL_S: Final = 0.02
+POLL_S: Final = 0.05
+"""Measured: a look at two hundred orders takes 5 ms of a core, which whoever cancels them may need."""
 
 
 def command(

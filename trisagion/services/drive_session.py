@@ -123,7 +123,7 @@ class SessionDriver:
             self._offset_ns = offset_between(before_ns, theirs_ns, self.wall())
         if token is None or (self.token is not None and token != self.token):
             raise StaleOwner(f"session {self.name}: the lease is held by another process; this one must stop")
-        self.token = token
+        self.token, self.read_s = token, self.clock()
         self._ours_until_s = asked_s + LEASE_S
 
     def drain(self, now_ns: int) -> Outcome:
