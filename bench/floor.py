@@ -52,6 +52,9 @@ LIMITS: Final = Limits(
     100_000,
     open_notional_max=Decimal(10) ** 12,
     gross_leverage_max=Decimal(10) ** 5,
+    alike_orders_max=100_000,
+    order_trade_ratio_max=Decimal(10) ** 9,
+    same_side_fills_max=100_000,
 )
 MESSAGES_PER_S: Final = 100_000
 """No limit of the venue's: what is measured is ours."""

@@ -215,6 +215,8 @@ def _fleet() -> Iterator[tuple[Floor, Celery, Path]]:
             "TRISAGION__FIX__MESSAGES_PER_S": str(MESSAGES_PER_S),
             "TRISAGION__RISK__ORDERS_MAX": "10000",
             "TRISAGION__RISK__POSITION_NOTIONAL_MAX": str(10**12),
+            "TRISAGION__RISK__ALIKE_ORDERS_MAX": "10000",
+            "TRISAGION__RISK__ORDER_TRADE_RATIO_MAX": str(10**9),
             "TRISAGION_SESSION_STORE": str(rig.folder / "s"),
         }
         for module, queues, name in (
@@ -265,7 +267,12 @@ def _working(database: SqlDatabase, count: int) -> bool:
 
 
 def _intents(first: int, count: int) -> list[Any]:
-    return [replace(order, price=None, session=None) for order in orders(count, OrderState.RISK_CHECKED, first)]
+    """Make intents at the pace of the steady figure: a verdict looks five seconds back."""
+    made = enumerate(orders(count, OrderState.RISK_CHECKED, first), start=first)
+    return [
+        replace(order, price=None, session=None, created_ns=TUESDAY_NS + number * SECOND_NS // PER_S)
+        for number, order in made
+    ]
 
 
 @cache

@@ -184,7 +184,8 @@ def commit() -> str:
         done = subprocess.run(["git", *words], cwd=ROOT, capture_output=True, text=True, check=False)
         return done.stdout.strip()
 
-    written = (":!bench/results.jsonl", ":!bench/faults.jsonl", ":!docs/performance.md", ":!docs/faults.md")
+    results = (":!bench/results.jsonl", ":!bench/faults.jsonl", ":!bench/simulation.jsonl")
+    written = (*results, ":!docs/performance.md", ":!docs/faults.md")
     changed = git("status", "--porcelain", "--", ".", *written)
     return (git("rev-parse", "--short", "HEAD") or "unknown") + ("+" if changed else "")
 

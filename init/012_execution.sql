@@ -26,5 +26,6 @@ CREATE TABLE IF NOT EXISTS execution (
     learned_ns    BIGINT         NOT NULL,
     fee_currency  VARCHAR(16)    NULL,
     CONSTRAINT execution_once UNIQUE (venue, exec_id),
-    KEY execution_by_order (cl_ord_id)
+    KEY execution_by_order (cl_ord_id),
+    KEY execution_by_fill (symbol, side, happened_ns)
 ) ENGINE=InnoDB DEFAULT CHARSET=utf8mb4 COLLATE=utf8mb4_bin;

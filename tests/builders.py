@@ -55,8 +55,15 @@ LIMITS: Final = Limits(
     8,
     quote_age_ns_max=MINUTE_NS,
     open_notional_max=Decimal(1_000_000_000),
+    collar_atr_max=Decimal(1_000_000),
+    alike_orders_max=1_000_000,
+    order_trade_ratio_max=Decimal(1_000_000),
+    same_side_fills_max=1_000,
+    rejects_max=1_000,
 )
-"""At 4000 a contract is worth 200,000: forty-nine to an order, ninety-nine to a position. A quote serves a minute."""
+"""At 4000 a contract is worth 200,000: forty-nine to an order, ninety-nine to a position. A quote serves a minute.
+
+Nothing is taken for a repetition, and a price may move as a test wants it to."""
 AMPLE: Final = tuple(replace(row, value=Decimal(10) ** 15) for row in founding_rows(LIMITS, "test", 0))
 """Versions in force that leave it to the ceiling what is allowed."""
 PATIENT: Final = LossRules(Decimal("0.97"), Decimal("0.98"), Decimal("0.96"))

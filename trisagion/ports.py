@@ -15,6 +15,7 @@ from trisagion.audit_ports import AuditStore
 from trisagion.cohort.types import Epoch, Progress, RunEnd, RunRecord, ShardMark, ShardRow
 from trisagion.exit_ports import ExitUnit
 from trisagion.ids import ClOrdId, CycleId, IntentKey
+from trisagion.lately_ports import LatelyUnit
 from trisagion.ledger.types import EquitySample, Position
 from trisagion.ledger_ports import EntryStore
 from trisagion.market_ports import MarketStore, RegimeStore
@@ -389,6 +390,14 @@ class ControlStore(Protocol):
         """Return every gate that was ever touched, in order of session."""
         ...
 
+    def last_of(self, session: str) -> int:
+        """Return the number of the last row about a session's gate, 0 for none."""
+        ...
+
+    def overruled_gates(self) -> Sequence[tuple[Gate, Gate]]:
+        """Return each gate that its last row calls open and nobody has signed open, with what shut it."""
+        ...
+
     def set_gate(self, gate: Gate) -> None:
         """Append a shutting or an opening."""
         ...
@@ -442,7 +451,7 @@ class ControlStore(Protocol):
         ...
 
 
-class Transaction(ExitUnit, Protocol):
+class Transaction(ExitUnit, LatelyUnit, Protocol):
     """All stores within one transaction."""
 
     def part(self) -> AbstractContextManager[None]:

@@ -16,7 +16,17 @@ from trisagion.adapters.db.engine import SqlDatabase, open_database, retrying
 from trisagion.adapters.killfile import KillFile
 from trisagion.adapters.survivors import load_survivors
 from trisagion.adapters.witness import this_process
-from trisagion.clock import HOUR_NS, MILLISECOND_NS, SECOND_NS, Clock, ReplayClock, SystemClock, floor_ns, iso
+from trisagion.clock import (
+    HOUR_NS,
+    MILLISECOND_NS,
+    MINUTE_NS,
+    SECOND_NS,
+    Clock,
+    ReplayClock,
+    SystemClock,
+    floor_ns,
+    iso,
+)
 from trisagion.cohort.supervise import CohortRules
 from trisagion.cohort.survivors import Survivor
 from trisagion.errors import ConfigError, DataError, OurMistake, quoted
@@ -32,6 +42,7 @@ from trisagion.portfolio.exits import ExitRules
 from trisagion.portfolio.sizing import SizingRules
 from trisagion.risk.limits import Limits
 from trisagion.risk.losses import LossRules
+from trisagion.risk.panic import Condition, PanicRules
 from trisagion.safety.audit import Witness
 from trisagion.safety.beats import WatchRules
 from trisagion.safety.commands import Signers
@@ -54,6 +65,7 @@ from trisagion.services import (
     take_profit,
     tell_missed,
     watch_flag,
+    watch_panic,
     watch_switch,
     watch_words,
 )
@@ -63,6 +75,7 @@ from trisagion.services.drive_session import FULL
 from trisagion.services.outcome import Outcome
 from trisagion.services.protect import Protection
 from trisagion.services.release import ReleaseRules
+from trisagion.services.watch_panic import Panic
 from trisagion.session_ports import MessageOutbox
 from trisagion.settings import Ib, Settings, resolve, trading_digest
 from trisagion.settings import digest as settings_digest
@@ -139,7 +152,9 @@ class House:
     def bucket(self, now_s: float) -> TokenBucket:
         """Return the session's share of messages, of which nothing may be used up yet; a venue in process sets none."""
         line = self.settings.line
-        return FULL if line is None else TokenBucket.empty(line.messages_per_s, line.cancel_reserve, now_s)
+        if line is None:
+            return FULL
+        return TokenBucket.empty(line.messages_per_s, line.cancel_reserve, now_s, line.messages_per_min)
 
     @cached_property
     def profile(self) -> Profile:
@@ -201,6 +216,13 @@ class House:
             open_notional_max=given.open_notional_max,
             gross_leverage_max=given.gross_leverage_max,
             price_collar=given.price_collar,
+            collar_atr_max=given.collar_atr_max,
+            short_qty_max=given.short_qty_max,
+            alike_orders_max=given.alike_orders_max,
+            order_trade_ratio_max=given.order_trade_ratio_max,
+            same_side_fills_max=given.same_side_fills_max,
+            rejects_max=given.rejects_max,
+            restricted=frozenset(given.restricted),
         )
 
     @cached_property
@@ -261,7 +283,25 @@ class House:
             LossRules(risk.drawdown_soft, risk.drawdown_hard, risk.daily_loss),
             self.fingerprint,
             self.protection,
+            self.panic,
         )
+
+    @cached_property
+    def panic(self) -> Panic:
+        """What is so far from ordinary that it pauses."""
+        given = self.settings.panic
+        rules = PanicRules(
+            conditions=frozenset(Condition(name) for name in given.conditions),
+            slippage_max=given.slippage_max,
+            quote_age_ns_max=given.quote_age_ms * MILLISECOND_NS,
+            spread_max=given.spread_max,
+            spread_ns=given.spread_min * MINUTE_NS,
+            errors_max=given.errors_max,
+            errors_ns=given.errors_s * SECOND_NS,
+            loss_marks=given.loss_marks,
+            loss_alpha=given.loss_alpha,
+        )
+        return Panic(rules, self.settings.platform.account, self.session_name)
 
     @cached_property
     def protection(self) -> Protection | None:
@@ -324,7 +364,9 @@ class House:
     @cached_property
     def book_rules(self) -> book_fills.BookRules:
         """How reports are answered."""
-        return book_fills.BookRules(self.settings.platform.account, self.limits, self.settings.risk.reprices_max)
+        return book_fills.BookRules(
+            self.settings.platform.account, self.limits, self.settings.risk.reprices_max, self.panic
+        )
 
     def clock(self) -> Clock:
         """The platform's clock: the replay's where the database holds one, else the machine's."""
@@ -470,6 +512,10 @@ class House:
             watch_words.watch(self.database, now_ns)
         if self.switch_rules is not None:
             watch_switch.watch(self.database, self.switch_rules, now_ns)
+
+    def watch_panic(self, now_ns: int) -> None:
+        """Look for what is far from ordinary where no replay's marks do."""
+        watch_panic.between_marks(self.database, self.panic, now_ns)
 
     def book(self, report: ExecutionReport) -> tuple[Outcome, ...]:
         """Apply an execution report."""

@@ -56,5 +56,7 @@ GRANT SELECT ON fingerprint TO '{database}_gateway'@'%';
 GRANT SELECT ON incident TO '{database}_gateway'@'%';
 GRANT SELECT ON observer_snapshot TO '{database}_gateway'@'%';
 GRANT SELECT ON observer_mark TO '{database}_gateway'@'%';
+GRANT SELECT, INSERT, UPDATE ON session_minute TO '{database}_gateway'@'%';
+GRANT SELECT ON loss_record TO '{database}_gateway'@'%';
 GRANT SELECT ON signed_command TO '{database}_gateway'@'%';
 GRANT SELECT ON trading_hours TO '{database}_gateway'@'%';

@@ -54,5 +54,7 @@ GRANT SELECT ON fingerprint TO '{database}_reader'@'%';
 GRANT SELECT ON incident TO '{database}_reader'@'%';
 GRANT SELECT ON observer_snapshot TO '{database}_reader'@'%';
 GRANT SELECT ON observer_mark TO '{database}_reader'@'%';
+GRANT SELECT ON session_minute TO '{database}_reader'@'%';
+GRANT SELECT ON loss_record TO '{database}_reader'@'%';
 GRANT SELECT ON signed_command TO '{database}_reader'@'%';
 GRANT SELECT ON trading_hours TO '{database}_reader'@'%';

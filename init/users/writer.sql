@@ -57,5 +57,7 @@ GRANT SELECT, INSERT ON fingerprint TO '{database}_writer'@'%';
 GRANT SELECT, INSERT, UPDATE ON incident TO '{database}_writer'@'%';
 GRANT SELECT, INSERT ON observer_snapshot TO '{database}_writer'@'%';
 GRANT SELECT, INSERT, UPDATE ON observer_mark TO '{database}_writer'@'%';
+GRANT SELECT, INSERT, UPDATE ON session_minute TO '{database}_writer'@'%';
+GRANT SELECT, INSERT, UPDATE ON loss_record TO '{database}_writer'@'%';
 GRANT SELECT, INSERT ON signed_command TO '{database}_writer'@'%';
 GRANT SELECT, INSERT, UPDATE ON trading_hours TO '{database}_writer'@'%';

@@ -3,6 +3,7 @@
 import base64
 import json
 import os
+import re
 import sqlite3
 import subprocess
 import sys
@@ -69,6 +70,12 @@ def processes(run: Platform) -> Iterator[tuple[str, bytes]]:
         yield f"cmdline of {name}", Path(f"/proc/{pid}/cmdline").read_bytes()
 
 
+def dumping(run: Platform) -> list[str]:
+    """Name the processes that would leave their memory, and the secrets in it, in a file when they crash."""
+    limits = {name: Path(f"/proc/{pid}/limits").read_text() for name, pid in run.processes().items()}
+    return [name for name, text in limits.items() if not re.search(r"^Max core file size +0 +0 ", text, re.MULTILINE)]
+
+
 @pytest.fixture
 def given(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """Plant the canaries; return the settings that refer to them."""
@@ -117,7 +124,7 @@ def test_no_secret_shows_in_anything_that_a_platform_writes(
     run = platform().go("--data", str(tape), sets=given)
     with run.trading() as database:
         run.moves_on(database, 5)
-        seen = shown(processes(run))
+        seen = shown(processes(run)) + dumping(run)
         for victim in ("session", "desk"):
             run.kill(victim)
             run.moves_on(database, 3)

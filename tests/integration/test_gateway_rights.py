@@ -13,8 +13,9 @@ from trisagion.gateway.settling import SETTLED
 from trisagion.orders.state import OrderState
 from trisagion.orders.types import ExecType, Liquidity
 from trisagion.ports import ProcessBeat
-from trisagion.safety.modes import Mode
-from trisagion.services import sweep
+from trisagion.safety.commands import Signers
+from trisagion.safety.modes import Control, Mode
+from trisagion.services import sweep, watch_words
 from trisagion.services.book_fills import book
 from trisagion.services.control import open_gate
 from trisagion.services.drive_session import SessionDriver
@@ -56,3 +57,15 @@ def test_an_order_is_routed_sent_filled_and_booked(on_mariadb: SqlDatabase, gate
         assert tx.ledger.position("ES").qty == -1
         tx.control.beat(ProcessBeat("session", 1, TUESDAY_NS, 0, 0))
     open_gate(database, SESSION, "tester", "seen", TUESDAY_NS)
+
+
+def test_a_forged_release_is_seen_through_and_told(on_mariadb: SqlDatabase, mariadb_users: dict[str, str]) -> None:
+    """It may read what people have signed; what it may add to the modes itself loosens nothing."""
+    Desk(on_mariadb).found(Mode.PAUSE)
+    with closing(open_database(mariadb_users["gateway"], Signers({}, people=2))) as database:
+        with database.transaction() as tx:
+            tx.control.set_mode(Control(Mode.NORMAL, "ann, bob", "all is well", TUESDAY_NS))
+        watch_words.watch(database, TUESDAY_NS)
+        assert Desk(database).mode() is Mode.PAUSE
+    assert Desk(on_mariadb).mode() is Mode.PAUSE
+    assert len(Desk(on_mariadb).events("control.unsigned all")) == 1

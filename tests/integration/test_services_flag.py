@@ -1,13 +1,15 @@
 """A flag beside the database: whoever sees it sends nothing, and writes down that everything is paused."""
 
 import os
+import signal
+import threading
 from pathlib import Path
 
 from tests.builders import TUESDAY_NS, Desk
 from tests.integration.owned import owner, routed
 from trisagion.adapters.killfile import KillFile
 from trisagion.adapters.processes import Children
-from trisagion.cli.run import Supervisor
+from trisagion.cli.run import Supervisor, listen
 from trisagion.orders.state import OrderState
 from trisagion.safety.modes import Mode
 from trisagion.services import control
@@ -15,6 +17,16 @@ from trisagion.services.watch_flag import watch
 from trisagion.settings import load
 
 _S = OrderState
+HEARD = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGUSR2)
+WAIT_S = 30.0
+
+
+def _ended(name: str) -> None:
+    """Wait for the thread of that name, which has been started."""
+    for thread in threading.enumerate():
+        if thread.name == name:
+            thread.join(WAIT_S)
+            assert not thread.is_alive()
 
 
 def test_the_sessions_owner_claims_nothing_and_withdraws_what_works_while_the_file_is_there(
@@ -63,10 +75,17 @@ def test_what_the_file_demands_is_written_down_and_outlives_it(desk: Desk, tmp_p
 def test_a_signal_pauses_by_the_database_and_by_the_file_where_that_does_not_answer(
     desk: Desk, sqlite_url: str, tmp_path: Path
 ) -> None:
-    """`Supervisor.pause`, as the handler of SIGUSR2 calls it."""
+    """SIGUSR2 to a supervisor that listens, as `trisagion run` does; the signal is a real one."""
+    before = {number: signal.getsignal(number) for number in HEARD}
     for url, word in ((sqlite_url, Mode.PAUSE), (f"sqlite:///{tmp_path}/no/such.sqlite3", Mode.PAUSE)):
         settings = load(None, {}, {"database.url": url, "platform.state": str(tmp_path)})
-        Supervisor(settings, tmp_path / "runs" / "one", tmp_path, [], Children(), lambda: None).pause()
+        listen(Supervisor(settings, tmp_path / "runs" / "one", tmp_path, [], Children(), lambda: None))
+        try:
+            os.kill(os.getpid(), signal.SIGUSR2)
+            _ended("pause")
+        finally:
+            for number, handler in before.items():
+                signal.signal(number, handler)
         assert desk.mode() is word
     [event] = desk.events("control.engaged")
     assert f"SIGUSR2 to the supervisor, pid {os.getpid()}" in event

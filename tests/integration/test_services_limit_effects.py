@@ -15,7 +15,7 @@ from trisagion.orders.types import Side
 from trisagion.risk.controls import Refusal
 from trisagion.risk.limits import LimitRow
 from trisagion.services import limit_effects
-from trisagion.services.limit_effects import Effect, Effects, effects
+from trisagion.services.limit_effects import UNTRIED, Effect, Effects, effects
 from trisagion.services.limits import approve, propose
 from trisagion.services.reconcile import cycle
 from trisagion.units import Price
@@ -30,7 +30,9 @@ def tried(desk: Desk, name: str, value: str, now_ns: int = T0) -> Effects:
     wish = LimitRow(0, name, "account", "", Decimal(value), "ann", "a wild market", now_ns)
     row = propose(desk.database, LIMITS, wish)
     with desk.database.snapshot() as tx:
-        return effects(tx, LIMITS, row.version, now_ns)
+        found = effects(tx, LIMITS, row.version, now_ns)
+    assert found is not None
+    return found
 
 
 def working(desk: Desk, *lots: int, side: Side = Side.SELL) -> None:
@@ -83,6 +85,16 @@ def test_an_order_off_the_collar_is_told_of_beside_the_rest(desk: Desk) -> None:
     assert tried(desk, "price_collar", "0").live == Effect(2, 2, {Refusal.PRICE_COLLAR: 1})
 
 
+def test_an_order_off_where_the_market_traded_is_told_of(desk: Desk) -> None:
+    """By the minutes before it was made: they went two points up and down around 4000."""
+    for number in range(20, 0, -1):
+        desk.quote(T0 - number * MINUTE_NS, "4002" if number % 2 else "3998")
+    desk.quote(T0, "4000")
+    desk.put(an_intended_order(T0, OrderState.NEW, side=Side.SELL, price=Price(Decimal("4000.75"))))
+    assert tried(desk, "collar_atr_max", "0").live == Effect(1, 1, {Refusal.DYNAMIC_COLLAR: 1})
+    assert tried(desk, "collar_atr_max", "1").live == Effect(1, 1, {})
+
+
 def traded(desk: Desk, *dues_ns: int) -> None:
     """Let cycles decide to buy four each, which are cancelled unfilled."""
     for due_ns in dues_ns:
@@ -114,6 +126,14 @@ def test_a_day_of_more_intents_than_are_judged_says_so(desk: Desk, monkeypatch: 
     monkeypatch.setattr(limit_effects, "INTENTS_MAX", 1)
     found = tried(desk, "order_qty_max", "3", T0 + TEN_MINUTES_NS)
     assert found == Effects(NONE, Effect(1, 1, {Refusal.ORDER_QTY: 1}), cut=True)
+
+
+@pytest.mark.parametrize("name", sorted(UNTRIED))
+def test_what_looks_at_the_minutes_before_is_not_tried(desk: Desk, name: str) -> None:
+    """Nothing is said rather than that it would refuse none."""
+    row = propose(desk.database, LIMITS, LimitRow(0, name, "account", "", Decimal(0), "ann", "a wild market", T0))
+    with desk.database.snapshot() as tx:
+        assert effects(tx, LIMITS, row.version, T0) is None
 
 
 def test_a_version_that_nobody_proposed_is_refused(desk: Desk) -> None:

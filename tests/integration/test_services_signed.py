@@ -19,6 +19,7 @@ from trisagion.errors import StateError, TrisagionError
 from trisagion.orders.state import OrderState
 from trisagion.risk.limits import LIMIT, LimitBook, LimitRow
 from trisagion.safety.commands import CONFIRM, LIFE_NS, Command, Signers, digest, sign
+from trisagion.safety.gates import OPEN, Gate, opening
 from trisagion.safety.modes import REPLAY, Control, Level, Mode
 from trisagion.safety.release import RELEASE, Place
 from trisagion.services import control, limits, release, watch_words
@@ -300,6 +301,44 @@ def test_a_version_that_was_altered_after_both_signed_is_not_in_force(green: Des
         assert tx.limits.approve(row.version, "bob", T0)
     by_hand(green, kept(first), kept(second))
     assert in_force(green) == LIMITS.orders_max
+
+
+def gate_of(desk: Desk) -> Gate:
+    """Return the gate of the session."""
+    with desk.database.snapshot() as tx:
+        return tx.control.gate(SESSION)
+
+
+def opening_of(desk: Desk) -> str:
+    """Return what is signed to open it now."""
+    with desk.database.snapshot() as tx:
+        return opening(SESSION, tx.control.last_of(SESSION))
+
+
+def test_a_gate_opens_by_one_signature_and_by_no_row(green: Desk) -> None:
+    """One that is written by hand, or with a signature that opened it once before, leaves it shut, with an event."""
+    row = {"session": SESSION, "shut": False, "operator": "ann", "reason": "seen", "set_ns": T0}
+    used = None
+    for again in ("1", "2"):
+        with green.database.transaction() as tx:
+            control.shut_gate(tx, SESSION, "TAKER_FILL", T0)
+        by_hand(green, (t.gate, row))
+        assert gate_of(green).shut
+        for _ in range(2):
+            watch_words.watch(green.database, T0)
+        assert len(green.events("gate.unsigned SIM")) == 2 * int(again) - 1
+        stale = used or command(green, "ann", OPEN, "{}")
+        with pytest.raises(StateError, match="was shut again at this moment"):
+            control.open_gate(green.database, SESSION, "ann", "seen", T0, stale)
+        used = command(green, "ann", OPEN, opening_of(green), nonce=again)
+        forged = replace(used, nonce=f"{again} forged")
+        by_hand(green, kept(forged), (t.gate, row))
+        assert gate_of(green).shut
+        watch_words.watch(green.database, T0)
+        used = command(green, "ann", OPEN, opening_of(green), nonce=again)
+        control.open_gate(green.database, SESSION, "ann", "seen", T0, used)
+        assert not gate_of(green).shut
+    assert gate_of(green) == Gate(SESSION, False, "ann", "seen", T0)
 
 
 def test_a_stop_takes_no_key(green: Desk) -> None:

@@ -16,6 +16,7 @@ from tests.builders import (
     SESSION,
     TUESDAY_NS,
     Desk,
+    an_order,
     said,
     states,
     voting,
@@ -23,10 +24,12 @@ from tests.builders import (
 from tests.fakes import FakeSession
 from trisagion.adapters.db import SqlDatabase
 from trisagion.adapters.db.why_source import cycle_story, halt_story, order_story, rest_story
-from trisagion.clock import HOUR_NS, MINUTE_NS
+from trisagion.clock import HOUR_NS, MINUTE_NS, SECOND_NS, iso
 from trisagion.errors import StateError
 from trisagion.gateway.settling import SETTLED
-from trisagion.ids import cancel_cl_ord_id, cl_ord_id, cycle_id, intent_key
+from trisagion.ids import IntentKey, cancel_cl_ord_id, cl_ord_id, cycle_id, intent_key
+from trisagion.market.closures import Closures
+from trisagion.orders.intents import Consensus
 from trisagion.orders.rejects import Reject
 from trisagion.orders.state import OrderState
 from trisagion.orders.types import ExecType
@@ -37,11 +40,14 @@ from trisagion.reports.why_order import explain_cycle, explain_order
 from trisagion.safety.gates import Gate
 from trisagion.safety.modes import Control, Mode
 from trisagion.services.book_fills import book
+from trisagion.services.control import release, stop
 from trisagion.services.drive_session import SessionDriver
+from trisagion.services.incidents import note
 from trisagion.services.reconcile import cycle
 from trisagion.services.route_orders import route
 from trisagion.session_ports import SessionMessage
 from trisagion.settings import Settings
+from trisagion.units import plain
 
 DUE = TUESDAY_NS
 NEXT = DUE + MINUTE_NS
@@ -241,7 +247,7 @@ def halted(desk: Desk, now_ns: int) -> dict[str, Any]:
     """Return what stands in the way at an instant, by how each obstacle is named."""
     with desk.database.snapshot() as unit:
         found = as_json(explain_halt(halt_story(unit, Settings(), now_ns)))
-    assert all(part["facts"]["lift"] and part["why"] for part in found["parts"][:-2])
+    assert all(part["facts"]["lift"] and part["why"] for part in found["parts"][:-3])
     return {part["what"]: part for part in found["parts"]} | {"": found}
 
 
@@ -269,6 +275,63 @@ def test_everything_in_the_way_of_an_order_is_named_with_how_to_lift_it(traded: 
     assert "ES is not confirmed" not in found
     [alarm] = found["alarms, the newest last"]["parts"]
     assert (alarm["what"], alarm["facts"]) == (f"order.alarm {SECOND}", {"text": "OVERFILL"})
+
+
+def test_an_open_incident_and_a_stop_of_the_platforms_own_come_with_their_evidence(traded: Desk) -> None:
+    """What each witness said when it began and says now; who stopped what, by which numbers, and who released it."""
+    traded.observe(NEXT, seen=7)
+    with traded.database.transaction() as tx:
+        note(
+            tx,
+            tx.ledger.position("ES"),
+            tx.ledger.observations("ES"),
+            Consensus(None, ("OBSERVER_DISAGREES: venue=7",)),
+            NEXT,
+        )
+        stop(tx, Mode.REDUCE, "DRAWDOWN_SOFT: from=100 equity=80 max=0.15", NEXT)
+    release(traded.database, "ann", "seen", NEXT)
+    with traded.database.transaction() as tx:
+        stop(tx, Mode.PAUSE, "DAILY_LOSS: from=100 equity=90 max=0.01", NEXT)
+    found = halted(traded, NEXT)
+    incident = found["incident 1: disagreement on ES"]
+    held = plain(traded.position.qty)
+    assert incident["facts"]["now"].startswith(f"ledger={held} as of ")
+    assert f"; venue=7 as of {iso(NEXT)}" in incident["facts"]["now"]
+    assert "trisagion incidents adjust 1" in incident["facts"]["lift"]
+    assert incident["why"] == ["OBSERVER_DISAGREES: venue=7 (an observer saw another position than the ledger)"]
+    paused = found["control mode pause"]
+    assert "set by platform: DAILY_LOSS: from=100 equity=90 max=0.01" in paused["why"]
+    assert paused["facts"]["equity"].endswith(f"at {iso(NEXT)}")
+    told = [(part["what"], part["facts"]["operator"]) for part in found["stops and releases, the newest last"]["parts"]]
+    assert told == [("control.engaged reduce", "platform"), ("control.released normal", "ann"),
+                    ("control.engaged pause", "platform")]  # fmt: skip
+
+
+def test_a_closure_is_told_with_its_exchange_and_what_was_withdrawn_for_it(empty: Desk) -> None:
+    """Since when, until when and for which reason; an open one with its next closure; and where nothing is known."""
+    night = Closures("XNEW", DUE - HOUR_NS, DUE + 9 * HOUR_NS, ((DUE, DUE + 8 * HOUR_NS, "Good Friday"),))
+    empty.found(instruments=(replace(ES, closures=night), NQ))
+    gone = {"state": OrderState.CANCELED, "cancel_reason": "rest: XNEW: Good Friday", "updated_ns": DUE - SECOND_NS}
+    empty.put(an_order("T1", **gone), an_order("T2", **{**gone, "intent": IntentKey("C1:NQ"), "symbol": "NQ"}))
+
+    def rest(now_ns: int) -> dict[str, Any]:
+        with empty.database.snapshot() as unit:
+            return as_json(explain_rest(now_ns, rest_story(unit, now_ns)))
+
+    closed = rest(DUE + HOUR_NS)
+    assert closed["what"] == "no rest of the platform's; closed: ES"
+    [exchange], [withdrawn] = (part["parts"] for part in closed["parts"])
+    assert (exchange["what"], exchange["facts"]["left"]) == ("ES: XNEW: Good Friday", "7 h")
+    assert (withdrawn["what"].split(":")[0], withdrawn["why"]) == ("order T1", ["rest: XNEW: Good Friday"])
+    awake = rest(DUE - 1)
+    assert awake["what"] == "no rest: the calendar allows trade"
+    assert awake["parts"][0]["parts"][0]["facts"]["next"] == "Good Friday"
+    unknown = rest(DUE + 10 * HOUR_NS)
+    assert unknown["parts"][0]["parts"][0]["what"] == "ES: XNEW: its hours are not known"
+    found = halted(empty, DUE + HOUR_NS)
+    assert "nobody can: it ends" in found["ES rests: XNEW: Good Friday"]["facts"]["lift"]
+    beyond = halted(empty, DUE + 10 * HOUR_NS)["ES rests: XNEW: its hours are not known"]
+    assert "start another run" in beyond["facts"]["lift"]
 
 
 def test_nothing_stands_in_the_way_of_a_platform_that_is_well(traded: Desk) -> None:

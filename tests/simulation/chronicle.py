@@ -50,6 +50,8 @@ class Chronicle(Judge):
         self.calm_since_ns = world.now_ns
         self._apart: dict[str, int] = {}
         self._causes = 0
+        self._aside = 0
+        self._event_seq = 0
         self._stops: dict[str, Any] = {}
         self._going: Counter[str] = Counter()
         self._sample_ns = 0
@@ -87,7 +89,7 @@ class Chronicle(Judge):
     def look(self, *, still: bool, stormy: bool) -> None:
         """Look at everything that is cheap to look at."""
         now_ns = self.world.now_ns
-        if stormy:
+        if stormy or self._doubted():
             self.calm_since_ns = now_ns + SLOT_NS
         calm = now_ns >= self.calm_since_ns
         if not still:
@@ -108,6 +110,11 @@ class Chronicle(Judge):
             self._gone(slot_ns)
             self._slot_ns = slot_ns
 
+    def _doubted(self) -> bool:
+        """Tell whether an order has to be ended by a person, for the venue does not say what became of it."""
+        unknown = {name for (name,) in self.server.rows("SELECT cl_ord_id FROM orders WHERE state = 'unknown'")}
+        return bool(unknown) and bool(unknown & self._alarmed())
+
     def _under_way(self) -> str:
         orders = self.server.rows(
             "SELECT cl_ord_id, state, cancel_reason FROM orders WHERE state IN "
@@ -123,10 +130,16 @@ class Chronicle(Judge):
     def _agree(self, calm: bool) -> None:
         """L1: what differs has a cause that is no fault of ours, and an incident before long."""
         now_ns, held, theirs = self.world.now_ns, self._held(), self.office.positions()
-        [(aside,)] = self.server.rows("SELECT COUNT(*) FROM event WHERE kind LIKE '%quarantined'")
+        events = self.server.rows("SELECT seq, kind LIKE '%quarantined' FROM event WHERE seq > ?", self._event_seq)
+        self._event_seq = max((seq for seq, _ in events), default=self._event_seq)
+        self._aside += sum(aside for _, aside in events)
         [(doubtful,)] = self.server.rows("SELECT COUNT(*) FROM orders WHERE state = 'unknown'")
         causes = (
-            aside + doubtful + len(self.wire.swallowed) + len(self.market.commanded) + len(self.office.record.hands)
+            self._aside
+            + doubtful
+            + len(self.wire.swallowed)
+            + len(self.market.commanded)
+            + len(self.office.record.hands)
         )
         for symbol, lots in theirs.items():
             if held.get(symbol, Decimal(0)) == lots:
@@ -152,7 +165,12 @@ class Chronicle(Judge):
 
     def _crossings(self) -> None:
         """L2: found again from equity and baseline; L3: what is wanted meanwhile."""
-        samples = self.server.rows("SELECT at_ns, equity FROM equity ORDER BY at_ns DESC LIMIT 1")
+        # A transfer moves the baseline: what was sampled before it was held against another one.
+        samples = self.server.rows(
+            "SELECT at_ns, equity FROM equity WHERE at_ns > "
+            "(SELECT COALESCE(MAX(happened_ns), 0) FROM ledger_entry WHERE kind = 'transfer') "
+            "ORDER BY at_ns DESC LIMIT 1"
+        )
         epochs = self.server.rows(
             "SELECT number, opened_ns, closed_ns, reason, baseline FROM epoch WHERE number >= ? ORDER BY number",
             self._epoch,
@@ -173,7 +191,7 @@ class Chronicle(Judge):
                 found = self._crosses(Decimal(samples[0][1]), Decimal(baseline))
                 if found is not None:
                     self._violated("L2", f"epoch {number}: {found} at {samples[0]} of {baseline} is not detected")
-        self._sample_ns = samples[0][0] if samples else 0
+        self._sample_ns = samples[0][0] if samples else self._sample_ns
         self._epoch = max(self._epoch, epochs[-1][0])
 
     def _crosses(self, equity: Decimal, baseline: Decimal) -> str | None:
@@ -198,9 +216,11 @@ class Chronicle(Judge):
     def _orders_made(self) -> None:
         """L6, of the orders since the last look, whose intents may still get another attempt."""
         newest = self._order_seq
+        commanded = {self.intent_of(one["cl_ord_id"]) for one in self.market.commanded}
         for intent, count, sides, qty, cum, last, decided in self.server.rows(
             "SELECT o.intent, COUNT(*), COUNT(DISTINCT side), MAX(CASE WHEN attempt = 0 THEN o.qty + 0 END), "
-            "SUM(cum_qty + 0), MAX(o.rowid), (SELECT 1 FROM decision d WHERE d.intent = o.intent) "
+            "SUM(cum_qty + 0), MAX(o.rowid), "
+            "(SELECT d.intent = o.intent FROM decision d WHERE d.cycle_id = o.cycle AND d.symbol = o.symbol) "
             "FROM orders o WHERE o.intent IN (SELECT intent FROM orders WHERE rowid > ?) GROUP BY o.intent",
             self._order_seq - 8,
         ):
@@ -209,9 +229,9 @@ class Chronicle(Judge):
                 "SELECT COUNT(*) FROM orders WHERE intent = ? AND state IN ('new', 'partially_filled', 'unknown')",
                 intent,
             )
-            if decided is None or sides != 1 or qty is None or live > 1:
+            if not decided or sides != 1 or qty is None or live > 1:
                 self._violated("L6", f"{intent}: {count} orders, {live} live, {sides} sides, decision {decided}")
-            elif cum > qty and not self.market.commanded:
+            elif cum > qty and intent not in commanded:
                 self._violated("L6", f"{intent}: filled {cum}, wanted {qty}")
         self._order_seq = newest
 
@@ -351,7 +371,8 @@ class Chronicle(Judge):
         all_of_it = "SELECT COUNT(*) FROM control WHERE"
         for what, queries, kind in (
             ("denied orders", ["SELECT COUNT(*) FROM orders WHERE state = 'denied'"], "order.denied"),
-            ("shut gates", ["SELECT COUNT(*) FROM gate WHERE shut"], "gate.shut"),
+            # What became of a stranger's order is added to the reason of a gate that is shut.
+            ("shut gates", ["SELECT COUNT(*) FROM gate WHERE shut AND reason NOT LIKE '%ORDER: %; %'"], "gate.shut"),
             ("opened gates", ["SELECT COUNT(*) FROM gate WHERE NOT shut"], "gate.opened"),
             (
                 "engaged modes",

@@ -62,8 +62,11 @@ RISK: Final = {
     "reprices_max": 2,
     "quote_age_ms": 90_000,
     "daily_loss": Decimal("0.004"),
+    "order_trade_ratio_max": 10_000,
+    "rejects_max": 1_000,
 }
-"""Twelve contracts of ES, thirty of NQ, of which half may be wanted at once; some days lose enough to end at noon."""
+"""Twelve contracts of ES, thirty of NQ, of which half may be wanted at once; some days lose enough to end at noon. A
+storm is to be lived through, and not to end all trade."""
 EXITS: Final = {
     "strategies": ["cohort"],
     "atr_bars": 5,
@@ -73,7 +76,7 @@ EXITS: Final = {
     "scale_out_atr": [Decimal(2), Decimal(4)],
     "time_stop_s": 14_400,
 }
-_STARTS: Final = (
+STARTS: Final = (
     # The evenings before a weekend, Good Friday, Christmas, New Year; the night after the clocks changed; any Monday.
     (datetime(2024, 6, 14, 16, tzinfo=UTC), 3),
     (datetime(2024, 3, 28, 18, tzinfo=UTC), 2),
@@ -105,7 +108,7 @@ def climate(seed: int, days: int) -> Climate:
     """Draw the climate of a life; a long one is of the mean, for it meets everything."""
     random = Random(f"{seed}/climate")
     long = days > 30
-    [start] = random.choices([start for start, _ in _STARTS], [weight for _, weight in _STARTS])
+    [start] = random.choices([start for start, _ in STARTS], [weight for _, weight in STARTS])
     start = datetime(2024, 1, 2, tzinfo=UTC) if long else start
 
     def often(mean: float) -> float:
@@ -224,6 +227,7 @@ class Life:
 
     def _live(self, progress: Callable[[float], None]) -> None:
         world, end_ns = self.world, self.climate.start_ns + self.days * DAY_NS
+        self.market.play()
         self.office.found()
         world.run_until(self._is_still, world.now_ns + seconds(60))
         for day in range(self.days):
@@ -309,6 +313,7 @@ class Life:
         if slot:
             self.slots += 1
             self.lively = self.random.random() < self.climate.lively
+            self.wire.forget()
             self._change_weather(at_ns)
             self.office.look_after()
             self.office.snapshot()
@@ -431,6 +436,7 @@ def _settings(seed: int, given: Climate) -> Settings:
     return Settings.model_validate(
         {
             "risk": RISK,
+            "panic": {"conditions": []},
             "fix": {"messages_per_s": 50, "mass_status": True},
             "cohort": {"runs": 8, "shards": 1},
             "take_profit": {"threshold": given.threshold, "reward_multiple": Decimal(2)},

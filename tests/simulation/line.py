@@ -75,6 +75,12 @@ class Wire:
             self.world.tell(f"the venue forgets {'; '.join(map(spoken, lost))}")
         self.swallowed |= {fields[Tag.EXEC_ID] for fields in lost if Tag.EXEC_ID in fields}
 
+    def forget(self) -> None:
+        """Let either end drop what the other one has had: it is never sent again, and a year of it is much."""
+        for sender, hearer in ((self.ours, self.theirs), (self.theirs, self.ours)):
+            for number in [number for number in sender.sent if number < hearer.next_in]:
+                del sender.sent[number]
+
     def latency_ns(self) -> int:
         """Draw how long a message is under way."""
         return seconds(0.002 if self.healed else self.random.choice([0.001, 0.002, 0.005, 0.05]))

@@ -289,7 +289,7 @@ class Office(Desk):
         if self._waited("mode", at_ns, so=mode.mode is not Mode.NORMAL and not self.drilling):
             self._release(Level.ALL, "")
         for order in doubtful:
-            if at_ns - order.updated_ns > PATIENCE_NS:
+            if self._waited(order.cl_ord_id, at_ns, so=True):
                 self._resolve(order.cl_ord_id, at_ns)
         for incident in incidents:
             with self.database.snapshot() as tx:

@@ -12,11 +12,11 @@ from tests.simulation.test_judge import Patches, broken
 from trisagion.adapters.db.cycles import Cycles
 from trisagion.adapters.db.ledger import Ledger
 from trisagion.ledger.take_profit import crossing
+from trisagion.market import calendar
 from trisagion.orders.intents import Consensus, consensus
 from trisagion.portfolio import exits
 from trisagion.portfolio.exits import ExitState
 from trisagion.ports import TakeProfitStep, Transaction
-from trisagion.risk import controls
 from trisagion.services import drive_session, protect, reconcile, take_profit, tell_missed
 from trisagion.services.drive_session import SessionDriver
 from trisagion.units import Quantity
@@ -27,7 +27,7 @@ LIVES_MAX: Final = 12
 
 def forgets_the_rest() -> Patches:
     """Nobody knows of a rest: not the cycle, not the gateway, not the session."""
-    return [(room, "closing_reason", lambda _: None) for room in (reconcile, drive_session, protect, controls)]
+    return [(room, "closing_reason", lambda _: None) for room in (calendar, reconcile, drive_session, protect)]
 
 
 def leaves_orders_in_the_rest() -> Patches:
@@ -78,7 +78,14 @@ def never_lets_go() -> Patches:
     """What a stop wants gone is kept."""
 
     def bound(
-        tx: Transaction, protection: Any, symbol: str, desired: Decimal, actual: Quantity | None, *, known: bool
+        tx: Transaction,
+        protection: Any,
+        symbol: str,
+        _voted: Decimal,
+        desired: Decimal,
+        actual: Quantity | None,
+        *,
+        known: bool,
     ) -> tuple[Decimal, bool, tuple[str, ...]]:
         stopped = tx.exits.state(protection.strategy, symbol).cause is not None
         return (actual, True, ()) if stopped and actual else (desired, known, ())

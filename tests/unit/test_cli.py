@@ -33,6 +33,14 @@ def trisagion(*arguments: str, cwd: Path, python: tuple[str, ...] = ()) -> subpr
     )
 
 
+def test_a_process_that_crashes_leaves_nothing_of_its_memory() -> None:
+    """Nor do those that it starts: a dump holds every secret."""
+    code = "import resource; from trisagion.cli.main import leave_no_dump; leave_no_dump(); "
+    code += "import subprocess; print(subprocess.run(['sh', '-c', 'ulimit -c'], capture_output=True).stdout)"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, check=True, text=True)
+    assert done.stdout == "b'0\\n'\n"
+
+
 def test_help_names_every_command_and_loads_nothing_heavy(tmp_path: Path) -> None:
     """`--help` takes at most 0.3 s of CPU, because no command's module is imported for it."""
     probe = (

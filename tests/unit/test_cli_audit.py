@@ -41,12 +41,12 @@ def spoil(database: SqlDatabase) -> None:
 def test_what_is_signed_is_whole_until_somebody_changes_a_row(
     database: SqlDatabase, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """Five rows in either chain and two anchors; then exit code 1 with shard, row and what is wrong."""
+    """Five rows in either chain and who signs, two anchors; then exit code 1 with shard, row and what is wrong."""
     audit.anchor(state=tmp_path)
     assert "2 anchors added" in capsys.readouterr().out
     audit.verify(state=tmp_path, as_json=True)
     told = json.loads(capsys.readouterr().out)
-    assert (told["whole"], told["rows"], told["anchors"]) == (True, {"control": 5, "orders": 5}, 2)
+    assert (told["whole"], told["rows"], told["anchors"]) == (True, {"control": 6, "orders": 5}, 2)
     audit.verify(state=tmp_path)
     assert "orders           5 rows  whole, head " in capsys.readouterr().out
     spoil(database)
@@ -55,7 +55,7 @@ def test_what_is_signed_is_whole_until_somebody_changes_a_row(
     assert ended.value.exit_code == 1
     out = capsys.readouterr().out
     assert "orders           2 rows  BROKEN at 3: altered" in out
-    assert "control          5 rows  whole" in out
+    assert "control          6 rows  whole" in out
 
 
 def test_an_export_is_verified_by_itself(
@@ -66,9 +66,9 @@ def test_an_export_is_verified_by_itself(
     out = tmp_path / "chain.jsonl"
     audit.export(state=tmp_path, out=out)
     lines = out.read_text(encoding="utf-8").splitlines()
-    assert len(lines) == 10
+    assert len(lines) == 11
     audit.export(state=tmp_path)
-    assert capsys.readouterr().out.splitlines()[-10:] == lines
+    assert capsys.readouterr().out.splitlines()[-11:] == lines
     part = tmp_path / "part.jsonl"
     part.write_text("\n".join(lines[2:5]) + "\n", encoding="utf-8")
     for whole in (out, part):

@@ -17,10 +17,13 @@ from trisagion.adapters.witness import person
 from trisagion.cli import limits
 from trisagion.errors import DataError, TrisagionError
 from trisagion.orders.state import OrderState
-from trisagion.risk.limits import Scope
+from trisagion.risk.limits import KEYS, Scope
 from trisagion.services import limits as service
 from trisagion.settings import Settings
 from trisagion.wiring import House
+
+NEXT = len(KEYS) + 1
+"""The version after those that the configuration made."""
 
 
 @pytest.fixture
@@ -51,17 +54,17 @@ def test_two_users_of_the_machine_change_a_limit(told: Callable[..., Any], monke
     change: dict[str, Any] = {"name": "orders_max", "value": "3", "reason": "quiet hours", "subject": ""}
     proposed = told(limits.propose, scope=Scope.ACCOUNT, **change)
     assert (proposed["value"], proposed["ceiling"], proposed["holds"]) == ("3", "50", False)
-    assert (proposed["proposed_by"], proposed["version"]) == (person(), 9)
+    assert (proposed["proposed_by"], proposed["version"]) == (person(), NEXT)
     monkeypatch.setenv("LOGNAME", "somebody-else")
     monkeypatch.setenv("USER", "somebody-else")
     with pytest.raises(TrisagionError, match="another person"):
-        told(limits.approve, version=9)
+        told(limits.approve, version=NEXT)
     monkeypatch.setattr(os, "getuid", lambda: 4_000_000)
-    assert told(limits.approve, version=9)["approved_by"] == "uid 4000000"
+    assert told(limits.approve, version=NEXT)["approved_by"] == "uid 4000000"
     shown = told(limits.show)
-    assert (shown["version"], shown["unknown"]) == (9, None)
+    assert (shown["version"], shown["unknown"]) == (NEXT, None)
     assert {row["limit"]: row["value"] for row in shown["in_force"]}["orders_max"] == "3"
-    assert [row["version"] for row in told(limits.history)] == list(range(1, 10))
+    assert [row["version"] for row in told(limits.history)] == list(range(1, NEXT + 1))
 
 
 def test_what_may_not_be_proposed_is_refused_with_a_sentence(state: Path) -> None:
@@ -94,13 +97,15 @@ def test_whoever_proposes_and_whoever_approves_is_told_what_it_would_refuse(
     with closing(open_database(f"sqlite:///{state / 'trisagion.sqlite3'}")) as database:
         desk = Desk(database).found()
         desk.put(an_intended_order(TUESDAY_NS, OrderState.NEW))
-        assert told(limits.effect, version=9)["live"] == {"intents": 1, "within": 1, "refused": {"ORDER_QTY": 1}}
-    limits.effect(version=9, state=state)
+        assert told(limits.effect, version=NEXT)["live"] == {"intents": 1, "within": 1, "refused": {"ORDER_QTY": 1}}
+    limits.effect(version=NEXT, state=state)
     assert capsys.readouterr().out.splitlines() == [
         "live orders: 1, within what is in force 1, of these it would refuse 1 (ORDER_QTY 1)",
         "approved in the last day: 0, within what is in force 0, of these it would refuse 0",
     ]
     limits.propose("order_qty_max", "1", "thinner", state=state)
     assert "of these it would refuse 1 (ORDER_QTY 1)" in capsys.readouterr().out
+    limits.propose("alike_orders_max", "0", "quiet", state=state)
+    assert "what it would refuse is not known" in capsys.readouterr().out
     with pytest.raises(DataError, match="found 77"):
         limits.effect(version=77, state=state)

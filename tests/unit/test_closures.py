@@ -204,8 +204,20 @@ def test_what_is_unknown_is_refused_by_name(exchanges: dict[str, str], message: 
 
 def test_days_of_which_the_library_knows_nothing_are_refused() -> None:
     """And a machine without the library is told how to install it."""
-    with pytest.raises(ConfigError, match="XBOM: expected hours of these days, found: "):
+    with pytest.raises(ConfigError, match=r"expected hours of XBOM for these days, found: "):
         closures_of("XBOM", at("UTC", "2090-01-01T00:00"), at("UTC", "2090-02-01T00:00"))
+
+
+def test_a_calendar_that_fails_is_refused_before_a_run_begins(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Some calendars of the library do not work with each pandas, and say so by any error."""
+    import exchange_calendars
+
+    def broken(*_: object, **__: object) -> None:
+        raise NotImplementedError
+
+    monkeypatch.setattr(exchange_calendars, "get_calendar", broken)
+    with pytest.raises(ConfigError, match="expected hours of CMES for these days, found: NotImplementedError"):
+        expect_exchanges({"ES": "CMES"}, {"ES"})
 
 
 def test_a_machine_without_the_library_is_told_how_to_install_it(monkeypatch: pytest.MonkeyPatch) -> None:

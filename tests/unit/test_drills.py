@@ -19,11 +19,13 @@ DRILL = Drill(
     working=201,
     engaged_ms=12.5,
     blocked_ms=25.5,
+    venue_s=1.0,
     zero_s=1.25,
     booked_s=None,
     load=0.5,
     version="0.1.0",
     build="029b30317bbbb63f",
+    notes=(),
     missed=(),
 )
 FAILED = replace(DRILL, failure="proxy", zero_s=6.5, missed=("zero_s: expected at most 5, found 6.500",))

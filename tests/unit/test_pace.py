@@ -42,11 +42,26 @@ def test_a_single_message_a_second_is_not_eaten_by_its_reserve() -> None:
     assert sent(TokenBucket.empty(1, Decimal("0.9"), 0.0), 1.0, 3, urgent=False)[1] == 1
 
 
+def test_a_minute_has_its_own_share_and_its_own_reserve() -> None:
+    """Of sixty a minute twelve are kept for cancels; then one goes out each second, whatever a second could take."""
+    bucket = TokenBucket(100, RESERVE, 100.0, 0.0, 60, 60.0)
+    assert bucket.room(0.0, urgent=False) == 48
+    bucket, new = sent(bucket, 0.0, 80, urgent=False)
+    bucket, cancels = sent(bucket, 0.0, 80, urgent=True)
+    assert (new, cancels) == (48, 12)
+    assert bucket.room(1.0, urgent=True) == 1
+    assert bucket.room(1.0, urgent=False) == 0
+    assert bucket.room(30.0, urgent=False) == 18
+    assert TokenBucket.empty(100, RESERVE, 0.0, 60).room(1.0, urgent=True) == 1
+
+
 @pytest.mark.parametrize(("per_s", "reserve"), [(0, "0"), (-1, "0"), (1, "1"), (1, "-0.1")])
 def test_a_share_that_lets_nothing_pass_is_refused(per_s: int, reserve: str) -> None:
     """With what was expected."""
     with pytest.raises(ConfigError, match="at least 1 message a second"):
         TokenBucket.empty(per_s, Decimal(reserve), 0.0)
+    with pytest.raises(ConfigError, match="1 a minute"):
+        TokenBucket.empty(1, Decimal(0), 0.0, 0)
 
 
 @given(

@@ -10,15 +10,16 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.builders import ES
-from trisagion.clock import SECOND_NS
+from trisagion.clock import MINUTE_NS, SECOND_NS
 from trisagion.errors import ConfigError
 from trisagion.ids import ClOrdId, CycleId, intent_key
-from trisagion.market.types import Instrument, Quote
+from trisagion.market.types import Bar, Instrument, Quote
 from trisagion.orders.state import LIVE, TERMINAL, OrderState
 from trisagion.orders.types import Intent, Order, Side
 from trisagion.reports.why import CODES
 from trisagion.risk.check import Approved, Refused, explain, judge
 from trisagion.risk.controls import CONTROLS, Facts, Refusal
+from trisagion.risk.history import NOTHING, VWAP_NS, History, references
 from trisagion.risk.limits import KEYS, QUOTE_AGE_NS_MAX, Limits
 from trisagion.risk.load import Account, Load
 from trisagion.safety.modes import Mode
@@ -66,7 +67,13 @@ def quoted(*, bid: str = "4999.75", ask: str = "5000", learned_ns: int = TUESDAY
     return Quote(symbol, Price(Decimal(bid)), Price(Decimal(ask)), Price(Decimal(bid)), learned_ns, learned_ns)
 
 
+def traded(vwap: str) -> History:
+    """Return what is known of a market that traded at a price, a point up and down each minute."""
+    return History(vwap=Decimal(vwap), atr=Decimal(1))
+
+
 ORDINARY, USUAL, FLAT = intend(), quoted(), qty(0)
+UNBORROWED = replace(LIMITS, short_qty_max=Decimal(0))
 RICH = Account(Money(Decimal(10**7)), Decimal(0), Decimal(0))
 
 
@@ -84,6 +91,7 @@ class Case:
     limits: Limits = LIMITS
     now_ns: int = TUESDAY_NS
     price: Price | None = None
+    history: History = NOTHING
 
     def judge(self) -> Approved | Refused:
         """Give the verdict."""
@@ -92,7 +100,7 @@ class Case:
     def facts(self) -> tuple[Facts, Load, Account]:
         """Return what a verdict is given."""
         market = (self.instrument, self.quote, self.position)
-        facts = Facts(self.intent, *market, self.mode, self.limits, self.now_ns, self.price)
+        facts = Facts(self.intent, *market, self.mode, self.limits, self.now_ns, self.price, self.history)
         return facts, Load.of(self.live_orders, self.intent), self.account
 
 
@@ -131,6 +139,8 @@ REFUSALS: list[tuple[Refusal, Case]] = [
     (Refusal.LIMITS_UNKNOWN, Case(limits=replace(LIMITS, unknown="no version of orders_max"))),
     (Refusal.INSTRUMENT_UNKNOWN, Case(instrument=None)),
     (Refusal.INSTRUMENT_UNKNOWN, Case(instrument=replace(ES, symbol="NQ"))),
+    (Refusal.INSTRUMENT_UNKNOWN, Case(intent=intend(symbol="e s"), instrument=replace(ES, symbol="e s"))),
+    (Refusal.RESTRICTED, Case(limits=replace(LIMITS, restricted=frozenset({"ES"})))),
     (Refusal.LOT_VIOLATED, Case(intent=intend("1.5"))),
     (Refusal.QUOTE_STALE, Case(quote=None)),
     (Refusal.QUOTE_STALE, Case(quote=quoted(symbol="NQ"))),
@@ -140,18 +150,38 @@ REFUSALS: list[tuple[Refusal, Case]] = [
     (Refusal.PRICE_COLLAR, Case(quote=replace(quoted(), last=Price(Decimal("5263.25"))))),
     (Refusal.PRICE_COLLAR, Case(price=Price(Decimal("4749.5")))),
     (Refusal.PRICE_COLLAR, Case(price=Price(Decimal("5250.25")))),
+    (Refusal.DYNAMIC_COLLAR, Case(history=traded("4993.49"))),
+    (Refusal.DYNAMIC_COLLAR, Case(history=traded("5006.01"))),
+    (Refusal.DYNAMIC_COLLAR, Case(history=traded("4990"), price=Price(Decimal("4996.5")))),
     (Refusal.ORDER_QTY, Case(intent=intend(4), limits=replace(LIMITS, order_qty_max=Decimal(3)))),
     (Refusal.ORDER_NOTIONAL, Case(intent=intend(5))),
     (Refusal.ORDER_NOTIONAL, Case(intent=intend(4), quote=quoted(ask="5000.25"))),
     (Refusal.POSITION_LIMIT, Case(position=qty(8))),
     (Refusal.POSITION_LIMIT, Case(position=qty(-8), intent=intend(side=Side.SELL))),
     (Refusal.POSITION_LIMIT, Case(position=qty(4), live_orders=(working(4, Side.BUY),))),
+    (Refusal.SHORT_QTY, Case(intent=intend(side=Side.SELL), limits=UNBORROWED)),
+    (Refusal.SHORT_QTY, Case(intent=intend(3, Side.SELL), position=qty(2), limits=UNBORROWED)),
+    (
+        Refusal.SHORT_QTY,
+        Case(
+            intent=intend(side=Side.SELL),
+            position=qty(2),
+            live_orders=(working(2, Side.SELL),),
+            limits=UNBORROWED,
+        ),
+    ),
     (Refusal.TOO_MANY_ORDERS, Case(live_orders=(working(1, Side.SELL),) * 3)),
     (Refusal.OPEN_NOTIONAL, Case(account=replace(RICH, open=Decimal("24750000.01")))),
     (Refusal.CAPITAL, Case(account=replace(RICH, gross=Decimal("29750000.01")))),
     (Refusal.CAPITAL, Case(account=replace(RICH, gross=Decimal(20_000_000), open=Decimal("9750000.01")))),
     (Refusal.CAPITAL, Case(account=replace(RICH, equity=None))),
     (Refusal.CAPITAL, Case(account=replace(RICH, equity=Money(Decimal(-1))))),
+    (Refusal.DUPLICATE, Case(history=History([Price(Decimal("4999.75"))]))),
+    (Refusal.DUPLICATE, Case(history=History([None]))),
+    (Refusal.DUPLICATE, Case(history=History([None] * 2), limits=replace(LIMITS, alike_orders_max=2))),
+    (Refusal.DUPLICATE, Case(limits=replace(LIMITS, alike_orders_max=0), history=History([None]))),
+    (Refusal.ORDER_TO_TRADE, Case(history=History(messages=101))),
+    (Refusal.ORDER_TO_TRADE, Case(history=History(messages=201, trades=2))),
     (Refusal.SELF_MATCH, Case(live_orders=(at("4999.75", working(1, Side.SELL)),))),
     (Refusal.SELF_MATCH, Case(live_orders=(at("5001", working(1, Side.SELL), wanted="4999.75"),))),
     (Refusal.SELF_MATCH, Case(intent=intend(side=Side.SELL), live_orders=(at("5000", working(1, Side.BUY)),))),
@@ -180,25 +210,31 @@ def test_the_first_fault_in_order_of_precedence_answers() -> None:
         position=qty(8),
         live_orders=(working(1, Side.BUY),) * 2 + (at("5000", working(1, Side.SELL)),),
         account=Account(None, Decimal(0), Decimal(25_000_000)),
-        limits=replace(LIMITS, order_qty_max=Decimal(4), unknown="no version"),
+        limits=replace(LIMITS, order_qty_max=Decimal(4), unknown="no version", restricted=frozenset({"ES"})),
         mode=Mode.PAUSE,
         now_ns=SATURDAY_NS,
+        history=History([None], messages=101, vwap=Decimal(1), atr=Decimal(1)),
     )
     mending: list[tuple[Refusal, dict[str, Any]]] = [
         (Refusal.MODE_FORBIDS, {"mode": Mode.NORMAL}),
         (Refusal.REST, {"now_ns": TUESDAY_NS}),
         (Refusal.NUMBER_INSANE, {"intent": intend("5.5", taker=True)}),
-        (Refusal.LIMITS_UNKNOWN, {"limits": replace(LIMITS, order_qty_max=Decimal(5))}),
+        (Refusal.LIMITS_UNKNOWN, {"limits": replace(case.limits, order_qty_max=Decimal(5), unknown="")}),
         (Refusal.INSTRUMENT_UNKNOWN, {"instrument": ES}),
+        (Refusal.RESTRICTED, {"limits": replace(LIMITS, order_qty_max=Decimal(5))}),
         (Refusal.LOT_VIOLATED, {"intent": intend(6, taker=True)}),
         (Refusal.QUOTE_STALE, {"quote": quoted(bid="4000")}),
-        (Refusal.PRICE_COLLAR, {"quote": quoted()}),
-        (Refusal.ORDER_QTY, {"intent": intend(5, taker=True)}),
-        (Refusal.ORDER_NOTIONAL, {"intent": intend(4, taker=True)}),
-        (Refusal.POSITION_LIMIT, {"position": qty(0)}),
+        (Refusal.PRICE_COLLAR, {"quote": quoted(), "intent": intend(6)}),
+        (Refusal.DYNAMIC_COLLAR, {"history": replace(case.history, vwap=None)}),
+        (Refusal.ORDER_QTY, {"intent": intend(5)}),
+        (Refusal.ORDER_NOTIONAL, {"intent": intend(4)}),
+        (Refusal.POSITION_LIMIT, {"position": qty(0), "intent": intend(4, Side.SELL), "limits": UNBORROWED}),
+        (Refusal.SHORT_QTY, {"intent": intend(4), "limits": LIMITS}),
         (Refusal.TOO_MANY_ORDERS, {"live_orders": case.live_orders[2:]}),
         (Refusal.OPEN_NOTIONAL, {"account": replace(RICH, equity=None)}),
         (Refusal.CAPITAL, {"account": RICH}),
+        (Refusal.DUPLICATE, {"history": History(messages=101)}),
+        (Refusal.ORDER_TO_TRADE, {"history": NOTHING, "intent": intend(4, taker=True)}),
         (Refusal.SELF_MATCH, {"live_orders": ()}),
         (Refusal.TAKER_FORBIDDEN, {"intent": intend(4)}),
     ]
@@ -231,6 +267,21 @@ def test_the_first_fault_in_order_of_precedence_answers() -> None:
         Case(account=replace(RICH, gross=Decimal(20_000_000), open=Decimal(9_750_000))),
         Case(account=replace(RICH, equity=None), position=qty(-1)),
         Case(limits=replace(LIMITS, unknown="no version"), position=qty(-1)),
+        Case(limits=replace(LIMITS, restricted=frozenset({"ES"})), position=qty(-1)),
+        Case(limits=replace(LIMITS, restricted=frozenset({"NQ"}))),
+        Case(history=traded("4993.5")),
+        Case(history=traded("5006")),
+        Case(history=History(vwap=Decimal(1))),
+        Case(history=History(atr=Decimal(1))),
+        Case(mode=Mode.EMERGENCY, intent=intend(taker=True), position=qty(-1), history=traded("1")),
+        Case(intent=intend(2, Side.SELL), position=qty(2), limits=UNBORROWED),
+        Case(intent=intend(2), position=qty(-2), limits=UNBORROWED),
+        Case(history=History([Price(Decimal("4999.5"))])),
+        Case(history=History([None]), limits=replace(LIMITS, alike_orders_max=2)),
+        Case(mode=Mode.EMERGENCY, intent=intend(taker=True), position=qty(-1), history=History([None])),
+        Case(history=History(messages=100)),
+        Case(history=History(messages=200, trades=2)),
+        Case(history=History(messages=101), position=qty(-1)),
         Case(live_orders=(at("5000", working(1, Side.SELL)),)),
         Case(live_orders=(at("4999.75", working(1, Side.SELL, symbol="NQ")),)),
         Case(live_orders=(at("4999.75", working(1, Side.SELL, OrderState.CANCELED)),)),
@@ -351,7 +402,8 @@ def test_a_notional_beyond_its_limit_by_the_last_of_35_digits_is_refused(side: S
     long = Decimal(10**17 + 1)
     quote, instrument = quoted(bid=str(long), ask=str(long)), replace(ES, multiplier=Decimal(1))
     far = Decimal(10) ** 40
-    limits = Limits("SIM-1", far, Decimal("100000000000000002E+17"), 1, order_qty_max=far, open_notional_max=far)
+    worth = Decimal("100000000000000002E+17")
+    limits = Limits("SIM-1", far, worth, 1, order_qty_max=far, open_notional_max=far, short_qty_max=far)
     account = replace(RICH, equity=Money(far))
     case = Case(intend(long, side), instrument, quote, account=account, limits=limits)
     assert reason(case.judge()) is Refusal.POSITION_LIMIT
@@ -377,6 +429,13 @@ def test_a_limit_of_zero_forbids() -> None:
         {"open_notional_max": Decimal(1)},
         {"gross_leverage_max": Decimal(1)},
         {"price_collar": Decimal(1)},
+        {"collar_atr_max": Decimal(1)},
+        {"short_qty_max": Decimal(1)},
+        {"alike_orders_max": 2},
+        {"order_trade_ratio_max": Decimal(1)},
+        {"same_side_fills_max": 1},
+        {"rejects_max": 1},
+        {"restricted": frozenset({"ES"})},
         {"unknown": "no version"},
     ],
 )
@@ -403,12 +462,14 @@ def test_an_approved_order_passes_every_line() -> None:
     """Nothing refuses, nothing is left out, and each line says what was looked at."""
     lines = explain(*Case().facts())
     assert {line.result for line in lines} == {"passed"}
-    assert lines[9].text == "ORDER_NOTIONAL: notional=250000 max=1000000"
+    texts = {line.refusal: line.text for line in lines}
+    assert texts[Refusal.ORDER_NOTIONAL] == "ORDER_NOTIONAL: notional=250000 max=1000000"
 
 
 def test_every_limit_belongs_to_a_control_and_every_named_limit_exists() -> None:
-    """No number is kept that limits nothing."""
-    assert sorted(control.key for control in CONTROLS if control.key) == sorted(KEYS)
+    """No number is kept that limits nothing; two are of what the venue has told."""
+    told = ["rejects_max", "same_side_fills_max"]
+    assert sorted([control.key for control in CONTROLS if control.key] + told) == sorted(KEYS)
 
 
 def test_every_refusal_is_told_in_words() -> None:
@@ -416,3 +477,25 @@ def test_every_refusal_is_told_in_words() -> None:
     for refusal in Refusal:
         assert CODES[refusal].stops
         assert CODES[refusal].words
+
+
+def minute(close_min: int, price: float, volume: float = 1.0, swing: float = 0.5) -> Bar:
+    """Return the bar of a minute that closes so many minutes before noon."""
+    open_ns = TUESDAY_NS - (close_min + 1) * MINUTE_NS
+    return Bar("ES", open_ns, MINUTE_NS, price, price + swing, price - swing, price, volume, 5)
+
+
+def test_where_the_market_traded_is_the_mean_of_five_minutes_by_volume() -> None:
+    """Older minutes, later ones and those without volume do not count; the range is that of fourteen minutes."""
+    bars = [minute(20 - number, 100.0, 1000.0) for number in range(16)]
+    bars += [minute(4, 200.0, 3.0), minute(3, 100.0, 1.0), minute(2, 999.0, 0.0), minute(0, 100.0, 0.0)]
+    assert references(bars, TUESDAY_NS)[0] == Decimal(175)
+    quiet = [minute(number, 100.0) for number in range(20, -1, -1)]
+    assert references(quiet, TUESDAY_NS) == (Decimal(100), Decimal(1))
+
+
+def test_a_market_that_traded_too_little_has_no_collar_of_its_own() -> None:
+    """Nothing in five minutes leaves no mean, fewer than fifteen minutes no range."""
+    assert references([], TUESDAY_NS) == (None, None)
+    assert references([minute(0, 100.0)], TUESDAY_NS) == (Decimal(100), None)
+    assert references([minute(0, 100.0)], TUESDAY_NS + VWAP_NS) == (None, None)

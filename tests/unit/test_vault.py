@@ -11,6 +11,12 @@ from typing import Any
 import pytest
 import typer
 
+from init import create
+from tests.builders import Desk
+from tests.databases import lay_out_run
+from trisagion.adapters.db import audit_tables as own
+from trisagion.adapters.db.engine import open_database
+from trisagion.adapters.witness import person
 from trisagion.cli import vault as cli
 from trisagion.cli.preflight import refuse_unfit_secrets
 from trisagion.errors import ConfigError, StateError, TrisagionError
@@ -33,7 +39,7 @@ def vault(environ: dict[str, str]) -> Vault:
     made = Vault.of(environ)
     made.create(by_passphrase=False, now_ns=NOW_NS)
     for name in ("a", "b", "c"):
-        made.put(name, f"{SECRET} {name}", "paper", ("SIM",))
+        made.put(name, f"{SECRET} {name}", "paper", ("SIM",), NOW_NS)
     return made
 
 
@@ -59,7 +65,7 @@ def test_a_secret_is_what_was_put_and_is_nowhere_in_the_file(vault: Vault, envir
 def test_a_second_put_is_the_next_version_with_another_key_and_other_nonces(vault: Vault) -> None:
     """Nothing of the first is used again."""
     first = vault.entry("a")
-    second = vault.put("a", f"{SECRET} a", "paper", ("SIM",))
+    second = vault.put("a", f"{SECRET} a", "paper", ("SIM",), NOW_NS)
     assert (first.version, second.version) == (1, 2)
     assert first.wrapped[:16] != second.wrapped[:16]
     assert first.sealed != second.sealed
@@ -144,7 +150,7 @@ def test_a_key_can_be_made_of_a_passphrase(tmp_path: Path) -> None:
     environ = {"TRISAGION_VAULT": str(tmp_path / "v"), "TRISAGION_VAULT_PASSPHRASE": "env:P", "P": "correct horse"}
     vault = Vault.of(environ)
     vault.create(by_passphrase=True, now_ns=NOW_NS)
-    vault.put("a", SECRET, "paper", ())
+    vault.put("a", SECRET, "paper", (), NOW_NS)
     assert not Path(f"{vault.path}.keys").exists()
     assert vault.rotate(NOW_NS) == 1
     assert resolve("vault:a", environ) == SECRET
@@ -204,11 +210,49 @@ def test_whoever_reads_while_the_old_key_goes_reads_again(vault: Vault, monkeypa
     assert vault.open("a") == f"{SECRET} a"
 
 
-def test_a_key_that_is_thirty_days_old_is_told(vault: Vault) -> None:
-    """Not on the day before."""
-    assert vault.problems(NOW_NS + 30 * DAY_NS - 1) == []
-    (told,) = vault.problems(NOW_NS + 30 * DAY_NS)
-    assert "30 days old" in told
+def test_what_is_thirty_days_old_is_told(vault: Vault) -> None:
+    """Key and secrets, not on the day before; a rotation makes the key young, a new version the secret."""
+    then_ns = NOW_NS + 30 * DAY_NS
+    assert vault.problems(then_ns - 1) == vault.aged(then_ns - 1) == []
+    key, *secrets = vault.problems(then_ns)
+    assert "30 days old, at most 30: rotate" in key
+    assert [text.partition(",")[0] for text in secrets] == [f"vault:{name}: version 1 is 30 days old" for name in "abc"]
+    vault.rotate(then_ns)
+    vault.put("a", SECRET, "paper", ("SIM",), then_ns)
+    assert [text.partition(" ")[0] for text in vault.aged(then_ns)] == ["vault:b:", "vault:c:"]
+
+
+def test_a_rotation_may_seal_each_secret_anew(vault: Vault, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Under a key of its own that is new; one that dies half-way leaves all open, and nothing of it is younger."""
+    before, real = vault.content(), Vault._write
+    written: list[Content] = []
+
+    def dying(self: Vault, content: Content) -> None:
+        if len(written) == 2:
+            raise KeyboardInterrupt
+        written.append(content)
+        real(self, content)
+
+    monkeypatch.setattr(Vault, "_write", dying)
+    with pytest.raises(KeyboardInterrupt):
+        vault.rotate(NOW_NS, anew=True)
+    monkeypatch.setattr(Vault, "_write", real)
+    assert [vault.open(name) for name in "abc"] == [f"{SECRET} {name}" for name in "abc"]
+    assert vault.rotate(NOW_NS, anew=True) == 2
+    after = vault.content()
+    assert [vault.open(name) for name in "abc"] == [f"{SECRET} {name}" for name in "abc"]
+    for name, entry in after.entries.items():
+        old = before.entries[name]
+        assert entry.sealed != old.sealed and entry.wrapped != old.wrapped
+        assert (entry.version, entry.made_ns) == (old.version, old.made_ns)
+
+
+def test_a_vault_that_others_can_read_is_refused(vault: Vault) -> None:
+    """It is sealed, but whose it is to write is whose it is to replace by an older one."""
+    for mode in (0o640, 0o602):
+        vault.path.chmod(mode)
+        with pytest.raises(ConfigError, match=f"owner alone can read \\(0600\\), found mode {mode:04o}"):
+            vault.open("a")
 
 
 @pytest.mark.parametrize(
@@ -279,10 +323,38 @@ def test_what_is_not_there_is_named(tmp_path: Path, vault: Vault, environ: dict[
         vault.create(by_passphrase=False, now_ns=NOW_NS)
 
 
+def test_what_is_done_to_a_vault_is_noted_in_the_newest_run(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """By whom, and to which version under which key; one whose database is gone is said, and the vault is changed."""
+    monkeypatch.chdir(tmp_path)
+    url = f"sqlite:///{tmp_path / 'run.sqlite3'}"
+    create(url)
+    lay_out_run(tmp_path / ".trisagion", url)
+    path = tmp_path / "v"
+    cli.init(path=path)
+    monkeypatch.setattr("sys.stdin", io.StringIO(f"{SECRET}\n"))
+    cli.put("venue.password", venue=["SIM"], path=path)
+    cli.rotate(anew=True, path=path)
+    note = own.audit_note.c
+    rows = Desk(open_database(url)).rows(note.seq, note.kind, note.actor, note.subject, note.detail)
+    assert [row[1:4] for row in rows] == [("login", person(), f"vault {done}") for done in ("init", "put", "rotate")]
+    details = [json.loads(row[4]) for row in rows]
+    assert details[1] == {"entry": "venue.password", "version": "1", "key": details[0]["key"]}
+    newest = Vault.of({"TRISAGION_VAULT": str(path)}).content().keys[-1].name
+    assert details[2] == {"entries": "1", "key": newest, "all": "True"}
+    assert SECRET not in repr(rows)
+    assert capsys.readouterr().err == ""
+    (tmp_path / "run.sqlite3").unlink()
+    cli.rotate(path=path)
+    assert "not noted in the audit chain of the newest run" in capsys.readouterr().err
+
+
 def test_the_commands_make_fill_show_turn_and_check_a_vault(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """From standard input; nothing that is printed holds the secret."""
+    monkeypatch.chdir(tmp_path)
     path = tmp_path / "v"
     cli.init(path=path)
     monkeypatch.setattr("sys.stdin", io.StringIO(f"{SECRET}\n"))

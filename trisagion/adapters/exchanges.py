@@ -5,6 +5,7 @@ Read once, when a run is founded; from then on the database has it, so that no t
 
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import replace
 from datetime import timedelta
 from itertools import pairwise
@@ -20,6 +21,9 @@ DAY_NS: Final = 24 * HOUR_NS
 
 BEYOND_NS: Final = 31 * DAY_NS
 """So far before and after a run its closures are known, for whoever asks about the days around it."""
+
+TEXT_MAX: Final = 200
+"""Characters of the library's own words in ours."""
 
 PAD_DAYS: Final = 15
 """The longest closure that exchanges plan, a new year's week with two weekends, with room to spare."""
@@ -55,13 +59,16 @@ def expect_exchanges(exchanges: Mapping[str, str], symbols: set[str]) -> None:
             f"calendar.exchanges: expected instruments of the run ({', '.join(sorted(symbols))}), "
             f"found {', '.join(strange)}"
         )
-    known = set(_library().get_calendar_names())
+    library = _library()
+    known = set(library.get_calendar_names())
     for symbol, name in sorted(exchanges.items()):
         if name not in known:
             raise ConfigError(
                 f"calendar.exchanges.{symbol}: expected an exchange that exchange_calendars knows, such as XNYS or "
                 f"CMES, found {quoted(name)}"
             )
+        with _told(library, name):
+            _kind(library, name)
 
 
 def closures_of(exchange: str, from_ns: int, until_ns: int) -> Closures:
@@ -73,15 +80,10 @@ def closures_of(exchange: str, from_ns: int, until_ns: int) -> Closures:
         The library is not installed, or knows nothing of that exchange or time.
     """
     library = _library()
-    try:
-        # Its own use of pandas warns of pandas to come.
-        with warnings.catch_warnings(action="ignore"):
-            calendar = _calendar(library, exchange, from_ns, until_ns)
-            sessions = [_instants(row) for row in calendar.schedule.itertuples()]
-            spans = list(_spans(calendar, sessions))
-    except (library.errors.CalendarError, ValueError) as error:
-        text = " ".join(str(error).split())
-        raise ConfigError(f"calendar.exchanges: {exchange}: expected hours of these days, found: {text}") from None
+    with _told(library, exchange):
+        calendar = _calendar(library, exchange, from_ns, until_ns)
+        sessions = [_instants(row) for row in calendar.schedule.itertuples()]
+        spans = list(_spans(calendar, sessions))
     begins_ns, ends_ns = max(from_ns, sessions[0][0]), min(until_ns, sessions[-1][-1])
     within = ((max(begin, begins_ns), min(end, ends_ns), why) for begin, end, why in spans)
     return Closures(calendar.name, begins_ns, ends_ns, tuple(each for each in within if each[0] < each[1]))
@@ -100,14 +102,31 @@ def _library() -> ModuleType:
     return library
 
 
+@contextmanager
+def _told(library: ModuleType, exchange: str) -> Iterator[None]:
+    """Raise what the library cannot do as a `ConfigError`, and keep to itself what pandas will do to it one day."""
+    try:
+        with warnings.catch_warnings(action="ignore"):
+            yield
+    # The last three: some of its calendars do not work with each pandas.
+    except (library.errors.CalendarError, ValueError, NotImplementedError, TypeError, LookupError) as error:
+        text = " ".join(str(error).split())[:TEXT_MAX] or type(error).__name__
+        raise ConfigError(f"calendar.exchanges: expected hours of {exchange} for these days, found: {text}") from None
+
+
+def _kind(library: ModuleType, exchange: str) -> Any:
+    """Return a calendar of the exchange of which nothing is wanted but its kind: of a year that each of them knows."""
+    return library.get_calendar(exchange, start="2024-01-01", end="2024-12-31")
+
+
 def _calendar(library: ModuleType, exchange: str, from_ns: int, until_ns: int) -> Any:
     """Return the calendar of the sessions around two instants, or up to where the library's knowledge ends."""
     import pandas as pd  # noqa: PLC0415
 
-    usual = library.get_calendar(exchange)
+    kind = _kind(library, exchange)
     start, end = (pd.Timestamp(instant_ns).normalize() for instant_ns in (from_ns, until_ns))
     start, end = start - pd.Timedelta(days=PAD_DAYS), end + pd.Timedelta(days=PAD_DAYS)
-    first, last = usual.bound_min(), usual.bound_max()
+    first, last = kind.bound_min(), kind.bound_max()
     start, end = start if first is None else max(start, first), end if last is None else min(end, last)
     return library.get_calendar(exchange, start=start, end=end)
 

@@ -5,8 +5,10 @@ Every command that changes something on a platform comes through here, once. One
 
 import os
 import secrets
+import stat
 from collections.abc import Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Annotated, Final
 
@@ -86,7 +88,19 @@ def _private(reference: str | None) -> "Ed25519PrivateKey | None":
 
     if not reference.startswith(("env:", "file:")):
         raise ConfigError("--key: expected a reference to the key, env:NAME or file:PATH, found something else")
+    if reference.startswith("file:"):
+        _expect_own(Path(reference.removeprefix("file:")))
     try:
         return Ed25519PrivateKey.from_private_bytes(bytes.fromhex(resolve(reference, os.environ).strip()))
     except ValueError:
         raise ConfigError("--key: expected 64 hexadecimal digits there, found something else") from None
+
+
+def _expect_own(path: Path) -> None:
+    """Refuse a key that another user of the machine can read: it would be his, too."""
+    try:
+        mode = stat.S_IMODE(path.stat().st_mode)
+    except OSError as error:
+        raise ConfigError(f"--key: {path}: expected a key, found: {error.strerror}") from None
+    if mode & 0o077:
+        raise ConfigError(f"--key: {path}: expected a key that its owner alone can read (0600), found mode {mode:04o}")

@@ -1,6 +1,5 @@
 """`trisagion audit`: verify the audit chain of a run, export it, sign it."""
 
-import getpass
 import json
 import os
 import sys
@@ -12,6 +11,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from trisagion.adapters.witness import person
+from trisagion.cli.acting import noted
 from trisagion.cli.messages import INSTANT_MAX_NS, instant
 from trisagion.cli.rundir import database_of, run_of, settings_of, state_of
 from trisagion.errors import DataError, StateError
@@ -195,11 +196,13 @@ def anchor(run: RunArgument = None, state: StateOption = None) -> None:
     """Link what waits, and sign the head of each chain now; `trisagion run` does so every hour and when it ends."""
     from trisagion.adapters.db.engine import open_database
     from trisagion.services import keep_audit
+    from trisagion.wiring import House
 
     home = run_of(state_of(state), run)
     anchors = anchors_for(settings_of(home), state_of(state), home.name)
     with database_of(home) as url, closing(open_database(url)) as database:
-        signed = keep_audit.anchor(database, anchors, f"{getpass.getuser()}:{os.getpid()}", time.time_ns())
+        noted(House(settings_of(home)), database, "audit anchor")
+        signed = keep_audit.anchor(database, anchors, f"{person()}:{os.getpid()}", time.time_ns())
     for each in signed:
         print(f"{each.shard}  {each.seq}  {each.hash}")
     print(f"{anchors.path}: {len(signed)} anchors added")

@@ -3,16 +3,16 @@
 Nothing here empties or drops anything.
 """
 
-import getpass
 import json as json_text
 import os
 from collections.abc import Callable, Iterator
-from contextlib import closing, contextmanager
+from contextlib import closing, contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from trisagion.adapters.witness import person, this_process
 from trisagion.cli.config import ConfigOption, SetOption, overrides
 from trisagion.cli.rundir import database_of, run_of
 from trisagion.clock import SystemClock, iso
@@ -78,7 +78,7 @@ def init(
     if not url:
         raise ConfigError("database.url: expected the URL of the database to be created, found none")
     passwords = user_passwords(settings, os.environ) if users else {}
-    tables = create(url, passwords, operator=getpass.getuser())
+    tables = create(url, passwords, operator=person())
     made = [] if url.startswith("sqlite") else list(passwords)
     unbounded = _budgeted(url, settings) if made else None
     if json:
@@ -204,8 +204,10 @@ def applied(
     json: JsonOption = False,
 ) -> None:
     """Show one migration, ask, run it, and record who did so; after a crash, call it again."""
+    from trisagion.adapters.db import open_database
     from trisagion.adapters.db.maintenance import apply
     from trisagion.adapters.db.migrations import migrations
+    from trisagion.services.keep_audit import note_login
 
     migration = next((file for file in migrations() if file.number == number), None)
     if migration is None:
@@ -213,7 +215,10 @@ def applied(
     with _chosen(config, sets, state, run) as url:
         if not yes:
             _ask(migration)
-        entry = apply(url, number, getpass.getuser(), SystemClock())
+        entry = apply(url, number, person(), SystemClock())
+        # One that others have to follow leaves the database closed to us; who applied it stands in schema_migration.
+        with suppress(StateError), closing(open_database(url)) as database:
+            note_login(database, this_process(""), person(), f"db apply {entry.name}", {})
     if json:
         print(json_text.dumps({"name": entry.name, "state": entry.state, "operator": entry.operator}))
     else:

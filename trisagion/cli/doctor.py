@@ -21,8 +21,10 @@ import typer
 import trisagion
 from trisagion.cli.config import ConfigOption, SetOption, overrides
 from trisagion.cli.drills import judged, past
+from trisagion.cli.preflight import refuse_unfit_secrets, uses_vault
 from trisagion.errors import ConfigError, StateError
-from trisagion.settings import FIX_SIM, IB_SIM, Settings, load, resolve
+from trisagion.settings import FIX_SIM, IB_SIM, Settings, load, references, resolve
+from trisagion.settings.vault import Vault
 
 KERNELS: Final = ("ext.entropy", "ext.cohort")
 
@@ -199,6 +201,21 @@ def _existing(path: Path) -> Path:
     return next(folder for folder in (path.absolute(), *path.absolute().parents) if folder.is_dir())
 
 
+def _vault(settings: Settings) -> tuple[bool, str]:
+    """Open what the settings refer to; what is too old is told, and keeps nothing from running."""
+    if not uses_vault(settings):
+        return True, "no setting refers to one"
+    try:
+        refuse_unfit_secrets(settings)
+        vault = Vault.of(os.environ)
+        for reference in references(settings).values():
+            if reference.startswith("vault:"):
+                vault.open(reference.removeprefix("vault:"))
+    except (ConfigError, StateError) as error:
+        return False, str(error)
+    return True, "; ".join(vault.aged(time.time_ns())) or f"{vault.path}: what is referred to opens and is young"
+
+
 CHECKS: Final[dict[str, Callable[[Settings], tuple[bool, str]]]] = {
     "python": _python,
     "kernels": _kernels,
@@ -209,4 +226,5 @@ CHECKS: Final[dict[str, Callable[[Settings], tuple[bool, str]]]] = {
     "disk": _disk,
     "clock": _clock,
     "drill": _drill,
+    "vault": _vault,
 }

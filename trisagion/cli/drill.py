@@ -6,7 +6,6 @@ new order on the wire (blocked), and until no order works by the venue's own boo
 than are waited for are on their way all the while, so that there is something to block.
 """
 
-import getpass
 import json
 import os
 import random
@@ -23,9 +22,11 @@ import typer
 
 from trisagion import __version__
 from trisagion.adapters.build import build_hash
+from trisagion.adapters.witness import person
 from trisagion.cli.config import ConfigOption
 from trisagion.cli.drills import Drill, add, past, shown
 from trisagion.clock import MILLISECOND_NS
+from trisagion.errors import StepTimeout
 from trisagion.safety.modes import Mode
 from trisagion.services import control
 from trisagion.settings import load
@@ -105,7 +106,7 @@ def held(settings: "Settings", failure: Failure, orders: int) -> Drill:
     with rehearsal(settings, orders + under_way, proxied=failure is Failure.PROXY) as slice_:
 
         def all_work() -> bool:
-            slice_.expect_alive()
+            slice_.tend()
             return slice_.working() >= orders
 
         until(all_work, f"{orders} orders work")
@@ -128,17 +129,35 @@ def _measured(slice_: "Rehearsal", failure: Failure, orders: int, working: int) 
     if down:
         slice_.kill_file.path.write_text("a drill\n", encoding="utf-8")
     else:
-        control.engage(slice_.house.database, Mode.PAUSE, getpass.getuser(), "a drill", slice_.house.now_ns())
+        control.engage(slice_.house.database, Mode.PAUSE, person(), "a drill", slice_.house.now_ns())
     engaged_s = since(begun_s)
-    until(lambda: slice_.working() == 0, "no order works at the venue", ZERO_S_WAIT, POLL_S)
-    zero_s, booked_s = since(begun_s), None
+
+    def works_nothing() -> bool:
+        slice_.tend()
+        return slice_.working() == 0
+
+    def none_live() -> bool:
+        slice_.tend()
+        return live(slice_.house) == 0
+
+    never: list[str] = []
+
+    def reached(true: Callable[[], bool], what: str) -> None:
+        try:
+            until(true, what, ZERO_S_WAIT, POLL_S)
+        except StepTimeout as error:
+            never.append(str(error))
+
+    reached(works_nothing, "no order works at the venue")
+    venue_s = zero_s = since(begun_s)
+    booked_s = None
     if down:
         slice_.signal("mariadb", signal.SIGCONT)
         back_s = time.monotonic()
-        until(lambda: live(slice_.house) == 0, "our ledger says so", ZERO_S_WAIT, POLL_S)
+        reached(none_live, "our ledger says so")
         booked_s = since(back_s)
     else:
-        until(lambda: live(slice_.house) == 0, "our ledger says so", ZERO_S_WAIT, POLL_S)
+        reached(none_live, "our ledger says so")
         zero_s = since(begun_s)
     time.sleep(QUIET_S)
     sent = said_new(slice_.session_store, begun_ns)
@@ -151,12 +170,14 @@ def _measured(slice_: "Rehearsal", failure: Failure, orders: int, working: int) 
         working=working,
         engaged_ms=round(engaged_s * 1_000, 1),
         blocked_ms=round(blocked_ms, 1),
+        venue_s=round(venue_s, 3),
         zero_s=round(zero_s, 3),
         booked_s=None if booked_s is None else round(booked_s, 3),
         load=round(os.getloadavg()[0] / (os.cpu_count() or 1), 2),
         version=__version__,
         build=build_hash()[:16],
-        missed=tuple(_missed(slice_, failure, blocked_ms, zero_s, booked_s)),
+        notes=tuple(slice_.notes),
+        missed=(*never, *_missed(slice_, failure, blocked_ms, zero_s, booked_s)),
     )
 
 

@@ -36,14 +36,18 @@ class Drill:
         Until the door was done.
     blocked_ms
         Until the session wrote its last new order on the wire; 0 where it wrote none.
+    venue_s
+        Until no order worked by the venue's books.
     zero_s
-        Until no order worked, by the venue's books and by our ledger; with the database down by the venue's alone.
+        Until no order was live by our ledger either; with the database down `venue_s` again.
     booked_s
         With the database down: from its return until our ledger says so, too.
     load
         Processes that wanted a core of the machine, the mean of the last minute, by the number of cores.
     version, build
         Of the platform.
+    notes
+        Who ended by itself, as an owner whose lease runs out on a machine that is too slow, and was started again.
     missed
         The targets that were missed, a sentence each.
     """
@@ -55,11 +59,13 @@ class Drill:
     working: int
     engaged_ms: float
     blocked_ms: float
+    venue_s: float
     zero_s: float
     booked_s: float | None
     load: float
     version: str
     build: str
+    notes: tuple[str, ...]
     missed: tuple[str, ...]
 
     @property
@@ -75,8 +81,8 @@ class Drill:
         """Say it in a line."""
         booked = "" if self.booked_s is None else f", booked {self.booked_s:.2f} s after the database's return"
         what = f"{self.at}  {self.failure:<8} {self.working} working, by {self.door}"
-        told = f"{what}: blocked {self.blocked_ms:.0f} ms, zero {self.zero_s:.2f} s{booked}"
-        return f"{told}  {'; '.join(self.missed) or 'passed'}"
+        told = f"{what}: blocked {self.blocked_ms:.0f} ms, venue {self.venue_s:.2f} s, zero {self.zero_s:.2f} s{booked}"
+        return f"{told}  {'; '.join((*self.notes, *self.missed)) or 'passed'}"
 
 
 def add(state: Path, drill: Drill) -> None:
@@ -107,9 +113,9 @@ def _read(line: str, path: Path, number: int) -> Drill:
         row = json.loads(line)
         datetime.fromisoformat(row["at"])
         known = {field.name: row[field.name] for field in fields(Drill)}
-        for name in ("engaged_ms", "blocked_ms", "zero_s"):
+        for name in ("engaged_ms", "blocked_ms", "venue_s", "zero_s"):
             known[name] = float(known[name])
-        return Drill(**{**known, "missed": tuple(known["missed"])})
+        return Drill(**{**known, "notes": tuple(known["notes"]), "missed": tuple(known["missed"])})
     except (ValueError, KeyError, TypeError):
         raise StateError(f"{path}, line {number}: expected a drill, found {quoted(line)}") from None
 

@@ -10,6 +10,7 @@ import typer
 from trisagion.cli.acting import AsOption, KeyOption, acting
 from trisagion.cli.rundir import running_house
 from trisagion.clock import iso
+from trisagion.safety.gates import OPEN, opening
 from trisagion.services import control
 
 app = typer.Typer(no_args_is_help=True)
@@ -50,6 +51,7 @@ def opened(
     house = running_house(state)
     with closing(house.database):
         actor, now_ns = acting(house, house.database, "gate open", operator, key), house.now_ns()
-        actor.signs("gate open", session, reason, now_ns)
-        control.open_gate(house.database, session, actor.name, reason, now_ns)
+        with house.database.snapshot() as tx:
+            wish = opening(session, tx.control.last_of(session))
+        control.open_gate(house.database, session, actor.name, reason, now_ns, actor.signs(OPEN, wish, reason, now_ns))
     print(f"the gate of {session} is open")

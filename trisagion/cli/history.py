@@ -1,6 +1,5 @@
 """`trisagion data import | export | rollup | partitions | retention`: the history of bars and quotes in a database."""
 
-import getpass
 import json
 import os
 import sys
@@ -12,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Final, Literal, TypeVar
 
 import typer
 
+from trisagion.adapters.witness import person
 from trisagion.clock import SystemClock, iso
 from trisagion.errors import ConfigError, DataError, StateError, quoted
 from trisagion.market.history import INSTANT_MAX_NS, INTERVALS, Changes
@@ -206,7 +206,7 @@ def retention(
     with _opened(database) as history:
         chosen = retrying(lambda: due(history, before_ns))
         if yes and chosen:
-            drop(history, chosen, getpass.getuser(), now_ns)
+            drop(history, chosen, person(), now_ns)
     if as_json:
         told = {"before": iso(before_ns), "dropped": yes, "partitions": [_facts(partition) for partition in chosen]}
         print(json.dumps(told))

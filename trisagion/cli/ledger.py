@@ -3,7 +3,6 @@
 What is entered needs a reason and evidence, is an entry like any other and an event. Nothing here changes an entry.
 """
 
-import getpass
 import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
@@ -12,10 +11,11 @@ from decimal import Decimal, localcontext
 from enum import StrEnum
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Final
+from typing import TYPE_CHECKING, Annotated, Final, TypeAlias
 
 import typer
 
+from trisagion.cli.acting import AsOption, KeyOption, acting
 from trisagion.cli.rundir import database_of, run_of, settings_of, state_of
 from trisagion.clock import iso
 from trisagion.errors import ConfigError, harmless, quoted
@@ -27,6 +27,7 @@ from trisagion.units import SCALE, WIDE, money, plain, price, quantity
 
 if TYPE_CHECKING:
     from trisagion.adapters.db.engine import SqlDatabase, Unit
+    from trisagion.wiring import House
 
 app = typer.Typer(no_args_is_help=True)
 
@@ -68,12 +69,21 @@ Amount = Annotated[str, typer.Option(help="An amount of money.")]
 Symbol = Annotated[str, typer.Option(help="The instrument.")]
 
 
+_By: TypeAlias = tuple[str | None, str | None]
+"""An operator's name and the reference to his key, as they were given."""
+
+
 @dataclass(frozen=True, slots=True)
 class _Desk:
-    """A run's open database, and the name of the platform's own account."""
+    """A run's open database, and the platform that it is of."""
 
     database: "SqlDatabase"
-    own: str
+    house: "House"
+
+    @property
+    def own(self) -> str:
+        """The name of the platform's own account."""
+        return self.house.settings.platform.account
 
     def book(self, name: str | None) -> str | None:
         """Return the books of an account: None for the platform's own."""
@@ -84,6 +94,12 @@ class _Desk:
         from trisagion.adapters.db.engine import retrying
 
         _show([row for entry in retrying(work) for row in _lines(entry, self.own)], as_json)
+
+    def voucher(self, command: str, what: str, reason: str, evidence: str, by: _By) -> Voucher:
+        """Return what stands for an entry: who says so, why, and where it can be seen."""
+        actor = acting(self.house, self.database, f"ledger {command}", *by)
+        actor.signs(f"ledger {command}", what, f"{reason} ({evidence})", self.now_ns())
+        return Voucher(actor.name, reason, evidence)
 
     def now_ns(self) -> int:
         """Return the instant that the run has come to."""
@@ -96,10 +112,11 @@ class _Desk:
 @contextmanager
 def _desk(state: Path | None, run: str | None) -> Iterator[_Desk]:
     from trisagion.adapters.db.engine import open_database
+    from trisagion.wiring import House
 
     home = run_of(state_of(state), run)
     with database_of(home) as url, closing(open_database(url)) as database:
-        yield _Desk(database, settings_of(home).platform.account)
+        yield _Desk(database, House(settings_of(home)))
 
 
 @app.callback()
@@ -276,12 +293,14 @@ def transfer(
     counter: Annotated[str | None, typer.Option(help="The account whence it comes, if it is kept here, too.")] = None,
     run: RunOption = None,
     state: State = None,
+    operator: AsOption = None,
+    key: KeyOption = None,
     as_json: AsJson = False,
 ) -> None:
     """Enter a deposit or a withdrawal; it is no profit, and moves the baseline of the take-profit with it."""
     with _desk(state, run) as desk:
-        voucher = _voucher(reason, evidence)
         books = {"book": desk.book(account), "counter": _counter(desk, counter)}
+        voucher = desk.voucher("transfer", f"{amount} {currency or ''}", reason, evidence, (operator, key))
         work = partial(
             ledger_enter.transfer, desk.database, money(amount), desk.now_ns(), voucher, currency=currency, **books
         )
@@ -308,6 +327,8 @@ def charge(
     account: Account = None,
     run: RunOption = None,
     state: State = None,
+    operator: AsOption = None,
+    key: KeyOption = None,
     as_json: AsJson = False,
 ) -> None:
     """Enter a fee or financing that no fill told; without a rate, foreign money stays in its own currency."""
@@ -318,7 +339,7 @@ def charge(
             Kind(kind.value),
             money(amount),
             desk.now_ns(),
-            _voucher(reason, evidence),
+            desk.voucher("charge", f"{kind.value} {amount} {currency or ''}", reason, evidence, (operator, key)),
             currency=currency,
             fx_rate=None if rate is None else price(rate),
             symbol=symbol,
@@ -339,6 +360,8 @@ def adjust(
     account: Account = None,
     run: RunOption = None,
     state: State = None,
+    operator: AsOption = None,
+    key: KeyOption = None,
     as_json: AsJson = False,
 ) -> None:
     """Correct cash (--amount) or a position (--symbol, --qty, --at); the other side is the account `adjustment`."""
@@ -346,9 +369,10 @@ def adjust(
     stray = any(given is not None for given in ((symbol, qty, at) if of_money else (currency,)))
     if of_money == of_position or stray:
         raise ConfigError("adjust: expected --amount [--currency], or --symbol, --qty and --at, found neither or both")
-    voucher = _voucher(reason, evidence)
     with _desk(state, run) as desk:
         book, now_ns = desk.book(account), desk.now_ns()
+        what = f"{amount} {currency or ''}" if of_money else f"{qty} {symbol} at {at}"
+        voucher = desk.voucher("adjust", what, reason, evidence, (operator, key))
         if amount is not None:
             work = partial(
                 ledger_enter.adjust_money, desk.database, money(amount), now_ns, voucher, currency=currency, book=book
@@ -377,6 +401,8 @@ def split(
     account: Account = None,
     run: RunOption = None,
     state: State = None,
+    operator: AsOption = None,
+    key: KeyOption = None,
     as_json: AsJson = False,
 ) -> None:
     """Enter a split: the quantity changes, the cost does not."""
@@ -384,7 +410,8 @@ def split(
     if not (new.isascii() and new.isdigit() and old.isascii() and old.isdigit() and len(ratio) < PAGE):
         raise ConfigError(f"--ratio: expected NEW:OLD as 4:1, found {quoted(ratio)}")
     with _desk(state, run) as desk:
-        voucher, book = _voucher(reason, evidence), desk.book(account)
+        voucher = desk.voucher("split", f"{symbol} {ratio}", reason, evidence, (operator, key))
+        book = desk.book(account)
         work = partial(ledger_enter.split, desk.database, symbol, int(new), int(old), desk.now_ns(), voucher, book=book)
         desk.enter(work, as_json)
 
@@ -403,6 +430,8 @@ def rebuild(
     reason: Annotated[str, typer.Option(help="Why; without --check.")] = "",
     evidence: Annotated[str, typer.Option(help="What shows that it is needed; without --check.")] = "",
     state: State = None,
+    operator: AsOption = None,
+    key: KeyOption = None,
     as_json: AsJson = False,
 ) -> None:
     """Make positions and lots anew from the entries; tell what was wrong."""
@@ -410,13 +439,9 @@ def rebuild(
         if check:
             _judge(ledger_check.verify(desk.database), as_json)
             return
-        voucher = _voucher(reason, evidence)
+        voucher = desk.voucher("rebuild", "", reason, evidence, (operator, key))
         ledger_check.rebuild(desk.database, voucher, desk.now_ns())
         _judge(ledger_check.verify(desk.database), as_json)
-
-
-def _voucher(reason: str, evidence: str) -> Voucher:
-    return Voucher(getpass.getuser(), reason, evidence)
 
 
 def _judge(found: ledger_check.Verified, as_json: bool) -> None:

@@ -115,13 +115,12 @@ def propose(
             text = limits.numbered(tx, wish).text
         row = limits.propose(desk.database, desk.ceiling, wish, actor.signs(LIMIT, text, reason, now_ns))
         found = _effects(desk, row.version)
-    _tell(
-        row,
-        desk.ceiling,
-        f"proposed; another person approves it: trisagion limits approve {row.version}",
-        as_json,
-        found,
-    )
+    if as_json:
+        print(json.dumps(_row(row, desk.ceiling) | {"effect": _effect(found)}))
+        return
+    _print([row], desk.ceiling)
+    _print_effects(found)
+    print(f"proposed; another person approves it: trisagion limits approve {row.version}")
 
 
 @app.command("effect")
@@ -135,7 +134,7 @@ def effect(
     with _desk(state, run) as desk:
         found = _effects(desk, version)
     if as_json:
-        print(json.dumps(asdict(found)))
+        print(json.dumps(_effect(found)))
     else:
         _print_effects(found)
 
@@ -189,22 +188,27 @@ def _print(rows: Iterable[LimitRow], ceiling: Limits) -> None:
         print(harmless(line, LINE_MAX))
 
 
-def _tell(row: LimitRow, ceiling: Limits, what: str, as_json: bool, found: Effects | None = None) -> None:
+def _tell(row: LimitRow, ceiling: Limits, what: str, as_json: bool) -> None:
     if as_json:
-        print(json.dumps(_row(row, ceiling) | ({} if found is None else {"effect": asdict(found)})))
+        print(json.dumps(_row(row, ceiling)))
         return
     _print([row], ceiling)
-    if found is not None:
-        _print_effects(found)
     print(what)
 
 
-def _effects(desk: _Desk, version: int) -> Effects:
+def _effect(found: Effects | None) -> dict[str, Any] | None:
+    return None if found is None else asdict(found)
+
+
+def _effects(desk: _Desk, version: int) -> Effects | None:
     with desk.database.snapshot() as tx:
         return effects(tx, desk.ceiling, version, present_ns(tx))
 
 
-def _print_effects(found: Effects) -> None:
+def _print_effects(found: Effects | None) -> None:
+    if found is None:
+        print("what it would refuse is not known: it looks at what happens in the minutes before an order")
+        return
     day = f"approved in the last day{f', the newest {INTENTS_MAX:,} of them' if found.cut else ''}"
     for name, part in (("live orders", found.live), (day, found.day)):
         refused = ", ".join(f"{reason} {count:,}" for reason, count in part.refused.items())

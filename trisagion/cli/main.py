@@ -5,6 +5,7 @@ with Typer parameters, or `app`, a Typer group of several.
 """
 
 import os
+import resource
 import sys
 from importlib import import_module
 from io import TextIOWrapper
@@ -21,6 +22,7 @@ COMMANDS: Final = {
     "report": ("trisagion.cli.report", "Write the report of a run."),
     "cohort": ("trisagion.cli.cohort", "Show the best virtual runs and where they come from; export survivors."),
     "kill": ("trisagion.cli.kill", "Stop trading at once: cancel all working orders, and confirm it."),
+    "dashboard": ("trisagion.cli.dashboard", "Watch a platform that runs, on a plain terminal; stop it by two keys."),
     "drill": ("trisagion.cli.drill", "Rehearse the kill switch on a private slice of the platform, and measure."),
     "release": ("trisagion.cli.release", "Let what was stopped trade again."),
     "operator": ("trisagion.cli.operator", "Make the keys by which people sign a release."),
@@ -64,6 +66,7 @@ INTERRUPTED: Final = 130
 def main() -> None:
     """Run the command that the arguments name; a user's mistake is one sentence and an exit code, never a traceback."""
     refuse_optimised()
+    leave_no_dump()
     _mend_streams()
     try:
         try:
@@ -105,6 +108,11 @@ def refuse_optimised() -> None:
     """End the process under `python -O`: the asserts it removes guard money."""
     if not __debug__:
         sys.exit("trisagion does not run under python -O or PYTHONOPTIMIZE: its asserts are part of its safety")
+
+
+def leave_no_dump() -> None:
+    """Have no process that begins here, nor any that it starts, leave its memory on the disk: it holds secrets."""
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
 
 
 def _app(arguments: list[str]) -> typer.Typer:

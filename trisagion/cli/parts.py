@@ -23,7 +23,9 @@ def part(house: "House", named: Mapping[Level, str | None]) -> tuple[Level, str]
     given = [(level, name) for level, name in named.items() if name is not None]
     if len(given) > 1:
         raise ConfigError(f"expected one part at most, found {' and '.join(f'--{level}' for level, _ in given)}")
-    level, name = given[0] if given else (Level.ALL, "")
+    if not given:
+        return Level.ALL, ""  # a word for everything does not wait for the database to know of a part
+    level, name = given[0]
     with house.database.snapshot() as tx:
         control.expect_known(tx, level, name, account=house.settings.platform.account, venue=house.session_name)
     return level, name

@@ -7,6 +7,7 @@ import math
 import os
 import shutil
 import socket
+import time
 from collections.abc import Sequence
 from dataclasses import replace
 from decimal import Decimal
@@ -75,7 +76,7 @@ def examine(settings: Settings) -> list[str]:
     if settings.broker.url:
         _refuse_a_silent_broker(resolve(settings.broker.url, os.environ))
     specs = specs_of(settings)
-    notes = _guarded(settings)
+    notes = _guarded(settings) + _aged(settings)
     if specs[0].bundled and specs == [DataSpec(specs[0].source)]:
         instruments = [BUNDLED[specs[0].source]]
     else:
@@ -222,10 +223,24 @@ def _guarded(settings: Settings) -> list[str]:
     return [f"ib.maker: {SIMULATED_MAKER} on the bundled TWS: {how}"]
 
 
+def uses_vault(settings: Settings) -> bool:
+    """Tell whether a setting refers to an entry of the vault."""
+    return any(reference.startswith("vault:") for reference in references(settings).values())
+
+
+def _aged(settings: Settings) -> list[str]:
+    """Say which keys and secrets of the vault are too old."""
+    if not uses_vault(settings):
+        return []
+    from trisagion.settings.vault import Vault
+
+    return Vault.of(os.environ).aged(time.time_ns())
+
+
 def refuse_unfit_secrets(settings: Settings) -> None:
     """Refuse entries of the vault that are for another environment or another venue."""
     given = references(settings)
-    if any(reference.startswith("vault:") for reference in given.values()):
+    if uses_vault(settings):
         from trisagion.settings.vault import refuse_unfit
 
         refuse_unfit(given, settings.platform.environment, settings.fix.target, os.environ)

@@ -15,12 +15,15 @@ import sys
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from decimal import Decimal
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
+import sqlalchemy as sa
+
 from trisagion.adapters.dataspec import DataSpec
+from trisagion.adapters.db import tables
 from trisagion.adapters.killfile import KillFile
 from trisagion.adapters.processes import Child, Children
 from trisagion.adapters.relay import LOOPBACK, Relay
@@ -59,9 +62,11 @@ LAST: Final = Price(Decimal(100))
 CAPITAL: Final = Money(Decimal(100_000_000))
 DRILL: Final = "drill"
 
-READY_S_MAX: Final = 60.0
+READY_S_MAX: Final = 120.0
 """Until all that a slice needs has been started and the orders work."""
 POLL_S: Final = 0.01
+
+_LIVE: Final = sa.select(sa.func.count()).where(tables.orders.c.state.in_(sorted(LIVE)))
 
 FORWARDER: Final = (sys.executable, "-m", "trisagion.adapters.egress.forwarder")
 PROXIES: Final = ("first", "second")
@@ -78,6 +83,10 @@ class Rehearsal:
     children: Children
     line: Relay
     proxies: Mapping[str, Relay]
+    dead: set[str] = field(default_factory=set)
+    """Who was killed, and is not started again."""
+    notes: list[str] = field(default_factory=list)
+    """Who ended by itself, and was."""
 
     @property
     def session_store(self) -> Path:
@@ -100,13 +109,17 @@ class Rehearsal:
             raise OurMistake(f"expected {name} to live, found that it has ended; see {child.log}")
         os.kill(child.pid, number)
         if number == signal.SIGKILL:
+            self.dead.add(name)
             child.popen.wait()
 
-    def expect_alive(self) -> None:
-        """Raise `OurMistake` when a process has ended that nobody has killed."""
-        for child in self.children.kept:
-            if child.pid is None:
-                raise OurMistake(f"{child.name} has ended; see {child.log}")
+    def tend(self) -> None:
+        """Start again whoever has ended and was not killed, as `trisagion run` does."""
+        kept = self.children.kept
+        try:
+            self.children.kept = [child for child in kept if child.name not in self.dead]
+            self.notes += self.children.watch()
+        finally:
+            self.children.kept = kept
 
 
 @contextmanager
@@ -147,6 +160,9 @@ def rehearsal(asked: Settings, orders: int, *, proxied: bool) -> Iterator[Rehear
                 "fix.cancel_reserve": str(asked.fix.cancel_reserve),
                 "fix.heartbeat_s": asked.fix.heartbeat_s,
                 "risk.orders_max": orders,
+                # They are alike, and none is to trade.
+                "risk.alike_orders_max": orders,
+                "risk.order_trade_ratio_max": 10 * orders,
                 "safety.kill_file": str(directory / "KILL"),
                 **_by_proxies(ways),
             },
@@ -227,9 +243,9 @@ def until(true: Callable[[], bool], what: str, seconds: float = READY_S_MAX, pol
 
 
 def live(house: "House") -> int:
-    """Return how many orders may work, by our own ledger."""
-    with house.database.snapshot() as tx:
-        return len(tx.orders.in_states(LIVE))
+    """Return how many orders may work, by our own ledger: a count, for whoever looks often must not be felt."""
+    with house.database.snapshot() as unit:
+        return int(unit.session.scalar(_LIVE))
 
 
 def _by_proxies(ways: Mapping[str, Relay]) -> Mapping[str, object]:

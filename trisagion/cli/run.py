@@ -14,7 +14,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, closing
+from contextlib import ExitStack
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from threading import Thread
@@ -28,15 +28,27 @@ from trisagion.adapters.dataspec import DataSpec
 from trisagion.adapters.killfile import KillFile
 from trisagion.adapters.processes import Child, Children, tail
 from trisagion.adapters.servers import DATABASE, mariadb, redis
-from trisagion.cli import preflight, rundir
+from trisagion.cli import preflight, rundir, starts
 from trisagion.cli.config import overrides, to_toml
 from trisagion.cli.console import Console, Frame, columns
+from trisagion.cli.stop import Stop
 from trisagion.cli.worker import worker_argv
 from trisagion.errors import ConfigError, StateError, StepTimeout, TrisagionError
 from trisagion.ports import Database, Replay
 from trisagion.safety.modes import Mode
-from trisagion.services import control
-from trisagion.settings import KILL_FILE, LINES, Fix, Ib, Settings, flatten, load, resolve, to_environment, variable
+from trisagion.settings import (
+    KILL_FILE,
+    LINES,
+    Fix,
+    Ib,
+    Settings,
+    flatten,
+    load,
+    references,
+    resolve,
+    to_environment,
+    variable,
+)
 
 if TYPE_CHECKING:
     from trisagion.wiring import House
@@ -177,11 +189,9 @@ class Supervisor:
 
         house = House(self.settings)
         reason = f"SIGUSR2 to the supervisor, pid {os.getpid()}"
-        try:
-            with closing(house.database) as database:
-                control.engage(database, Mode.PAUSE, SIGNAL, reason, house.now_ns())
-        except TrisagionError:
-            _kill_file(self.settings, self.run).write_text(f"{reason}\n", encoding="utf-8")
+        made = Stop(house, Mode.PAUSE, SIGNAL, reason, file=_kill_file(self.settings, self.run)).give()
+        if made is None:  # else somebody may still be waiting for it
+            house.database.close()
 
     def watch(self, console: Console, frames: Iterator[Frame | None]) -> str:
         """Show the run until the driver ends; return what it says: finished, stopped or killed."""
@@ -290,9 +300,8 @@ def command(
 
 def supervise(settings: Settings, run: Path, notes: list[str], *, as_json: bool, reason: str | None) -> str:
     """Run one platform in its directory and return how it ended."""
-    import getpass
-
     from trisagion.adapters.db.report_source import collect
+    from trisagion.adapters.witness import person
     from trisagion.cli.watching import frames
     from trisagion.reports.tearsheet import render, summary_json, summary_text
     from trisagion.services.fingerprint import register
@@ -307,7 +316,7 @@ def supervise(settings: Settings, run: Path, notes: list[str], *, as_json: bool,
             console.note(note)
         sockets = stack.enter_context(rundir.short_directory())
         children = Children()
-        settings = rundir.with_own_survivors(settings, run)
+        asked, settings = settings, rundir.with_own_survivors(settings, run)
         (run / rundir.ASKED).write_text(to_toml(settings), encoding="utf-8")
         placed = place(settings, run, sockets, children, stack)
         create_tables(resolve(placed.database.url, os.environ))
@@ -322,10 +331,11 @@ def supervise(settings: Settings, run: Path, notes: list[str], *, as_json: bool,
             console.note("this run is finished; start another with `trisagion run`")
             outcome = "finished"
         else:
-            house.note_start(getpass.getuser(), run.name, _facts(house, resumed=resumed))
-            take_up(database, getpass.getuser(), reason, 2 if house.operators else house.release_people)
+            house.note_start(person(), run.name, _facts(house, resumed=resumed))
+            _tell_changes(house, run, asked)
+            take_up(database, person(), reason, 2 if house.operators else house.release_people)
             now_ns = time.time_ns() if known is None else known.now_ns
-            register(database, House(placed).fingerprint, getpass.getuser(), now_ns)
+            register(database, House(placed).fingerprint, person(), now_ns)
             anchored()
             stack.callback(children.stop)
             outcome = _live(supervisor, console, frames(database, begun, placed.account.currency))
@@ -363,7 +373,30 @@ def _facts(house: "House", *, resumed: bool) -> dict[str, str]:
     """Return what a start is recorded with: every setting, and the version of the limits."""
     texts = to_environment(house.settings)
     given = {key: texts[variable(key)] for key in flatten(house.settings)}
-    return {**given, "resumed": str(resumed), "limits": house.limits.version}
+    return {**given, **_vaulted(house.settings), "resumed": str(resumed), "limits": house.limits.version}
+
+
+def _tell_changes(house: "House", run: Path, asked: Settings) -> None:
+    """Add an event for what changed since the last start on this state directory, and keep this one as the last."""
+    state, now_ns = run.parent.parent, house.now_ns()
+    start = starts.start_of(run.name, house.witness().build, asked)
+    told = starts.changes(starts.last(state), start)
+    with house.database.transaction() as tx:
+        for kind, detail in told.items():
+            tx.control.add_event(kind, run.name, detail, now_ns)
+    starts.keep(state, start)
+
+
+def _vaulted(settings: Settings) -> dict[str, str]:
+    """Return which version of each entry of the vault is used, under which key."""
+    if not preflight.uses_vault(settings):
+        return {}
+    from trisagion.settings.vault import Vault
+
+    vault = Vault.of(os.environ)
+    used = {text for text in references(settings).values() if text.startswith("vault:")}
+    entries = [vault.entry(text.removeprefix("vault:")) for text in sorted(used)]
+    return {f"vault:{entry.name}": f"version {entry.version}, key {entry.key}" for entry in entries}
 
 
 def _known(database: Database, *, resumed: bool) -> Replay | None:
@@ -380,6 +413,13 @@ def _known(database: Database, *, resumed: bool) -> Replay | None:
 
 def _live(supervisor: Supervisor, console: Console, looks: Iterator[Frame | None]) -> str:
     """Start the platform and show it until it ends or is interrupted."""
+    listen(supervisor)
+    supervisor.start()
+    return supervisor.watch(console, looks)
+
+
+def listen(supervisor: Supervisor) -> None:
+    """Have signals reach the supervisor from now on."""
 
     def interrupted(_number: int, _frame: FrameType | None) -> None:
         supervisor.interrupts += 1
@@ -388,8 +428,6 @@ def _live(supervisor: Supervisor, console: Console, looks: Iterator[Frame | None
         if signal.getsignal(number) is not signal.SIG_IGN:  # under nohup a terminal may go
             signal.signal(number, interrupted)
     signal.signal(signal.SIGUSR2, lambda _number, _frame: Thread(target=supervisor.pause, name="pause").start())
-    supervisor.start()
-    return supervisor.watch(console, looks)
 
 
 def _resume(settings: Settings, outcome: str) -> str:

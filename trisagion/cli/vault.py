@@ -6,14 +6,17 @@ import os
 import re
 import sys
 import time
+from contextlib import closing
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated, Final, Literal
 
 import typer
 
-from trisagion.errors import ConfigError, quoted
-from trisagion.settings.vault import DEFAULT, ENVIRONMENTS, VARIABLE, Vault
+from trisagion.cli.acting import noted
+from trisagion.cli.rundir import LATEST, running_house, state_of
+from trisagion.errors import ConfigError, StateError, quoted
+from trisagion.settings.vault import DEFAULT, ENVIRONMENTS, VARIABLE, Vault, days_old
 
 app = typer.Typer(no_args_is_help=True)
 
@@ -31,6 +34,18 @@ def _vault(path: Path | None) -> Vault:
     return Vault.of({**os.environ, VARIABLE: str(path)} if path else os.environ)
 
 
+def _noted(command: str, told: dict[str, str]) -> None:
+    """Note in the newest run who did what; where none answers, the next start tells how the vault stands."""
+    if not (state_of(None) / LATEST).exists():
+        return
+    try:
+        house = running_house(None)
+        with closing(house.database) as database:
+            noted(house, database, f"vault {command}", told)
+    except (ConfigError, StateError) as error:
+        print(f"not noted in the audit chain of the newest run: {error}", file=sys.stderr)
+
+
 @app.command()
 def init(
     passphrase: Annotated[
@@ -42,6 +57,7 @@ def init(
     vault = _vault(path)
     vault.create(by_passphrase=passphrase, now_ns=time.time_ns())
     print(f"{vault.path}: an empty vault")
+    _noted("init", {"key": vault.content().keys[-1].name})
 
 
 @app.command()
@@ -62,8 +78,9 @@ def put(
     vault = _vault(path)
     vault.content()
     secret = getpass.getpass(f"{name}: ") if sys.stdin.isatty() else sys.stdin.read().rstrip("\r\n")
-    entry = vault.put(name, secret, where, tuple(sorted(set(venue or ()))))
+    entry = vault.put(name, secret, where, tuple(sorted(set(venue or ()))), time.time_ns())
     print(f"vault:{entry.name}: version {entry.version}, {entry.environment}, {', '.join(entry.venues) or 'no venue'}")
+    _noted("put", {"entry": entry.name, "version": str(entry.version), "key": entry.key})
 
 
 @app.command("list")
@@ -71,7 +88,9 @@ def show(
     as_json: Annotated[bool, typer.Option("--json", help="For machines.")] = False,
     path: FileOption = None,
 ) -> None:
-    """Show the entries without their secrets."""
+    """Show the entries without their secrets, with the age of each and of the key that wraps it."""
+    content, now_ns = _vault(path).content(), time.time_ns()
+    ages = {key.name: days_old(key, now_ns) for key in content.keys}
     rows = [
         {
             "name": entry.name,
@@ -80,28 +99,36 @@ def show(
             "venues": list(entry.venues),
             "key": entry.key,
             "made": datetime.fromtimestamp(entry.made_ns // 10**9, UTC).isoformat(),
+            "days": days_old(entry, now_ns),
+            "key_days": ages.get(entry.key),
         }
-        for entry in _vault(path).content().entries.values()
+        for entry in content.entries.values()
     ]
     if as_json:
         print(json.dumps(rows))
         return
     for row in rows:
-        print("  ".join(str(", ".join(value) if isinstance(value, list) else value) for value in row.values()))
+        told = {**row, "days": f"{row['days']} days", "key_days": f"key {row['key_days']} days"}
+        print("  ".join(str(", ".join(value) if isinstance(value, list) else value) for value in told.values()))
 
 
 @app.command()
-def rotate(path: FileOption = None) -> None:
+def rotate(
+    anew: Annotated[bool, typer.Option("--all", help="Also seal each secret under a new key of its own.")] = False,
+    path: FileOption = None,
+) -> None:
     """Wrap all entries under a new key, without a pause for whoever reads; ends a rotation that was killed."""
     vault = _vault(path)
     vault.content()
-    count = vault.rotate(time.time_ns())
-    print(f"{vault.path}: {count} entries under key {vault.content().keys[-1].name}")
+    count = vault.rotate(time.time_ns(), anew=anew)
+    newest = vault.content().keys[-1].name
+    print(f"{vault.path}: {count} entries under key {newest}")
+    _noted("rotate", {"entries": str(count), "key": newest, "all": str(anew)})
 
 
 @app.command()
 def check(path: FileOption = None) -> None:
-    """Open every entry, and say which key is older than thirty days; exit code 1 when anything is wrong."""
+    """Open every entry, and say which key or secret is older than thirty days; exit code 1 when anything is wrong."""
     vault = _vault(path)
     problems = vault.problems(time.time_ns())
     for problem in problems:

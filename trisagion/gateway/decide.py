@@ -8,6 +8,7 @@ from trisagion.orders.state import OrderState, check_transition
 from trisagion.orders.types import Intent, Order
 from trisagion.risk.check import Approved, judge
 from trisagion.risk.controls import Facts
+from trisagion.risk.history import NOTHING, History
 from trisagion.risk.limits import Limits
 from trisagion.risk.load import Account, Load
 from trisagion.safety.gates import Gate
@@ -27,14 +28,15 @@ def decide(
     gate: Gate,
     limits: Limits,
     now_ns: int,
+    history: History = NOTHING,
 ) -> Order:
     """Return an order as it is to be saved: ROUTED to the gate's session at its price, or DENIED.
 
     The order is RISK_CHECKED; `load` is what the account's other live orders amount to, `account` what it
-    is worth beside them. Raises `OurMistake` when the
+    is worth beside them, `history` what happened lately. Raises `OurMistake` when the
     order is further on, `DataError` when the quote leaves no price above zero.
     """
-    facts = Facts(intent_of(order), instrument, quote, position, mode, limits, now_ns)
+    facts = Facts(intent_of(order), instrument, quote, position, mode, limits, now_ns, history=history)
     verdict = judge(facts, load, account)
     if not isinstance(verdict, Approved):
         return _moved(order, OrderState.DENIED, now_ns, reason=verdict.text)

@@ -14,52 +14,64 @@ from typing import Final
 from trisagion.errors import ConfigError
 
 SECOND_S: Final = 1.0
+MINUTE_S: Final = 60.0
 
 
 @dataclass(frozen=True, slots=True)
 class TokenBucket:
-    """A second's worth of messages: filled at `per_s`, emptied by one a message.
+    """A second's worth of messages: filled at `per_s`, emptied by one a message; and a minute's, where one is set.
 
-    What adds risk (a new order, a replace) leaves `reserve` of the bucket, a share of it, to what takes risk away: a
-    cancel or a question may have the last token. Instants are seconds of a clock that never goes back.
+    A message takes a token of both: `minute` is what is left of `per_min`, which fills as evenly. What adds risk (a new
+    order, a replace) leaves `reserve` of the bucket, a share of it, to what takes risk away: a cancel or a question may
+    have the last token. Instants are seconds of a clock that never goes back.
 
-    Raises `ConfigError` unless ``per_s >= 1`` and ``0 <= reserve < 1``.
+    Raises `ConfigError` unless ``per_s >= 1``, ``per_min >= 1`` and ``0 <= reserve < 1``.
     """
 
     per_s: int
     reserve: Decimal
     tokens: float
     at_s: float
+    per_min: int | None = None
+    minute: float = 0.0
 
     def __post_init__(self) -> None:
-        if self.per_s < 1 or not 0 <= self.reserve < 1:
+        if self.per_s < 1 or (self.per_min is not None and self.per_min < 1) or not 0 <= self.reserve < 1:
             raise ConfigError(
-                f"message limit: expected at least 1 message a second and a reserve of 0 to below 1, found "
-                f"{self.per_s} and {self.reserve}"
+                f"message limit: expected at least 1 message a second, 1 a minute and a reserve of 0 to below 1, found "
+                f"{self.per_s}, {self.per_min} and {self.reserve}"
             )
 
     def take(self, now_s: float, *, urgent: bool) -> "TokenBucket | None":
         """Return the bucket less one token, None when there is none for this kind of message."""
-        level = self._level(now_s)
-        if level - 1.0 < self._kept(urgent=urgent) - 1e-9:
+        if self._free(now_s, urgent=urgent) < 1.0 - 1e-9:
             return None
-        return replace(self, tokens=level - 1.0, at_s=max(now_s, self.at_s))
+        second, minute = self._levels(now_s)
+        left = minute if self.per_min is None else minute - 1.0
+        return replace(self, tokens=second - 1.0, minute=left, at_s=max(now_s, self.at_s))
 
     def room(self, now_s: float, *, urgent: bool) -> int:
         """Return how many messages of this kind may go out now."""
-        return max(int(self._level(now_s) - self._kept(urgent=urgent) + 1e-9), 0)
+        return max(int(self._free(now_s, urgent=urgent) + 1e-9), 0)
 
-    def _level(self, now_s: float) -> float:
-        return min(self.tokens + max(now_s - self.at_s, 0.0) * self.per_s, float(self.per_s))
+    def _free(self, now_s: float, *, urgent: bool) -> float:
+        second, minute = self._levels(now_s)
+        free = second - self._kept(self.per_s, urgent=urgent)
+        return free if self.per_min is None else min(free, minute - self._kept(self.per_min, urgent=urgent))
 
-    def _kept(self, *, urgent: bool) -> float:
+    def _levels(self, now_s: float) -> tuple[float, float]:
+        passed_s, per_min = max(now_s - self.at_s, 0.0), self.per_min or 0
+        second = min(self.tokens + passed_s * self.per_s, float(self.per_s))
+        return second, min(self.minute + passed_s * per_min / MINUTE_S, float(per_min))
+
+    def _kept(self, whole: int, *, urgent: bool) -> float:
         # The last whole token of a bucket too small for a reserve is everybody's, or nothing new could ever be sent.
-        return 0.0 if urgent else min(float(self.reserve) * self.per_s, self.per_s - 1.0)
+        return 0.0 if urgent else min(float(self.reserve) * whole, whole - 1.0)
 
     @staticmethod
-    def empty(per_s: int, reserve: Decimal, now_s: float) -> "TokenBucket":
+    def empty(per_s: int, reserve: Decimal, now_s: float, per_min: int | None = None) -> "TokenBucket":
         """Return the bucket of an owner that takes over: empty, and filling from now on."""
-        return TokenBucket(per_s, reserve, 0.0, now_s)
+        return TokenBucket(per_s, reserve, 0.0, now_s, per_min)
 
 
 class RollingSecond:

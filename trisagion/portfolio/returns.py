@@ -5,7 +5,7 @@ of zero in it. That makes correlations of symbols that seldom trade too small (E
 74, 1979), so a symbol counts as known only by the bars of its own.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Final
 
@@ -86,19 +86,17 @@ class Returns:
         found[(self.known < RETURNS_MIN) | ~(found > 0.0)] = np.nan
         return np.asarray(found)
 
-    def correlations(self, symbol: str, others: Sequence[int]) -> Float64Array:
-        """Return the correlation of a symbol with those of some columns, shape (m,); NaN where one of them is unknown.
+    def correlations(self) -> Float64Array:
+        """Return the correlation of each pair of symbols, shape (k, k); NaN where one of them is unknown.
 
-        ``Σ xy/sqrt(Σ x² Σ y²)`` over the minutes in which both have a price: a minute's mean is taken for 0.
+        ``Σ xy/sqrt(Σ x² Σ y²)`` over the minutes in which both have a price: a minute's mean is taken for 0. To nine
+        places, so that it does not matter in which order a machine adds up.
         """
-        own = self.column.get(symbol)
-        at = np.asarray(others, dtype=np.int64)
-        if own is None or self.known[own] < RETURNS_MIN:
-            return np.full(len(at), np.nan)
-        both = np.maximum(self.first[own], self.first[at])
         # Before a first price returns are 0 and add nothing to the products; the squares are summed from there.
-        products = np.einsum("i,ij->j", self.values[:, own], self.values[:, at])
+        both = np.maximum(self.first[:, None], self.first[None, :])
+        squares = self.squares[both, np.arange(len(self.first))[:, None]]
         with np.errstate(invalid="ignore", divide="ignore"):
-            found = products / np.sqrt(self.squares[both, own] * self.squares[both, at])
-        found[self.known[at] < RETURNS_MIN] = np.nan
-        return np.asarray(found)
+            found = (self.values.T @ self.values) / np.sqrt(squares * squares.T)
+        unknown = self.known < RETURNS_MIN
+        found[unknown, :] = found[:, unknown] = np.nan
+        return np.asarray(found.round(9))

@@ -40,14 +40,14 @@ def historical(losses: Float64Array) -> Tail:
     Parameters
     ----------
     losses : float64, shape (n,)
-        Positive when they hurt.
+        Rising; positive when they hurt.
 
     Notes
     -----
     The share need not be a whole number of losses: the last one counts in part (Acerbi & Tasche, "On the coherence of
     expected shortfall", J. Banking & Finance 26, 2002, proposition 4.1), so that the shortfall is coherent.
     """
-    worst = np.sort(losses)[::-1]
+    worst = losses[::-1]
     share = len(worst) * (1.0 - LEVEL)
     whole = int(share + 1e-9)
     rest = max(share - whole, 0.0)
@@ -88,9 +88,12 @@ def parametric(losses: Float64Array) -> Tail:
 
 
 def pareto(losses: Float64Array) -> Tail | None:
-    """Return those of the Pareto tail of the worst tenth; None with fewer than ten losses, or equal ones, in it."""
+    """Return those of the Pareto tail of the worst tenth of rising losses; None with fewer than ten, or equal ones."""
+    at = THRESHOLD * (len(losses) - 1)
+    below = int(at)
+    threshold = float(losses[below] + (at - below) * (losses[min(below + 1, len(losses) - 1)] - losses[below]))
     try:
-        tail = peaks_over_threshold(losses, quantile=THRESHOLD, by_moments=True)
+        tail = peaks_over_threshold(losses, threshold=threshold, by_moments=True)
     except ValueError:
         return None
     return Tail(tail_quantile(tail, LEVEL), tail_mean(tail, LEVEL), "pareto")
@@ -114,11 +117,11 @@ def worst(pnl: Float64Array, horizon_min: int) -> Tail | None:
     """
     if len(pnl) < TAIL_RETURNS_MIN or not np.isfinite(pnl).all():
         return None
-    losses = -pnl
-    unit = float(np.abs(losses).max())
+    losses = np.sort(-pnl)
+    unit = max(-float(losses[0]), float(losses[-1]))
     if unit == 0.0:
         return Tail(0.0, 0.0, "history")
-    losses = losses / unit
+    losses /= unit
     tail = pareto(losses)
     if tail is None:
         return None

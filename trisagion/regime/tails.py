@@ -119,7 +119,7 @@ def peaks_over_threshold(
         Instead of u: take the losses' empirical quantile of this level, within (0, 1).
     by_moments : bool
         Take the probability-weighted moments instead of the likelihood: for `tail_quantile` and `tail_mean` of losses
-        that come in ticks. There is no covariance then, and no interval.
+        that come in ticks. There is no covariance then, no likelihood and no interval.
 
     Returns
     -------
@@ -170,7 +170,9 @@ def peaks_over_threshold(
         covariance=_covariance(math.nan if by_moments else shape, scale, count),
         excesses=excesses,
         share=count / len(x),
-        log_likelihood=float(_log_likelihood(excesses, np.array([shape]), np.array([scale]))[0]),
+        log_likelihood=math.nan
+        if by_moments
+        else float(_log_likelihood(excesses, np.array([shape]), np.array([scale]))[0]),
         converged=not reason,
         reason=reason,
     )

@@ -7,6 +7,9 @@ from typing import Final
 
 from trisagion.clock import SECOND_NS, iso
 from trisagion.market.calendar import local_time, next_rest_ns, rest_ends_ns, rest_parts, rest_reason
+from trisagion.market.closures import Closures
+from trisagion.market.types import Instrument
+from trisagion.orders.incidents import Incident, View
 from trisagion.orders.state import IN_DOUBT, LIVE, OrderState
 from trisagion.orders.types import Order
 from trisagion.reports.format import duration
@@ -64,8 +67,8 @@ class HaltStory:
 
     `session` is the one that orders go to, `orders_max` how many may live; `observer_age_s` and `ledger_age_s` are the
     ages up to which a word counts. `decisions` are the newest on each symbol, `alarms` the newest events that tell a
-    person of something. `limits_unknown` says why no limit is known, empty where all are. `finished` says that a replay
-    has come to its end.
+    person of something, `stops` those that changed the control mode. `limits_unknown` says why no limit is known, empty
+    where all are. `finished` says that a replay has come to its end. `worth` is what the account is and was worth.
     """
 
     now_ns: int
@@ -85,32 +88,75 @@ class HaltStory:
     cycles: Sequence[CycleSeen]
     decisions: Sequence[Decided]
     alarms: Sequence[Happened]
+    instruments: Sequence[Instrument]
+    incidents: Sequence[Incident]
+    stops: Sequence[Happened]
+    worth: tuple[tuple[str, str], ...]
 
 
-def explain_rest(now_ns: int, seen: tuple[Sequence[CycleSeen], Sequence[Order]] | None) -> Step:
-    """Return whether an instant is in a rest, by which rule, since when and until when.
+@dataclass(frozen=True, slots=True)
+class RestSeen:
+    """What a run has of a rest: its instruments, the cycles that came due in it so far, the orders that ended in it."""
 
-    `seen` are the cycles of a run that came due within the rest so far, and its orders that were withdrawn, or denied,
-    in it; None where there is no run to look at.
+    instruments: Sequence[Instrument]
+    cycles: Sequence[CycleSeen]
+    orders: Sequence[Order]
+
+
+def explain_rest(now_ns: int, seen: RestSeen | None) -> Step:
+    """Return whether an instant is in a rest, by which rule or exchange, since when and until when.
+
+    `seen` is None where there is no run to look at.
     """
     parts = rest_parts(now_ns)
     here = ("instant", _both(now_ns))
+    traded = () if seen is None else seen.instruments
+    kept = [(each, each.closures) for each in traded if each.closures is not None]
+    exchanges = tuple(_exchange(each.symbol, closures, now_ns) for each, closures in kept)
     if not parts:
         begins_ns = next_rest_ns(now_ns)
         why = rest_reason(begins_ns) or ""
         then = (("next rest", why), ("begins", _both(begins_ns)), ("ends", _both(rest_ends_ns(begins_ns))))
-        return Step("no rest: the calendar allows trade", at_ns=now_ns, facts=(here, *then), why=(RULES[why],))
+        shut = [each.symbol for each, closures in kept if closures.reason(now_ns) is not None]
+        what = f"no rest of the platform's; closed: {', '.join(shut)}" if shut else "no rest: the calendar allows trade"
+        below = [Step("exchanges", parts=exchanges)] if exchanges else []
+        below += [_ended(seen.orders)] if seen is not None and shut else []
+        return Step(what, at_ns=now_ns, facts=(here, *then), why=(RULES[why],), parts=tuple(below))
     begin_ns, end_ns = parts[0][1], parts[-1][2]
     facts = (here, ("since", _both(begin_ns)), ("until", _both(end_ns)), ("left", duration(end_ns - now_ns)))
     spans = tuple(
         Step(why, facts=(("from", _both(since_ns)), ("to", _both(until_ns))), why=(RULES[why],))
         for why, since_ns, until_ns in parts
     )
-    cycles, orders = seen or ((), ())
     rested = [
         Step(f"cycle {each.cycle_id}", at_ns=each.due_ns, facts=(("outcome", each.outcome or each.stage),))
-        for each in cycles
+        for each in (() if seen is None else seen.cycles)
     ]
+    looked = Step("cycles that came due in it" if rested else "no cycle came due in it", parts=tuple(rested))
+    below = [
+        Step("rules", parts=spans),
+        *([Step("exchanges", parts=exchanges)] if exchanges else []),
+        *([Step("there is no run to look at")] if seen is None else [looked, _ended(seen.orders)]),
+        Step("positions rest too: they are not flattened"),
+    ]
+    return Step(f"rest: {rest_reason(now_ns)}", at_ns=now_ns, facts=facts, parts=tuple(below))
+
+
+def _exchange(symbol: str, closures: Closures, now_ns: int) -> Step:
+    """Return whether the exchange of an instrument is closed, for what, and until when; else when it closes next."""
+    why, span = closures.reason(now_ns), closures.next_span(now_ns)
+    if why is not None and (span is None or not span[0] <= now_ns):
+        known = (("known from", _both(closures.from_ns)), ("known to", _both(closures.until_ns)))
+        return Step(f"{symbol}: {why}", facts=known)
+    if why is not None and span is not None:
+        facts = (("since", _both(span[0])), ("until", _both(span[1])), ("left", duration(span[1] - now_ns)))
+        return Step(f"{symbol}: {why}", facts=facts)
+    next_one = () if span is None else (("next", span[2]), ("begins", _both(span[0])), ("ends", _both(span[1])))
+    return Step(f"{symbol}: {closures.exchange} is open", facts=next_one)
+
+
+def _ended(orders: Sequence[Order]) -> Step:
+    """Return the orders that were withdrawn or denied in a rest."""
     gone = [
         Step(
             f"order {order.cl_ord_id}: {order.side} {plain(order.qty)} {order.symbol}, {order.state}",
@@ -120,16 +166,7 @@ def explain_rest(now_ns: int, seen: tuple[Sequence[CycleSeen], Sequence[Order]] 
         )
         for order in orders
     ]
-    looked = (
-        Step("cycles that came due in it" if rested else "no cycle came due in it", parts=tuple(rested)),
-        Step("orders withdrawn or denied in it" if gone else "no order was withdrawn in it", parts=tuple(gone)),
-    )
-    below = (
-        Step("rules", parts=spans),
-        *((Step("there is no run to look at"),) if seen is None else looked),
-        Step("positions rest too: they are not flattened"),
-    )
-    return Step(f"rest: {rest_reason(now_ns)}", at_ns=now_ns, facts=facts, parts=below)
+    return Step("orders withdrawn or denied in it" if gone else "no order was withdrawn in it", parts=tuple(gone))
 
 
 def explain_halt(story: HaltStory) -> Step:
@@ -139,18 +176,22 @@ def explain_halt(story: HaltStory) -> Step:
         *_control(story),
         *_limits(story),
         *_doubts(story),
-        *_session(story),
+        # Of a replay that is over nobody has to be there, and nothing has to be fresh.
+        *([] if story.finished else _session(story)),
         *_positions(story),
+        *map(_incident, story.incidents),
         *_cycles(story),
     ]
-    alarms = tuple(
-        Step(f"{each.kind} {legible(each.subject)}", at_ns=each.at_ns, facts=_detail(each)) for each in story.alarms
+    alarms, stops = (
+        tuple(Step(f"{each.kind} {legible(each.subject)}", at_ns=each.at_ns, facts=_detail(each)) for each in events)
+        for events in (story.alarms, story.stops)
     )
     last = tuple(_last(decided) for decided in story.decisions)
     what = f"{len(found)} things stand" if len(found) > 1 else "one thing stands" if found else "nothing stands"
     parts = (
         *found,
         Step("the newest decision on each symbol" if last else "no symbol was decided on yet", parts=last),
+        Step("stops and releases, the newest last" if stops else "nothing was ever stopped", parts=stops),
         Step("alarms, the newest last" if alarms else "no alarm was ever raised", parts=alarms),
     )
     return Step(f"{what} in the way of an order", at_ns=story.now_ns, parts=parts)
@@ -166,10 +207,41 @@ def _time(story: HaltStory) -> list[Step]:
     if why is not None:
         until = f"nobody can: it ends {_both(rest_ends_ns(story.now_ns))}"
         found.append(_obstacle(f"rest: {why}", RULES[why], until, rest_parts(story.now_ns)[0][1]))
+    found += [
+        _closed(each.symbol, each.closures, story.now_ns)
+        for each in story.instruments
+        if each.closures is not None and each.closures.reason(story.now_ns) is not None
+    ]
     if story.finished:
         lift = "start another run: `trisagion run`"
         found.append(_obstacle("the replay is at its end", "there is no market after its data", lift))
     return found
+
+
+def _closed(symbol: str, closures: Closures, now_ns: int) -> Step:
+    span = closures.next_span(now_ns)
+    what, why = f"{symbol} rests: {closures.reason(now_ns)}", "its exchange is closed, and nothing is traded in it"
+    if span is None or not span[0] <= now_ns:
+        why = f"what its exchange does is known up to {_both(closures.until_ns)}; beyond it counts as closed"
+        return _obstacle(what, why, "start another run: its hours are read when it is founded")
+    return _obstacle(what, why, f"nobody can: it ends {_both(span[1])}", span[0])
+
+
+def _incident(incident: Incident) -> Step:
+    """Return an open incident with what each witness said when it began and says now."""
+    number, reasons = incident.number, tuple(told(legible(reason)) for reason in incident.reasons)
+    lift = (
+        f"`trisagion incidents show {number}`; find who is right; `trisagion incidents adjust {number} --reason TEXT "
+        "--evidence TEXT` books what the observers see"
+    )
+    views = (("at first", _views(incident.began)), ("now", _views(incident.views)))
+    facts = (("lift", lift), ("cycles", str(incident.cycles)), *views)
+    what = f"incident {number}: {incident.kind} on {legible(incident.symbol)}"
+    return Step(what, incident.opened_ns, facts, reasons or (NOT_RECORDED,))
+
+
+def _views(views: Sequence[View]) -> str:
+    return "; ".join(f"{legible(each.text)} as of {_when(each.at_ns)}" for each in views)
 
 
 def _limits(story: HaltStory) -> list[Step]:
@@ -192,7 +264,8 @@ def _control(story: HaltStory) -> list[Step]:
         by = f"set by {legible(control.operator) or 'nobody'}: {legible(control.reason)}"
         lift = "nothing: the replay is over" if story.finished else _lifted(control)
         where = "" if control.level is Level.ALL else f" of {control.level} {legible(control.name)}"
-        found.append(Step(f"control mode {control.mode}{where}", control.set_ns, (("lift", lift),), (words, by)))
+        facts = (("lift", lift), *(story.worth if control.level is Level.ALL else ()))
+        found.append(Step(f"control mode {control.mode}{where}", control.set_ns, facts, (words, by)))
     for gate in story.gates:
         if gate.shut:
             lift = f"`trisagion gate open {legible(gate.session)} --reason TEXT`, when it is safe"
@@ -262,7 +335,7 @@ def _positions(story: HaltStory) -> list[Step]:
     stale: set[str] = set()
     for each in story.witnesses:
         apart_s = abs(story.now_ns - each.confirmed_ns) / SECOND_NS
-        if apart_s > story.ledger_age_s and each.symbol not in stale:
+        if not story.finished and apart_s > story.ledger_age_s and each.symbol not in stale:
             stale.add(each.symbol)
             why = f"the ledger's position was confirmed {_when(each.confirmed_ns)}; {story.ledger_age_s} s are allowed"
             lift = "the next cycle asks the venue; it is confirmed when the venue answers with nothing in doubt"
@@ -274,7 +347,7 @@ def _positions(story: HaltStory) -> list[Step]:
             why = f"ledger {plain(each.ledger)}, {each.observer} {plain(each.seen)} at {iso(each.seen_ns)}"
             lift = "find the fill that one of them lacks: `trisagion messages`, `trisagion ledger verify`"
             found.append(_obstacle(f"{each.symbol}: {each.observer} disagrees with the ledger", why, lift))
-        elif abs(story.now_ns - each.seen_ns) > story.observer_age_s * SECOND_NS:
+        elif not story.finished and abs(story.now_ns - each.seen_ns) > story.observer_age_s * SECOND_NS:
             why = f"{each.observer} spoke last {_when(each.seen_ns)}; {story.observer_age_s} s are allowed"
             found.append(_obstacle(f"{each.symbol}: the word of {each.observer} is old", why, "the next cycle asks it"))
     return found

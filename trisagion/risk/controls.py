@@ -6,15 +6,18 @@ what it has looked at, called for a refusal or when somebody asks for the whole 
 RTS 6 (EU 2017/589, Art. 15) and SEC 15c3-5 are the origin of the controls. Orders in doubt count in full.
 """
 
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from decimal import Decimal
 from enum import StrEnum
+from functools import lru_cache
 from typing import Final
 
 from trisagion.market.calendar import closing_of
 from trisagion.market.types import Instrument, Quote
 from trisagion.orders.types import Intent, Side
+from trisagion.risk.history import NOTHING, History, repeats, too_many_messages
 from trisagion.risk.limits import Limits
 from trisagion.risk.load import Account, Load, sum_of
 from trisagion.safety.modes import Mode
@@ -23,6 +26,8 @@ from trisagion.units import Price, Quantity, exact_times, fits, minus, on_grid, 
 # To look up an enumeration's member costs as much as a sum (CPython 3.11), and a verdict would do it ten times.
 _BUY, _SELL, _NORMAL = Side.BUY, Side.SELL, Mode.NORMAL
 _ZERO: Final = Decimal(0)
+
+SYMBOL: Final = re.compile(r"[A-Z0-9./:_-]{1,32}")
 
 
 class Refusal(StrEnum):
@@ -33,15 +38,20 @@ class Refusal(StrEnum):
     NUMBER_INSANE = "NUMBER_INSANE"
     LIMITS_UNKNOWN = "LIMITS_UNKNOWN"
     INSTRUMENT_UNKNOWN = "INSTRUMENT_UNKNOWN"
+    RESTRICTED = "RESTRICTED"
     LOT_VIOLATED = "LOT_VIOLATED"
     QUOTE_STALE = "QUOTE_STALE"
     PRICE_COLLAR = "PRICE_COLLAR"
+    DYNAMIC_COLLAR = "DYNAMIC_COLLAR"
     ORDER_QTY = "ORDER_QTY"
     ORDER_NOTIONAL = "ORDER_NOTIONAL"
     POSITION_LIMIT = "POSITION_LIMIT"
+    SHORT_QTY = "SHORT_QTY"
     TOO_MANY_ORDERS = "TOO_MANY_ORDERS"
     OPEN_NOTIONAL = "OPEN_NOTIONAL"
     CAPITAL = "CAPITAL"
+    DUPLICATE = "DUPLICATE"
+    ORDER_TO_TRADE = "ORDER_TO_TRADE"
     SELF_MATCH = "SELF_MATCH"
     TAKER_FORBIDDEN = "TAKER_FORBIDDEN"
 
@@ -71,6 +81,8 @@ class Facts:
     now_ns : int
     price : Price, optional
         Where the order would stand; without one it joins the best quote of its side, or, a taker, reaches the other.
+    history : History, optional
+        What happened lately.
     """
 
     intent: Intent
@@ -81,6 +93,7 @@ class Facts:
     limits: Limits
     now_ns: int
     price: Price | None = None
+    history: History = NOTHING
     load: Load = field(init=False)
     account: Account = field(init=False)
     sane: bool = field(init=False)
@@ -176,7 +189,17 @@ def _limits_unknown(facts: Facts) -> bool:
 
 
 def _instrument_unknown(facts: Facts) -> bool:
-    return facts.instrument is None or facts.instrument.symbol != facts.intent.symbol
+    symbol = facts.intent.symbol
+    return facts.instrument is None or facts.instrument.symbol != symbol or not _is_word(symbol)
+
+
+@lru_cache(maxsize=4096)
+def _is_word(symbol: str) -> bool:
+    return SYMBOL.fullmatch(symbol) is not None
+
+
+def _restricted(facts: Facts) -> bool:
+    return bool(facts.limits.restricted) and facts.adds and facts.intent.symbol in facts.limits.restricted
 
 
 def _off_lot(facts: Facts) -> bool:
@@ -226,6 +249,22 @@ def _collar(facts: Facts) -> Values:
     return {"price": facts.touch, **prices, "max": facts.limits.price_collar}
 
 
+def _runs_away(facts: Facts) -> bool:
+    """Compare with where the market traded; a tick is always allowed, and an emergency must get out of any market."""
+    vwap, atr, instrument = facts.history.vwap, facts.history.atr, facts.instrument
+    if vwap is None or atr is None or facts.intent.taker:
+        return False
+    assert instrument is not None
+    allowed = plus(times(facts.limits.collar_atr_max, atr), instrument.tick_size)
+    return minus(facts.touch, vwap).copy_abs() > allowed
+
+
+def _traded(facts: Facts) -> Values:
+    vwap, atr = facts.history.vwap, facts.history.atr
+    known = {"vwap": "unknown" if vwap is None else vwap, "atr": "unknown" if atr is None else atr}
+    return {"price": facts.touch, **known, "max": facts.limits.collar_atr_max}
+
+
 def _too_many_units(facts: Facts) -> bool:
     return facts.intent.qty > facts.limits.order_qty_max
 
@@ -249,6 +288,14 @@ def _position_too_large(facts: Facts) -> bool:
 
 def _position(facts: Facts) -> Values:
     return {"notional": facts.exposure, "max": facts.limits.position_notional_max, "worst": facts.worst}
+
+
+def _too_short(facts: Facts) -> bool:
+    return facts.adds and facts.intent.side is _SELL and facts.worst.copy_negate() > facts.limits.short_qty_max
+
+
+def _short(facts: Facts) -> Values:
+    return {"worst": facts.worst, "max": facts.limits.short_qty_max}
 
 
 def _too_many_orders(facts: Facts) -> bool:
@@ -282,6 +329,25 @@ def _capital(facts: Facts) -> Values:
     equity = "unknown" if account.equity is None else account.equity
     stake = {"gross": account.gross, "open": account.open, "notional": facts.worth}
     return {**stake, "equity": equity, "max": facts.limits.gross_leverage_max}
+
+
+def _repeats(facts: Facts) -> bool:
+    alike = facts.history.alike
+    return bool(alike) and not facts.intent.taker and repeats(alike, facts.touch) >= facts.limits.alike_orders_max
+
+
+def _alike(facts: Facts) -> Values:
+    alike = repeats(facts.history.alike, facts.touch)
+    return {"price": facts.touch, "qty": facts.intent.qty, "alike": alike, "max": facts.limits.alike_orders_max}
+
+
+def _talks_too_much(facts: Facts) -> bool:
+    return facts.adds and too_many_messages(facts.history, facts.limits.order_trade_ratio_max)
+
+
+def _talked(facts: Facts) -> Values:
+    history = facts.history
+    return {"messages": history.messages, "trades": history.trades, "max": facts.limits.order_trade_ratio_max}
 
 
 def _other(facts: Facts) -> Price | None:
@@ -337,10 +403,16 @@ CONTROLS: Final = (
     ),
     Control(
         _R.INSTRUMENT_UNKNOWN,
-        "the symbol is one of the instruments",
+        "the symbol is one of the instruments, and a word that every venue can be told",
         _instrument_unknown,
         lambda facts: {"symbol": facts.intent.symbol},
         needed=True,
+    ),
+    Control(
+        _R.RESTRICTED,
+        "the symbol is not on the restricted list (`risk.restricted`). What only reduces is exempt",
+        _restricted,
+        lambda facts: {"symbol": facts.intent.symbol, "restricted": sorted(facts.limits.restricted)},
     ),
     Control(_R.LOT_VIOLATED, "the quantity is a whole number of lots", _off_lot, _lot),
     Control(
@@ -358,6 +430,14 @@ CONTROLS: Final = (
         _collar,
         "price_collar",
     ),
+    Control(
+        _R.DYNAMIC_COLLAR,
+        "the price lies within so many average true ranges of a minute, and a tick, of the mean price of five minutes "
+        "by volume, where both are known. An emergency's order is exempt",
+        _runs_away,
+        _traded,
+        "collar_atr_max",
+    ),
     Control(_R.ORDER_QTY, "the quantity of one order", _too_many_units, _units, "order_qty_max"),
     Control(
         _R.ORDER_NOTIONAL,
@@ -372,6 +452,13 @@ CONTROLS: Final = (
         _position_too_large,
         _position,
         "position_notional_max",
+    ),
+    Control(
+        _R.SHORT_QTY,
+        "the units that could be short should this and every live sale fill: what can be borrowed. Zero: no short sale",
+        _too_short,
+        _short,
+        "short_qty_max",
     ),
     Control(_R.TOO_MANY_ORDERS, "live orders with this one", _too_many_orders, _orders, "orders_max"),
     Control(
@@ -388,6 +475,22 @@ CONTROLS: Final = (
         _beyond_capital,
         _capital,
         "gross_leverage_max",
+    ),
+    Control(
+        _R.DUPLICATE,
+        "orders of different intents, alike in symbol, side, quantity and price, within five seconds, with this one. "
+        "It is not sent; the next cycle decides anew. An emergency's order is exempt",
+        _repeats,
+        _alike,
+        "alike_orders_max",
+    ),
+    Control(
+        _R.ORDER_TO_TRADE,
+        "messages to the venue for each trade, over fifteen minutes; before the first trade as if there was one. What "
+        "only reduces is exempt",
+        _talks_too_much,
+        _talked,
+        "order_trade_ratio_max",
     ),
     Control(
         _R.SELF_MATCH,

@@ -59,6 +59,12 @@ KEYS: Final = {
         Key("gross_leverage_max", "multiple of equity", "0.5", WHOLE_ACCOUNT),
         Key("quote_age_ns_max", "nanoseconds", "250 ms", EVERY_ORDER, whole=True),
         Key("price_collar", "fraction of the reference", "0.05", EVERY_ORDER),
+        Key("collar_atr_max", "average true ranges", "6", EVERY_ORDER),
+        Key("short_qty_max", "units of the instrument", "hook", EVERY_ORDER),
+        Key("alike_orders_max", "orders in 5 s", "1", EVERY_ORDER, whole=True),
+        Key("order_trade_ratio_max", "messages for a trade, over 15 min", "100", WHOLE_ACCOUNT),
+        Key("same_side_fills_max", "orders of one side filled in 60 s", "20", EVERY_ORDER, whole=True),
+        Key("rejects_max", "refusals in a row in 60 s", "5", frozenset({Scope.ACCOUNT, Scope.VENUE}), whole=True),
     )
 }
 
@@ -67,6 +73,7 @@ KEYS: Final = {
 class Limits:
     """What one account may do. Notionals are in the instrument's currency; a limit of zero forbids.
 
+    `restricted` are the symbols in which nothing is added to, which no row changes.
     `unknown` says why nothing is known of what is in force; then these are the ceilings, and good for reducing alone.
     Raises `ConfigError` for a limit below zero or not finite.
     """
@@ -80,6 +87,13 @@ class Limits:
     open_notional_max: Decimal = Decimal(25_000_000)
     gross_leverage_max: Decimal = Decimal(3)
     price_collar: Decimal = Decimal("0.05")
+    collar_atr_max: Decimal = Decimal(6)
+    short_qty_max: Decimal = Decimal(1_000_000)
+    alike_orders_max: int = 1
+    order_trade_ratio_max: Decimal = Decimal(100)
+    same_side_fills_max: int = 20
+    rejects_max: int = 5
+    restricted: frozenset[str] = frozenset()
     unknown: str = ""
     version: str = field(init=False, compare=False)
     """The name of these limits by their content, so that a verdict says under which limits it was given."""
@@ -91,11 +105,12 @@ class Limits:
             if not value.is_finite() or value < 0:
                 raise ConfigError(f"limits of {self.account}: expected {name} of 0 or more, found {value}")
         told = (f"{name}={plain(Decimal(part))}" for name, part in sorted(parts.items()))
-        text = "|".join((self.account, *told, self.unknown))
+        text = "|".join((self.account, *told, *sorted(self.restricted), self.unknown))
         object.__setattr__(self, "version", hashlib.sha256(text.encode()).hexdigest()[:12])
 
 
-assert set(KEYS) == {each.name for each in fields(Limits)} - {"account", "unknown", "version"}, "a limit has no key"
+_NO_NUMBERS: Final = {"account", "restricted", "unknown", "version"}
+assert set(KEYS) == {each.name for each in fields(Limits)} - _NO_NUMBERS, "a limit has no key"
 
 
 @dataclass(frozen=True, slots=True)

@@ -104,6 +104,10 @@ class Signers:
             if first is not None and (self._people < 2 or first.person.casefold() != second.person.casefold()):
                 yield first, second
 
+    def signed(self, action: str, taken: Sequence[Taken]) -> list[Command]:
+        """Return the commands of an action that takes one person, whose signatures are good."""
+        return [each.command for each in taken if each.command.action == action and self._is_good(each)]
+
     def _is_good(self, taken: Taken) -> bool:
         found = self._good.get(taken)
         if found is None:

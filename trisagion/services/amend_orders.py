@@ -17,6 +17,7 @@ from trisagion.risk.controls import Facts
 from trisagion.risk.limits import Limits
 from trisagion.risk.load import Load
 from trisagion.services.fingerprint import expect_current
+from trisagion.services.lately import Lately
 from trisagion.services.outcome import Outcome
 from trisagion.services.stakes import LimitsNow, Stakes
 from trisagion.units import Price, Quantity, on_grid, plain
@@ -68,6 +69,7 @@ def amend(
             LimitsNow(tx, limits).of(order.symbol, order.session or "", taker=False),
             now_ns,
             price,
+            Lately(tx, [order.symbol], now_ns, now_ns).of(left),
         )
         verdict = judge(facts, load, stakes.beside(load))
         why = None if isinstance(verdict, Approved) else verdict.text

@@ -23,10 +23,12 @@ from trisagion.safety.modes import Control, Mode, stricter
 from trisagion.services import orphans
 from trisagion.services.control import PLATFORM, shut_gate
 from trisagion.services.hear_observers import hear
+from trisagion.services.lately import Lately
 from trisagion.services.ledger_enter import enter
 from trisagion.services.outcome import Outcome
 from trisagion.services.reconcile import VENUE, new_attempt
 from trisagion.services.stakes import LimitsNow, Stakes
+from trisagion.services.watch_panic import Panic, at_fill, at_refusal
 from trisagion.units import plain
 
 RESTATING: Final = frozenset({ExecType.TRADE_CORRECT, ExecType.TRADE_CANCEL})
@@ -38,11 +40,15 @@ _UNREADABLE: Final = "UNREADABLE: the venue said something of it"
 
 @dataclass(frozen=True, slots=True)
 class BookRules:
-    """How reports are answered: `reprices_max` new attempts at an intent within its cycle."""
+    """How reports are answered: `reprices_max` new attempts at an intent within its cycle.
+
+    Without `panic` no fill is held against the quote of its decision.
+    """
 
     account: str
     limits: Limits
     reprices_max: int
+    panic: Panic | None = None
 
 
 def book(database: Database, rules: BookRules, report: ExecutionReport) -> tuple[Outcome, ...]:
@@ -133,7 +139,16 @@ def _book(database: Database, rules: BookRules, report: ExecutionReport) -> tupl
         alarms += _guard(tx, order, report, alarms)
         for alarm in alarms:
             tx.control.add_event("order.alarm", order.cl_ord_id, {"text": alarm}, now_ns)
-        return (*_follow(tx, rules, order, after, report),)
+        outcomes = _follow(tx, rules, order, after, report)
+        session = order.session or report.venue
+        if report.fills:
+            in_force = LimitsNow(tx, rules.limits).of(order.symbol, session, taker=order.taker)
+            at_fill(tx, rules.panic, in_force, order, report)
+            tx.lately.count(report.venue, now_ns, trades=1)
+        elif report.exec_type is ExecType.REJECTED and not _ordinary(report):
+            in_force = LimitsNow(tx, rules.limits).of(order.symbol, session, taker=order.taker)
+            at_refusal(tx, in_force, session, now_ns)
+        return tuple(outcomes)
 
 
 def _contradicted(tx: Transaction, recorded: ExecutionReport, report: ExecutionReport) -> tuple[Outcome, ...]:
@@ -236,6 +251,11 @@ def _guard(tx: Transaction, order: Order, report: ExecutionReport, alarms: Seque
     return []
 
 
+def _ordinary(report: ExecutionReport) -> bool:
+    """Tell whether a refusal is one that a new attempt may follow; those are bounded by their cycle."""
+    return report.reject is not None and REMEDIES[report.reject] in {Remedy.REPRICE, Remedy.WAIT}
+
+
 def _follow(tx: Transaction, rules: BookRules, order: Order, after: Order, report: ExecutionReport) -> list[Outcome]:
     """Say what the change means for others: a price to be made anew, a cycle that waited for it, a state to ask for."""
     outcomes = [Outcome("booked")]
@@ -287,6 +307,7 @@ def _again(tx: Transaction, rules: BookRules, order: Order, report: ExecutionRep
         standing.mode,
         LimitsNow(tx, rules.limits).of(order.symbol, order.session or report.venue, taker=order.taker),
         now_ns,
+        history=Lately(tx, [order.symbol], now_ns, now_ns).of(left),
     )
     verdict = judge(facts, load, stakes.beside(load))
     if not isinstance(verdict, Approved):

@@ -92,7 +92,9 @@ class Book:
         self._units, self._live, self._strategy = units, live, strategy
         self._stakes: dict[str, _Stake] | None = None
         self._returns: Returns | None = None
-        self._deviations = self._as_held = self._at_worst = np.zeros(0)
+        self._correlations: Float64Array | None = None
+        self._deviations = self._as_held = self._at_worst = self._pnl = np.zeros(0)
+        self._symbols: list[str] = []
         self._taken = 0
         self._heat = _ZERO
         self._gross: dict[str, Decimal] = {}
@@ -143,7 +145,9 @@ class Book:
         if rules.reads_returns:
             self._returns = self._history.returns(tx, stakes, self._due_ns, rules.returns)
             self._deviations = self._returns.deviations(rules.half_life_min) * sqrt(rules.day_min)
-            self._as_held, self._at_worst = np.zeros((2, len(self._deviations)))
+            self._symbols = list(self._returns.column)
+            self._as_held, self._at_worst = np.zeros((2, len(self._symbols)))
+            self._pnl = np.zeros((2, len(self._returns.values)))
         self._heat, self._gross = _ZERO, {}
         for stake in stakes.values():
             self._count(stake)
@@ -178,7 +182,10 @@ class Book:
         stake.worth, stake.heat = worth, heat
         if self._returns is not None:
             at = self._returns.column[stake.instrument.symbol]
+            more = (float(held) - self._as_held[at], float(worth) - self._at_worst[at])
             self._as_held[at], self._at_worst[at] = float(held), float(worth)
+            if any(more):
+                self._pnl += np.outer(more, self._returns.values[:, at])
 
     def _deviation(self, symbol: str) -> float | None:
         """Return the deviation of a day's return, None where it is unknown."""
@@ -205,15 +212,15 @@ class Book:
     def _alike(self, own: _Stake, wanted: Decimal) -> Decimal:
         """Return what all positions are worth that win and lose as the wish does; those of which it is unknown, too."""
         assert self._stakes is not None and self._returns is not None
-        column = self._returns.column
-        others = [stake for stake in self._stakes.values() if stake is not own and stake.worth]
-        known = self._returns.correlations(own.instrument.symbol, [column[each.instrument.symbol] for each in others])
-        most = float(self._clamping.rules.correlation_max)
+        if self._correlations is None:
+            self._correlations = self._returns.correlations()
+        at = self._returns.column[own.instrument.symbol]
+        together = self._correlations[at] * np.sign(self._at_worst) * (1 if wanted > 0 else -1)
+        same = (self._at_worst != 0.0) & ~(together <= float(self._clamping.rules.correlation_max))
+        same[at] = False
         found = _ZERO
-        for stake, correlation in zip(others, known.tolist(), strict=True):
-            together = correlation if wanted * stake.worth > 0 else -correlation
-            if not together <= most:
-                found = WIDE.add(found, abs(stake.worth))
+        for number in np.flatnonzero(same).tolist():
+            found = WIDE.add(found, abs(self._stakes[self._symbols[number]].worth))
         return found
 
     def _minutes(self, own: _Stake) -> tuple[Float64Array | None, Sequence[Float64Array] | None]:
@@ -223,14 +230,15 @@ class Book:
         """
         assert self._returns is not None
         at = self._returns.column[own.instrument.symbol]
-        as_held, at_worst = self._as_held.copy(), self._at_worst.copy()
-        as_held[at] = at_worst[at] = 0.0
-        used = np.flatnonzero((as_held != 0.0) | (at_worst != 0.0))
+        used = (self._as_held != 0.0) | (self._at_worst != 0.0)
+        used[at] = False
         known = self._returns.known >= TAIL_RETURNS_MIN
-        begin = max([int(self._returns.first[at]), *self._returns.first[used].tolist()])
-        values = self._returns.values[begin:]
-        pnl = float(own.unit) * values[:, at] if known[at] else None
+        begin = int(self._returns.first[at])
+        begin = max(begin, int(self._returns.first[used].max())) if used.any() else begin
+        values = self._returns.values[begin:, at]
+        pnl = float(own.unit) * values if known[at] else None
         if not known[used].all():
             return pnl, None
-        portfolios = [at_worst] if np.array_equal(as_held, at_worst) else [as_held, at_worst]
-        return pnl, [np.einsum("ij,j->i", values, each) for each in portfolios]
+        as_held = self._pnl[0, begin:] - self._as_held[at] * values
+        at_worst = self._pnl[1, begin:] - self._at_worst[at] * values
+        return pnl, [as_held] if np.array_equal(as_held, at_worst) else [as_held, at_worst]

@@ -3,10 +3,11 @@
 from decimal import Decimal
 from typing import Final
 
-from trisagion.errors import ConfigError, TrisagionError, quoted
+from trisagion.errors import ConfigError, StateError, TrisagionError, quoted
 from trisagion.orders.state import LIVE
 from trisagion.ports import Database, Transaction
-from trisagion.safety.gates import Gate
+from trisagion.safety.commands import Command
+from trisagion.safety.gates import Gate, opening
 from trisagion.safety.modes import REPLAY, STRATEGY, Control, Level, Mode, stricter
 
 PLATFORM: Final = "platform"
@@ -30,10 +31,15 @@ def engage(
         _set(tx, Control(mode, operator, reason, now_ns, level, name))
 
 
-def stop(tx: Transaction, mode: Mode, reason: str, now_ns: int) -> None:
-    """Set a mode that is stricter than the one in force, as the platform itself; the first reason stays."""
-    if stricter(mode, tx.control.control().mode):
-        _set(tx, Control(mode, PLATFORM, reason, now_ns))
+def stop(tx: Transaction, mode: Mode, reason: str, now_ns: int, level: Level = Level.ALL, name: str = "") -> bool:
+    """Set a mode that is stricter than the one in force there, as the platform itself; tell whether it had to be.
+
+    The first reason stays.
+    """
+    if not stricter(mode, in_force(tx, level, name, now_ns).mode):
+        return False
+    _set(tx, Control(mode, PLATFORM, reason, now_ns, level, name))
+    return True
 
 
 def _set(tx: Transaction, engaged: Control) -> None:
@@ -75,8 +81,13 @@ def shut_gate(tx: Transaction, session: str, reason: str, now_ns: int) -> None:
         tx.control.add_event("gate.shut", session, {"reason": reason}, now_ns)
 
 
-def open_gate(database: Database, session: str, operator: str, reason: str, now_ns: int) -> None:
-    """Let new orders pass to a session again; only a named operator with a reason may, and only what is shut."""
+def open_gate(
+    database: Database, session: str, operator: str, reason: str, now_ns: int, signed: Command | None = None
+) -> None:
+    """Let new orders pass to a session again; only a named operator with a reason may, and only what is shut.
+
+    `signed` is his command, where people have keys; its subject is the `opening` of all that has shut it.
+    """
     if not operator.strip() or operator == PLATFORM or not reason.strip():
         raise TrisagionError("opening a venue's gate needs a named operator and a reason")
     with database.transaction() as tx:
@@ -84,6 +95,10 @@ def open_gate(database: Database, session: str, operator: str, reason: str, now_
         if not gate.shut:
             known = ", ".join(gate.session for gate in tx.control.gates() if gate.shut) or "none"
             raise TrisagionError(f"the gate of {quoted(session)} is not shut; shut are: {known}")
+        if signed is not None:
+            if signed.subject != opening(session, tx.control.last_of(session)):
+                raise StateError(f"the gate of {quoted(session)} was shut again at this moment: open it again")
+            tx.releases.keep(signed, tx.control.wall_ns())
         tx.control.set_gate(Gate(session, False, operator, reason, now_ns))
         said = {"operator": operator, "reason": reason, "was": gate.reason}
         tx.control.add_event("gate.opened", session, said, now_ns)

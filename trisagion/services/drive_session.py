@@ -123,7 +123,7 @@ class SessionDriver:
             self._offset_ns = offset_between(before_ns, theirs_ns, self.wall())
         if token is None or (self.token is not None and token != self.token):
             raise StaleOwner(f"session {self.name}: the lease is held by another process; this one must stop")
-        self.token = token
+        self.token, self.read_s = token, self.clock()
         self._ours_until_s = asked_s + LEASE_S
 
     def drain(self, now_ns: int) -> Outcome:
@@ -371,6 +371,8 @@ class SessionDriver:
                     claimed.append(_to(still, kind, now_ns, order.reason))
             if kind is not OrderState.PENDING_REPLACE:
                 tx.orders.ask([order.cl_ord_id for order in claimed], kind, now_ns)
+            if claimed:
+                tx.lately.count(self.name, now_ns, messages=len(claimed))
         self.read_s = self.clock()
         return claimed
 
@@ -529,6 +531,7 @@ class SessionDriver:
                     return
                 claimed = _to(replace(present, cancel_reason=why), OrderState.PENDING_CANCEL, now_ns, present.reason)
                 tx.orders.save(claimed)
+                tx.lately.count(self.name, now_ns, messages=1)
             self._take(1)
             self.wire.send_cancel(claimed)
 

@@ -2,6 +2,8 @@
 
 Each is judged twice, under what is in force and under that with the proposal, as it was when it was decided: with the
 quote of then, beside those of its cycle that come before it and pass. What is in force refuses itself is left aside.
+What had happened lately at the time is not looked at: repetitions, the ratio of messages and the dynamic collar refuse
+nothing here.
 """
 
 from collections import Counter
@@ -21,12 +23,16 @@ from trisagion.orders.types import Intent
 from trisagion.ports import Transaction
 from trisagion.risk.check import Approved, judge_all
 from trisagion.risk.controls import Facts, Refusal
+from trisagion.risk.history import BARS, History, references
 from trisagion.risk.limits import LimitBook, LimitRow, Limits
 from trisagion.risk.load import Account, Load
 from trisagion.risk_ports import PastIntent
 from trisagion.safety.modes import Mode
 from trisagion.services.stakes import Stakes
 from trisagion.units import Price, Quantity, exact_times, plus
+
+UNTRIED: Final = frozenset({"alike_orders_max", "order_trade_ratio_max", "rejects_max", "same_side_fills_max"})
+"""They look at orders, messages, trades and refusals of the minutes before, which a day later are one sum."""
 
 DAY_NS: Final = 24 * HOUR_NS
 INTENTS_MAX: Final = 10_000
@@ -59,6 +65,7 @@ class _Case:
     position: Quantity
     at_ns: int
     session: str
+    history: History
     price: Price | None = None
 
     def under(self, book: LimitBook) -> Facts:
@@ -67,18 +74,24 @@ class _Case:
         # Only an emergency takes; the mode of then is not asked again, for no limit is about it.
         mode, strategy = (Mode.EMERGENCY, Strategy.FLATTEN) if taker else (Mode.NORMAL, Strategy.COHORT)
         limits = book.of(intent.symbol, venue=self.session, strategy=strategy.value)
-        return Facts(intent, self.instrument, self.quote, self.position, mode, limits, self.at_ns, self.price)
+        market = (self.instrument, self.quote, self.position)
+        return Facts(intent, *market, mode, limits, self.at_ns, self.price, self.history)
 
 
 _Batch = tuple[Sequence[_Case], Account]
 
 
-def effects(tx: Transaction, ceiling: Limits, version: int, now_ns: int) -> Effects:
-    """Return what a version would do if it were approved now; `DataError` for one that nobody proposed."""
+def effects(tx: Transaction, ceiling: Limits, version: int, now_ns: int) -> Effects | None:
+    """Return what a version would do if it were approved now, None for a limit of `UNTRIED`.
+
+    Raises `DataError` for a version that nobody proposed.
+    """
     rows = {row.version: row for row in tx.limits.rows()}
     row = rows.pop(version, None)
     if row is None:
         raise DataError(f"expected a version that was proposed, found {version}")
+    if row.name in UNTRIED:
+        return None
     books = LimitBook(ceiling, rows.values()), LimitBook(ceiling, [*rows.values(), _approved(row, now_ns)])
     instruments = {instrument.symbol: instrument for instrument in tx.market.instruments()}
     past = tx.cycles.approved(now_ns - DAY_NS, INTENTS_MAX + 1)
@@ -101,6 +114,7 @@ def _live(tx: Transaction, instruments: Mapping[str, Instrument], now_ns: int) -
             tx.ledger.position(order.symbol).qty,
             order.created_ns,
             order.session or "",
+            _history(tx, order.symbol, order.created_ns),
             order.price,
         )
         for order in tx.orders.in_states(LIVE)
@@ -125,11 +139,18 @@ def _cycles(tx: Transaction, instruments: Mapping[str, Instrument], past: Sequen
                 each.actual,
                 due_ns,
                 each.session or "",
+                _history(tx, each.intent.symbol, due_ns),
             )
             for each in cycle
         ]
         # A cycle begins with nothing open: it withdraws first, and waits until the venue has confirmed.
         yield cases, Account(samples[0].equity if samples else None, gross, Decimal(0))
+
+
+def _history(tx: Transaction, symbol: str, at_ns: int) -> History:
+    """Return where the market traded before an instant."""
+    vwap, atr = references(tx.market.bars(symbol, at_ns, BARS), at_ns)
+    return History(vwap=vwap, atr=atr)
 
 
 def _compared(batches: Iterable[_Batch], present: LimitBook, wanted: LimitBook) -> Effect:

@@ -10,10 +10,11 @@ observing while any waits for a word. One that cannot be decided is recorded as 
 go on.
 """
 
-from collections.abc import Container, Mapping, Sequence
+from collections.abc import Callable, Container, Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, field, replace
 from decimal import Decimal
+from functools import cache
 from typing import Final
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
@@ -43,6 +44,7 @@ from trisagion.services.clamp import Book, Clamping, History
 from trisagion.services.fingerprint import expect_current
 from trisagion.services.hear_observers import take
 from trisagion.services.incidents import LEASE, LEASE_S, note, note_foreign
+from trisagion.services.lately import Lately
 from trisagion.services.outcome import Outcome
 from trisagion.services.protect import Protection, bound, exposed, is_protective
 from trisagion.services.stakes import LimitsNow, Stakes, marked_equity
@@ -300,7 +302,7 @@ def _flattening(tx: Transaction) -> bool:
 
 @dataclass(frozen=True, slots=True)
 class _Account:
-    """What the decisions of one transaction have in common; `live` grows with them."""
+    """What the decisions of one transaction have in common; `live` grows with them, `lately` is read when asked for."""
 
     instruments: Sequence[Instrument]
     shards: Sequence[Shard]
@@ -312,6 +314,7 @@ class _Account:
     limits: LimitsNow
     live: list[Order]
     book: Book | None
+    lately: Callable[[], Lately]
 
 
 def _decide_each(
@@ -345,6 +348,7 @@ def _decide_each(
         limits=LimitsNow(tx, rules.limits),
         live=live,
         book=book,
+        lately=cache(lambda: Lately(tx, [each.symbol for each in ready], due_ns, due_ns)),
     )
     for instrument in ready:
         resting = closing_of(instrument, due_ns)
@@ -510,7 +514,7 @@ def _approve(
         return None
     load = Load.of(account.live, intent)
     mode = _binding(account.standing, rules, intent.symbol, due_ns).mode
-    facts = Facts(intent, instrument, quote, actual, mode, limits, due_ns)
+    facts = Facts(intent, instrument, quote, actual, mode, limits, due_ns, history=account.lately().of(intent))
     verdict = judge(facts, load, account.stakes.beside(load))
     if not isinstance(verdict, Approved):
         reasons.append(verdict.text)

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from typing import Final
 
 from trisagion.errors import DataError
-from trisagion.gateway.decide import decide
+from trisagion.gateway.decide import decide, intent_of
 from trisagion.ids import ClOrdId
 from trisagion.market.types import Quote
 from trisagion.orders.state import OrderState
@@ -13,6 +13,7 @@ from trisagion.ports import Database, Transaction
 from trisagion.risk.limits import Limits
 from trisagion.risk.load import Load
 from trisagion.services.fingerprint import expect_current
+from trisagion.services.lately import Lately
 from trisagion.services.outcome import Outcome
 from trisagion.services.stakes import LimitsNow, Stakes
 from trisagion.units import Price
@@ -66,6 +67,7 @@ def _decided(
     standing, gate = tx.control.in_force(session)
     in_force = LimitsNow(tx, limits)
     stakes = Stakes.read(tx, instruments.keys() & {symbol for symbol, _ in total.leaves}, now_ns)
+    lately = Lately(tx, sorted(positions), min(order.created_ns for order in orders), now_ns)
     quotes: dict[tuple[str, int], Quote | None] = {}
     decided = []
     for order in orders:
@@ -86,6 +88,7 @@ def _decided(
                 gate=gate,
                 limits=in_force.of(order.symbol, session, taker=order.taker),
                 now_ns=which[1],
+                history=lately.of(intent_of(order), order),
             )
         except DataError:
             if order.cl_ord_id == named:
@@ -93,6 +96,7 @@ def _decided(
             continue
         if after.state is OrderState.DENIED:
             freed = Load(1, {(order.symbol, order.side): order.leaves_qty})
+            lately.deny(order.cl_ord_id)
             total, own[order.intent] = total.less(freed), own[order.intent].less(freed)
         decided.append(after)
     return decided

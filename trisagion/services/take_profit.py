@@ -30,6 +30,7 @@ from trisagion.services.fingerprint import expect_current
 from trisagion.services.outcome import Outcome
 from trisagion.services.protect import Protection, is_rung, watch_exits
 from trisagion.services.stakes import booked_cash, marked_equity
+from trisagion.services.watch_panic import Panic, at_mark
 from trisagion.units import Money, money, plain
 
 
@@ -38,7 +39,7 @@ class WatchRules:
     """What the watch is configured with; `seed` draws the cohort that follows an epoch.
 
     `fingerprint` is this process' build and configuration: a threshold of old must not end an epoch. Without
-    `protection` no position has protective exits.
+    `protection` no position has protective exits, without `panic` nothing is looked for.
     """
 
     take_profit: TakeProfitRules
@@ -47,6 +48,7 @@ class WatchRules:
     losses: LossRules
     fingerprint: str = ""
     protection: Protection | None = None
+    panic: Panic | None = None
 
 
 def watch(database: Database, rules: WatchRules, now_ns: int) -> tuple[Outcome, ...]:
@@ -60,6 +62,8 @@ def watch(database: Database, rules: WatchRules, now_ns: int) -> tuple[Outcome, 
         if equity is None or not epochs:
             return (Outcome("nothing"),)
         _guard(tx, rules.losses, equity, now_ns)
+        if rules.panic is not None:
+            at_mark(tx, rules.panic, equity, now_ns)
         number = ending_epoch(tx)
         if number is None:
             if not _detect(tx, rules, epochs[-1], equity, now_ns):

@@ -17,7 +17,9 @@ from trisagion.settings.exits import Exits
 from trisagion.settings.fields import Amount, Count, Exact, Flag, Fraction, Name, Number, Seconds, Share, Text
 from trisagion.settings.killswitch import Killswitch
 from trisagion.settings.observe import Observe
+from trisagion.settings.panic import Panic
 from trisagion.settings.portfolio import Portfolio
+from trisagion.settings.risk import Risk
 from trisagion.settings.safety import Safety
 from trisagion.settings.section import Section
 from trisagion.units import plain
@@ -101,14 +103,7 @@ CONTENT: Final = frozenset({"cohort.survivors"})
 """Names of files: what they hold is part of the digest, not where they lie."""
 
 TABLES: Final = frozenset(
-    {
-        "calendar.exchanges",
-        "replay.instruments",
-        "egress.paths",
-        "ib.contracts",
-        "safety.operators",
-        "observe.sources",
-    }
+    {"calendar.exchanges", "egress.paths", "ib.contracts", "observe.sources", "replay.instruments", "safety.operators"}
 )
 """Tables that `--set` reaches into, as `replay.instruments.NQ.tick_size=0.25`."""
 
@@ -131,6 +126,9 @@ LEVERAGE_MAX: Final = 10_000
 INSTRUMENTS_MAX: Final = 64
 """Each minute of all of them travels in one message, and each cycle decides on all of them in one transaction."""
 
+PerMinute = Annotated[
+    Annotated[int, Field(strict=True, ge=1, le=6_000_000)] | None, BeforeValidator(fields.empty_is_none)
+]
 FeeRate = Annotated[Exact, Field(ge=0, lt=1)]
 
 
@@ -290,49 +288,13 @@ class TakeProfit(Section):
         return multiple
 
 
-class Risk(Section):
-    """The ceilings of the account's limits, in its currency; see [risk](risk.md).
-
-    `order_qty_max` is in units of an instrument, `gross_leverage_max` a multiple of equity, `price_collar` a fraction.
-    A loss beyond `drawdown_soft` of the peak reduces, beyond `drawdown_hard` flattens; `daily_loss` pauses.
-    """
-
-    position_notional_max: Amount = Decimal(20_000_000)
-    order_notional_max: Amount = Decimal(5_000_000)
-    orders_max: Annotated[int, Field(strict=True, ge=1, le=10_000)] = 50
-    quote_age_ms: Annotated[int, Field(strict=True, ge=1, le=86_400_000)] = 250
-    order_qty_max: Amount = Decimal(1_000_000)
-    open_notional_max: Amount = Decimal(25_000_000)
-    gross_leverage_max: Annotated[Exact, Field(gt=0, le=100)] = Decimal(3)
-    price_collar: Annotated[Exact, Field(gt=0, lt=1)] = Decimal("0.05")
-    drawdown_soft: Annotated[Exact, Field(gt=0, lt=1)] = Decimal("0.15")
-    drawdown_hard: Annotated[Exact, Field(gt=0, lt=1)] = Decimal("0.20")
-    daily_loss: Annotated[Exact, Field(gt=0, lt=1)] = Decimal("0.01")
-    reprices_max: Annotated[int, Field(strict=True, ge=0, le=100)] = 5
-
-    @field_validator("drawdown_hard")
-    @classmethod
-    def _beyond_the_soft_one(cls, hard: Decimal, info: ValidationInfo) -> Decimal:
-        soft = info.data.get("drawdown_soft")
-        if soft is not None and hard <= soft:
-            raise ValueError(f"expected above drawdown_soft ({plain(soft)}), found {plain(hard)}")
-        return hard
-
-    @field_validator("order_notional_max")
-    @classmethod
-    def _within_the_position(cls, order: Decimal, info: ValidationInfo) -> Decimal:
-        position = info.data.get("position_notional_max")
-        if position is not None and order > position:
-            raise ValueError(f"expected at most position_notional_max ({plain(position)}), found {plain(order)}")
-        return order
-
-
 class Fix(Section):
     """The FIX session; port 0 takes a free one.
 
-    At most `messages_per_s` orders, replaces, cancels and questions go out, of which `cancel_reserve` is kept from new
-    orders and replaces. `username` and `password` go into the Logon (553, 554). The others say what this venue does
-    differently ([versions and venues](orders.md#versions-and-venues)); what is empty is as usual in the version.
+    At most `messages_per_s` orders, replaces, cancels and questions go out, and in a minute at most `messages_per_min`
+    where one is set; of both `cancel_reserve` is kept from new orders and replaces. `username` and `password` go into
+    the Logon (553, 554). The others say what this venue does differently ([versions and
+    venues](orders.md#versions-and-venues)); what is empty is as usual in the version.
     `drop_copy` is our CompID on a second session, on which the venue repeats all executions; empty: there is none.
     """
 
@@ -342,6 +304,7 @@ class Fix(Section):
     port: Annotated[int, Field(strict=True, ge=0, le=65_535)] = 0
     heartbeat_s: Annotated[int, Field(strict=True, ge=1, le=300)] = 10
     messages_per_s: Annotated[int, Field(strict=True, ge=1, le=100_000)] = 200
+    messages_per_min: PerMinute = None
     cancel_reserve: Annotated[Exact, Field(ge=0, lt=1)] = Decimal("0.2")
     version: Annotated[
         Text, Field(pattern=r"^(4\.2|4\.4|5\.0SP2)$", description='`"4.2"`, `"4.4"` or `"5.0SP2"` (over FIXT.1.1)')
@@ -404,6 +367,7 @@ class Ib(Section):
     environment: Literal["paper", "live"] = "paper"
     maker: Literal["refuse", "guarded"] = "refuse"
     messages_per_s: Annotated[int, Field(strict=True, ge=1, le=50)] = 40
+    messages_per_min: PerMinute = None
     cancel_reserve: Annotated[Exact, Field(ge=0, lt=1)] = Decimal("0.2")
     heartbeat_s: Annotated[int, Field(strict=True, ge=1, le=300)] = 10
     reset_windows: Annotated[
@@ -565,6 +529,7 @@ class Settings(Section):
     take_profit: TakeProfit = TakeProfit()
     exits: Exits = Exits()
     risk: Risk = Risk()
+    panic: Panic = Panic()
     fix: Fix = Fix()
     ib: Ib = Ib()
     egress: Egress = Egress()

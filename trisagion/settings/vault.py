@@ -19,7 +19,6 @@ import os
 import re
 import secrets
 import stat
-import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
@@ -43,7 +42,9 @@ SCRYPT: Final = {"n": 2**15, "r": 8, "p": 1, "maxmem": 2**26, "dklen": KEY_BYTES
 """32 MiB and a tenth of a second a guess (RFC 7914; OWASP's floor is n = 2^17 for log-ons, which come one by one)."""
 
 DAY_NS: Final = 86_400 * 10**9
-KEY_DAYS_MAX: Final = 30
+DAYS_MAX: Final = 30
+"""A key, and a secret, that is older than this is to be replaced."""
+
 SECRET_BYTES_MAX: Final = 65_536
 FORMAT: Final = 1
 _KEY_NAME: Final = re.compile("[0-9a-f]{16}")
@@ -118,6 +119,7 @@ class Vault:
     def content(self) -> Content:
         """Read the file; nothing is opened."""
         try:
+            mode = stat.S_IMODE(self.path.stat().st_mode)
             found = json.loads(self.path.read_text(encoding="utf-8"))
             keys = tuple(Key(**key) for key in found["keys"])
             entries = [Entry(**{**entry, "venues": tuple(entry["venues"])}) for entry in found["entries"]]
@@ -129,6 +131,10 @@ class Vault:
             raise ConfigError(f"{self.path}: expected a readable vault, found: {error.strerror}") from None
         except (ValueError, KeyError, TypeError, RecursionError):
             raise StateError(f"{self.path}: expected a vault, found something else") from None
+        if mode & 0o077:
+            raise ConfigError(
+                f"{self.path}: expected a vault that its owner alone can read (0600), found mode {mode:04o}"
+            )
         return Content(keys, {entry.name: entry for entry in entries})
 
     def entry(self, name: str) -> Entry:
@@ -160,7 +166,9 @@ class Vault:
             # A rotation came to its end in between, and took the old key away.
             return self._opened(again, self._named(again, name)).decode()
 
-    def put(self, name: str, secret: str, environment: Literal["paper", "live"], venues: tuple[str, ...]) -> Entry:
+    def put(
+        self, name: str, secret: str, environment: Literal["paper", "live"], venues: tuple[str, ...], now_ns: int
+    ) -> Entry:
         """Seal a secret, as the next version of an entry of that name."""
         data = secret.encode()
         if not data or len(data) > SECRET_BYTES_MAX:
@@ -169,9 +177,7 @@ class Vault:
             content = self.content()
             before = content.entries.get(name)
             key = content.keys[-1]
-            bare = Entry(
-                name, before.version + 1 if before else 1, environment, venues, time.time_ns(), key.name, "", ""
-            )
+            bare = Entry(name, before.version + 1 if before else 1, environment, venues, now_ns, key.name, "", "")
             own = secrets.token_bytes(KEY_BYTES)
             entry = replace(
                 bare, wrapped=_seal(self._key(key), own, _wrap_aad(bare)), sealed=_seal(own, data, _secret_aad(bare))
@@ -179,10 +185,11 @@ class Vault:
             self._write(Content(content.keys, {**content.entries, name: entry}))
         return entry
 
-    def rotate(self, now_ns: int) -> int:
+    def rotate(self, now_ns: int, *, anew: bool = False) -> int:
         """Wrap every entry under a new key; return how many were. A rotation that was killed is ended instead.
 
-        Entries are re-wrapped one by one, and each is on the disk before the next: whoever reads opens either.
+        Entries are re-wrapped one by one, and each is on the disk before the next: whoever reads opens either. With
+        `anew` each secret is sealed again, too, under a new key of its own.
         """
         with self._locked():
             content = self.content()
@@ -194,8 +201,10 @@ class Vault:
             count = 0
             for entry in content.entries.values():
                 if entry.key != newest.name:
-                    own = self._own_key(content, entry)
-                    bare = replace(entry, key=newest.name)
+                    own, bare = self._own_key(content, entry), replace(entry, key=newest.name)
+                    if anew:
+                        secret, own = self._opened(content, entry), secrets.token_bytes(KEY_BYTES)
+                        bare = replace(bare, sealed=_seal(own, secret, _secret_aad(bare)))
                     wrapped = replace(bare, wrapped=_seal(self._key(newest), own, _wrap_aad(bare)))
                     content = Content(content.keys, {**content.entries, entry.name: wrapped})
                     self._write(content)
@@ -206,7 +215,7 @@ class Vault:
         return count
 
     def problems(self, now_ns: int) -> list[str]:
-        """Open every entry; return a sentence for each that does not open, and for a key that is too old."""
+        """Open every entry; return a sentence for each that does not open, and for whatever is too old."""
         content, found = self.content(), []
         for entry in content.entries.values():
             try:
@@ -214,12 +223,24 @@ class Vault:
             except (ConfigError, StateError) as error:
                 found.append(str(error))
         named = {entry.key for entry in content.entries.values()}
-        for key in content.keys:
-            days = (now_ns - key.made_ns) // DAY_NS
-            if days >= KEY_DAYS_MAX:
-                found.append(f"{self.path}: key {key.name} is {days} days old, at most {KEY_DAYS_MAX}: rotate")
         if named - {content.keys[-1].name}:
             found.append(f"{self.path}: a rotation was not ended; `trisagion vault rotate` goes on with it")
+        return found + self.aged(now_ns, content)
+
+    def aged(self, now_ns: int, content: Content | None = None) -> list[str]:
+        """Return a sentence for each key and each secret that is too old; nothing is opened."""
+        content = content or self.content()
+        found = [
+            f"{self.path}: key {key.name} is {days_old(key, now_ns)} days old, at most {DAYS_MAX}: rotate"
+            for key in content.keys
+            if days_old(key, now_ns) >= DAYS_MAX
+        ]
+        found += [
+            f"vault:{entry.name}: version {entry.version} is {days_old(entry, now_ns)} days old, at most {DAYS_MAX}: "
+            f"have its venue give another one, then trisagion vault put {entry.name}"
+            for entry in content.entries.values()
+            if days_old(entry, now_ns) >= DAYS_MAX
+        ]
         return found
 
     def _opened(self, content: Content, entry: Entry) -> bytes:
@@ -302,6 +323,11 @@ class Vault:
             yield
         finally:
             os.close(handle)
+
+
+def days_old(made: Key | Entry, now_ns: int) -> int:
+    """Return how many full days old a key or a secret is."""
+    return (now_ns - made.made_ns) // DAY_NS
 
 
 def refuse_unfit(references: Mapping[str, str], environment: str, venue: str, environ: Mapping[str, str]) -> None:

@@ -423,9 +423,14 @@ SETS: Final = {
     "take_profit.threshold": "0.0000001",
     "sizing.risk_fraction": "0.00001",
     "risk.quote_age_ms": ROUND_NS // MILLISECOND_NS,
+    "risk.alike_orders_max": 100_000,
+    "risk.order_trade_ratio_max": 1_000_000,
+    "risk.same_side_fills_max": 1_000,
+    "risk.rejects_max": 1_000,
+    "panic.conditions": [],
 }
 """A small cohort, a take-profit at ten dollars of gain, two and a half lots to a vote: what votes or crosses is what a
-row makes. The one price of a round stands for all of it."""
+row makes. The one price of a round stands for all of it, and an order of a row may be as the one before."""
 PAIRED_SETS: Final = {"fix.heartbeat_s": 2}
 PATHS_SETS: Final = {"fix.heartbeat_s": 3, "egress.probe_s": 1, "egress.healthy_s": 1, "egress.quiet_s": 86_400}
 """A path that is well again is found at once, and gone back to only when the other one fails."""

@@ -11,11 +11,12 @@ import sqlalchemy as sa
 
 from trisagion.adapters.db import control_tables as stops
 from trisagion.adapters.db import tables as t
+from trisagion.adapters.db.releases import taken
 from trisagion.adapters.db.session import Session, insert_once, params, upsert
 from trisagion.adapters.db.words import Words
 from trisagion.ports import ProcessBeat, Replay
 from trisagion.safety.commands import Signers
-from trisagion.safety.gates import Gate
+from trisagion.safety.gates import Gate, opened
 from trisagion.safety.modes import Control, Level, Mode, Standing, read_level, read_mode
 
 _REPLAY_ID: Final = 1
@@ -55,6 +56,15 @@ _GATE: Final = (
     .where(t.gate.c.session == sa.bindparam("session"))
     .order_by(t.gate.c.seq.desc())
     .limit(1)
+)
+_SHUT: Final = (
+    sa.select(t.gate.c.session, t.gate.c.shut, t.gate.c.operator, t.gate.c.reason, t.gate.c.set_ns)
+    .where(t.gate.c.session == sa.bindparam("session"), t.gate.c.shut, t.gate.c.seq > sa.bindparam("upto"))
+    .order_by(t.gate.c.seq.desc())
+    .limit(1)
+)
+_LAST_GATE: Final = sa.select(sa.func.coalesce(sa.func.max(t.gate.c.seq), 0)).where(
+    t.gate.c.session == sa.bindparam("session")
 )
 _GATED: Final = sa.select(t.gate.c.session).distinct().order_by(t.gate.c.session)
 _SET_GATE: Final = sa.insert(t.gate)
@@ -150,8 +160,27 @@ class ControlRoom:
 
     def gate(self, session: str) -> Gate:
         """Return a session's gate; it is open when nothing was ever said of it."""
+        said = self._said_of(session)
+        if said.shut or self._signers is None:
+            return said
+        upto = opened(session, self._signers, taken(self._session))
+        row = self._session.row(_SHUT, {"session": session, "upto": upto})
+        return said if row is None else Gate(*row)
+
+    def _said_of(self, session: str) -> Gate:
         row = self._session.row(_GATE, {"session": session})
         return Gate.untouched(session) if row is None else Gate(*row)
+
+    def last_of(self, session: str) -> int:
+        """Return the number of the last row about a session's gate, 0 for none."""
+        return int(self._session.scalar(_LAST_GATE, {"session": session}))
+
+    def overruled_gates(self) -> Sequence[tuple[Gate, Gate]]:
+        """Return each gate that its last row calls open and nobody has signed open, with what shut it."""
+        if self._signers is None:
+            return []
+        found = [(self._said_of(session), self.gate(session)) for (session,) in self._session.rows(_GATED)]
+        return [(said, gate) for said, gate in found if gate.shut and not said.shut]
 
     def in_force(self, session: str) -> tuple[Standing, Gate]:
         """Return all modes that are in force, and a session's gate."""

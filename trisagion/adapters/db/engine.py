@@ -31,6 +31,7 @@ from trisagion.adapters.db.egress import Egress
 from trisagion.adapters.db.exits import Exits
 from trisagion.adapters.db.faults import Conflict, Crowded, Unreachable, translated
 from trisagion.adapters.db.incidents import Incidents
+from trisagion.adapters.db.lately import Lately
 from trisagion.adapters.db.ledger import ExactSum, Ledger
 from trisagion.adapters.db.limits import LimitRows
 from trisagion.adapters.db.market import Market
@@ -103,6 +104,7 @@ class Unit:
         self.incidents = Incidents(session)
         self.snapshots = Snapshots(session)
         self.exits = Exits(session)
+        self.lately = Lately(session)
         self.control = ControlRoom(session, signers)
         self.egress = Egress(session)
         self.order_ids = OrderIdRows(session)

@@ -6,6 +6,7 @@ from typing import Final
 import sqlalchemy as sa
 
 from trisagion.adapters.db import tables as t
+from trisagion.adapters.db.lately_tables import risk_mark
 from trisagion.adapters.db.releases import taken
 from trisagion.adapters.db.session import Params, Session, params, upsert
 from trisagion.risk.limits import LimitRow, signed
@@ -20,8 +21,8 @@ _ROWS: Final = (
     .order_by(t.risk_limit.c.version)
 )
 _ADD: Final = sa.insert(t.risk_limit)
-_MARK: Final = sa.select(*(column for column in t.risk_mark.c if column.name != "id"))
-_PUT_MARK: Final = upsert(t.risk_mark)
+_MARK: Final = sa.select(*(column for column in risk_mark.c if column.name != "id"))
+_PUT_MARK: Final = upsert(risk_mark)
 _MARK_ID: Final = 1
 _APPROVE: Final = sa.insert(t.risk_limit_approval)
 

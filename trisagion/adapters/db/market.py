@@ -208,7 +208,7 @@ class Market:
         for begin in range(0, len(symbols), CLOSES_SYMBOLS_MAX):
             batch = symbols[begin : begin + CLOSES_SYMBOLS_MAX]
             named = {f"symbol_{number}": symbol for number, symbol in enumerate(batch)}
-            rows = self._session.rows(_closes(len(batch)), {**named, "at_ns": until_ns, "count": count})
+            rows = self._session.bare_rows(_closes(len(batch)), {**named, "at_ns": until_ns, "count": count})
             number, close_ns, close = (
                 np.array(column, dtype=kind)
                 for column, kind in zip(zip(*rows, strict=True) if rows else ((), (), ()), "qqd", strict=True)

@@ -82,6 +82,14 @@ class Session:
         """Return all rows of a query: tuples whose items are also attributes."""
         return self.connection.execute(statement, params).all()
 
+    def bare_rows(self, statement: sa.Executable, params: Params | None = None) -> Sequence[tuple[Any, ...]]:
+        """Return all rows of a query as the driver gives them: numbers in half the time, where there are many."""
+        result = self.connection.execute(statement, params)
+        assert isinstance(result, sa.CursorResult), type(result)
+        found: Sequence[tuple[Any, ...]] = result.cursor.fetchall()
+        result.close()
+        return found
+
     def row(self, statement: sa.Executable, params: Params | None = None) -> Any:
         """Return the first row of a query, None when it has none."""
         return self.connection.execute(statement, params).first()

@@ -282,6 +282,7 @@ execution: Final = table(
     may("fee_currency", Id(16)),
     sa.UniqueConstraint("venue", "exec_id", name="execution_once"),
     sa.Index("execution_by_order", "cl_ord_id"),
+    sa.Index("execution_by_fill", "symbol", "side", "happened_ns"),
 )
 
 posting: Final = table(
@@ -588,13 +589,4 @@ risk_limit_approval: Final = table(
     key("version", Whole()),
     must("approved_by", Id(128)),
     must("approved_ns", Whole()),
-)
-
-risk_mark: Final = table(
-    "risk_mark",
-    key("id", Whole()),
-    must("peak", Exact()),
-    must("day_ns", Whole()),
-    must("day_equity", Exact()),
-    must("since_ns", Whole()),
 )

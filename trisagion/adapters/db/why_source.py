@@ -11,19 +11,20 @@ from trisagion.adapters.db.cycles import read_decision
 from trisagion.adapters.db.engine import Unit
 from trisagion.adapters.db.market import unpack
 from trisagion.adapters.db.orders import read_execution, read_order
-from trisagion.clock import SECOND_NS
+from trisagion.clock import SECOND_NS, iso
 from trisagion.errors import StateError, quoted
 from trisagion.ids import ClOrdId, link_cl_ord_id
 from trisagion.ledger.postings import entry_of, fee_entry_of, refunding, undoing
 from trisagion.ledger.types import Account, Posting
-from trisagion.market.calendar import rest_parts
+from trisagion.market.calendar import CLOSING_NS, rest_parts
 from trisagion.orders.state import LIVE, OrderState
 from trisagion.orders.types import ExecutionReport, Order, OrderLink
 from trisagion.ports import Decision
-from trisagion.reports.why_halt import Beat, HaltStory, Held, Witness
+from trisagion.reports.why_halt import Beat, HaltStory, Held, RestSeen, Witness
 from trisagion.reports.why_order import CycleSeen, CycleStory, Decided, Happened, MarketSeen, OrderStory, Said
 from trisagion.risk.limits import LimitBook, Limits
 from trisagion.settings import Settings
+from trisagion.units import plain
 
 NEAR_MAX: Final = 5
 """Names that are offered where none, or more than one, begins as the user said."""
@@ -53,11 +54,20 @@ ALARMS: Final = (
     "order.refused",
     "order.reprices_spent",
     "order.unreadable",
+    "panic.errors",
+    "panic.losses",
+    "panic.quote_age",
+    "panic.repeated",
+    "panic.slippage",
+    "panic.spread",
     "position.alarm",
     "session.alarm",
     "session.throttled",
 )
 """Kinds of events that tell of something in the way of orders, of which a person may have to hear."""
+
+STOPS: Final = ("control.engaged", "control.released")
+STOPS_MAX: Final = 5
 
 _AFTER: Final = "~"
 """A sign after every other that stands in a name of ours."""
@@ -151,35 +161,47 @@ def cycle_story(unit: Unit, given: str) -> CycleStory:
     )
 
 
-def rest_story(unit: Unit, now_ns: int) -> tuple[Sequence[CycleSeen], Sequence[Order]]:
-    """Return the cycles that came due in the rest up to `now_ns`, and the orders that were withdrawn or denied in it.
+def rest_story(unit: Unit, now_ns: int) -> RestSeen:
+    """Return what a run has of the rest of an instant, or of the closures of its exchanges, up to then.
 
-    An order's last change is recorded and no earlier one: it was withdrawn in the rest when it changed last within it.
+    An order's last change is recorded and no earlier one: it was withdrawn in the rest when it changed last within it,
+    or in the minute before, in which the rest is made ready.
     """
+    instruments = unit.market.instruments()
     parts = rest_parts(now_ns)
-    if not parts:
-        return (), ()
+    spans = {each.symbol: each.closures.next_span(now_ns) for each in instruments if each.closures is not None}
+    began = {symbol: span[0] for symbol, span in spans.items() if span is not None and span[0] <= now_ns}
+    if parts:
+        began = dict.fromkeys((each.symbol for each in instruments), parts[0][1])
+    if not began:
+        return RestSeen(instruments, (), ())
+    first_ns = min(began.values())
     due, changed = t.reconcile_cycle.c.due_ns, t.orders.c.updated_ns
-    cycles = unit.session.rows(_CYCLES.where(due >= parts[0][1], due <= now_ns).limit(ROWS_MAX))
+    cycles = unit.session.rows(_CYCLES.where(due >= first_ns, due <= now_ns).limit(ROWS_MAX)) if parts else ()
     gone = (
         sa.select(t.orders)
         .where(
-            changed >= parts[0][1],
+            changed >= first_ns - CLOSING_NS,
             changed <= now_ns,
+            t.orders.c.symbol.in_(began),
             sa.or_(t.orders.c.cancel_reason.is_not(None), t.orders.c.state == OrderState.DENIED),
         )
         .order_by(changed, t.orders.c.cl_ord_id)
         .limit(ROWS_MAX)
     )
-    return [CycleSeen(*row) for row in cycles], [read_order(row) for row in unit.session.rows(gone)]
+    orders = [read_order(row) for row in unit.session.rows(gone)]
+    within = [order for order in orders if order.updated_ns >= began[order.symbol] - CLOSING_NS]
+    return RestSeen(instruments, [CycleSeen(*row) for row in cycles], within)
 
 
 def halt_story(unit: Unit, settings: Settings, now_ns: int) -> HaltStory:
     """Return all that may stand in the way of an order at an instant."""
     replay = unit.control.replay()
     wall_ns = unit.control.wall_ns()
-    symbols = [instrument.symbol for instrument in unit.market.instruments()]
+    instruments = unit.market.instruments()
+    symbols = [instrument.symbol for instrument in instruments]
     alarms = _EVENTS.where(t.event.c.kind.in_(ALARMS)).order_by(t.event.c.seq.desc()).limit(ALARMS_MAX)
+    stops = _EVENTS.where(t.event.c.kind.in_(STOPS)).order_by(t.event.c.seq.desc()).limit(STOPS_MAX)
     limits = _limits(unit, settings)
     return HaltStory(
         now_ns=now_ns,
@@ -202,7 +224,19 @@ def halt_story(unit: Unit, settings: Settings, now_ns: int) -> HaltStory:
         cycles=[CycleSeen(each.cycle_id, each.due_ns, each.stage, each.outcome) for each in unit.cycles.unfinished()],
         decisions=[_decided(each) for symbol in symbols for each in unit.cycles.last_decisions(symbol, 1)],
         alarms=[_happened(row) for row in reversed(unit.session.rows(alarms))],
+        instruments=instruments,
+        incidents=unit.incidents.open_ones(),
+        stops=[_happened(row) for row in reversed(unit.session.rows(stops))],
+        worth=_worth(unit),
     )
+
+
+def _worth(unit: Unit) -> tuple[tuple[str, str], ...]:
+    """Return what the account was worth at its last mark, and what its losses are counted from."""
+    sample, mark = unit.ledger.last_equity(), unit.limits.mark()
+    now = () if sample is None else (("equity", f"{plain(sample.equity)} at {iso(sample.at_ns)}"),)
+    since = () if mark is None else (("peak", plain(mark.peak)), ("the day began with", plain(mark.day_equity)))
+    return (*now, *since)
 
 
 def _limits(unit: Unit, settings: Settings) -> Limits:

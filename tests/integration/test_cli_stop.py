@@ -1,0 +1,83 @@
+"""`cli.stop`, `trisagion kill`: one step, and the kill file where the database does not answer."""
+
+import sqlite3
+from collections.abc import Iterator
+from contextlib import closing
+from pathlib import Path
+
+import pytest
+
+from tests.builders import Desk
+from trisagion.adapters.killfile import KillFile
+from trisagion.cli.stop import Stop
+from trisagion.errors import StateError, TrisagionError
+from trisagion.safety.modes import Level, Mode
+from trisagion.settings import load
+from trisagion.wiring import House
+
+WAIT_S = 30.0
+
+
+@pytest.fixture
+def held(sqlite_url: str) -> Iterator[sqlite3.Connection]:
+    """Hold the write lock of a database: who wants to write waits, as for a server that stands still."""
+    with closing(sqlite3.connect(sqlite_url.removeprefix("sqlite:///"), isolation_level=None)) as connection:
+        connection.execute("BEGIN IMMEDIATE")
+        yield connection
+
+
+def house(url: str, file: Path | None) -> House:
+    """Return the wiring of a platform whose kill file is that one."""
+    return House(load(None, {}, {"database.url": url, "safety.kill_file": "" if file is None else str(file)}))
+
+
+def test_a_database_that_answers_has_the_word_and_no_file_is_made(desk: Desk, sqlite_url: str, tmp_path: Path) -> None:
+    """One person, one step."""
+    stop = Stop(house(sqlite_url, tmp_path / "KILL"), Mode.PAUSE, "ann", "smoke")
+    assert stop.give() is None
+    assert stop.confirmed(0.0)
+    assert desk.mode() is Mode.PAUSE
+    assert not (tmp_path / "KILL").exists()
+
+
+def test_a_database_that_stands_still_has_the_file_in_its_place_until_it_has_the_word(
+    desk: Desk, sqlite_url: str, held: sqlite3.Connection, tmp_path: Path
+) -> None:
+    """The file says pause to whoever looks; it goes when it has done its work."""
+    file = tmp_path / "KILL"
+    stop = Stop(house(sqlite_url, file), Mode.EMERGENCY, "ann", "smoke")
+    assert stop.give() == file
+    said = KillFile(file).raised()
+    assert said is not None
+    assert "smoke" in said
+    assert not stop.confirmed(0.0)
+    held.execute("ROLLBACK")
+    assert stop.confirmed(WAIT_S)
+    assert desk.mode() is Mode.EMERGENCY
+    assert not file.exists()
+
+
+def test_a_file_that_another_has_made_stays(
+    desk: Desk, sqlite_url: str, held: sqlite3.Connection, tmp_path: Path
+) -> None:
+    """Whoever made it takes it away."""
+    file = tmp_path / "KILL"
+    file.write_text("bob\n", encoding="utf-8")
+    stop = Stop(house(sqlite_url, file), Mode.PAUSE, "ann", "smoke")
+    assert stop.give() == file
+    held.execute("ROLLBACK")
+    assert stop.confirmed(WAIT_S)
+    assert desk.mode() is Mode.PAUSE
+    assert file.read_text(encoding="utf-8") == "bob\n"
+
+
+def test_a_database_that_is_gone_is_told_where_no_file_can_stand_for_it(tmp_path: Path) -> None:
+    """A word for a part is none that a file can say; nor is there always one, nor can it always be made."""
+    gone = f"sqlite:///{tmp_path}/no/such.sqlite3"
+    with pytest.raises(TrisagionError, match="does not exist"):
+        Stop(house(gone, None), Mode.PAUSE, "ann", "smoke").give()
+    with pytest.raises(TrisagionError, match="does not exist"):
+        Stop(house(gone, tmp_path / "KILL"), Mode.PAUSE, "ann", "smoke", Level.SYMBOL, "ES").give()
+    assert not (tmp_path / "KILL").exists()
+    with pytest.raises(StateError, match="nothing is stopped"):
+        Stop(house(gone, tmp_path / "none" / "KILL"), Mode.PAUSE, "ann", "smoke").give()
