@@ -18,7 +18,7 @@ import sqlalchemy as sa
 
 from tests.e2e.faults.cycles import Slot, done, marked, orders_of, vote
 from tests.e2e.faults.epochs import position
-from tests.e2e.faults.lane import FILLS_END_NS, LAST, PARTLY_NS, PARTLY_SOLD_NS, SYMBOL, Lane, Late
+from tests.e2e.faults.lane import FILLS_END_NS, LAST, MONDAY_NS, PARTLY_NS, PARTLY_SOLD_NS, ROUND_NS, SYMBOL, Lane, Late
 from tests.e2e.faults.rows import LaneRow
 from tests.e2e.faults.servers import AWAY, SUCCEEDED
 from trisagion.adapters.db import tables
@@ -132,7 +132,9 @@ def _everybody_ends(lane: Lane, leg: Any, draw: random.Random) -> float:
 
 def _stop_out(lane: Lane, case: str, leg: Any, held: Decimal) -> float:
     """Let the price come back to the stop, and the worker die; see that what is left goes, once."""
-    slot = Slot(lane.now_ns + SECOND_NS, {})
+    # The venue's own price is back where ours is once the prints of the round are over: what joins ours is no taker.
+    over_ns = lane.now_ns - (lane.now_ns - MONDAY_NS) % ROUND_NS + FILLS_END_NS
+    slot = Slot(max(lane.now_ns, over_ns) + SECOND_NS, {})
     lane.arm(WHO, case)
     try:
         _publish(lane, slot.due_ns, LAST)
