@@ -108,7 +108,7 @@ def _scale_out(lane: Lane, side: int, held: Decimal) -> Any:
     assert after.legs == 1, f"expected a scale-out, found {after}"
     assert _is_ahead(after.stop, anchored.stop, side), f"expected a stop beyond {anchored.stop}, found {after.stop}"
     lane.until(lambda: done(lane, slot), "the scale-out is decided")
-    [order] = orders_of(lane, slot)
+    order = _only_order(lane, slot)
     assert order.qty == int(abs(held) * SHARE), f"expected a share of {held} to go, found {order.qty}"
     lane.play(PARTLY_SOLD_NS if side > 0 else PARTLY_NS)
     lane.until(lane.settled, "every report is booked")
@@ -151,7 +151,7 @@ def _stop_out(lane: Lane, case: str, leg: Any, held: Decimal) -> float:
     recovery_s = time.monotonic() - begun_s
     assert _state(lane).cause is Cause.TRAIL, f"expected the stop to be crossed, found {_state(lane)}"
     left = abs(held) - 1
-    [order] = orders_of(lane, slot)
+    order = _only_order(lane, slot)
     assert order.qty == left, f"expected what is left to go, {left}, found {order.qty}"
     assert lane.order(leg.cl_ord_id).state is OrderState.CANCELED, lane.order(leg.cl_ord_id)
     live = [each.cl_ord_id for each in lane.in_states(LIVE)]
@@ -161,6 +161,12 @@ def _stop_out(lane: Lane, case: str, leg: Any, held: Decimal) -> float:
     lane.until(lane.settled, "every report is booked")
     assert position(lane) == 0, f"expected nothing to be left, found {position(lane)}"
     return recovery_s
+
+
+def _only_order(lane: Lane, slot: Slot) -> Any:
+    orders = orders_of(lane, slot)
+    assert len(orders) == 1, f"expected one order of {slot.name}, found {orders}"
+    return orders[0]
 
 
 def _next(lane: Lane, period_ns: int) -> int:
