@@ -152,8 +152,9 @@ class VenueOwner(bootsteps.StartStopStep):
 
     def _guard(self, watchman: Watchman) -> None:
         driver = watchman.driver
-        renewed_s, unreadable = time.monotonic(), False
+        turn, renewed_s, unreadable = 0, time.monotonic(), False
         while not self.stopping.wait(GUARD_S):
+            turn += 1
             try:
                 if (present_s := time.monotonic()) - renewed_s >= RENEW_S:
                     driver.lease()
