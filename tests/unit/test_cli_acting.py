@@ -35,6 +35,7 @@ WHY: Final[dict[str, Any]] = {"reason": "seen", "evidence": "case 7"}
 
 NOTES: Final = {
     "audit anchor": "noted(",
+    "dashboard": "Keys(",
     "db apply": "note_login(",
     "gate open": "acting(",
     "incidents adjust": "acting(",

@@ -44,7 +44,7 @@ RENEW_S: Final = LEASE_S / 3
 """By the clock, not by turns: in a stop of hundreds of orders a turn may take long."""
 
 PANIC_S: Final = 1.0
-"""Between two looks for panic conditions: one a second, for an alarm is to be up within five (RTS 6, Art. 16)."""
+"""How often it looks for panic conditions: an alarm is to be up within five (RTS 6, Art. 16)."""
 
 
 class Sink:
@@ -152,7 +152,8 @@ class VenueOwner(bootsteps.StartStopStep):
 
     def _guard(self, watchman: Watchman) -> None:
         driver = watchman.driver
-        renewed_s, looked_s, unreadable = time.monotonic(), time.monotonic(), False
+        renewed_s = looked_s = time.monotonic()
+        unreadable = False
         while not self.stopping.wait(GUARD_S):
             try:
                 if (present_s := time.monotonic()) - renewed_s >= RENEW_S:
@@ -161,8 +162,8 @@ class VenueOwner(bootsteps.StartStopStep):
                 now_ns = house().now_ns()
                 house().watch_switch(now_ns)
                 if present_s - looked_s >= PANIC_S:
-                    house().watch_panic(now_ns)
                     looked_s = present_s
+                    house().watch_panic(now_ns)
                 driver.watch(now_ns)
                 driver.enforce(now_ns)
                 driver.pump(now_ns)
