@@ -8,7 +8,7 @@ from typing import Any, Final
 import pytest
 
 from tests.simulation.life import live
-from tests.simulation.test_judge import Patches, broken
+from tests.simulation.test_judge import Patches, books_twice, broken
 from trisagion.adapters.db.cycles import Cycles
 from trisagion.adapters.db.ledger import Ledger
 from trisagion.ledger.take_profit import crossing
@@ -135,6 +135,7 @@ def decides_nothing_and_orders() -> Patches:
 @pytest.mark.parametrize(
     ("breakage", "invariants", "first"),
     [
+        (books_twice, {"L1"}, 0),
         (forgets_the_rest, {"L4"}, 0),
         (leaves_orders_in_the_rest, {"L5"}, 0),
         (never_detects_a_crossing, {"L2"}, 2),
