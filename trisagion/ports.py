@@ -263,7 +263,10 @@ class OrderStore(Protocol):
         ...
 
     def locked(self, names: Sequence[ClOrdId]) -> Sequence[Order]:
-        """Return the orders of some ids in order of creation, locked against other writers as `order` does."""
+        """Return the orders of some ids in order of creation, locked against other writers as `order` does.
+
+        Without those that another transaction holds.
+        """
         ...
 
     def ask(self, names: Sequence[ClOrdId], state: OrderState, now_ns: int) -> None:

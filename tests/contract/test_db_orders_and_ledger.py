@@ -3,6 +3,7 @@
 import json
 import time
 from collections.abc import Callable
+from contextlib import closing
 from dataclasses import replace
 from decimal import Decimal
 from typing import Any
@@ -11,7 +12,7 @@ import pytest
 import sqlalchemy as sa
 
 from tests.builders import a_report, an_order
-from trisagion.adapters.db import SqlDatabase, tables
+from trisagion.adapters.db import SqlDatabase, open_database, tables
 from trisagion.errors import DataError, OurMistake, StaleOwner
 from trisagion.ids import ClOrdId, CycleId, IntentKey
 from trisagion.ledger.types import Account, Entry, EquitySample, Kind, Position, Posting, Strategy
@@ -547,6 +548,21 @@ def test_the_outbox_holds_what_a_session_has_to_send(database: SqlDatabase) -> N
         assert [order.cl_ord_id for order in tx.orders.outbox("SIM", 9)] == ["D", "C", "B", "A"]
         assert [order.cl_ord_id for order in tx.orders.outbox("SIM", 3)] == ["D", "C", "B"]
         assert tx.orders.outbox("NOBODY", 9) == []
+
+
+@pytest.mark.mariadb
+def test_orders_that_somebody_holds_are_passed_over(on_mariadb: SqlDatabase, mariadb_url: str) -> None:
+    """A worker that stands still in a transaction keeps nobody from the others, though the server reads all rows."""
+    orders = [an_order(f"{number:03}", state=OrderState.NEW) for number in range(60)]
+    stopped = open_database(mariadb_url)
+    with on_mariadb.transaction() as tx:
+        for order in orders:
+            assert tx.orders.add(order)
+    names = [order.cl_ord_id for order in orders[:40]]
+    with closing(stopped), stopped.transaction() as held:
+        assert list(held.orders.locked([names[7], orders[50].cl_ord_id])) == [orders[7], orders[50]]
+        with on_mariadb.transaction() as tx:
+            assert list(tx.orders.locked(names)) == [*orders[:7], *orders[8:40]]
 
 
 def test_locked_orders_are_asked_for_in_one_write(database: SqlDatabase) -> None:

@@ -16,7 +16,7 @@ ZERO_S_MAX = 30.0
 """A test may share its machine; the target is measured by a drill that has it alone."""
 
 
-@pytest.mark.parametrize(("failure", "door"), [("broker", "kill"), ("database", "file")])
+@pytest.mark.parametrize(("failure", "door"), [("broker", "kill"), ("worker", "kill"), ("database", "file")])
 def test_a_stop_takes_effect_while_a_part_of_the_platform_is_dead(tmp_path: Path, failure: str, door: str) -> None:
     """No new order leaves, all that works is cancelled and booked, and the history says so.
 

@@ -96,6 +96,7 @@ class SessionDriver:
     _counting: Lock = field(default_factory=Lock, init=False)
     _logons: int = field(default=0, init=False)
     _waiting: bool = field(default=False, init=False)
+    _passed_over: bool = field(default=False, init=False)
     _unasked: dict[ClOrdId, None] = field(default_factory=dict, init=False)
     _orphans: dict[ClOrdId, ExecutionReport] = field(default_factory=dict, init=False)
     skewed: bool = field(default=False, init=False)
@@ -140,6 +141,7 @@ class SessionDriver:
         settled = self.settled and not self.skewed
         asked = {kind: [order for order in found if _wish(order) is kind] for kind in _KINDS}
         left = sum(len(orders) for kind, orders in asked.items() if settled or kind is OrderState.PENDING_CANCEL)
+        self._passed_over = False
         for kind, orders in asked.items():
             if not settled and kind is not OrderState.PENDING_CANCEL:
                 break
@@ -156,7 +158,7 @@ class SessionDriver:
                 left -= len(orders[:count])
                 del orders[:count]
         kept = not settled and any(asked.values())
-        self._waiting = kept or len(found) == OUTBOX_MAX
+        self._waiting = kept or self._passed_over or len(found) == OUTBOX_MAX
         return Outcome("settling" if kept else "drained")
 
     def stop_unread(self) -> int:
@@ -353,6 +355,8 @@ class SessionDriver:
         with self.database.transaction() as tx:
             self._fence(tx)
             locked = tx.orders.locked([order.cl_ord_id for order in orders])
+            # Somebody has the others in hand: their turn comes with the next drain.
+            self._passed_over |= len(locked) < len(orders)
             # A fill between the look and the lock is no reason to let an order work on.
             present = [order for order in locked if _wish(order) is kind]
             if kind is not OrderState.PENDING_CANCEL:

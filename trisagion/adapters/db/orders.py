@@ -66,7 +66,8 @@ _LOCKED: Final = (
     sa.select(t.orders)
     .where(t.orders.c.cl_ord_id.in_(sa.bindparam("names", expanding=True)))
     .order_by(t.orders.c.created_ns, t.orders.c.cl_ord_id)
-    .with_for_update()
+    # A server may look through all rows for these, and would wait for whoever holds any of them, dead or alive.
+    .with_for_update(skip_locked=True)
 )
 _ASK: Final = (
     sa.update(t.orders)
@@ -225,7 +226,10 @@ class Orders:
         return self._readable(_OUTBOX, {"session": session, "limit": count})
 
     def locked(self, names: Sequence[ClOrdId]) -> Sequence[Order]:
-        """Return the orders of some ids in order of creation, locked against other writers as `order` does."""
+        """Return the orders of some ids in order of creation, locked against other writers as `order` does.
+
+        Without those that another transaction holds.
+        """
         return self._readable(_LOCKED, {"names": names})
 
     def ask(self, names: Sequence[ClOrdId], state: OrderState, now_ns: int) -> None:
