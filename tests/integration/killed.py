@@ -20,14 +20,19 @@ EVERYTHING = {
 }
 
 
+def _kill() -> None:
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
 @dataclass(slots=True)
 class Counted:
-    """A database that counts its transactions, and whose process is killed at one: before it is kept, or after."""
+    """A database that counts its transactions, and whose process dies at one: before it is kept, or after."""
 
     inner: SqlDatabase
     dies_at: int = 0
     kept: bool = False
     begun: int = 0
+    die: Callable[[], None] = _kill
 
     @contextmanager
     def transaction(self) -> Iterator[Unit]:
@@ -36,9 +41,9 @@ class Counted:
         with self.inner.transaction() as tx:
             yield tx
             if self.begun == self.dies_at and not self.kept:
-                os.kill(os.getpid(), signal.SIGKILL)
+                self.die()
         if self.begun == self.dies_at:
-            os.kill(os.getpid(), signal.SIGKILL)
+            self.die()
 
     def snapshot(self) -> Any:
         """Open a unit of work that only reads."""

@@ -5,8 +5,7 @@ the bundled venue's own messages; only Celery and the wire are left out.
 """
 
 from collections import Counter, deque
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from decimal import Decimal
 from pathlib import Path
@@ -17,7 +16,8 @@ import pytest
 
 from tests.builders import BOOK_RULES, COHORT_RULES, CYCLE_RULES, ES, LIMITS, TUESDAY_NS, Desk, voting
 from tests.fakes import Died, FakeSession
-from trisagion.adapters.db import SqlDatabase, Unit, open_database, tables
+from tests.integration.killed import Counted
+from trisagion.adapters.db import open_database, tables
 from trisagion.clock import MINUTE_NS, SECOND_NS
 from trisagion.ids import ClOrdId
 from trisagion.market.types import Tape
@@ -42,33 +42,9 @@ STEPS_MAX = 5000
 """A step needs about twenty tasks; where each is delivered twice, a thousand."""
 
 
-@dataclass(slots=True)
-class Mortal:
-    """A database whose process dies at its n-th transaction: before the commit, or just after it."""
-
-    inner: SqlDatabase
-    dies_at: int
-    kept: bool
-    begun: int = 0
-
-    @contextmanager
-    def transaction(self) -> Iterator[Unit]:
-        """Open a unit of work, perhaps the last."""
-        self.begun += 1
-        with self.inner.transaction() as tx:
-            yield tx
-            if self.begun == self.dies_at and not self.kept:
-                raise Died
-        if self.begun == self.dies_at:
-            raise Died
-
-    def snapshot(self) -> Any:
-        """Open a unit of work that only reads."""
-        return self.inner.snapshot()
-
-    def version(self) -> int | None:
-        """Return what the database says."""
-        return self.inner.version()
+def die() -> None:
+    """End as a process does, within this one."""
+    raise Died
 
 
 @dataclass(slots=True)
@@ -149,14 +125,14 @@ class World:
     repeats: int = 1
     venue: SimulatedVenue = field(init=False)
     session: FakeSession = field(init=False)
-    database: Mortal = field(init=False)
+    database: Counted = field(init=False)
     house: House = field(init=False)
     deaths: int = 0
 
     def __post_init__(self) -> None:
         self.venue = SimulatedVenue([tape()])
         self.session = FakeSession(venue=self.venue, mass_status=True)
-        self.database = Mortal(self.desk.database, self.dies_at, self.kept)
+        self.database = Counted(self.desk.database, self.dies_at, self.kept, die=die)
         self._begin()
 
     def _begin(self) -> None:

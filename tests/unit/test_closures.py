@@ -203,7 +203,7 @@ def test_what_is_unknown_is_refused_by_name(exchanges: dict[str, str], message: 
 
 
 def test_days_of_which_the_library_knows_nothing_are_refused() -> None:
-    """And a machine without the library is told how to install it."""
+    """A lifetime ahead nobody knows its holidays."""
     with pytest.raises(ConfigError, match=r"expected hours of XBOM for these days, found: "):
         closures_of("XBOM", at("UTC", "2090-01-01T00:00"), at("UTC", "2090-02-01T00:00"))
 
