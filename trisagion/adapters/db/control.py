@@ -13,11 +13,11 @@ from trisagion.adapters.db import control_tables as stops
 from trisagion.adapters.db import tables as t
 from trisagion.adapters.db.releases import taken
 from trisagion.adapters.db.session import Session, insert_once, params, upsert
-from trisagion.adapters.db.words import Words
+from trisagion.adapters.db.words import Words, read_control, read_part
 from trisagion.ports import ProcessBeat, Replay
 from trisagion.safety.commands import Signers
 from trisagion.safety.gates import Gate, opened
-from trisagion.safety.modes import Control, Level, Mode, Standing, read_level, read_mode
+from trisagion.safety.modes import Control, Level, Mode, Standing
 
 _REPLAY_ID: Final = 1
 
@@ -119,25 +119,14 @@ class ControlRoom:
         row = self._session.row(_CONTROL)
         if row is None:
             return Control(Mode.PAUSE, operator="", reason="no mode was ever set", set_ns=0)
-        return Control(read_mode(row.mode), row.operator, row.reason, row.set_ns)
+        return read_control(row)
 
     def standing(self) -> Standing:
         """Return the word for everything, and those for a part of it or for a while."""
         if self._signers is not None:
             words = Words.read(self._session, self._signers)
             return Standing(words.over(self._said()), (*words.parts, *words.whiles))
-        others = (
-            Control(
-                mode=read_mode(row.mode),
-                operator=row.operator,
-                reason=row.reason,
-                set_ns=row.set_ns,
-                level=read_level(row.level),
-                name=row.name,
-                until_ns=row.until_ns,
-            )
-            for row in self._session.rows(_LEVELS)
-        )
+        others = map(read_part, self._session.rows(_LEVELS))
         return Standing(self._said(), tuple(others))
 
     def overruled(self) -> Sequence[tuple[Control, Control]]:

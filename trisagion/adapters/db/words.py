@@ -39,7 +39,7 @@ class Words:
     def read(session: Session, signers: Signers) -> "Words":
         """Read all of it."""
         lifts = lifted(signers, taken(session))
-        whole = [(row.seq, _control(row)) for row in session.rows(_EVERYTHING)]
+        whole = [(row.seq, read_control(row)) for row in session.rows(_EVERYTHING)]
         # A replay ends and begins again by its own word, which lifts no other's.
         own = [control for _, control in whole if control.operator == REPLAY][-1:]
         found = unlifted(((seq, control) for seq, control in whole if control.operator != REPLAY), lifts)
@@ -48,7 +48,7 @@ class Words:
         for control in found:
             if everything is None or stricter(control.mode, everything.mode):
                 everything = control
-        levels = [(row.seq, _part(row)) for row in session.rows(_LEVELS)]
+        levels = [(row.seq, read_part(row)) for row in session.rows(_LEVELS)]
         parts = {place: upto for place, upto in lifts.items() if place[0] is not Level.ALL}
         return Words(
             everything,
@@ -75,11 +75,13 @@ class Words:
         return found
 
 
-def _control(row: Any) -> Control:
+def read_control(row: Any) -> Control:
+    """Read a row about everything."""
     return Control(read_mode(row.mode), row.operator, row.reason, row.set_ns)
 
 
-def _part(row: Any) -> Control:
+def read_part(row: Any) -> Control:
+    """Read a row about a part of it, or for a while."""
     return Control(
         mode=read_mode(row.mode),
         operator=row.operator,
