@@ -4,7 +4,6 @@ import json
 import os
 from collections.abc import Callable, Iterator
 from contextlib import closing
-from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +14,7 @@ from tests.databases import founded_run
 from trisagion.adapters.db import open_database
 from trisagion.adapters.witness import person
 from trisagion.cli import limits
-from trisagion.errors import DataError, TrisagionError
+from trisagion.errors import ConfigError, DataError, TrisagionError
 from trisagion.orders.state import OrderState
 from trisagion.risk.limits import KEYS, Scope
 from trisagion.services import limits as service
@@ -75,13 +74,30 @@ def test_what_may_not_be_proposed_is_refused_with_a_sentence(state: Path) -> Non
         limits.propose("speed_max", "1", "more", state=state)
 
 
+def test_a_limit_of_what_there_is_nothing_of_is_refused(state: Path) -> None:
+    """A symbol that is misspelt would be limited by a row that no order meets."""
+    with closing(open_database(f"sqlite:///{state / 'trisagion.sqlite3'}")) as database:
+        Desk(database).found()
+    for scope, found, known in (
+        (Scope.SYMBOL, "EZ", "ES"),
+        (Scope.VENUE, "SIN", "SIM"),
+        (Scope.STRATEGY, "house", "cohort or flatten"),
+    ):
+        with pytest.raises(ConfigError, match=f"{scope}: expected {known}, found '{found}'"):
+            limits.propose("order_qty_max", "1", "thin", scope=scope, subject=found, state=state)
+    limits.propose("order_qty_max", "1", "thin", scope=Scope.SYMBOL, subject="ES", state=state)
+
+
 def test_people_see_what_is_in_force_and_what_is_not(state: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """Each version has a line; one that nobody approved says so."""
     limits.propose("price_collar", "0.01", "calm", state=state)
+    capsys.readouterr()
     limits.history(state=state)
     lines = capsys.readouterr().out.splitlines()
-    assert lines[-1].endswith(": calm  NOT IN FORCE")
-    assert f"price_collar = {Decimal('0.01')} of 0.05" in lines[-1]
+    assert lines[0].split()[:5] == ["version", "limit", "value", "ceiling", "scope"]
+    assert lines[-1].split()[:8] == [str(NEXT), "price_collar", "0.01", "0.05", "account", "NOT", "IN", "FORCE"]
+    assert lines[-1].endswith(f"{person()}: calm")
+    assert len({line.index("account") for line in lines[1:]}) == 1
     limits.show(state=state)
     assert "calm" not in capsys.readouterr().out
 

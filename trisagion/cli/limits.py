@@ -14,12 +14,15 @@ import typer
 
 from trisagion.cli.acting import AsOption, KeyOption, acting
 from trisagion.cli.rundir import database_of, run_of, settings_of, state_of
+from trisagion.cli.table import aligned
 from trisagion.clock import iso
-from trisagion.errors import harmless
+from trisagion.errors import ConfigError, harmless, quoted
+from trisagion.ledger.types import Strategy
 from trisagion.risk.limits import LIMIT, LimitBook, LimitRow, Limits, Scope
 from trisagion.safety.commands import CONFIRM, digest
+from trisagion.safety.modes import Level
 from trisagion.services import limits
-from trisagion.services.control import present_ns
+from trisagion.services.control import expect_known, present_ns
 from trisagion.services.limit_effects import INTENTS_MAX, Effects, effects
 from trisagion.units import parse_decimal, plain
 
@@ -29,7 +32,11 @@ if TYPE_CHECKING:
 
 app = typer.Typer(no_args_is_help=True)
 
-LINE_MAX: Final = 500
+CELL_MAX: Final = 300
+HEAD: Final = ("version", "limit", "value", "ceiling", "scope", "", "proposed by")
+FIGURES: Final = (0, 2, 3)
+STRATEGIES: Final = (Strategy.COHORT, Strategy.FLATTEN)
+"""On whose decision there are orders."""
 
 RunOption = Annotated[str | None, typer.Option("--run", help="A run's name; the newest when left out.")]
 StateOption = Annotated[Path | None, typer.Option("--state", help="The state directory.")]
@@ -109,6 +116,7 @@ def propose(
     """Propose another value; it changes nothing until another person approves it."""
     wanted = parse_decimal(value, what="VALUE")
     with _desk(state, run) as desk:
+        _expect_known(desk, scope, subject)
         actor, now_ns = acting(desk.house, desk.database, "limits propose", operator, key), desk.now_ns()
         wish = LimitRow(0, name, scope.value, subject, wanted, actor.name, reason, now_ns)
         with desk.database.snapshot() as tx:
@@ -160,6 +168,15 @@ def approve(
     _tell(row, desk.ceiling, "in force for every check from now on", as_json)
 
 
+def _expect_known(desk: _Desk, scope: Scope, subject: str) -> None:
+    """Refuse a limit of what there is nothing of: no order would ever meet it."""
+    if scope is Scope.STRATEGY and subject not in STRATEGIES:
+        raise ConfigError(f"strategy: expected {' or '.join(STRATEGIES)}, found {quoted(subject)}")
+    if scope in {Scope.SYMBOL, Scope.VENUE}:
+        with desk.database.snapshot() as tx:
+            expect_known(tx, Level(scope.value), subject, account="", venue=desk.house.session_name)
+
+
 def _row(row: LimitRow, ceiling: Limits) -> dict[str, Any]:
     most = getattr(ceiling, row.name, None)
     return {
@@ -179,13 +196,16 @@ def _row(row: LimitRow, ceiling: Limits) -> dict[str, Any]:
 
 
 def _print(rows: Iterable[LimitRow], ceiling: Limits) -> None:
-    for row in rows:
-        told = _row(row, ceiling)
-        where = f"{row.scope} {row.subject}".strip()
-        by = f"by {row.proposed_by}" + (f", approved by {row.approved_by}" if row.approved_by else "")
-        stands = "" if row.holds else "  NOT IN FORCE"
-        line = f"{row.version}  {row.name} = {told['value']} of {told['ceiling']}  {where}  {by}: {row.reason}{stands}"
-        print(harmless(line, LINE_MAX))
+    lines = [HEAD, *(_cells(row, ceiling) for row in rows)]
+    print("\n".join(aligned([[harmless(cell, CELL_MAX) for cell in line] for line in lines], FIGURES)))
+
+
+def _cells(row: LimitRow, ceiling: Limits) -> tuple[str, ...]:
+    told = _row(row, ceiling)
+    where = f"{row.scope} {row.subject}".strip()
+    by = row.proposed_by + (f", approved by {row.approved_by}" if row.approved_by else "")
+    stands = "in force" if row.holds else "NOT IN FORCE"
+    return str(row.version), row.name, told["value"], str(told["ceiling"]), where, stands, f"{by}: {row.reason}"
 
 
 def _tell(row: LimitRow, ceiling: Limits, what: str, as_json: bool) -> None:
