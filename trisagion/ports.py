@@ -381,6 +381,10 @@ class ControlStore(Protocol):
         """Return the number of the last row about a place, 0 for none."""
         ...
 
+    def count_after(self, level: Level, name: str, number: int) -> int:
+        """Return how many rows about a place come after a row; what others are just writing is waited for."""
+        ...
+
     def set_mode(self, control: Control) -> None:
         """Append a transition."""
         ...

@@ -106,12 +106,12 @@ class House:
     @cached_property
     def database(self) -> SqlDatabase:
         """The database."""
-        url = resolve(self.settings.database.url, os.environ)
-        if not url:
+        renewed = partial(resolve, self.settings.database.url, os.environ)
+        if not (url := renewed()):
             raise ConfigError(
                 "database.url: expected the URL of a run's database; `trisagion run` sets it for its workers"
             )
-        return open_database(url, self.signers)
+        return open_database(url, self.signers, renewed)
 
     def retrying(self, use_case: Callable[[], T]) -> T:
         """Run a use case again when another writer was in the way or the database was away for a moment.

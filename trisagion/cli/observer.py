@@ -16,7 +16,7 @@ import typer
 
 from trisagion.cli.config import ConfigOption, SetOption, overrides
 from trisagion.cli.keys import new_key, private_key
-from trisagion.cli.rundir import latest_run, settings_of, state_of
+from trisagion.cli.rundir import present_database
 from trisagion.clock import iso
 from trisagion.errors import ConfigError, StateError, harmless
 from trisagion.settings import Settings, Source, load, resolve
@@ -66,7 +66,9 @@ def command(
     stopping = threading.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: stopping.set())
-    well = keep_looking(watcher, look, where(settings, state), stopping, 0 if once else source.period_s, as_json)
+    well = keep_looking(
+        watcher, look, present_database(settings, state), stopping, 0 if once else source.period_s, as_json
+    )
     if once and not well:
         raise typer.Exit(1)
 
@@ -80,20 +82,13 @@ def looker(settings: Settings, name: str, source: Source) -> "Callable[[], Seen]
         found = reader_of(settings.ib, source.client_id, f"observe.sources.{name}.client_id")
         return partial(ib.look, found, settings.ib.environment)
     from trisagion.adapters.observers import statement
+    from trisagion.adapters.password import Password
 
     if not source.at:
         raise ConfigError(f"observe.sources.{name}.at: expected a file or URL of a statement, found none")
-    return partial(statement.look, source.at, source.account, resolve(source.token, os.environ))
-
-
-def where(settings: Settings, state: Path | None) -> Callable[[], str]:
-    """Return what names the platform's database: the configured one, else that of the newest run at each moment."""
-    url = resolve(settings.database.url, os.environ)
-
-    def newest() -> str:
-        return url or resolve(settings_of(latest_run(state_of(state))).database.url, os.environ)
-
-    return newest
+    token = Password(partial(resolve, source.token, os.environ))
+    token()  # one that cannot be read is an error of the start; later there is an older one
+    return lambda: statement.look(source.at, source.account, token())
 
 
 def keep_looking(
