@@ -11,6 +11,7 @@ from tests.builders import (
     COHORT_RULES,
     CYCLE_RULES,
     ES,
+    NQ,
     SATURDAY_NS,
     TUESDAY_NS,
     Desk,
@@ -20,6 +21,7 @@ from tests.builders import (
     words,
 )
 from tests.fakes import Died
+from trisagion.adapters.db import tables
 from trisagion.adapters.db.control import ControlRoom
 from trisagion.clock import MINUTE_NS
 from trisagion.cohort.types import Epoch
@@ -194,6 +196,21 @@ def test_a_cycle_of_exits_leaves_the_orders_of_other_symbols_alone(desk: Desk) -
     assert move(desk, 4) == ["cancelling"]
     wishes = {order.symbol: order.cancel_reason for order in desk.orders()}
     assert wishes == {"NQ": None, "ES": "superseded"}
+
+
+def test_an_abandoned_cycle_of_exits_says_nothing_of_other_symbols(desk: Desk) -> None:
+    """It was not for them: what has to go is recorded to have waited, and no more."""
+    with desk.database.transaction() as tx:
+        tx.market.add_instrument(NQ)
+    held(desk)
+    desk.put(an_intended_order(T0, OrderState.NEW, side=Side.BUY))
+    assert look(desk, 4, "3990") == ["exiting"]
+    assert move(desk, 4) == ["cancelling"]
+    look(desk, 10, "3990")
+    desk.enter(voting(at(10), 40), at_ns=at(10))
+    assert "cancelling" in move(desk, 10)
+    waited = desk.rows(tables.decision.c.symbol, tables.decision.c.cycle_id, tables.decision.c.reasons)
+    assert [row[0] for row in waited if row[1] == cycle_id(at(4))] == ["ES"]
 
 
 @pytest.mark.parametrize("why", ["pause", "rest", "its exchange is closed", "a cycle under way"])

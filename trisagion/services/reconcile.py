@@ -128,7 +128,7 @@ def _move(tx: Transaction, rules: CycleRules, history: History, due_ns: int) -> 
     if now is None:
         now = Cycle(name, due_ns, "opened", None, 0)
         tx.cycles.open_cycle(now)
-    _abandon_older(tx, due_ns)
+    _abandon_older(tx, rules, due_ns)
     everything = tx.market.instruments()
     instruments = _concerned(tx, rules, due_ns, exits=exits)
     symbols = {each.symbol for each in instruments} if exits or len(instruments) < len(everything) else None
@@ -214,11 +214,12 @@ def _save(tx: Transaction, now: Cycle, stage: str, outcome: str | None = None) -
     return after
 
 
-def _abandon_older(tx: Transaction, due_ns: int) -> None:
+def _abandon_older(tx: Transaction, rules: CycleRules, due_ns: int) -> None:
     for older in tx.cycles.unfinished():
         if older.due_ns < due_ns and older.stage != "decided":
             before = tx.cycles.decided(older.cycle_id)
-            for instrument in tx.market.instruments():
+            exits = is_protective(tx, rules.protection, older.due_ns)
+            for instrument in _concerned(tx, rules, older.due_ns, exits=exits):
                 if instrument.symbol not in before:
                     waited = f"WAITED: stage={older.stage}"
                     tx.cycles.add_decision(_undecided(older.cycle_id, instrument.symbol, waited))
