@@ -233,13 +233,14 @@ def withdraw(
 
     Orders in other than some `symbols` are left alone, where these are named.
     """
-    at_venue = set()
+    at_venue, ended = set[str](), False
     for found in tx.orders.in_states(LIVE):
         if found.cycle == keep or (symbols is not None and found.symbol not in symbols):
             continue
         # Read again, locked: the session may be sending it, or booking a report on it, at this moment.
         order = tx.orders.order(found.cl_ord_id)
         if order is None or order.state not in LIVE:
+            ended = True
             continue
         if symbols is not None and order.symbol not in symbols:
             continue
@@ -250,7 +251,8 @@ def withdraw(
         at_venue.add(order.symbol)
         if order.cancel_reason is None:
             tx.orders.save(replace(changed, cancel_reason=why))
-    return at_venue
+    # A refusal that was booked since the look has left another attempt; what is locked now can leave none.
+    return at_venue | withdraw(tx, keep, why, now_ns, symbols) if ended else at_venue
 
 
 def _unheard(
