@@ -318,7 +318,8 @@ class House:
             atr_bars=given.atr_bars,
             bar_min=given.bar_min,
         )
-        return Protection(rules, self.settings.reconcile.interval_s * SECOND_NS)
+        interval_ns = self.settings.reconcile.interval_s * SECOND_NS
+        return Protection(rules, interval_ns, self.settings.platform.account, self.session_name)
 
     @cached_property
     def switch_rules(self) -> WatchRules | None:

@@ -14,7 +14,7 @@ from tests.databases import founded_run
 from trisagion.adapters.db import open_database
 from trisagion.adapters.witness import person
 from trisagion.cli import limits
-from trisagion.errors import ConfigError, DataError, TrisagionError
+from trisagion.errors import DataError, TrisagionError
 from trisagion.orders.state import OrderState
 from trisagion.risk.limits import KEYS, Scope
 from trisagion.services import limits as service
@@ -74,18 +74,17 @@ def test_what_may_not_be_proposed_is_refused_with_a_sentence(state: Path) -> Non
         limits.propose("speed_max", "1", "more", state=state)
 
 
-def test_a_limit_of_what_there_is_nothing_of_is_refused(state: Path) -> None:
-    """A symbol that is misspelt would be limited by a row that no order meets."""
+def test_a_limit_of_what_there_is_not_is_refused(told: Callable[..., Any], state: Path) -> None:
+    """It would bind nothing, and two people would rely on it."""
     with closing(open_database(f"sqlite:///{state / 'trisagion.sqlite3'}")) as database:
         Desk(database).found()
-    for scope, found, known in (
-        (Scope.SYMBOL, "EZ", "ES"),
-        (Scope.VENUE, "SIN", "SIM"),
-        (Scope.STRATEGY, "house", "cohort or flatten"),
-    ):
-        with pytest.raises(ConfigError, match=f"{scope}: expected {known}, found '{found}'"):
-            limits.propose("order_qty_max", "1", "thin", scope=scope, subject=found, state=state)
-    limits.propose("order_qty_max", "1", "thin", scope=Scope.SYMBOL, subject="ES", state=state)
+    change: dict[str, Any] = {"name": "order_qty_max", "value": "2", "reason": "thin books"}
+    parts = {Scope.SYMBOL: ("ES", "es"), Scope.VENUE: ("SIM", "SIM2"), Scope.STRATEGY: ("flatten", "house")}
+    for scope, (known, unknown) in parts.items():
+        with pytest.raises(DataError, match=f"^{scope}: expected .*{known}.*, found '{unknown}'$"):
+            told(limits.propose, scope=scope, subject=unknown, **change)
+        assert told(limits.propose, scope=scope, subject=known, **change)["of"] == known
+    assert len(told(limits.history)) == len(KEYS) + len(parts)
 
 
 def test_people_see_what_is_in_force_and_what_is_not(state: Path, capsys: pytest.CaptureFixture[str]) -> None:

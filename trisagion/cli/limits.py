@@ -16,13 +16,11 @@ from trisagion.cli.acting import AsOption, KeyOption, acting
 from trisagion.cli.rundir import database_of, run_of, settings_of, state_of
 from trisagion.cli.table import aligned
 from trisagion.clock import iso
-from trisagion.errors import ConfigError, harmless, quoted
-from trisagion.ledger.types import Strategy
+from trisagion.errors import harmless
 from trisagion.risk.limits import LIMIT, LimitBook, LimitRow, Limits, Scope
 from trisagion.safety.commands import CONFIRM, digest
-from trisagion.safety.modes import Level
 from trisagion.services import limits
-from trisagion.services.control import expect_known, present_ns
+from trisagion.services.control import present_ns
 from trisagion.services.limit_effects import INTENTS_MAX, Effects, effects
 from trisagion.units import parse_decimal, plain
 
@@ -35,8 +33,6 @@ app = typer.Typer(no_args_is_help=True)
 CELL_MAX: Final = 300
 HEAD: Final = ("version", "limit", "value", "ceiling", "scope", "", "proposed by")
 FIGURES: Final = (0, 2, 3)
-STRATEGIES: Final = (Strategy.COHORT, Strategy.FLATTEN)
-"""On whose decision there are orders."""
 
 RunOption = Annotated[str | None, typer.Option("--run", help="A run's name; the newest when left out.")]
 StateOption = Annotated[Path | None, typer.Option("--state", help="The state directory.")]
@@ -116,10 +112,10 @@ def propose(
     """Propose another value; it changes nothing until another person approves it."""
     wanted = parse_decimal(value, what="VALUE")
     with _desk(state, run) as desk:
-        _expect_known(desk, scope, subject)
         actor, now_ns = acting(desk.house, desk.database, "limits propose", operator, key), desk.now_ns()
         wish = LimitRow(0, name, scope.value, subject, wanted, actor.name, reason, now_ns)
         with desk.database.snapshot() as tx:
+            limits.expect_known(tx, wish, desk.house.session_name)
             text = limits.numbered(tx, wish).text
         row = limits.propose(desk.database, desk.ceiling, wish, actor.signs(LIMIT, text, reason, now_ns))
         found = _effects(desk, row.version)
@@ -166,15 +162,6 @@ def approve(
         signed = actor.signs(CONFIRM, first, "", now_ns)
         row = limits.approve(desk.database, desk.ceiling, version, actor.name, now_ns, signed)
     _tell(row, desk.ceiling, "in force for every check from now on", as_json)
-
-
-def _expect_known(desk: _Desk, scope: Scope, subject: str) -> None:
-    """Refuse a limit of what there is nothing of: no order would ever meet it."""
-    if scope is Scope.STRATEGY and subject not in STRATEGIES:
-        raise ConfigError(f"strategy: expected {' or '.join(STRATEGIES)}, found {quoted(subject)}")
-    if scope in {Scope.SYMBOL, Scope.VENUE}:
-        with desk.database.snapshot() as tx:
-            expect_known(tx, Level(scope.value), subject, account="", venue=desk.house.session_name)
 
 
 def _row(row: LimitRow, ceiling: Limits) -> dict[str, Any]:

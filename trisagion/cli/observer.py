@@ -18,11 +18,12 @@ from trisagion.cli.config import ConfigOption, SetOption, overrides
 from trisagion.cli.keys import new_key, private_key
 from trisagion.cli.rundir import present_database
 from trisagion.clock import iso
-from trisagion.errors import ConfigError, StateError, harmless
+from trisagion.errors import ConfigError, DataError, StateError, harmless
 from trisagion.settings import Settings, Source, load, resolve
 from trisagion.units import plain
 
 if TYPE_CHECKING:
+    from trisagion.adapters.db.engine import SqlDatabase
     from trisagion.observer_ports import Seen
     from trisagion.safety.snapshots import Snapshot
     from trisagion.services.observe_source import Watcher
@@ -112,8 +113,7 @@ def keep_looking(
             with closing(open_database(where())) as database:
                 # Before the look: what is seen is as of this instant, or later.
                 now_ns = retrying(lambda: watcher.lease(database))
-                seen = look()
-                said = retrying(lambda: watcher.say(database, seen, now_ns))  # noqa: B023 - called at once
+                seen, said = put_down(watcher, database, look(), now_ns)
                 tell(watcher.name, seen, said, as_json)
             complaint = ""
         except StateError as error:
@@ -126,6 +126,18 @@ def keep_looking(
             with suppress(StateError), closing(open_database(where())) as database:
                 retrying(partial(watcher.leave, database))
             return seen is not None and not seen.reason
+
+
+def put_down(watcher: "Watcher", database: "SqlDatabase", seen: "Seen", now_ns: int) -> "tuple[Seen, Snapshot | None]":
+    """Write what was seen; what the database cannot hold is a look that failed."""
+    from trisagion.adapters.db.engine import retrying
+    from trisagion.observer_ports import Seen
+
+    try:
+        return seen, retrying(lambda: watcher.say(database, seen, now_ns))
+    except DataError as error:
+        failed = Seen(reason=str(error))
+        return failed, retrying(lambda: watcher.say(database, failed, now_ns))
 
 
 def tell(name: str, seen: "Seen", said: "Snapshot | None", as_json: bool) -> None:

@@ -40,15 +40,6 @@ def worded(control: Control) -> str:
     return f"{control.mode} by {control.operator} at {control.set_ns}: {control.reason}"
 
 
-def way_back(people: int, *, signed: bool, options: str = "") -> str:
-    """Return the commands by which a killed run is let go on; `options` are those that each of them needs."""
-    if people < 2 and not signed:
-        return f"trisagion run --resume{options} --reason 'why it is safe'"
-    options_signed = f"{options} --as NAME --key file:PATH" if signed else options
-    second = f", another person's trisagion release --confirm NUMBER{options_signed}" if people > 1 else ""
-    return f"trisagion release --reason 'why it is safe'{options_signed}{second}, then trisagion run --resume{options}"
-
-
 @dataclass(frozen=True, slots=True)
 class Lift:
     """What the people who release a place sign: that its words up to the row `upto` of their table are lifted.
