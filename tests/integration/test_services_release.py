@@ -213,6 +213,8 @@ def test_a_replay_that_takes_two_people_is_not_taken_up_by_one(desk: Desk) -> No
     desk.switch(Mode.PAUSE)
     with pytest.raises(StateError, match="trisagion release --reason"):
         take_up(desk.database, "ann", "why not", people=2)
+    with pytest.raises(StateError, match=r"--as NAME --key file:PATH`, then `trisagion run --resume`$"):
+        take_up(desk.database, "ann", "why not", signed=True)
     assert desk.mode() is Mode.PAUSE
     take_up(desk.database, "ann", "why not")
     assert desk.mode() is Mode.NORMAL
