@@ -9,6 +9,7 @@ import sqlalchemy as sa
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from trisagion.adapters.db import SqlDatabase, tables
+from trisagion.cli.switching import Voice
 from trisagion.clock import HOUR_NS, SECOND_NS
 from trisagion.errors import StaleOwner
 from trisagion.safety.beats import Beat, BeatMark, WatchRules, is_signed, sign
@@ -225,6 +226,20 @@ def test_two_processes_do_not_speak_for_one_switch(trading: SqlDatabase) -> None
     SPEAKER.beat(trading, "armed", Word.GO, "tested", floor=0)
     with pytest.raises(StaleOwner, match="expected nobody else to speak for the switch 'desk'"):
         replace(SPEAKER, owner="pi:2").beat(trading, "armed", Word.GO, "tested", floor=0)
+
+
+def test_a_voice_that_has_ended_or_hangs_is_not_heard(trading: SqlDatabase, database_url: str) -> None:
+    """Green says that the platform listens now: what it took a deadline ago says nothing of that."""
+    voice = Voice(SPEAKER, lambda: database_url, 0.5, pytest.fail)
+    for _ in range(2):
+        assert not voice.heard()
+        voice._speak("armed", Word.GO, "tested", 0)
+        watch(trading, RULES, NOW_NS)
+    assert voice.heard()
+    voice._said_s -= DEADLINE_NS / SECOND_NS + 1
+    assert not voice.heard()
+    assert voice._database is not None
+    voice._database.close()
 
 
 def test_a_signature_holds_every_field() -> None:

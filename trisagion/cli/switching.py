@@ -89,6 +89,7 @@ class Voice(threading.Thread):
         self._number = 0
         self._trip = (0, 0)
         self._last: Told | None = None
+        self._said_s = 0.0
         self._complaint = ""
 
     def told(self, switch: Switch) -> bool:
@@ -97,8 +98,9 @@ class Voice(threading.Thread):
         return self._last is not None and trip == switch.trips and self._last.taken >= number
 
     def heard(self) -> bool:
-        """Tell whether the platform takes what is said, by what it took when we spoke last."""
-        return self._last is not None and self._last.heard
+        """Tell whether the platform takes what is said, by what it took when we spoke last, lately enough to count."""
+        spoken = time.monotonic() - self._said_s <= self._speaker.deadline_ns / SECOND_NS
+        return spoken and self._last is not None and self._last.heard
 
     def run(self) -> None:
         """Speak at every beat, and at once when the word has changed; whoever does not look is silent."""
@@ -140,7 +142,7 @@ class Voice(threading.Thread):
         self._number = said.number
         if self._trip[0] != trips:
             self._trip = (trips, said.number)
-        self._last = said
+        self._last, self._said_s = said, time.monotonic()
 
 
 def keep_switch(looker: Looker, voice: Voice, stopping: threading.Event) -> None:
