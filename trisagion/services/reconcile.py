@@ -158,10 +158,23 @@ def _move(tx: Transaction, rules: CycleRules, history: History, due_ns: int) -> 
         checked = _checked(tx, name)
         return (*([Outcome("decided", checked)] if checked else []), *cancelling, *observing)
     intents = sum(intent is not None for intent in tx.cycles.decided(name).values())
-    note_foreign(tx, rules.reconcile, due_ns)
+    _note_foreign(tx, rules, name, due_ns)
     if exits:
         return _announce(tx, _save(tx, now, "done", f"exits: {intents}"))
     return _announce(tx, _save(tx, now, "decided", f"intents: {intents}"))
+
+
+def _note_foreign(tx: Transaction, rules: CycleRules, name: CycleId, due_ns: int) -> None:
+    """Note what is seen in symbols that are none of ours; what cannot be read of them stops none of ours."""
+    try:
+        with tx.part():
+            note_foreign(tx, rules.reconcile, due_ns)
+    except FAILURES as error:
+        tx.control.add_event("cycle.failed", "foreign", {"cycle": name, "text": _failed(error)}, due_ns)
+
+
+def _failed(error: Exception) -> str:
+    return f"FAILED: {type(error).__name__}: {harmless(' '.join(str(error).split()), REASON_MAX)}"
 
 
 def _concerned(tx: Transaction, rules: CycleRules, due_ns: int, *, exits: bool) -> Sequence[Instrument]:
@@ -363,7 +376,7 @@ def _decide_each(
                 order = _decide(tx, rules, name, instrument, account, due_ns)
             account.live.extend(() if order is None else (order,))
         except FAILURES as error:
-            reason = f"FAILED: {type(error).__name__}: {harmless(' '.join(str(error).split()), REASON_MAX)}"
+            reason = _failed(error)
             tx.cycles.add_decision(_undecided(name, instrument.symbol, reason))
             tx.control.add_event("cycle.failed", instrument.symbol, {"cycle": name, "text": reason}, due_ns)
 
