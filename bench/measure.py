@@ -101,8 +101,8 @@ def seconds_each(work: Callable[[], object], count: int = 1) -> Callable[[], flo
     return sample
 
 
-def tail_of(work: Callable[[], object], calls: int) -> Callable[[], float]:
-    """Return a sampler: the 99th percentile of the seconds of single calls."""
+def tail_of(work: Callable[[], object], calls: int, at: float = 0.99) -> Callable[[], float]:
+    """Return a sampler: a quantile of the seconds of single calls, usually the 99th percentile."""
 
     def sample() -> float:
         took = np.empty(calls)
@@ -110,9 +110,21 @@ def tail_of(work: Callable[[], object], calls: int) -> Callable[[], float]:
             begun = time.perf_counter()
             work()
             took[call] = time.perf_counter() - begun
-        return float(np.quantile(took, 0.99))
+        return float(np.quantile(took, at))
 
     return sample
+
+
+def idle(like: Callable[[], object], calls: int) -> Callable[[], object]:
+    """Return a loop that does nothing for as long as something takes at its median: its tail is the machine's own."""
+    turns = 1_000
+
+    def loop() -> None:
+        for _ in range(turns):
+            pass
+
+    turns = round(turns * tail_of(like, calls, 0.5)() / tail_of(loop, calls, 0.5)())
+    return loop
 
 
 def interleaved(

@@ -7,7 +7,7 @@ from decimal import Decimal
 from typing import Final
 
 from bench.floor import QUOTE, TUESDAY_NS, orders
-from bench.measure import Figure, benchmark, interleaved, tail_of
+from bench.measure import Figure, benchmark, idle, interleaved, tail_of
 from trisagion.ids import CycleId, intent_key
 from trisagion.market.instruments import ES
 from trisagion.orders.state import OrderState
@@ -41,7 +41,9 @@ def risk_check() -> Figure:
         facts = Facts(intent, ES, QUOTE, ONE, Mode.NORMAL, LIMITS, TUESDAY_NS)
         assert isinstance(judge(facts, Load.of(others, intent), ACCOUNT), Approved)
 
-    return interleaved(tail_of(work, CALLS))
+    return interleaved(
+        tail_of(work, CALLS), tail_of(idle(work, CALLS), CALLS), "limit: an empty loop as long as its median"
+    )
 
 
 @benchmark("risk.check_batch", "checks/s", "value >= 100e3")

@@ -7,6 +7,7 @@ import json
 import re
 from collections.abc import Callable, Iterable, Sequence
 from decimal import Decimal
+from inspect import cleandoc
 from pathlib import Path
 from typing import Any, Final
 
@@ -136,7 +137,7 @@ def configuration() -> str:
             counts = "" if key in PLACE else "its content" if key in CONTENT else "yes"
             rows.append((code(name), code(defaults[variable(key)]), accepts, counts))
         head = ("setting", "default", "accepts", "in the digest")
-        parts.append(f"### `[{section}]`\n\n{model.__doc__}\n\n{table(head, rows)}")
+        parts.append(f"### `[{section}]`\n\n{cleandoc(model.__doc__ or '')}\n\n{table(head, rows)}")
     assert set(flatten(Settings())) >= SECRETS
     return "\n\n".join(parts)
 

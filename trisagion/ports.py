@@ -170,7 +170,7 @@ class CohortStore(Protocol):
         ...
 
     def epoch(self) -> Epoch | None:
-        """Return the open epoch; in a transaction it is locked against other writers until the end."""
+        """Return the newest epoch where it is open; in a transaction it is locked until the end, open or not."""
         ...
 
     def epochs(self) -> Sequence[Epoch]:

@@ -171,9 +171,9 @@ def test_a_look_has_modes_beats_orders_positions_equity_and_events(desk: Desk) -
         seen = look(unit, "USD", "red")
     text = "\n".join(lines(seen, 200))
     assert "PAUSE of symbol ES, by bob: odd prices" in text
-    assert re.search(r"desk@host  12 tasks, \d s ago$", text, re.MULTILINE)
-    assert re.search(r"session@host  3 tasks, \d+ s ago  SILENT$", text, re.MULTILINE)
-    assert "kill switch red  never heard  SILENT" in text
+    assert re.search(r"desk@host +12 tasks +\d s ago$", text, re.MULTILINE)
+    assert re.search(r"session@host +3 tasks +\d+ s ago  SILENT$", text, re.MULTILINE)
+    assert re.search(r"kill switch red +never heard +SILENT$", text, re.MULTILINE)
     assert "position   ES 2" in text
     assert "orders     1 live" in text
     assert "order.denied T9 reason=REST" in text

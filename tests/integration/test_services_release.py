@@ -63,6 +63,11 @@ def test_two_people_release_and_the_first_minute_is_reduce(green: Desk, part: tu
     modes = [on_es(green, TUESDAY_NS + after_ns) for after_ns in (0, MINUTE_NS - 1, MINUTE_NS)]
     assert modes == [Mode.REDUCE, Mode.REDUCE, Mode.NORMAL]
     assert len(green.events("release.proposed")) == len(green.events("control.released")) == 1
+    again = (
+        "expected something to release, found normal" if part == ALL else "it is released already; only what reduces"
+    )
+    with pytest.raises(StateError, match=again):
+        propose(green.database, *part, "ann", "in a hurry", TUESDAY_NS + MINUTE_NS - 1)
     with pytest.raises(StateError, match="expected something to release"):
         confirm(green.database, RULES, number, "bob", TUESDAY_NS + MINUTE_NS)
 
@@ -232,6 +237,8 @@ def test_a_replay_that_takes_two_people_is_not_taken_up_by_one(desk: Desk) -> No
     desk.switch(Mode.PAUSE)
     with pytest.raises(StateError, match="trisagion release --reason"):
         take_up(desk.database, "ann", "why not", people=2)
+    with pytest.raises(StateError, match=r"--as NAME --key file:PATH`, then `trisagion run --resume`$"):
+        take_up(desk.database, "ann", "why not", signed=True)
     assert desk.mode() is Mode.PAUSE
     take_up(desk.database, "ann", "why not")
     assert desk.mode() is Mode.NORMAL

@@ -194,16 +194,16 @@ def test_the_doctor_passes_a_state_it_can_write_and_fails_one_it_cannot(tmp_path
             "killed",
             {"safety.operators.ann.public_key": "0" * 64},
             (
-                "trisagion run --resume --state here, after "
-                "`trisagion release --reason TEXT --state here --as NAME --key file:PATH`"
+                "`trisagion release --reason TEXT --state here --as NAME --key file:PATH`, "
+                "then `trisagion run --resume --state here`"
             ),
         ),
         (
             "killed",
             {"safety.release_people": 2},
             (
-                "trisagion run --resume --state here, after `trisagion release --reason TEXT --state here`, "
-                "then another person's `trisagion release --confirm NUMBER`"
+                "`trisagion release --reason TEXT --state here`, then another person's `trisagion release "
+                "--confirm NUMBER --state here`, then `trisagion run --resume --state here`"
             ),
         ),
     ],
@@ -211,4 +211,4 @@ def test_the_doctor_passes_a_state_it_can_write_and_fails_one_it_cannot(tmp_path
 def test_a_run_that_ended_says_how_it_goes_on(outcome: str, sets: dict[str, object], told: str) -> None:
     """By what works there: where a release takes two people, or keys, a reason alone is refused."""
     settings = load(None, {}, {"platform.state": "here", **sets})
-    assert run._resume(settings, House(settings), outcome) == told
+    assert run._resume(House(settings), outcome) == told

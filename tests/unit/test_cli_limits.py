@@ -4,7 +4,6 @@ import json
 import os
 from collections.abc import Callable, Iterator
 from contextlib import closing
-from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
@@ -91,10 +90,13 @@ def test_a_limit_of_what_there_is_not_is_refused(told: Callable[..., Any], state
 def test_people_see_what_is_in_force_and_what_is_not(state: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """Each version has a line; one that nobody approved says so."""
     limits.propose("price_collar", "0.01", "calm", state=state)
+    capsys.readouterr()
     limits.history(state=state)
     lines = capsys.readouterr().out.splitlines()
-    assert lines[-1].endswith(": calm  NOT IN FORCE")
-    assert f"price_collar = {Decimal('0.01')} of 0.05" in lines[-1]
+    assert lines[0].split()[:5] == ["version", "limit", "value", "ceiling", "scope"]
+    assert lines[-1].split()[:8] == [str(NEXT), "price_collar", "0.01", "0.05", "account", "NOT", "IN", "FORCE"]
+    assert lines[-1].endswith(f"{person()}: calm")
+    assert len({line.index("account") for line in lines[1:]}) == 1
     limits.show(state=state)
     assert "calm" not in capsys.readouterr().out
 

@@ -110,3 +110,25 @@ def test_a_fill_one_tick_off_the_last_trade_is_granted_and_two_are_not() -> None
         px = Decimal(repr(float(prices.low[9]))) - Decimal("0.25") * ticks
         made = report_of(prices, (replace(fill(9.5, Side.BUY, "1", "1640"), px=Price(px)),))
         assert failed(made).count("Every fill lies within what its minute traded") == alarms
+
+
+def test_what_an_emergency_took_is_told_and_no_alarm() -> None:
+    """The one exemption of maker-only orders is one here too, as in the certificate."""
+    made = with_fill(report(), liquidity=Liquidity.TAKER, emergency=True)
+    claim = "Every fill made liquidity (only Emergency may take)"
+    [item] = [item for item in check(made, measure(made)) if item.claim == claim]
+    assert item.ok
+    assert item.found == f"{len(made.fills)} fills, 1 of them Emergency's, all others maker"
+
+
+def test_a_fill_of_the_minute_in_which_a_run_was_stopped_is_not_judged() -> None:
+    """Its minute is on no tape yet; at the end of the data it would be an alarm."""
+    claim = "Every fill lies within what its minute traded"
+    made = booked(fill(599.5, Side.BUY, "1", "1640"), fill(600.3, Side.SELL, "1", "1640"))
+    px = Price(Decimal(repr(float(made.markets[0].prices.close[-1]))))
+    made = replace(made, fills=tuple(replace(each, px=px) for each in made.fills))
+    stopped = replace(made, provenance=replace(made.provenance, finished=False))
+    [item] = [item for item in check(stopped, measure(stopped)) if item.claim == claim]
+    assert item.ok
+    assert item.found == "1 fills inside, 1 in a minute that is not complete"
+    assert claim in failed(made)

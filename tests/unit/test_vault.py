@@ -411,7 +411,7 @@ def test_the_commands_make_fill_show_turn_and_check_a_vault(
     cli.check(path=path)
     out = capsys.readouterr().out
     assert "vault:venue.password: version 1, paper, SIM" in out
-    assert "1 entries open" in out
+    assert "1 entry can be opened" in out
     assert SECRET not in out
     assert Vault.of({"TRISAGION_VAULT": str(path)}).open("venue.password") == SECRET
     for name, environment in (("no blanks", "paper"), ("x", "test")):

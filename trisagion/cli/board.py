@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from decimal import Decimal
 from typing import TYPE_CHECKING, Final
 
+from trisagion.cli.table import aligned
 from trisagion.clock import SECOND_NS, iso
 from trisagion.errors import harmless
 from trisagion.ledger.types import Account
@@ -87,18 +88,18 @@ def lines(seen: Look, width: int) -> list[str]:
     """Return a look as lines of at most `width` signs, none of which acts on a terminal."""
     found = [
         f"trisagion  {iso(seen.at_ns)}  {_mode(seen.everything)}",
-        *_some([f"           {_mode(part)}" for part in seen.parts], PARTS_SHOWN),
-        *(f"           gate of {name} SHUT" for name in seen.shut),
+        *_titled("", _some([_mode(part) for part in seen.parts], PARTS_SHOWN)),
+        *_titled("", [f"gate of {name} SHUT" for name in seen.shut]),
         "",
         f"equity     {seen.equity:,.2f} {seen.currency}  P&L {seen.profit:+,.2f}",
-        *_some([f"position   {symbol} {plain(qty)}" for symbol, qty in seen.positions], POSITIONS_SHOWN),
+        *_titled("position", _some([f"{symbol} {plain(qty)}" for symbol, qty in seen.positions], POSITIONS_SHOWN)),
         *([] if seen.positions else ["position   flat"]),
         f"orders     {len(seen.live)} live",
-        *_some([f"           {_order(order)}" for order in seen.live], ORDERS_SHOWN),
+        *_titled("", _some([_order(order) for order in seen.live], ORDERS_SHOWN)),
         "",
-        *_some([f"process    {_beat(beat)}" for beat in seen.beats], PROCESSES_SHOWN),
+        *_titled("process", _some(list(aligned([_beat(beat) for beat in seen.beats], (1, 2))), PROCESSES_SHOWN)),
         "",
-        *(f"event      {text}" for text in seen.events),
+        *_titled("event", seen.events),
     ]
     return [fitting(line, width) for line in found]
 
@@ -119,13 +120,17 @@ def _order(order: Order) -> str:
     return f"{order.symbol} {order.side} {plain(order.leaves_qty)} @ {price}  {order.state}  {order.cl_ord_id}"
 
 
-def _beat(beat: Beat) -> str:
-    silent = "  SILENT" if beat.age_s > SILENT_S else ""
-    age = "" if beat.age_s == float("inf") else f", {beat.age_s:.0f} s ago"
-    return f"{beat.name}  {beat.what}{age}{silent}"
+def _beat(beat: Beat) -> tuple[str, ...]:
+    age = "" if beat.age_s == float("inf") else f"{beat.age_s:.0f} s ago"
+    return beat.name, beat.what, age, "SILENT" if beat.age_s > SILENT_S else ""
 
 
 def _some(rows: Sequence[str], count: int) -> list[str]:
     """Return the first of some rows, and how many more there are."""
     hidden = len(rows) - count
-    return [*rows[:count], f"           and {hidden} more"] if hidden > 0 else list(rows)
+    return [*rows[:count], f"and {hidden} more"] if hidden > 0 else list(rows)
+
+
+def _titled(title: str, rows: Sequence[str]) -> list[str]:
+    """Return rows beside a title, which the first one of them has."""
+    return [f"{title if index == 0 else '':<11}{row}" for index, row in enumerate(rows)]

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Final
 import typer
 
 from trisagion.cli.rundir import database_of, run_of, state_of
+from trisagion.cli.table import aligned
 from trisagion.cohort.census import By, Kin, Lineage, Member, best, lineage, winners
 from trisagion.cohort.survivors import Exported
 from trisagion.errors import StateError
@@ -63,7 +64,9 @@ def top(
         return
     if chosen:
         rows = [HEAD, *(_row(member, now_ns) for member in chosen)]
-        print("\n".join(_table(rows if several else [(row[0], *row[2:]) for row in rows])))
+        shown = rows if several else [(row[0], *row[2:]) for row in rows]
+        figures = range(shown[0].index("age"), shown[0].index("type"))
+        print("\n".join(aligned(shown, figures)))
     print(f"{len(chosen)} of {len(members)} {'ended' if ended else 'alive'}, by {by}")
 
 
@@ -199,18 +202,6 @@ def _row(member: Member, now_ns: int) -> tuple[str, ...]:
         params["entry"],
         member.reason or "",
     )
-
-
-def _table(rows: Sequence[tuple[str, ...]]) -> Iterator[str]:
-    """Yield rows as lines: names to the left, figures to the right."""
-    figures = range(rows[0].index("age"), rows[0].index("type"))
-    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    for row in rows:
-        cells = (
-            text.rjust(width) if index in figures else text.ljust(width)
-            for index, (text, width) in enumerate(zip(row, widths, strict=True))
-        )
-        yield "  ".join(cells).rstrip()
 
 
 def _tree(found: Lineage) -> Iterator[str]:

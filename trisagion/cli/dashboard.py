@@ -36,7 +36,7 @@ LOOK_S: Final = 1.0
 OLD_S: Final = 3.0
 """A look that is older is marked: the database does not answer."""
 ENGAGES: Final = {"k": Mode.PAUSE, "e": Mode.EMERGENCY}
-HELP: Final = "k pause   e emergency (flattens, taking liquidity)   q leave"
+HELP: Final = "k pause   e emergency: flatten   q leave"
 
 _ENTER: Final = "\x1b[?1049h\x1b[?25l"
 _LEAVE: Final = "\x1b[?25h\x1b[?1049l"

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Final
 import typer
 
 from trisagion.cli.config import ConfigOption, SetOption, overrides
+from trisagion.cli.table import aligned
 from trisagion.clock import iso
 from trisagion.errors import ConfigError
 from trisagion.settings import load
@@ -159,6 +160,4 @@ def _show(rows: Sequence[Mapping[str, Any]], as_json: bool) -> None:
         print("none")
         return
     heads = list(rows[0])
-    widths = [max(len(head), *(len(str(row[head])) for row in rows)) for head in heads]
-    for line in (heads, *([str(row[head]) for head in heads] for row in rows)):
-        print("  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip())
+    print("\n".join(aligned([heads, *([str(row[head]) for head in heads] for row in rows)])))

@@ -17,6 +17,7 @@ import typer
 
 from trisagion.cli.acting import AsOption, KeyOption, acting
 from trisagion.cli.rundir import database_of, run_of, settings_of, state_of
+from trisagion.cli.table import aligned
 from trisagion.clock import iso
 from trisagion.errors import ConfigError, harmless, quoted
 from trisagion.ledger.books import Balance
@@ -465,6 +466,4 @@ def _show(rows: Sequence[Mapping[str, str | None]], as_json: bool) -> None:
         return
     heads = list(dict.fromkeys(name for row in rows for name in row))
     cells = [heads, *([harmless(row.get(head) or "", CELL_MAX) for head in heads] for row in rows)]
-    widths = [max(len(line[column]) for line in cells) for column in range(len(heads))]
-    for line in cells:
-        print("  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip())
+    print("\n".join(aligned(cells)))

@@ -14,6 +14,7 @@ import typer
 
 from trisagion.cli.acting import AsOption, KeyOption, acting
 from trisagion.cli.rundir import database_of, run_of, settings_of, state_of
+from trisagion.cli.table import aligned
 from trisagion.clock import iso
 from trisagion.errors import harmless
 from trisagion.risk.limits import LIMIT, LimitBook, LimitRow, Limits, Scope
@@ -29,7 +30,9 @@ if TYPE_CHECKING:
 
 app = typer.Typer(no_args_is_help=True)
 
-LINE_MAX: Final = 500
+CELL_MAX: Final = 300
+HEAD: Final = ("version", "limit", "value", "ceiling", "scope", "", "proposed by")
+FIGURES: Final = (0, 2, 3)
 
 RunOption = Annotated[str | None, typer.Option("--run", help="A run's name; the newest when left out.")]
 StateOption = Annotated[Path | None, typer.Option("--state", help="The state directory.")]
@@ -180,13 +183,16 @@ def _row(row: LimitRow, ceiling: Limits) -> dict[str, Any]:
 
 
 def _print(rows: Iterable[LimitRow], ceiling: Limits) -> None:
-    for row in rows:
-        told = _row(row, ceiling)
-        where = f"{row.scope} {row.subject}".strip()
-        by = f"by {row.proposed_by}" + (f", approved by {row.approved_by}" if row.approved_by else "")
-        stands = "" if row.holds else "  NOT IN FORCE"
-        line = f"{row.version}  {row.name} = {told['value']} of {told['ceiling']}  {where}  {by}: {row.reason}{stands}"
-        print(harmless(line, LINE_MAX))
+    lines = [HEAD, *(_cells(row, ceiling) for row in rows)]
+    print("\n".join(aligned([[harmless(cell, CELL_MAX) for cell in line] for line in lines], FIGURES)))
+
+
+def _cells(row: LimitRow, ceiling: Limits) -> tuple[str, ...]:
+    told = _row(row, ceiling)
+    where = f"{row.scope} {row.subject}".strip()
+    by = row.proposed_by + (f", approved by {row.approved_by}" if row.approved_by else "")
+    stands = "in force" if row.holds else "NOT IN FORCE"
+    return str(row.version), row.name, told["value"], str(told["ceiling"]), where, stands, f"{by}: {row.reason}"
 
 
 def _tell(row: LimitRow, ceiling: Limits, what: str, as_json: bool) -> None:

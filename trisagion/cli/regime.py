@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Final
 
 import typer
 
+from trisagion.cli.table import aligned
 from trisagion.errors import DataError
 
 if TYPE_CHECKING:
@@ -91,7 +92,9 @@ def _lines(bars: "Bars", judged: "Sequence[Judgement]", *, every: bool) -> Itera
     yield f"{bars.symbol}: {len(bars):,} bars of {write.duration(bars.interval_ns)}, closes from {span} UTC"
     yield ""
     found = stretches(readings)
-    yield from _table([("at", "bar", *HEAD[3:]) if every else HEAD, *_rows(judged, found, every=every)])
+    head = ("at", "bar", *HEAD[3:]) if every else HEAD
+    figures = [index for index, name in enumerate(head) if name in FIGURES]
+    yield from aligned([head, *_rows(judged, found, every=every)], figures)
     yield ""
     told = ", ".join(f"{_word(state)} {write.percent(share)}" for state, share in shares(readings).items())
     yield f"time in   {told}; {len(found) - 1:,} changes"
@@ -174,14 +177,3 @@ def _because(state: str, reasons: Sequence[str]) -> str:
 
 def _word(state: str) -> str:
     return state.replace("_", " ")
-
-
-def _table(rows: Sequence[tuple[str, ...]]) -> Iterator[str]:
-    """Yield rows as lines: words to the left, figures to the right."""
-    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    for row in rows:
-        cells = (
-            text.rjust(width) if name in FIGURES else text.ljust(width)
-            for name, text, width in zip(rows[0], row, widths, strict=True)
-        )
-        yield "  ".join(cells).rstrip()

@@ -35,8 +35,8 @@ from trisagion.cli.stop import Stop
 from trisagion.cli.worker import worker_argv
 from trisagion.errors import ConfigError, StateError, StepTimeout, TrisagionError
 from trisagion.ports import Database, Replay
-from trisagion.reports.why_halt import released
 from trisagion.safety.modes import Mode
+from trisagion.safety.release import way_back
 from trisagion.settings import (
     KILL_FILE,
     LINES,
@@ -334,7 +334,7 @@ def supervise(settings: Settings, run: Path, notes: list[str], *, as_json: bool,
         else:
             house.note_start(person(), run.name, _facts(house, resumed=resumed))
             _tell_changes(house, run, asked)
-            take_up(database, person(), reason, _people(house))
+            take_up(database, person(), reason, house.release_people, signed=bool(house.operators))
             now_ns = time.time_ns() if known is None else known.now_ns
             register(database, House(placed).fingerprint, person(), now_ns)
             anchored()
@@ -345,16 +345,14 @@ def supervise(settings: Settings, run: Path, notes: list[str], *, as_json: bool,
         page = run / "report.html"
         page.write_text(render(report), encoding="utf-8")
     if supervisor.why:
-        raise StateError(
-            f"{supervisor.why}: the run was stopped in order; go on with: {_resume(settings, house, outcome)}"
-        )
+        raise StateError(f"{supervisor.why}: the run was stopped in order; go on with: {_resume(house, outcome)}")
     if as_json:
         print(json.dumps({"outcome": outcome, "report": str(page), "summary": summary_json(report)}), flush=True)
         return outcome
     print(summary_text(report, columns(sys.stdout)))
     print(f"report    {page.resolve()}")
     if outcome != "finished":
-        print(f"zero working orders confirmed; go on with: {_resume(settings, house, outcome)}")
+        print(f"zero working orders confirmed; go on with: {_resume(house, outcome)}")
     return outcome
 
 
@@ -433,21 +431,14 @@ def listen(supervisor: Supervisor) -> None:
     signal.signal(signal.SIGUSR2, lambda _number, _frame: Thread(target=supervisor.pause, name="pause").start())
 
 
-def _people(house: "House") -> int:
-    """Return how many people take up a run that was killed; where people have keys, nobody does so alone."""
-    return 2 if house.operators else house.release_people
-
-
-def _resume(settings: Settings, house: "House", outcome: str) -> str:
-    """Return the command that goes on with a run."""
-    state, usual = settings.platform.state, type(settings.platform).model_fields["state"].default
+def _resume(house: "House", outcome: str) -> str:
+    """Return what goes on with a run: one command, or those of a release and it."""
+    platform = house.settings.platform
+    state, usual = platform.state, type(platform).model_fields["state"].default
     where = "" if state == usual else f" --state {shlex.quote(state)}"
-    if outcome != "killed":
-        return f"trisagion run --resume{where}"
-    if _people(house) < 2:
-        return f"trisagion run --resume{where} --reason 'why it is safe'"
-    by_release = released(house.release_people, f"--reason TEXT{where}", signed=bool(house.operators))
-    return f"trisagion run --resume{where}, after {by_release}"
+    if outcome == "killed":
+        return way_back(house.release_people, signed=bool(house.operators), at=where)
+    return f"trisagion run --resume{where}"
 
 
 def place(settings: Settings, run: Path, sockets: Path, children: Children, stack: ExitStack) -> Settings:

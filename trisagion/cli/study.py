@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Final
 
 import typer
 
+from trisagion.cli.table import aligned
 from trisagion.errors import StateError
 
 if TYPE_CHECKING:
@@ -103,7 +104,7 @@ def _lines(one: "Study") -> Iterator[str]:
     if one.account_bp is not None:
         yield f"{ACCOUNT}: the largest fall of the account's equity below its value at the epoch's start"
     yield ""
-    yield from _table([HEAD, *(_row(pair) for pair in one.pairs)])
+    yield from aligned([HEAD, *(_row(pair) for pair in one.pairs)], FIGURES)
     if not one.enough:
         yield ""
         yield f"Too few epochs: below {EPOCHS_TOLD} these figures tell nothing. Take more bars, or a smaller --epoch."
@@ -153,14 +154,3 @@ def _facts(one: "Study") -> dict[str, Any]:
             for pair in one.pairs
         ],
     }
-
-
-def _table(rows: Sequence[tuple[str, ...]]) -> Iterator[str]:
-    """Yield rows as lines: words to the left, figures to the right."""
-    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    for row in rows:
-        cells = (
-            text.rjust(width) if index in FIGURES else text.ljust(width)
-            for index, (text, width) in enumerate(zip(row, widths, strict=True))
-        )
-        yield "  ".join(cells).rstrip()

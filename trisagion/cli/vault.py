@@ -15,12 +15,16 @@ import typer
 
 from trisagion.cli.acting import noted
 from trisagion.cli.rundir import LATEST, running_house, state_of
+from trisagion.cli.table import aligned
 from trisagion.errors import ConfigError, StateError, quoted
 from trisagion.settings.vault import DEFAULT, ENVIRONMENTS, VARIABLE, Vault, days_old
 
 app = typer.Typer(no_args_is_help=True)
 
 _NAME: Final = re.compile(r"[A-Za-z0-9._-]{1,64}")
+
+HEAD: Final = ("name", "version", "environment", "venues", "key", "made", "days", "key days")
+FIGURES: Final = (1, 6, 7)
 
 FileOption = Annotated[Path | None, typer.Option("--vault", help=f"The file; else {VARIABLE}, else {DEFAULT}.")]
 
@@ -32,6 +36,10 @@ def _group() -> None:
 
 def _vault(path: Path | None) -> Vault:
     return Vault.of({**os.environ, VARIABLE: str(path)} if path else os.environ)
+
+
+def _entries(count: int) -> str:
+    return "1 entry" if count == 1 else f"{count} entries"
 
 
 def _noted(command: str, told: dict[str, str]) -> None:
@@ -62,7 +70,7 @@ def init(
 
 @app.command()
 def put(
-    name: Annotated[str, typer.Argument(help="The entry: vault:NAME.")],
+    name: Annotated[str, typer.Argument(metavar="NAME", help="The entry: vault:NAME.")],
     environment: Annotated[str, typer.Option(help="What it is for: paper or live.")] = "paper",
     venue: Annotated[
         list[str] | None, typer.Option(help="A venue (fix.target) that it is for; as often as needed.")
@@ -107,9 +115,8 @@ def show(
     if as_json:
         print(json.dumps(rows))
         return
-    for row in rows:
-        told = {**row, "days": f"{row['days']} days", "key_days": f"key {row['key_days']} days"}
-        print("  ".join(str(", ".join(value) if isinstance(value, list) else value) for value in told.values()))
+    cells = [[", ".join(cell) if isinstance(cell, list) else str(cell) for cell in row.values()] for row in rows]
+    print("\n".join(aligned([HEAD, *cells], FIGURES)) if cells else "no entry")
 
 
 @app.command()
@@ -122,7 +129,7 @@ def rotate(
     vault.content()
     count = vault.rotate(time.time_ns(), anew=anew)
     newest = vault.content().keys[-1].name
-    print(f"{vault.path}: {count} entries under key {newest}")
+    print(f"{vault.path}: {_entries(count)} under key {newest}")
     _noted("rotate", {"entries": str(count), "key": newest, "all": str(anew)})
 
 
@@ -135,4 +142,4 @@ def check(path: FileOption = None) -> None:
         print(problem)
     if problems:
         raise typer.Exit(1)
-    print(f"{vault.path}: {len(vault.content().entries)} entries open")
+    print(f"{vault.path}: {_entries(len(vault.content().entries))} can be opened")

@@ -79,8 +79,10 @@ def closing_of(instrument: Instrument | None, now_ns: int) -> str | None:
 
     For the one that an instant lies in, or that begins within a minute. One that is not known has the platform's rest.
     """
-    closures = None if instrument is None else instrument.closures
-    return closing_reason(now_ns) or (None if closures is None else closures.reason(now_ns, CLOSING_NS))
+    reason = _closing_of_minute(now_ns // MINUTE_NS)
+    if reason is None and instrument is not None and instrument.closures is not None:
+        return instrument.closures.reason(now_ns, CLOSING_NS)
+    return reason
 
 
 @lru_cache(maxsize=1024)

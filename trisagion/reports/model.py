@@ -111,7 +111,10 @@ class Market:
 
 @dataclass(frozen=True, slots=True)
 class Fill:
-    """One execution as the ledger booked it; `qty` is above zero, `fee` what it cost in the instrument's currency."""
+    """One execution as the ledger booked it; `qty` is above zero, `fee` what it cost in the instrument's currency.
+
+    `emergency` says that its order flattened in an emergency, and so might take liquidity.
+    """
 
     at_ns: int
     symbol: str
@@ -121,6 +124,7 @@ class Fill:
     fee: Money
     liquidity: Liquidity | None
     cl_ord_id: ClOrdId
+    emergency: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -17,6 +17,7 @@ from trisagion.reports.why import NOT_RECORDED, Step, legible, told
 from trisagion.reports.why_order import CycleSeen, Decided, Happened
 from trisagion.safety.gates import Gate
 from trisagion.safety.modes import Control, Level, Mode, Standing
+from trisagion.safety.release import release_commands
 from trisagion.units import plain
 
 BEAT_S_MAX: Final = 60
@@ -280,18 +281,13 @@ def _control(story: HaltStory) -> list[Step]:
 def _lifted(control: Control, story: HaltStory) -> str:
     if control.until_ns is not None:
         return f"nothing: it passes by itself, {_both(control.until_ns)}"
-    if control.level is not Level.ALL:
-        return released(story.people, f"--{control.level} {legible(control.name)} --reason TEXT", signed=story.signed)
-    by_release = released(story.people, "--reason TEXT", signed=story.signed)
+    part = "" if control.level is Level.ALL else f"--{control.level} {legible(control.name)} "
+    by_release = release_commands(story.people, f"{part}--reason TEXT", signed=story.signed)
+    if part:
+        return by_release
     if story.people > 1 or story.signed:
         return f"{by_release}; a replay goes on by `trisagion run --resume` then"
     return f"`trisagion run --resume --reason TEXT` for a replay, else {by_release}"
-
-
-def released(people: int, options: str, *, signed: bool) -> str:
-    """Return the commands of a release, for a person to type."""
-    second = f", then another person's `trisagion release --confirm NUMBER{_keys(signed)}`" if people > 1 else ""
-    return f"`trisagion release {options}{_keys(signed)}`{second}"
 
 
 def _keys(signed: bool) -> str:

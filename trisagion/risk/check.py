@@ -7,12 +7,14 @@ A refusal is a value: it is part of the business. Where something cannot be judg
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
 from trisagion.orders.types import Intent, Order, Side
-from trisagion.risk.controls import CONTROLS, Control, Facts, Refusal, worst_of
+from trisagion.risk.controls import CONTROLS, Control, Facts, Refusal, refusals, worst_of
 from trisagion.risk.load import Account, Load
 from trisagion.units import Quantity, plain, plus
+
+_CONTROL: Final = {control.refusal: control for control in CONTROLS}
 
 
 class Approved(NamedTuple):
@@ -51,9 +53,9 @@ def judge(facts: Facts, load: Load, account: Account) -> Approved | Refused:
     open with those.
     """
     facts.beside(load, account)
-    for control in CONTROLS:
-        if control.fails(facts):
-            return Refused(control.refusal, _text(control, facts))
+    refusal = next(refusals(facts), None)
+    if refusal is not None:
+        return Refused(refusal, _text(_CONTROL[refusal], facts))
     limits = facts.limits
     return Approved(facts.intent, limits.account, limits.version)
 
@@ -78,12 +80,13 @@ def judge_all(intents: Iterable[Facts], load: Load, account: Account) -> list[Ap
 def explain(facts: Facts, load: Load, account: Account) -> tuple[Line, ...]:
     """Return what every control says of an intent, also those behind the first that refuses; see `judge`."""
     facts.beside(load, account)
+    refused = frozenset(refusals(facts))
     lines, judged = [], True
     for number, control in enumerate(CONTROLS, start=1):
         if not judged and control.refusal is not Refusal.TAKER_FORBIDDEN:
             lines.append(Line(number, control.refusal, "not judged", ""))
             continue
-        failed = control.fails(facts)
+        failed = control.refusal in refused
         judged = judged and not (failed and control.needed)
         lines.append(Line(number, control.refusal, "refused" if failed else "passed", _text(control, facts)))
     return tuple(lines)

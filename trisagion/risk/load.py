@@ -10,7 +10,6 @@ from trisagion.orders.types import Intent, Order, Side
 from trisagion.units import Money, Price, Quantity, minus, plus
 
 NOT_SENT: Final = LIVE - AT_VENUE
-_ZERO: Final = Quantity(Decimal(0))
 
 sum_of: Final = cast("Callable[[Quantity, Quantity], Quantity]", plus)
 """The sum of two quantities is one."""
@@ -49,17 +48,19 @@ class Load:
         key, side, count = intent.key, intent.side, 0
         for order in live_orders:
             state = order.state
-            if state in LIVE and not (state in NOT_SENT and order.intent == key):
+            # Most are at the venue, and one look tells; most have neither a fill nor a wish, and a call costs more.
+            if state in AT_VENUE or (state in NOT_SENT and order.intent != key):
                 count += 1
-                which = (order.symbol, order.side)
-                # Most have neither, and a call costs half as much as all the rest.
+                order_side = order.side
+                which = (order.symbol, order_side)
                 left = order.leaves_qty if order.cum_qty or order.wanted_qty else order.qty
-                leaves[which] = sum_of(leaves[which], left) if which in leaves else left
+                others = leaves.get(which)
+                leaves[which] = left if others is None else sum_of(others, left)
                 # Only those of the other side can trade with the intent.
-                if order.side is not side:
+                if order_side is not side:
                     for price in (order.price, order.wanted_price):
                         if price is not None:
-                            best[which] = better(order.side, price, best.get(which))
+                            best[which] = better(order_side, price, best.get(which))
         return Load(count, leaves, best)
 
     def add(self, symbol: str, side: Side, left: Quantity, price: Price) -> None:
@@ -79,10 +80,6 @@ class Load:
         for which, qty in part.leaves.items():
             leaves[which] = Quantity(minus(leaves[which], qty))
         return Load(self.orders - part.orders, leaves, self.best.copy())
-
-    def left(self, symbol: str, side: Side) -> Quantity:
-        """Return the most that the live orders of a symbol and side may still fill."""
-        return self.leaves.get((symbol, side), _ZERO)
 
 
 def better(side: Side, price: Price, best: Price | None) -> Price:

@@ -40,6 +40,20 @@ def worded(control: Control) -> str:
     return f"{control.mode} by {control.operator} at {control.set_ns}: {control.reason}"
 
 
+def release_commands(people: int, what: str, *, signed: bool, at: str = "") -> str:
+    """Return what people type for a release: `what` names part and reason, `at` the platform."""
+    at = f"{at} --as NAME --key file:PATH" if signed else at
+    second = f", then another person's `trisagion release --confirm NUMBER{at}`" if people > 1 else ""
+    return f"`trisagion release {what}{at}`{second}"
+
+
+def way_back(people: int, *, signed: bool, at: str = "") -> str:
+    """Return what people type for a run to go on that was killed."""
+    if people < 2 and not signed:
+        return f"trisagion run --resume{at} --reason 'why it is safe'"
+    return f"{release_commands(people, '--reason TEXT', signed=signed, at=at)}, then `trisagion run --resume{at}`"
+
+
 @dataclass(frozen=True, slots=True)
 class Lift:
     """What the people who release a place sign: that its words up to the row `upto` of their table are lifted.

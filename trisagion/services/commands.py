@@ -24,4 +24,6 @@ def accept(database: Database, keys: Mapping[str, Ed25519PublicKey], command: Co
             told = {"why": why.value, "action": command.action, "subject": quoted(command.subject)}
             tx.control.add_event("command.refused", quoted(command.person), told, now_ns)
     if why is not None:
-        raise TrisagionError(f"expected a command that an operator has signed, found one that is not: {why}")
+        raise TrisagionError(
+            f"expected a command that an operator has signed (--as NAME --key file:PATH), found one that is not: {why}"
+        )

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from trisagion.clock import SECOND_NS
+from trisagion.clock import SECOND_NS, iso
 from trisagion.errors import StateError, TrisagionError
 from trisagion.orders.state import IN_DOUBT
 from trisagion.ports import Database, Transaction
@@ -200,8 +200,11 @@ def _apart(tx: Transaction, rules: ReleaseRules, symbol: str, now_ns: int) -> li
 
 def _stands(tx: Transaction, level: Level, name: str, now_ns: int) -> Control:
     present = in_force(tx, level, name, now_ns)
-    if present.mode is Mode.NORMAL or present.until_ns is not None:
-        raise StateError(f"{present.where}: expected something to release, found {present.mode}")
+    if present.until_ns is not None:
+        until = iso(present.until_ns)
+        raise StateError(f"{present.where}: it is released already; only what reduces passes until {until}")
+    if present.mode is Mode.NORMAL:
+        raise StateError(f"{present.where}: expected something to release, found normal")
     return present
 
 

@@ -15,10 +15,11 @@ from trisagion.orders.state import OrderState
 from trisagion.ports import Database, Replay, Transaction
 from trisagion.risk.limits import Limits
 from trisagion.safety.modes import REPLAY, Control, Mode
+from trisagion.safety.release import way_back
 from trisagion.services.advance_cohort import found_cohort
 from trisagion.services.control import release
 from trisagion.services.limits import found
-from trisagion.services.take_profit import ending_epoch
+from trisagion.services.take_profit import ending_epoch, is_flat
 from trisagion.units import Money
 
 UNSETTLED = frozenset(
@@ -84,28 +85,26 @@ def _short(text: str) -> str:
     return text if len(text) <= DIGEST_SHOWN else f"{text[:DIGEST_SHOWN]}…"
 
 
-def take_up(database: Database, operator: str, reason: str | None, people: int = 1) -> None:
+def take_up(database: Database, operator: str, reason: str | None, people: int = 1, *, signed: bool = False) -> None:
     """Let a replay go on that somebody stopped: with the reason of the operator who takes it up, `StateError` without.
 
-    Where a release takes two people, one who takes it up is not enough.
+    Where a release takes two people, or is `signed`, a reason is not enough.
     Once for each resumption, not at each start of a driver: a mode that is set later stays.
     """
     with database.snapshot() as tx:
         replay = tx.control.replay()
         if replay is None:
             return
-        if reason is None or people > 1:
-            _refuse_if_stopped(tx, people)
+        if reason is None or people > 1 or signed:
+            _refuse_if_stopped(tx, people, signed=signed)
             return
     release(database, operator, reason, replay.now_ns)
 
 
-def _refuse_if_stopped(tx: Transaction, people: int) -> None:
+def _refuse_if_stopped(tx: Transaction, people: int, *, signed: bool) -> None:
     present = tx.control.control()
     if present.mode is not Mode.NORMAL and present.operator != REPLAY:
-        lift = "trisagion run --resume --reason 'why it is safe'"
-        if people > 1:
-            lift = "trisagion release --reason 'why it is safe', then another person's --confirm, then a --resume"
+        lift = way_back(people, signed=signed)
         raise StateError(f"{present.operator} stopped this run ({present.mode}: {present.reason}); go on with: {lift}")
 
 
@@ -178,5 +177,4 @@ def unsettled(
 
 def _next_step(tx: Transaction, epoch: int) -> str | None:
     """Return the step that can be taken now, None while the sequence has to wait until we are flat."""
-    flat = all(position.qty == 0 for position in tx.ledger.positions())
-    return next_step([step.step for step in tx.ledger.steps(epoch)], flat=flat)
+    return next_step([step.step for step in tx.ledger.steps(epoch)], flat=is_flat(tx))

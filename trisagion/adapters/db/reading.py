@@ -57,8 +57,21 @@ _AT_HOME: Final = sa.case(
 )
 """The fee of a fill in the instrument's currency; one in another is no part of the account's equity."""
 _FILLS: Final = (
-    sa.select(_x.happened_ns, _x.symbol, _x.side, _x.last_px, _x.last_qty, _AT_HOME, _x.liquidity, _x.cl_ord_id)
-    .select_from(sa.outerjoin(t.execution, t.instrument, _x.symbol == t.instrument.c.symbol))
+    sa.select(
+        _x.happened_ns,
+        _x.symbol,
+        _x.side,
+        _x.last_px,
+        _x.last_qty,
+        _AT_HOME,
+        _x.liquidity,
+        _x.cl_ord_id,
+        # What takes liquidity is never replaced, so its order has no other ClOrdID.
+        sa.func.coalesce(t.orders.c.taker, sa.false()),
+    )
+    .select_from(t.execution)
+    .outerjoin(t.instrument, _x.symbol == t.instrument.c.symbol)
+    .outerjoin(t.orders, _x.cl_ord_id == t.orders.c.cl_ord_id)
     .where(
         _x.exec_type.in_([ExecType.TRADE, ExecType.TRADE_CORRECT]),
         sa.tuple_(_x.venue, _x.exec_id).not_in(_UNDONE),
@@ -143,8 +156,18 @@ def regime_track(unit: Unit, symbol: str) -> RegimeTrack:
 def fills(unit: Unit) -> tuple[Fill, ...]:
     """Return all trades that stand, in order of time: a bust takes one away, a correction puts another in its place."""
     return tuple(
-        Fill(at_ns, symbol, Side(side), px, qty, fee, None if liquidity is None else Liquidity(liquidity), cl_ord_id)
-        for at_ns, symbol, side, px, qty, fee, liquidity, cl_ord_id in unit.session.rows(_FILLS)
+        Fill(
+            at_ns,
+            symbol,
+            Side(side),
+            px,
+            qty,
+            fee,
+            None if liquidity is None else Liquidity(liquidity),
+            cl_ord_id,
+            emergency=bool(taker),
+        )
+        for at_ns, symbol, side, px, qty, fee, liquidity, cl_ord_id, taker in unit.session.rows(_FILLS)
     )
 
 
