@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from decimal import Decimal
 from typing import Final
 
+from trisagion.clock import MINUTE_NS
 from trisagion.errors import StateError
 from trisagion.ledger.postings import OUTSIDE, cash, equity
 from trisagion.ledger.types import Position, Strategy
@@ -28,7 +29,7 @@ class Stakes:
     def read(tx: Transaction, symbols: Iterable[str], now_ns: int) -> "Stakes":
         """Read what is held, and the prices of that and of some symbols more.
 
-        Equity is that of the newest mark, of at most a minute ago; where there is none yet it is computed.
+        Equity is that of the newest mark, of at most a minute ago; where there is none it is computed.
         """
         held = {position.symbol: position.qty for position in tx.ledger.positions() if position.qty}
         worth: dict[str, Decimal | None] = {}
@@ -37,7 +38,10 @@ class Stakes:
             unit = None if quote is None else max(quote.bid, quote.ask)
             worth[symbol] = None if unit is None else EXACT.multiply(unit, tx.market.instrument(symbol).multiplier)
         sample = tx.ledger.last_equity()
-        worth_all = marked_equity(tx, now_ns) if sample is None else sample.equity
+        if sample is None or now_ns - sample.at_ns > MINUTE_NS:
+            worth_all = marked_equity(tx, now_ns)
+        else:
+            worth_all = sample.equity
         gross = Decimal(0)
         for symbol, qty in held.items():
             price = worth[symbol]
