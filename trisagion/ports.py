@@ -170,7 +170,7 @@ class CohortStore(Protocol):
         ...
 
     def epoch(self) -> Epoch | None:
-        """Return the open epoch; in a transaction it is locked against other writers until the end."""
+        """Return the newest epoch where it is open; in a transaction it is locked until the end, open or not."""
         ...
 
     def epochs(self) -> Sequence[Epoch]:
@@ -379,6 +379,10 @@ class ControlStore(Protocol):
 
     def last(self, level: Level, name: str) -> int:
         """Return the number of the last row about a place, 0 for none."""
+        ...
+
+    def count_after(self, level: Level, name: str, number: int) -> int:
+        """Return how many rows about a place come after a row; what others are just writing is waited for."""
         ...
 
     def set_mode(self, control: Control) -> None:

@@ -106,12 +106,12 @@ class House:
     @cached_property
     def database(self) -> SqlDatabase:
         """The database."""
-        url = resolve(self.settings.database.url, os.environ)
-        if not url:
+        renewed = partial(resolve, self.settings.database.url, os.environ)
+        if not (url := renewed()):
             raise ConfigError(
                 "database.url: expected the URL of a run's database; `trisagion run` sets it for its workers"
             )
-        return open_database(url, self.signers)
+        return open_database(url, self.signers, renewed)
 
     def retrying(self, use_case: Callable[[], T]) -> T:
         """Run a use case again when another writer was in the way or the database was away for a moment.
@@ -318,7 +318,8 @@ class House:
             atr_bars=given.atr_bars,
             bar_min=given.bar_min,
         )
-        return Protection(rules, self.settings.reconcile.interval_s * SECOND_NS)
+        interval_ns = self.settings.reconcile.interval_s * SECOND_NS
+        return Protection(rules, interval_ns, self.settings.platform.account, self.session_name)
 
     @cached_property
     def switch_rules(self) -> WatchRules | None:

@@ -309,6 +309,21 @@ def test_anchors_that_were_tampered_with_are_refused(
         anchors.kept()
 
 
+@pytest.mark.parametrize("cut", [1, 40, -1])
+def test_an_anchor_that_was_cut_short_is_none_and_is_signed_again(
+    chain: SqlDatabase, anchors: AnchorFile, cut: int
+) -> None:
+    """The disk was full, or the power went: no run is kept from its start, and the file goes on after what is whole."""
+    keep_audit.anchor(chain, anchors, "test", 1)
+    whole = anchors.kept()
+    first, second = anchors.path.read_bytes().splitlines(keepends=True)
+    anchors.path.write_bytes(first + second[:cut])
+    assert anchors.kept() == whole[:1]
+    assert keep_audit.anchor(chain, anchors, "test", 2) == whole[1:]
+    assert anchors.kept() == whole
+    assert anchors.path.read_bytes().startswith(first)
+
+
 def test_another_key_s_anchors_are_not_believed(chain: SqlDatabase, anchors: AnchorFile) -> None:
     """Whoever can write the file cannot sign for us."""
     private = Ed25519PrivateKey.generate()

@@ -156,6 +156,29 @@ def users(mariadb_elsewhere: str) -> dict[str, str]:
     return {user: one.render_as_string(hide_password=False) for user, one in named.items()}
 
 
+@pytest.mark.mariadb
+@pytest.mark.parametrize("driver", ["mysql", "mysql+pymysql"])
+def test_a_password_that_was_changed_is_read_again_and_a_wrong_one_is_refused(
+    users: dict[str, str], mariadb_elsewhere: str, driver: str
+) -> None:
+    """By a process that has the old one, at its next connection; one that nobody changed is told once, without it."""
+    url = sa.make_url(users["writer"]).set(drivername=driver)
+    stands = [url]
+    given = url.render_as_string(hide_password=False)
+    database = open_database(given, renewed=lambda: stands[-1].render_as_string(hide_password=False))
+    for password in ("canary", "the next, %40"):
+        with database.transaction() as tx:
+            tx.control.add_event("kind", password, {}, TUESDAY_NS)
+        run(mariadb_elsewhere, f"ALTER USER 'elsewhere_writer'@'%%' IDENTIFIED BY '{password.replace('%', '%%')}'")
+        with pytest.raises(StateError, match="check the URL") as error, database.snapshot():
+            pass
+        assert "canary" not in str(error.value)
+        stands.append(url.set(password=password))
+    with database.snapshot() as tx:
+        told = tx.session.bare_rows(sa.text("SELECT subject FROM event ORDER BY seq"))
+    assert list(told) == [("canary",), ("the next, %40",)]
+
+
 NOTED = "VALUES (NULL, 1, 1, 'h', 'b', 'c', 'k', 'a', 's', '{}')"
 CHAINED = "VALUES ('orders', 1, 1, 'execution', '1', '{}', '0', '1')"
 ALLOWED = {

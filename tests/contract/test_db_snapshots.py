@@ -150,6 +150,7 @@ def test_two_processes_do_not_speak_for_one_observer(desk: Desk) -> None:
         (2, NOW, True, "WITNESSES"),
         (3, NOW, False, "OBSERVER_DISAGREES"),
         (3, TUESDAY_NS - 2 * MINUTE_NS, True, "OBSERVER_BEHIND"),
+        (2, TUESDAY_NS - 2 * MINUTE_NS, True, "OBSERVER_BEHIND"),
         (None, NOW, True, "OBSERVER_SILENT"),
     ],
 )

@@ -119,6 +119,17 @@ def test_silence_is_counted_from_the_first_look_and_then_from_the_last_beat(trad
     assert mode(trading) is Mode.NORMAL
 
 
+def test_a_clock_that_was_set_back_does_not_stretch_the_deadline(trading: SqlDatabase) -> None:
+    """A last heart-beat that lies ahead by more than the deadline says nothing of now; the next one is taken."""
+    for ahead_ns, expected in ((DEADLINE_NS // 2, Mode.NORMAL), (DEADLINE_NS + HOUR_NS, Mode.PAUSE)):
+        with trading.transaction() as tx:
+            tx.switches.put_mark(BeatMark("desk", 7, tx.control.wall_ns() + ahead_ns, Word.GO))
+        assert watch(trading, RULES, NOW_NS).mode is expected
+    assert mode(trading) is Mode.PAUSE
+    assert SPEAKER.beat(trading, "armed", Word.GO, "tested", floor=0).number == 8
+    assert watch(trading, RULES, NOW_NS).mode is Mode.NORMAL
+
+
 def test_the_sweeper_looks_too(trading: SqlDatabase, database_url: str) -> None:
     """Where no session's owner lives the mode is set all the same, for whoever comes next."""
     key = KEY.public_key().public_bytes_raw().hex()

@@ -86,6 +86,16 @@ def test_a_look_that_fails_is_a_row_with_its_reason(desk: Desk, tmp_path: Path) 
     assert "statement.csv: expected a readable statement" in snapshot.reason
 
 
+def test_a_statement_that_no_row_can_hold_is_a_look_that_failed(desk: Desk, tmp_path: Path) -> None:
+    """As one of an instant beyond 64 bits of nanoseconds: the observer says so and goes on."""
+    (tmp_path / "statement.csv").write_text("account,as_of,symbol,qty\nU1,9999-12-31T00:00:00Z,*,0\n", encoding="ascii")
+    code, told = observe(tmp_path, "--once", "--json")
+    assert (code, json.loads(told)["said"]) == (1, {"number": 1, "at": iso(TUESDAY_NS)})
+    with desk.database.snapshot() as tx:
+        [(_, snapshot)] = tx.snapshots.after("broker", 0, 9)
+    assert (snapshot.complete, snapshot.reason[:41]) == (False, "expected a whole number of 64 bits, found")
+
+
 def test_an_observer_looks_again_and_again_until_it_is_told_to_end(desk: Desk, tmp_path: Path) -> None:
     """Each new statement is one more row; SIGTERM ends it after a look, and gives its right to speak back."""
     state(tmp_path, 1)

@@ -11,6 +11,7 @@ import pytest
 
 from tests.integration.proxies import LOOPBACK, FaultyProxy, free_port, microsocks, served, tinyproxy
 from trisagion.adapters.egress.paths import Tls, Unreached, Way, probe, reach, tls
+from trisagion.adapters.password import Password
 from trisagion.errors import ConfigError
 from trisagion.gateway.egress import Fault
 
@@ -75,10 +76,11 @@ def test_a_direct_path_needs_nobody() -> None:
 @pytest.mark.parametrize("kind", ["socks5", "http"])
 @pytest.mark.parametrize("user", ["", "bob"])
 def test_a_real_proxy_carries_a_connection(kind: str, user: str, tmp_path: Path) -> None:
-    """Microsocks and tinyproxy, with and without a user; a wrong password is refused by the proxy."""
+    """Microsocks and tinyproxy, with and without a user; a wrong password is refused by the proxy, also a new one."""
     port = free_port()
     running = microsocks(port, user, "secret") if kind == "socks5" else tinyproxy(port, tmp_path, user, "secret")
-    way = Way("p", "socks5" if kind == "socks5" else "http", LOOPBACK, port, user, "secret")
+    known = ["secret"]
+    way = Way("p", "socks5" if kind == "socks5" else "http", LOOPBACK, port, user, Password(lambda: known[-1]))
 
     async def go() -> bytes:
         async with venue() as there:
@@ -89,7 +91,8 @@ def test_a_real_proxy_carries_a_connection(kind: str, user: str, tmp_path: Path)
         assert asyncio.run(go()) == QUESTION
         assert fault(way, port=free_port()) is Fault.PROXY
         if user:
-            assert fault(Way("p", way.kind, LOOPBACK, port, user, PASSWORD)) is Fault.PROXY
+            known.append(PASSWORD)
+            assert fault(way) is Fault.PROXY
 
 
 @pytest.mark.parametrize("kind", ["socks5", "http"])
@@ -103,7 +106,7 @@ def test_a_proxy_is_given_the_name_of_the_venue_and_any_password(kind: str) -> N
 
     with FaultyProxy(USER, PASSWORD) as proxy:
         proxy.mode = "pieces"
-        way = Way("p", "socks5" if kind == "socks5" else "http", LOOPBACK, proxy.port, USER, PASSWORD)
+        way = Way("p", "socks5" if kind == "socks5" else "http", LOOPBACK, proxy.port, USER, Password(lambda: PASSWORD))
         assert asyncio.run(go(way)) == QUESTION
         assert [host for host, _ in proxy.asked] == ["venue.invalid", "venue.invalid"]
 
@@ -127,7 +130,7 @@ def test_a_proxy_that_does_not_do_its_work_is_told_apart(kind: str, mode: str, t
 def test_a_proxy_refuses_wrong_words(kind: str) -> None:
     """Its answer is the reason, and has no password in it."""
     with FaultyProxy(USER, "right") as proxy:
-        way = Way("p", "socks5" if kind == "socks5" else "http", LOOPBACK, proxy.port, USER, PASSWORD)
+        way = Way("p", "socks5" if kind == "socks5" else "http", LOOPBACK, proxy.port, USER, Password(lambda: PASSWORD))
         assert fault(way) is Fault.PROXY
         assert PASSWORD not in repr(way)
 

@@ -15,6 +15,7 @@ import quickfix as fix
 
 from tests.integration.fix_market import WAIT_S, Market, Sink, at, every_version, kill, made, order, with_positions
 from trisagion.adapters.dataspec import DataSpec
+from trisagion.adapters.password import Password
 from trisagion.adapters.venues.control import VenueControl
 from trisagion.adapters.venues.edge import EXIT_UNPROCESSED
 from trisagion.adapters.venues.fix.engine import encode
@@ -310,7 +311,7 @@ def test_the_venue_turns_other_comp_ids_away(opened: Market) -> None:
 def test_a_password_is_in_nothing_that_the_engine_keeps_of_its_logons(opened: Market) -> None:
     """Nor does the engine stumble over what was taken out, when the venue asks for it all again."""
     sink, secret = Sink(), "correct-horse"
-    with opened.session(sink, username="us", password=secret) as session:
+    with opened.session(sink, username="us", password=Password(lambda: secret)) as session:
         session.send_new(order("a"), at(1))
         sink.after(1)
         kill(opened.processes[0])

@@ -12,6 +12,8 @@ from xml.etree import ElementTree as ET
 import pytest
 
 from tests.integration.fix_market import WAIT_S
+from tests.leaks import leaks
+from trisagion.adapters.password import Password
 from trisagion.adapters.venues.control import VenueControl
 from trisagion.adapters.venues.edge import EXIT_UNPROCESSED
 from trisagion.adapters.venues.fix.dictionary import RAW_LENGTHS, Dictionary
@@ -23,6 +25,7 @@ from trisagion.errors import OurMistake, StateError, StepTimeout, VenueMistake
 from trisagion.gateway.dialect import VERSIONS, Profile
 from trisagion.orders.state import OrderState
 from trisagion.orders.types import ExecutionReport, PositionReport, Unreadable
+from trisagion.settings import resolve
 
 
 class Sink:
@@ -93,7 +96,8 @@ def test_a_logon_says_who_we_are_and_which_version_we_speak(tmp_path: Path, vers
     with socket.create_server(("127.0.0.1", 0)) as server:
         server.settimeout(WAIT_S)
         port = server.getsockname()[1]
-        given = replace(config(tmp_path), port=port, profile=Profile.of(version), username="us", password="hunter2")
+        given = replace(config(tmp_path), port=port, profile=Profile.of(version), username="us")
+        given = replace(given, password=Password(lambda: "hunter2"))
         session = FixSession(given, Sink(), "SIM")
         session.start()
         line, _ = server.accept()
@@ -110,6 +114,29 @@ def test_a_logon_says_who_we_are_and_which_version_we_speak(tmp_path: Path, vers
         assert time.monotonic() < deadline, kept
         time.sleep(0.01)
     session.stop()
+
+
+def test_each_logon_says_the_password_as_it_stands_then(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    """A new one without a restart; where none can be read any more, the one before. Neither stands in what is kept."""
+    secret = tmp_path / "secret"
+    secret.write_text("first-canary\n")
+    said = []
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        server.settimeout(WAIT_S)
+        password = Password(lambda: resolve(f"file:{secret}", {}))
+        port, store = server.getsockname()[1], tmp_path / "store"
+        session = FixSession(replace(config(store), port=port, username="us", password=password), Sink(), "SIM")
+        session.start()
+        for then in (lambda: secret.write_text("second-canary"), secret.unlink, lambda: None):
+            line, _ = server.accept()
+            with line:
+                line.settimeout(WAIT_S)
+                said.append(dict(pair.split(b"=", 1) for pair in line.recv(4096).split(b"\x01")[:-1])[b"554"])
+            then()
+        session.stop()
+    assert said == [b"first-canary", b"second-canary", b"second-canary"]
+    assert "a password cannot be read, the one before is used" in caplog.text
+    assert leaks(store, "first-canary") + leaks(store, "second-canary") == []
 
 
 def test_an_order_asked_for_again_by_the_connection_it_was_sent_on_is_doubted_and_not_sent(tmp_path: Path) -> None:

@@ -1,5 +1,6 @@
 """Incidents that are resolved: by an operator's adjustment with evidence, or adopted where that is configured."""
 
+import threading
 from dataclasses import replace
 from decimal import Decimal
 from typing import Any
@@ -7,6 +8,7 @@ from typing import Any
 import pytest
 
 from tests.builders import CYCLE_RULES, TUESDAY_NS, Desk, an_intended_order, qty, voting
+from tests.integration.beside import meanwhile
 from trisagion.clock import MINUTE_NS, SECOND_NS
 from trisagion.errors import StateError
 from trisagion.ledger.types import Voucher
@@ -14,11 +16,12 @@ from trisagion.observer_ports import Observation
 from trisagion.orders.incidents import Incident
 from trisagion.orders.intents import ReconcileRules
 from trisagion.orders.state import OrderState
+from trisagion.services import adjust_incidents
 from trisagion.services.adjust_incidents import AdoptRules, adjust
 from trisagion.services.incidents import LEASE
 from trisagion.services.ledger_check import verify
 from trisagion.services.reconcile import CycleRules, cycle
-from trisagion.units import Price
+from trisagion.units import Price, Quantity
 
 DUE = TUESDAY_NS
 WHY = Voucher("ann", "bought by hand", "ticket 7")
@@ -91,6 +94,26 @@ def test_nothing_is_booked_while_it_may_be_a_fill_on_its_way(desk: Desk) -> None
     with pytest.raises(StateError, match="a cycle is under way"):
         set_right(desk, now_ns)
     assert token is not None and desk.position.qty == 0
+
+
+def test_a_fill_that_comes_meanwhile_is_no_part_of_the_difference(
+    shared: Desk, colleague: Desk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What the venue tells late, while an operator books what the observers saw, comes on top of that."""
+    shared.hold(2)
+    now_ns = turn(shared, 0, seen=5)
+    believed = adjust_incidents._believed
+    others: list[threading.Thread] = []
+
+    def filled(*arguments: Any) -> tuple[Quantity, int]:
+        others.append(meanwhile(lambda: colleague.hold(4)))
+        return believed(*arguments)
+
+    monkeypatch.setattr(adjust_incidents, "_believed", filled)
+    set_right(shared, now_ns + SECOND_NS)
+    others[0].join()
+    assert shared.position.qty == 9
+    assert verify(shared.database).problems == ()
 
 
 def test_what_is_no_instrument_has_no_books(desk: Desk) -> None:

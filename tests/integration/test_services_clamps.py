@@ -10,10 +10,12 @@ import numpy as np
 import pytest
 
 from tests.builders import (
+    ACCOUNT,
     BOOK_RULES,
     CYCLE_RULES,
     ES,
     NQ,
+    SESSION,
     TUESDAY_NS,
     Desk,
     a_step,
@@ -244,7 +246,7 @@ def test_what_has_no_history_may_not_grow(empty: Desk) -> None:
     assert float(seen["heat"].split("/")[0]) == pytest.approx(200_012.5 / 20 * 2.0225425 / 1e8, rel=1e-4)
 
 
-EXITS = Protection(ExitRules(atr_bars=2, bar_min=1, break_even_atr=Decimal(0)), 10 * MINUTE_NS)
+EXITS = Protection(ExitRules(atr_bars=2, bar_min=1, break_even_atr=Decimal(0)), 10 * MINUTE_NS, ACCOUNT, SESSION)
 
 
 def stopped(desk: Desk, **changes: Any) -> None:

@@ -258,6 +258,16 @@ def test_a_long_outage_is_told_in_turns(shared: Desk) -> None:
     assert [tell_missed(shared.database, SLOT_NS, now_ns) for _ in range(3)] == [SLOTS_MAX, 11, 0]
 
 
+def test_an_outage_longer_than_anybody_looks_back_is_told_as_far_as_that(desk: Desk) -> None:
+    """Its last eight days, without the weekend in them, and not nothing at all."""
+    begun(desk, 0)
+    now_ns = DUE + 14 * 86_400 * SECOND_NS
+    turns = [tell_missed(desk.database, SLOT_NS, now_ns) for _ in range(6)]
+    assert turns[-1] == 0
+    # Of the 192 h back from Tuesday 14:00 on the clocks of the rest 49 are the weekend's.
+    assert sum(turns) == (192 - 49) * 6
+
+
 def test_a_replay_misses_no_slot(shared: Desk) -> None:
     """Its data have gaps, and its driver waits for the cycle of each slot that they have."""
     begun(shared, 0)

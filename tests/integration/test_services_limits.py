@@ -167,7 +167,7 @@ def test_why_halt_tells_that_limits_are_not_known(empty: Desk) -> None:
 
     def obstacles() -> str:
         with desk.database.snapshot() as tx:
-            return as_text(explain_halt(halt_story(tx, settings, T0)))
+            return as_text(explain_halt(halt_story(tx, settings, T0, people=1)))
 
     assert "limits are not known" not in obstacles()
     behind(desk, sa.delete(t.risk_limit).where(t.risk_limit.c.name == "orders_max"))

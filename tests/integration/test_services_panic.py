@@ -240,7 +240,7 @@ def test_without_a_replay_an_old_quote_is_found_within_a_look(desk: Desk) -> Non
     between_marks(desk.database, PANIC, late_ns)
     assert desk.everything() == before
     with desk.database.snapshot() as unit:
-        text = as_text(explain_halt(halt_story(unit, Settings(), late_ns)))
+        text = as_text(explain_halt(halt_story(unit, Settings(), late_ns, people=1)))
     assert "control mode pause of symbol ES" in text
     assert "set by platform: QUOTE_AGE: age_ns=501000000" in text
     assert "trisagion release --symbol ES" in text

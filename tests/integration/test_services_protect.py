@@ -8,10 +8,13 @@ from typing import Any
 import pytest
 
 from tests.builders import (
+    ACCOUNT,
     COHORT_RULES,
     CYCLE_RULES,
     ES,
+    NQ,
     SATURDAY_NS,
+    SESSION,
     TUESDAY_NS,
     Desk,
     an_intended_order,
@@ -20,6 +23,7 @@ from tests.builders import (
     words,
 )
 from tests.fakes import Died
+from trisagion.adapters.db import tables
 from trisagion.adapters.db.control import ControlRoom
 from trisagion.clock import MINUTE_NS
 from trisagion.cohort.types import Epoch
@@ -31,7 +35,8 @@ from trisagion.orders.types import Order, Side
 from trisagion.portfolio.exits import Cause, ExitRules, ExitState
 from trisagion.ports import Cycle, Decision
 from trisagion.risk.losses import LossRules
-from trisagion.safety.modes import Mode
+from trisagion.safety.modes import Level, Mode
+from trisagion.services.control import engage
 from trisagion.services.outcome import Outcome
 from trisagion.services.protect import Protection
 from trisagion.services.reconcile import cycle
@@ -40,7 +45,7 @@ from trisagion.services.take_profit import WatchRules, watch
 from trisagion.units import Price
 
 T0 = TUESDAY_NS
-PROTECTION = Protection(ExitRules(atr_bars=2, bar_min=1, break_even_atr=Decimal(0)), 10 * MINUTE_NS)
+PROTECTION = Protection(ExitRules(atr_bars=2, bar_min=1, break_even_atr=Decimal(0)), 10 * MINUTE_NS, ACCOUNT, SESSION)
 """At bars of a point the average true range is one as long as the price stays: the stop is three points behind."""
 WATCH = WatchRules(TakeProfitRules(), COHORT_RULES, seed=7, losses=LossRules(), protection=PROTECTION)
 RULES = replace(CYCLE_RULES, protection=PROTECTION)
@@ -196,7 +201,25 @@ def test_a_cycle_of_exits_leaves_the_orders_of_other_symbols_alone(desk: Desk) -
     assert wishes == {"NQ": None, "ES": "superseded"}
 
 
-@pytest.mark.parametrize("why", ["pause", "rest", "its exchange is closed", "a cycle under way"])
+def test_an_abandoned_cycle_of_exits_says_nothing_of_other_symbols(desk: Desk) -> None:
+    """It was not for them: what has to go is recorded to have waited, and no more."""
+    with desk.database.transaction() as tx:
+        tx.market.add_instrument(NQ)
+    held(desk)
+    desk.put(an_intended_order(T0, OrderState.NEW, side=Side.BUY))
+    assert look(desk, 4, "3990") == ["exiting"]
+    assert move(desk, 4) == ["cancelling"]
+    look(desk, 10, "3990")
+    desk.enter(voting(at(10), 40), at_ns=at(10))
+    assert "cancelling" in move(desk, 10)
+    waited = desk.rows(tables.decision.c.symbol, tables.decision.c.cycle_id, tables.decision.c.reasons)
+    assert [row[0] for row in waited if row[1] == cycle_id(at(4))] == ["ES"]
+
+
+@pytest.mark.parametrize(
+    "why",
+    ["pause", "pause of the symbol", "pause of the account", "rest", "its exchange is closed", "a cycle under way"],
+)
 def test_no_cycle_is_opened_where_it_could_do_nothing(desk: Desk, why: str) -> None:
     """Not in a pause, not in a rest, not over a cycle that has just begun; the state is kept all the same."""
     begin = SATURDAY_NS if why == "rest" else T0
@@ -210,6 +233,9 @@ def test_no_cycle_is_opened_where_it_could_do_nothing(desk: Desk, why: str) -> N
         at_ns = begin + minute * MINUTE_NS
         if minute == 4 and why == "pause":
             desk.switch(Mode.PAUSE)
+        if minute == 4 and why.startswith("pause of"):
+            level, name = (Level.SYMBOL, "ES") if why.endswith("symbol") else (Level.ACCOUNT, ACCOUNT)
+            engage(desk.database, Mode.PAUSE, "tester", "test", at_ns, level=level, name=name)
         if minute == 4 and why == "a cycle under way":
             with desk.database.transaction() as tx:
                 tx.cycles.open_cycle(Cycle(cycle_id(at_ns - MINUTE_NS), at_ns - MINUTE_NS, "observing", None, 0))

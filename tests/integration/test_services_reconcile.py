@@ -1,6 +1,7 @@
 """`services.reconcile`: one cycle from the votes to the outbox, through every stage, and every repeat harmless."""
 
 import threading
+from collections.abc import Sequence
 from dataclasses import replace
 from decimal import Decimal
 from typing import Any
@@ -8,6 +9,7 @@ from typing import Any
 import pytest
 
 from tests.builders import (
+    BOOK_RULES,
     CYCLE_RULES,
     LIMITS,
     SATURDAY_NS,
@@ -15,18 +17,23 @@ from tests.builders import (
     Desk,
     an_intended_order,
     qty,
+    said,
     voting,
     words,
 )
+from tests.integration.beside import meanwhile
 from trisagion.adapters.db import retrying
+from trisagion.adapters.db.orders import Orders
 from trisagion.clock import HOUR_NS, MINUTE_NS, SECOND_NS
 from trisagion.cohort.types import Epoch, ExitReason, RunEnd, RunRecord
 from trisagion.ids import cl_ord_id, cycle_id, intent_key, run_id
 from trisagion.orders.intents import ReconcileRules
+from trisagion.orders.rejects import Reject
 from trisagion.orders.state import AT_VENUE, LIVE, OrderState
-from trisagion.orders.types import Side
+from trisagion.orders.types import ExecType, Order, Side
 from trisagion.ports import Cycle, Decision, TakeProfitStep
 from trisagion.safety.modes import Mode
+from trisagion.services.book_fills import book
 from trisagion.services.outcome import Outcome
 from trisagion.services.reconcile import CycleRules, cycle
 
@@ -177,11 +184,11 @@ def test_the_last_minute_before_a_rest_withdraws_without_waiting_for_the_cohort(
     slot_ns = rest_ns - rules.interval_ns
     desk.put(an_intended_order(slot_ns, _S.NEW))
     desk.enter(voting(slot_ns, *TWENTY), at_ns=slot_ns)
-    for minutes_left, said in ((2, ["waiting"]), (1, ["cancelling"])):
+    for minutes_left, expected in ((2, ["waiting"]), (1, ["cancelling"])):
         due_ns = rest_ns - minutes_left * MINUTE_NS
         desk.quote(due_ns)
         desk.mark(due_ns)
-        assert words(run(desk, due_ns, rules)) == said
+        assert words(run(desk, due_ns, rules)) == expected
 
 
 def test_a_cycle_cancels_then_looks_then_decides(desk: Desk) -> None:
@@ -419,3 +426,27 @@ def test_many_workers_moving_one_cycle_at_once_make_one_order(shared: Desk) -> N
     assert {tuple(words(outcomes)) for outcomes in said} <= {("decided", "closing"), ("busy",)}
     assert len(said) == 4
     assert len(shared.orders()) == 1
+
+
+def test_a_refusal_that_is_booked_meanwhile_leaves_no_attempt_beside_the_new_order(
+    shared: Desk, colleague: Desk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The session answers it with another attempt at the older intent, just when the older orders are withdrawn."""
+    prepared(shared, *TWENTY)
+    earlier = an_intended_order(DUE - MINUTE_NS, _S.PENDING_NEW, side=Side.BUY)
+    shared.put(earlier)
+    refusal = said(earlier, ExecType.REJECTED, reject=Reject.POST_ONLY_WOULD_CROSS, happened_ns=DUE)
+    in_states = Orders.in_states
+    others: list[threading.Thread] = []
+
+    def refused(orders: Orders, states: frozenset[OrderState]) -> Sequence[Order]:
+        found = in_states(orders, states)
+        if states is LIVE and not others:
+            others.append(meanwhile(lambda: book(colleague.database, BOOK_RULES, refusal)))
+        return found
+
+    monkeypatch.setattr(Orders, "in_states", refused)
+    cycle(shared.database, CYCLE_RULES, "tester", DUE)
+    others[0].join()
+    cycle(shared.database, CYCLE_RULES, "tester", DUE)
+    assert [order.cycle for order in shared.orders() if order.state in LIVE] == [cycle_id(DUE)]

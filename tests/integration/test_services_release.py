@@ -1,13 +1,15 @@
 """`services.release`: one proposes, another confirms, only while all is green; the first minute is Reduce."""
 
 from collections.abc import Callable
+from contextlib import closing
 from dataclasses import replace
+from threading import Event, Thread
 
 import pytest
 
 from tests.builders import ACCOUNT, ES, LIMITS, NQ, SESSION, TUESDAY_NS, Desk
 from tests.integration.owned import routed
-from trisagion.adapters.db import SqlDatabase
+from trisagion.adapters.db import SqlDatabase, open_database
 from trisagion.clock import HOUR_NS, MINUTE_NS, SECOND_NS
 from trisagion.errors import StateError, TrisagionError
 from trisagion.orders.state import OrderState
@@ -130,6 +132,46 @@ def test_a_proposal_lifts_no_later_word_and_none_that_is_old(green: Desk, monkey
     with pytest.raises(StateError, match="more than an hour old"):
         confirm(green.database, RULES, number, "bob", TUESDAY_NS)
     assert PROPOSAL_NS_MAX == HOUR_NS
+
+
+@pytest.mark.parametrize("ends_later", [False, True])
+@pytest.mark.parametrize("part", [ALL, ON_ES])
+@pytest.mark.mariadb
+def test_a_release_lifts_no_stop_that_comes_while_it_is_confirmed(
+    on_mariadb: SqlDatabase, monkeypatch: pytest.MonkeyPatch, part: tuple[Level, str], ends_later: bool
+) -> None:
+    """Whatever was written after the confirmation had looked stands, be it committed by then or only afterwards."""
+    desk = Desk(on_mariadb).found(Mode.NORMAL)
+    desk.observe(TUESDAY_NS)
+    control.engage(desk.database, Mode.PAUSE, "ann", "odd", TUESDAY_NS, *part)
+    number = propose(desk.database, *part, "ann", "all is well", TUESDAY_NS)
+    written, confirmed = Event(), Event()
+    url = desk.database.engine.url.render_as_string(hide_password=False)
+
+    def engage() -> None:
+        with closing(open_database(url)) as other, other.transaction() as tx:
+            assert control.stop(tx, Mode.EMERGENCY, "fire", TUESDAY_NS, *part)
+            written.set()
+            # The confirmation waits for this transaction: it goes on by itself when that one cannot be heard of.
+            confirmed.wait(0.5 if ends_later else 0)
+
+    stopping = Thread(target=engage)
+
+    def looked(*_: object) -> list[str]:
+        stopping.start()
+        assert written.wait(10)
+        if not ends_later:
+            stopping.join(10)
+        return []
+
+    monkeypatch.setattr("trisagion.services.release.not_green", looked)
+    try:
+        with pytest.raises(StateError, match="somebody has stopped it at this moment"):
+            confirm(desk.database, RULES, number, "bob", TUESDAY_NS)
+    finally:
+        confirmed.set()
+        stopping.join(10)
+    assert on_es(desk, TUESDAY_NS) is Mode.EMERGENCY
 
 
 def test_what_is_not_stopped_cannot_be_released(green: Desk) -> None:

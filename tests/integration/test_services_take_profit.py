@@ -1,20 +1,35 @@
 """`services.take_profit`: the watch over profit and draw-down, step by step, whoever takes the next one."""
 
+import threading
 from collections.abc import Callable
 from dataclasses import replace
 from decimal import Decimal
 
 import pytest
 
-from tests.builders import CAPITAL, COHORT_RULES, ES, PATIENT, TUESDAY_NS, Desk, a_report, states, words
+from tests.builders import (
+    CAPITAL,
+    COHORT_RULES,
+    ES,
+    PATIENT,
+    TUESDAY_NS,
+    Desk,
+    a_report,
+    an_intended_order,
+    states,
+    words,
+)
 from tests.fakes import Died
+from tests.integration.beside import meanwhile
 from trisagion.adapters.db import open_database, tables
+from trisagion.adapters.db.ledger import Ledger
 from trisagion.clock import MINUTE_NS
 from trisagion.cohort.state import from_bytes
 from trisagion.cohort.types import Epoch
 from trisagion.ledger.postings import book_fill
-from trisagion.ledger.take_profit import STEPS, TakeProfitRules
-from trisagion.ledger.types import Voucher
+from trisagion.ledger.take_profit import LAST_STEP, STEPS, TakeProfitRules
+from trisagion.ledger.types import Account, Voucher
+from trisagion.orders.state import OrderState
 from trisagion.orders.types import Side
 from trisagion.risk.losses import LossRules
 from trisagion.safety.modes import Mode
@@ -24,6 +39,7 @@ from trisagion.services.control import PLATFORM, release
 from trisagion.services.ledger_enter import transfer
 from trisagion.services.outcome import Outcome
 from trisagion.services.replay import flattening
+from trisagion.services.stakes import marked_equity
 from trisagion.services.take_profit import WatchRules, watch
 from trisagion.units import Money, Price, Quantity
 
@@ -172,6 +188,122 @@ def test_a_minute_watched_again_is_not_marked_with_what_came_after(desk: Desk) -
     assert steps(desk) == []
     look(desk, 7, "4000")
     assert steps(desk) == list(STEPS)
+
+
+@pytest.mark.parametrize("amount", [-50_000_000, 50_000_000], ids=["a withdrawal", "a deposit"])
+def test_a_minute_watched_again_is_not_judged_by_a_baseline_that_was_moved_since(desk: Desk, amount: int) -> None:
+    """Its equity is of before the transfer: held against half the capital, or twice, it would gain or lose half."""
+    based(desk)
+    assert judged(desk, 6, "4100") is Mode.NORMAL
+    transfer(desk.database, Money(Decimal(amount)), at(6), Voucher("tester", "moved", "statement 1"))
+    before = desk.everything()
+    assert words(watch(desk.database, STRICT, at(6))) == words(watch(desk.database, RULES, at(6))) == ["watched"]
+    assert desk.everything() == before
+    assert judged(desk, 7, "4100") is Mode.NORMAL
+    assert steps(desk) == []
+
+
+@pytest.mark.parametrize("state", [OrderState.ROUTED, OrderState.NEW, OrderState.UNKNOWN])
+def test_nobody_is_flat_while_an_order_lives(desk: Desk, state: OrderState) -> None:
+    """Nothing is held at the crossing, but what an order of the old cohort fills would be the new one's."""
+    based(desk)
+    trade(desk, -100, "4300")
+    order = an_intended_order(at(5), state, side=Side.BUY)
+    desk.put(order)
+    assert look(desk, 6, "4300") == ["flattening"]
+    assert steps(desk) == list(STEPS[:4])
+    with desk.database.transaction() as tx:
+        tx.orders.save(replace(order, state=OrderState.CANCELED, version=order.version + 1))
+    assert look(desk, 7, "4300") == ["watched"]
+    assert steps(desk) == list(STEPS)
+
+
+def test_a_fill_while_the_account_is_marked_is_in_it_or_is_not(
+    shared: Desk, colleague: Desk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its money without its contracts would be a loss of all that was paid for them."""
+    invested(shared)
+    shared.quote(at(1))
+    balance = Ledger.balance
+    others: list[threading.Thread] = []
+
+    def filled(ledger: Ledger, *accounts: Account) -> Decimal:
+        if not others:
+            others.append(meanwhile(lambda: trade(colleague, 50, "4000")))
+        return balance(ledger, *accounts)
+
+    monkeypatch.setattr(Ledger, "balance", filled)
+    watch(shared.database, RULES, at(1))
+    others[0].join()
+    assert shared.rows(tables.equity.c.at_ns, tables.equity.c.equity) == [(at(1), CAPITAL)]
+    assert shared.position.qty == 150
+
+
+def test_a_transfer_between_two_epochs_waits_for_the_mark_too(
+    shared: Desk, colleague: Desk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """No epoch is open whose baseline it would move; but the peak moves, and without the money it would be a loss."""
+    based(shared)
+    assert look(shared, 6, "4300") == ["flattening"]
+    balance = Ledger.balance
+    others: list[threading.Thread] = []
+
+    def paid(ledger: Ledger, *accounts: Account) -> Decimal:
+        found = balance(ledger, *accounts)
+        if not others:
+            deposit = Voucher("tester", "more", "statement 1")
+            others.append(meanwhile(lambda: transfer(colleague.database, CAPITAL, at(7), deposit)))
+        return found
+
+    monkeypatch.setattr(Ledger, "balance", paid)
+    assert judged(shared, 7, "4300") is Mode.NORMAL
+    others[0].join()
+    assert judged(shared, 8, "4300") is Mode.NORMAL
+
+
+def test_equity_is_of_one_look_at_the_positions(shared: Desk, colleague: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Also where nobody locks them, as in a cycle that sizes by it while another symbol's order fills."""
+    invested(shared)
+    shared.quote(at(1))
+    balance = Ledger.balance
+    others: list[threading.Thread] = []
+
+    def filled(ledger: Ledger, *accounts: Account) -> Decimal:
+        others.append(meanwhile(lambda: trade(colleague, 50, "4000")))
+        return balance(ledger, *accounts)
+
+    monkeypatch.setattr(Ledger, "balance", filled)
+    with shared.database.transaction() as tx:
+        assert marked_equity(tx, at(1)) == CAPITAL
+    others[0].join()
+
+
+@pytest.mark.parametrize("step", ["RunsExited", "Rebased"])
+def test_two_workers_at_one_sequence_take_each_step_once(
+    shared: Desk, colleague: Desk, monkeypatch: pytest.MonkeyPatch, step: str
+) -> None:
+    """Between two epochs, too, when none is open: a cohort that was founded twice would leave lost runs."""
+    based(shared)
+    take: Callable[..., None] = take_profit._take
+    others: list[threading.Thread] = []
+    taken: list[str] = []
+
+    def together(tx: object, rules: object, epoch: object, taking: str, now_ns: int) -> None:
+        taken.append(taking)
+        if taking == step and not others:
+            others.append(meanwhile(lambda: watch(colleague.database, RULES, at(7))))
+        take(tx, rules, epoch, taking, now_ns)
+
+    look(shared, 6, "4000")
+    trade(shared, -100, "4300")
+    shared.quote(at(7), "4300")
+    monkeypatch.setattr(take_profit, "_take", together)
+    watch(shared.database, RULES, at(7))
+    others[0].join()
+    assert [each for each in taken if each != LAST_STEP] == list(STEPS[1:-1])
+    assert steps(shared) == list(STEPS)
+    with shared.database.snapshot() as tx:
+        assert tx.cohort.run_count() == 2 * COHORT_RULES.desired_runs
 
 
 @pytest.mark.parametrize("stop", STEPS[1:])

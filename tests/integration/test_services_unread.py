@@ -2,13 +2,17 @@
 
 from dataclasses import dataclass, replace
 from decimal import Decimal
+from types import SimpleNamespace
 from typing import Any, NoReturn
 
 import pytest
+import sqlalchemy as sa
 
 from tests.builders import ACCOUNT, TUESDAY_NS, Desk, a_report, an_order, qty
 from tests.fakes import FakeSession
 from tests.integration.owned import owner, routed
+from trisagion.adapters.db import tables
+from trisagion.errors import UnreadableRow
 from trisagion.gateway.pace import TokenBucket
 from trisagion.gateway.settling import SETTLED
 from trisagion.ids import ClOrdId, cancel_cl_ord_id, link_cl_ord_id
@@ -19,7 +23,9 @@ from trisagion.services.deny_unsent import deny_unsent
 from trisagion.services.drive_session import PRESENT_S, SessionDriver
 from trisagion.services.watch_unread import Watchman
 from trisagion.services.wire import FLAGGED_S, UNREAD_S, Wire
+from trisagion.session_ports import OwnedSession, ReportSink
 from trisagion.units import Price
+from workers.sessions.venue import VenueOwner
 
 _S = OrderState
 
@@ -113,6 +119,27 @@ def test_without_a_flag_what_works_is_cancelled_when_the_database_has_been_silen
     assert not found.driver.wire.shut
     found.watch(UNREAD_S + 1)
     assert found.session.asked == [("new", "T1"), ("cancel", "T1")]
+
+
+def test_a_stop_that_cannot_be_read_to_its_end_cancels_what_is_remembered(desk: Desk) -> None:
+    """One spoilt row of an order, and a lease that is renewed meanwhile, do not keep the others working."""
+    desk.put(routed("T1"), routed("BAD", intent="I2"))
+    found = owned(desk)
+    found.driver.drain(TUESDAY_NS)
+    with desk.database.transaction() as tx:
+        tx.session.write(sa.update(tables.orders).values(state=_S.NEW), {})
+        spoilt = "UPDATE orders SET qty = '-1' WHERE cl_ord_id = 'BAD'"
+        tx.session.write(sa.text(spoilt), {})
+    desk.switch(Mode.PAUSE)
+    watchman = Watchman(found.driver)
+    for _ in range(round(UNREAD_S) + 2):
+        found.now_s += 1.0
+        watchman.look()
+        found.driver.lease()
+        with pytest.raises(UnreadableRow, match="orders 'BAD': qty"):
+            found.driver.enforce(TUESDAY_NS)
+    assert found.session.asked[2:] == [("cancel", "BAD"), ("cancel", "T1")]
+    assert found.driver.wire.shut
 
 
 def test_what_was_done_without_the_database_is_told_once_and_the_wire_opens_again(desk: Desk) -> None:
@@ -277,3 +304,32 @@ def test_an_order_that_left_the_outbox_meanwhile_is_not_denied(desk: Desk) -> No
     desk.put(routed(state=_S.PENDING_NEW))
     deny_unsent(desk.database, {ClOrdId("T1"): "MODE_FORBIDS: mode=pause"}, TUESDAY_NS)
     assert desk.order().state is _S.PENDING_NEW
+
+
+class Odd(VenueOwner):
+    """An owner whose guard alone is of interest."""
+
+    def session(self, sink: ReportSink) -> OwnedSession:
+        """There is none to make."""
+        raise NotImplementedError
+
+
+def test_a_guard_outlives_what_nobody_expected(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whatever error a look raises, the next look is taken: a guard that has ended enforces nothing any more."""
+    looks = iter([TypeError("a row of bytes"), None])
+    guarding = Odd(None)
+
+    def watch_switch(_: int) -> None:
+        found = next(looks)
+        if found is not None:
+            raise found
+        guarding.stopping.set()
+
+    house = SimpleNamespace(now_ns=lambda: TUESDAY_NS, watch_switch=watch_switch, watch_panic=lambda _: None)
+    monkeypatch.setattr("workers.sessions.venue.house", lambda: house)
+    monkeypatch.setattr("workers.sessions.venue.GUARD_S", 0.001)
+    desk.put(routed("T1"))
+    desk.switch(Mode.PAUSE)
+    found = owned(desk)
+    guarding._guard(Watchman(found.driver))
+    assert desk.order("T1").state is _S.DENIED

@@ -2,7 +2,7 @@
 
 import json
 from dataclasses import replace
-from typing import Any
+from typing import Any, Final
 
 import pytest
 
@@ -38,7 +38,7 @@ from trisagion.reports.why import NOT_RECORDED, Step, as_json, as_text
 from trisagion.reports.why_halt import explain_halt, explain_rest
 from trisagion.reports.why_order import explain_cycle, explain_order
 from trisagion.safety.gates import Gate
-from trisagion.safety.modes import Control, Mode
+from trisagion.safety.modes import Control, Level, Mode
 from trisagion.services.book_fills import book
 from trisagion.services.control import release, stop
 from trisagion.services.drive_session import SessionDriver
@@ -46,7 +46,7 @@ from trisagion.services.incidents import note
 from trisagion.services.reconcile import cycle
 from trisagion.services.route_orders import route
 from trisagion.session_ports import SessionMessage
-from trisagion.settings import Settings
+from trisagion.settings import Settings, load
 from trisagion.units import plain
 
 DUE = TUESDAY_NS
@@ -243,12 +243,49 @@ def test_a_rest_names_its_rules_and_what_was_withdrawn_in_it(traded: Desk) -> No
     assert (awake.what, as_json(awake)["facts"]["next rest"]) == ("no rest: the calendar allows trade", "weekend")
 
 
-def halted(desk: Desk, now_ns: int) -> dict[str, Any]:
+def halted(desk: Desk, now_ns: int, settings: Settings | None = None, people: int = 1) -> dict[str, Any]:
     """Return what stands in the way at an instant, by how each obstacle is named."""
     with desk.database.snapshot() as unit:
-        found = as_json(explain_halt(halt_story(unit, Settings(), now_ns)))
+        found = as_json(explain_halt(halt_story(unit, settings or Settings(), now_ns, people)))
     assert all(part["facts"]["lift"] and part["why"] for part in found["parts"][:-3])
     return {part["what"]: part for part in found["parts"]} | {"": found}
+
+
+SIGNED: Final = load(None, {}, {"safety.operators.ann.public_key": "0" * 64})
+CONFIRMED: Final = ", then another person's `trisagion release --confirm NUMBER"
+
+
+@pytest.mark.parametrize(
+    ("settings", "people", "part", "everything"),
+    [
+        (
+            Settings(),
+            1,
+            "`",
+            "`trisagion run --resume --reason TEXT` for a replay, else `trisagion release --reason TEXT`",
+        ),
+        (Settings(), 2, f"`{CONFIRMED}`", f"`{CONFIRMED}`; a replay goes on by `trisagion run --resume` then"),
+        (SIGNED, 1, "KEYS`", "KEYS`; a replay goes on by `trisagion run --resume` then"),
+        (
+            SIGNED,
+            2,
+            f"KEYS`{CONFIRMED}KEYS`",
+            f"KEYS`{CONFIRMED}KEYS`; a replay goes on by `trisagion run --resume` then",
+        ),
+    ],
+)
+def test_a_stop_names_the_release_that_works_here(
+    traded: Desk, settings: Settings, people: int, part: str, everything: str
+) -> None:
+    """One person alone or two, with keys where the configuration names people; what is refused is not suggested."""
+    with traded.database.transaction() as tx:
+        stop(tx, Mode.PAUSE, "why", NEXT)
+        stop(tx, Mode.PAUSE, "why", NEXT, Level.SYMBOL, "ES")
+    found = halted(traded, NEXT, settings, people)
+    lifts = [found[f"control mode pause{of}"]["facts"]["lift"] for of in ("", " of symbol ES")]
+    keyed = [text.replace("KEYS", " --as NAME --key file:PATH") for text in (everything, part)]
+    assert lifts[0].removeprefix("`trisagion release --reason TEXT") == keyed[0]
+    assert lifts[1].removeprefix("`trisagion release --symbol ES --reason TEXT") == keyed[1]
 
 
 def test_everything_in_the_way_of_an_order_is_named_with_how_to_lift_it(traded: Desk) -> None:

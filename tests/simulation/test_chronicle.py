@@ -17,7 +17,7 @@ from trisagion.orders.intents import Consensus, consensus
 from trisagion.portfolio import exits
 from trisagion.portfolio.exits import ExitState
 from trisagion.ports import TakeProfitStep, Transaction
-from trisagion.services import drive_session, protect, reconcile, take_profit, tell_missed
+from trisagion.services import drive_session, reconcile, take_profit, tell_missed
 from trisagion.services.drive_session import SessionDriver
 from trisagion.units import Quantity
 
@@ -27,7 +27,7 @@ LIVES_MAX: Final = 12
 
 def forgets_the_rest() -> Patches:
     """Nobody knows of a rest: not the cycle, not the gateway, not the session."""
-    return [(room, "closing_reason", lambda _: None) for room in (calendar, reconcile, drive_session, protect)]
+    return [(room, "closing_reason", lambda _: None) for room in (calendar, reconcile, drive_session)]
 
 
 def leaves_orders_in_the_rest() -> Patches:

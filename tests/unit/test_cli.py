@@ -13,9 +13,10 @@ from types import ModuleType
 import pytest
 
 from trisagion import __version__
-from trisagion.cli import config, doctor, main
+from trisagion.cli import config, doctor, main, run
 from trisagion.errors import StateError, StepTimeout
 from trisagion.settings import Settings, load
+from trisagion.wiring import House
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -182,3 +183,32 @@ def test_the_doctor_passes_a_state_it_can_write_and_fails_one_it_cannot(tmp_path
     good = load(None, {}, {"platform.state": str(tmp_path / "new" / "state")})
     assert doctor.CHECKS["state"](good)[0]
     assert not doctor.CHECKS["state"](load(None, {}, {"platform.state": "/proc/nowhere"}))[0]
+
+
+@pytest.mark.parametrize(
+    ("outcome", "sets", "told"),
+    [
+        ("stopped", {"safety.release_people": 2}, "trisagion run --resume --state here"),
+        ("killed", {}, "trisagion run --resume --state here --reason 'why it is safe'"),
+        (
+            "killed",
+            {"safety.operators.ann.public_key": "0" * 64},
+            (
+                "trisagion run --resume --state here, after "
+                "`trisagion release --reason TEXT --state here --as NAME --key file:PATH`"
+            ),
+        ),
+        (
+            "killed",
+            {"safety.release_people": 2},
+            (
+                "trisagion run --resume --state here, after `trisagion release --reason TEXT --state here`, "
+                "then another person's `trisagion release --confirm NUMBER`"
+            ),
+        ),
+    ],
+)
+def test_a_run_that_ended_says_how_it_goes_on(outcome: str, sets: dict[str, object], told: str) -> None:
+    """By what works there: where a release takes two people, or keys, a reason alone is refused."""
+    settings = load(None, {}, {"platform.state": "here", **sets})
+    assert run._resume(settings, House(settings), outcome) == told

@@ -75,6 +75,19 @@ def test_what_may_not_be_proposed_is_refused_with_a_sentence(state: Path) -> Non
         limits.propose("speed_max", "1", "more", state=state)
 
 
+def test_a_limit_of_what_there_is_not_is_refused(told: Callable[..., Any], state: Path) -> None:
+    """It would bind nothing, and two people would rely on it."""
+    with closing(open_database(f"sqlite:///{state / 'trisagion.sqlite3'}")) as database:
+        Desk(database).found()
+    change: dict[str, Any] = {"name": "order_qty_max", "value": "2", "reason": "thin books"}
+    parts = {Scope.SYMBOL: ("ES", "es"), Scope.VENUE: ("SIM", "SIM2"), Scope.STRATEGY: ("flatten", "house")}
+    for scope, (known, unknown) in parts.items():
+        with pytest.raises(DataError, match=f"^{scope}: expected .*{known}.*, found '{unknown}'$"):
+            told(limits.propose, scope=scope, subject=unknown, **change)
+        assert told(limits.propose, scope=scope, subject=known, **change)["of"] == known
+    assert len(told(limits.history)) == len(KEYS) + len(parts)
+
+
 def test_people_see_what_is_in_force_and_what_is_not(state: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """Each version has a line; one that nobody approved says so."""
     limits.propose("price_collar", "0.01", "calm", state=state)

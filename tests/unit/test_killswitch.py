@@ -173,6 +173,18 @@ def test_what_never_rests_is_found_within_its_bound(pattern: list[int]) -> None:
     assert switch.state in {State.FAULT, State.PRESSED, State.COOLING}
 
 
+@pytest.mark.parametrize("look_ms", [1, 10, 11, 12, 14, 16, 29, 100])
+def test_what_changes_as_late_as_it_may_is_found_however_seldom_it_is_looked_at(look_ms: int) -> None:
+    """Between two looks it may have rested, and nobody has seen it."""
+    switch, closed = ARMED, True
+    looks = -(-RULES.debounce_ns // (look_ms * MILLISECOND_NS))
+    for number in range(3_000 // look_ms):
+        closed ^= number % looks == 0
+        at_ns = switch.at_ns + look_ms * MILLISECOND_NS
+        switch = look(switch, replace(CLOSED, at_ns=at_ns, estop=closed), RULES)
+    assert switch.state is State.FAULT
+
+
 def test_the_rules_refuse_what_would_blind_them() -> None:
     """A debounce time of zero, or one so long that chatter could not be told from it."""
     for debounce_ms in (0, 251):

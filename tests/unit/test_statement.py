@@ -57,6 +57,8 @@ def test_a_statement_is_read(text: str, found: Seen) -> None:
         (JSON.replace(AS_OF, "yesterday"), "expected as_of as 2026"),
         (JSON.replace("U1", "U2"), "expected that of account U1, found 'U2'"),
         (JSON.replace("[{", '[{"symbol": "ES", "qty": 1}, {'), "expected each symbol once, found ES again"),
+        (JSON.replace('"-12"', '"-12", "qty": "12"'), "expected JSON, found a name that is given twice"),
+        (JSON.replace("}]", '}], "positions": []'), "expected JSON, found a name that is given twice"),
         (HEAD, "expected a last line"),
         (f"{HEAD}U1,{AS_OF},ES,-12\n", r"expected a last line \*,0"),
         (CSV.replace("*,1", "*,2"), r"expected a last line \*,1, found '\*,2'"),

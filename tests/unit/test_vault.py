@@ -3,6 +3,7 @@
 import base64
 import io
 import json
+import os
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -198,6 +199,51 @@ def test_a_rotation_may_die_at_any_write_and_goes_on(vault: Vault, monkeypatch: 
         assert [vault.open(name) for name in "abc"] == [f"{SECRET} {name}" for name in "abc"]
         assert len(vault.content().keys) == 1
         assert vault.problems(NOW_NS) == []
+
+
+def test_no_loss_of_power_leaves_a_vault_without_its_key(vault: Vault, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A new key, by its name too, is on the disk before the vault names it, and the vault before an old key goes."""
+    keys, done = Path(f"{vault.path}.keys"), []
+    real_sync, real_replace, real_unlink = os.fsync, Path.replace, Path.unlink
+
+    def sync(handle: int) -> None:
+        done.append(f"sync {Path(f'/proc/self/fd/{handle}').readlink().name}")
+        real_sync(handle)
+
+    def replace_(self: Path, target: Path) -> Path:
+        done.append(f"{self.name} -> {target.name}")
+        return real_replace(self, target)
+
+    def unlink(self: Path, missing_ok: bool = False) -> None:
+        done.extend([f"without {self.name}"] if self.parent == keys else [])
+        real_unlink(self, missing_ok)
+
+    monkeypatch.setattr(os, "fsync", sync)
+    monkeypatch.setattr(Path, "replace", replace_)
+    monkeypatch.setattr(Path, "unlink", unlink)
+    old = vault.content().keys[0].name
+    vault.rotate(NOW_NS)
+    [new] = [key.name for key in vault.content().keys]
+    named = ["sync v.new", "v.new -> v", f"sync {vault.path.parent.name}"]
+    assert done == [f"sync {new}", f"sync {keys.name}", *named * 4, f"without {old}", *named]
+
+
+@pytest.mark.parametrize("is_link", [False, True])
+def test_what_lies_in_the_place_of_the_new_file_is_neither_used_nor_followed(
+    vault: Vault, tmp_path: Path, is_link: bool
+) -> None:
+    """A file that was left there, whoever may read it, or a link to one of somebody's."""
+    left, other = vault.path.with_name("v.new"), tmp_path / "other"
+    other.write_text("mine", encoding="utf-8")
+    if is_link:
+        left.symlink_to(other)
+    else:
+        left.write_text("half", encoding="utf-8")
+        left.chmod(0o644)
+    vault.put("d", SECRET, "paper", ("SIM",), NOW_NS)
+    assert vault.open("d") == SECRET
+    assert other.read_text(encoding="utf-8") == "mine"
+    assert not vault.path.is_symlink()
 
 
 def test_whoever_reads_while_the_old_key_goes_reads_again(vault: Vault, monkeypatch: pytest.MonkeyPatch) -> None:

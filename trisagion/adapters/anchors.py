@@ -43,7 +43,8 @@ class AnchorFile:
             A line is not as it was signed, is missing, or is signed by a key that was not given.
         """
         try:
-            lines = self.path.read_text(encoding="utf-8").splitlines()
+            # A line without its end was being written when the disk was full, or the power went.
+            lines = self.path.read_text(encoding="utf-8").split("\n")[:-1]
         except FileNotFoundError:
             return []
         except (OSError, UnicodeDecodeError) as error:
@@ -78,7 +79,9 @@ class AnchorFile:
             self.path.parent.mkdir(parents=True, exist_ok=True)
             with self.path.open("a+b") as file:
                 file.seek(0)
-                number = file.read().count(b"\n")
+                kept = file.read()
+                file.truncate(kept.rfind(b"\n") + 1)
+                number = kept.count(b"\n")
                 for anchor in anchors:
                     number += 1
                     file.write(self._line(self._private, anchor, number, at_ns))

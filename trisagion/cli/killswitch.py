@@ -7,7 +7,7 @@ import socket
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -15,10 +15,10 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from trisagion.cli.keys import new_key, private_key
-from trisagion.cli.rundir import latest_run, settings_of, state_of
+from trisagion.cli.rundir import present_database
 from trisagion.clock import MILLISECOND_NS, SECOND_NS, iso
 from trisagion.errors import ConfigError
-from trisagion.settings import Settings, load, resolve
+from trisagion.settings import Settings, load
 
 if TYPE_CHECKING:
     from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
@@ -52,7 +52,7 @@ def run(
     def complain(text: str) -> None:
         print(text, file=sys.stderr, flush=True)
 
-    voice = Voice(speaker, _where(settings, state), given.beat_ms / 1000, complain)
+    voice = Voice(speaker, present_database(settings, state), given.beat_ms / 1000, complain)
     with _stopping() as stopping, _looker(settings, simulate, as_json) as looker:
         keep_switch(looker, voice, stopping)
 
@@ -80,7 +80,10 @@ def status(config: ConfigOption = None, state: StateOption = None, as_json: Json
     house = House(settings)
     rules = house.switch_rules
     assert rules is not None, settings.killswitch
-    with closing(open_database(_where(settings, state)(), house.signers)) as database, database.snapshot() as tx:
+    with (
+        closing(open_database(present_database(settings, state)(), house.signers)) as database,
+        database.snapshot() as tx,
+    ):
         beat, mark = tx.switches.beat(rules.name), tx.switches.mark(rules.name)
         wall_ns, control = tx.control.wall_ns(), tx.control.control()
     found = judge(beat, mark, wall_ns, rules)
@@ -133,16 +136,6 @@ def _configured(config: Path | None) -> Settings:
 def _private_key(settings: Settings) -> "Ed25519PrivateKey":
     given = settings.killswitch
     return private_key("killswitch", given.private_key, given.public_key)
-
-
-def _where(settings: Settings, state: Path | None) -> Callable[[], str]:
-    """Return what names the platform's database: the configured one, else that of the newest run at each moment."""
-    url = resolve(settings.database.url, os.environ)
-
-    def newest() -> str:
-        return url or resolve(settings_of(latest_run(state_of(state))).database.url, os.environ)
-
-    return newest
 
 
 @contextmanager

@@ -112,6 +112,7 @@ def propose(
         actor, now_ns = acting(desk.house, desk.database, "limits propose", operator, key), desk.now_ns()
         wish = LimitRow(0, name, scope.value, subject, wanted, actor.name, reason, now_ns)
         with desk.database.snapshot() as tx:
+            limits.expect_known(tx, wish, desk.house.session_name)
             text = limits.numbered(tx, wish).text
         row = limits.propose(desk.database, desk.ceiling, wish, actor.signs(LIMIT, text, reason, now_ns))
         found = _effects(desk, row.version)

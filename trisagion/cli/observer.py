@@ -16,13 +16,14 @@ import typer
 
 from trisagion.cli.config import ConfigOption, SetOption, overrides
 from trisagion.cli.keys import new_key, private_key
-from trisagion.cli.rundir import latest_run, settings_of, state_of
+from trisagion.cli.rundir import present_database
 from trisagion.clock import iso
-from trisagion.errors import ConfigError, StateError, harmless
+from trisagion.errors import ConfigError, DataError, StateError, harmless
 from trisagion.settings import Settings, Source, load, resolve
 from trisagion.units import plain
 
 if TYPE_CHECKING:
+    from trisagion.adapters.db.engine import SqlDatabase
     from trisagion.observer_ports import Seen
     from trisagion.safety.snapshots import Snapshot
     from trisagion.services.observe_source import Watcher
@@ -66,7 +67,9 @@ def command(
     stopping = threading.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: stopping.set())
-    well = keep_looking(watcher, look, where(settings, state), stopping, 0 if once else source.period_s, as_json)
+    well = keep_looking(
+        watcher, look, present_database(settings, state), stopping, 0 if once else source.period_s, as_json
+    )
     if once and not well:
         raise typer.Exit(1)
 
@@ -80,20 +83,13 @@ def looker(settings: Settings, name: str, source: Source) -> "Callable[[], Seen]
         found = reader_of(settings.ib, source.client_id, f"observe.sources.{name}.client_id")
         return partial(ib.look, found, settings.ib.environment)
     from trisagion.adapters.observers import statement
+    from trisagion.adapters.password import Password
 
     if not source.at:
         raise ConfigError(f"observe.sources.{name}.at: expected a file or URL of a statement, found none")
-    return partial(statement.look, source.at, source.account, resolve(source.token, os.environ))
-
-
-def where(settings: Settings, state: Path | None) -> Callable[[], str]:
-    """Return what names the platform's database: the configured one, else that of the newest run at each moment."""
-    url = resolve(settings.database.url, os.environ)
-
-    def newest() -> str:
-        return url or resolve(settings_of(latest_run(state_of(state))).database.url, os.environ)
-
-    return newest
+    token = Password(partial(resolve, source.token, os.environ))
+    token()  # one that cannot be read is an error of the start; later there is an older one
+    return lambda: statement.look(source.at, source.account, token())
 
 
 def keep_looking(
@@ -117,8 +113,7 @@ def keep_looking(
             with closing(open_database(where())) as database:
                 # Before the look: what is seen is as of this instant, or later.
                 now_ns = retrying(lambda: watcher.lease(database))
-                seen = look()
-                said = retrying(lambda: watcher.say(database, seen, now_ns))  # noqa: B023 - called at once
+                seen, said = put_down(watcher, database, look(), now_ns)
                 tell(watcher.name, seen, said, as_json)
             complaint = ""
         except StateError as error:
@@ -131,6 +126,18 @@ def keep_looking(
             with suppress(StateError), closing(open_database(where())) as database:
                 retrying(partial(watcher.leave, database))
             return seen is not None and not seen.reason
+
+
+def put_down(watcher: "Watcher", database: "SqlDatabase", seen: "Seen", now_ns: int) -> "tuple[Seen, Snapshot | None]":
+    """Write what was seen; what the database cannot hold is a look that failed."""
+    from trisagion.adapters.db.engine import retrying
+    from trisagion.observer_ports import Seen
+
+    try:
+        return seen, retrying(lambda: watcher.say(database, seen, now_ns))
+    except DataError as error:
+        failed = Seen(reason=str(error))
+        return failed, retrying(lambda: watcher.say(database, failed, now_ns))
 
 
 def tell(name: str, seen: "Seen", said: "Snapshot | None", as_json: bool) -> None:

@@ -35,6 +35,7 @@ from trisagion.cli.stop import Stop
 from trisagion.cli.worker import worker_argv
 from trisagion.errors import ConfigError, StateError, StepTimeout, TrisagionError
 from trisagion.ports import Database, Replay
+from trisagion.reports.why_halt import released
 from trisagion.safety.modes import Mode
 from trisagion.settings import (
     KILL_FILE,
@@ -333,7 +334,7 @@ def supervise(settings: Settings, run: Path, notes: list[str], *, as_json: bool,
         else:
             house.note_start(person(), run.name, _facts(house, resumed=resumed))
             _tell_changes(house, run, asked)
-            take_up(database, person(), reason, 2 if house.operators else house.release_people)
+            take_up(database, person(), reason, _people(house))
             now_ns = time.time_ns() if known is None else known.now_ns
             register(database, House(placed).fingerprint, person(), now_ns)
             anchored()
@@ -344,14 +345,16 @@ def supervise(settings: Settings, run: Path, notes: list[str], *, as_json: bool,
         page = run / "report.html"
         page.write_text(render(report), encoding="utf-8")
     if supervisor.why:
-        raise StateError(f"{supervisor.why}: the run was stopped in order; go on with: {_resume(settings, outcome)}")
+        raise StateError(
+            f"{supervisor.why}: the run was stopped in order; go on with: {_resume(settings, house, outcome)}"
+        )
     if as_json:
         print(json.dumps({"outcome": outcome, "report": str(page), "summary": summary_json(report)}), flush=True)
         return outcome
     print(summary_text(report, columns(sys.stdout)))
     print(f"report    {page.resolve()}")
     if outcome != "finished":
-        print(f"zero working orders confirmed; go on with: {_resume(settings, outcome)}")
+        print(f"zero working orders confirmed; go on with: {_resume(settings, house, outcome)}")
     return outcome
 
 
@@ -430,12 +433,21 @@ def listen(supervisor: Supervisor) -> None:
     signal.signal(signal.SIGUSR2, lambda _number, _frame: Thread(target=supervisor.pause, name="pause").start())
 
 
-def _resume(settings: Settings, outcome: str) -> str:
+def _people(house: "House") -> int:
+    """Return how many people take up a run that was killed; where people have keys, nobody does so alone."""
+    return 2 if house.operators else house.release_people
+
+
+def _resume(settings: Settings, house: "House", outcome: str) -> str:
     """Return the command that goes on with a run."""
     state, usual = settings.platform.state, type(settings.platform).model_fields["state"].default
     where = "" if state == usual else f" --state {shlex.quote(state)}"
-    why = " --reason 'why it is safe'" if outcome == "killed" else ""
-    return f"trisagion run --resume{where}{why}"
+    if outcome != "killed":
+        return f"trisagion run --resume{where}"
+    if _people(house) < 2:
+        return f"trisagion run --resume{where} --reason 'why it is safe'"
+    by_release = released(house.release_people, f"--reason TEXT{where}", signed=bool(house.operators))
+    return f"trisagion run --resume{where}, after {by_release}"
 
 
 def place(settings: Settings, run: Path, sockets: Path, children: Children, stack: ExitStack) -> Settings:

@@ -5,8 +5,9 @@ import os
 import shutil
 import tempfile
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
+from functools import partial
 from pathlib import Path
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Final
@@ -184,6 +185,16 @@ def database_of(run: Path) -> Iterator[str]:
             else:
                 url = stack.enter_context(mariadb(run / MARIADB, stack.enter_context(short_directory())))
         yield url
+
+
+def present_database(settings: Settings, state: Path | None) -> Callable[[], str]:
+    """Return what tells the URL of the platform's database as it stands: the configured one, else the newest run's.
+
+    A configured reference that leads nowhere is a `ConfigError` at once.
+    """
+    configured = partial(resolve, settings.database.url, os.environ)
+    configured()
+    return lambda: configured() or resolve(settings_of(latest_run(state_of(state))).database.url, os.environ)
 
 
 def running_house(state: Path | None) -> "House":

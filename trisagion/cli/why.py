@@ -17,7 +17,7 @@ from trisagion.services.control import present_ns
 
 if TYPE_CHECKING:
     from trisagion.adapters.db.engine import Unit
-    from trisagion.settings import Settings
+    from trisagion.wiring import House
 
 app = typer.Typer(no_args_is_help=True)
 
@@ -37,14 +37,14 @@ def _group() -> None:
 
 
 @contextmanager
-def _opened(state: Path | None, run: str | None) -> Iterator[tuple["Unit", "Settings"]]:
+def _opened(state: Path | None, run: str | None) -> Iterator[tuple["Unit", "House"]]:
     from trisagion.adapters.db.engine import open_database
     from trisagion.wiring import House
 
     home = run_of(state_of(state), run)
     house = House(settings_of(home))
     with database_of(home) as url, closing(open_database(url, house.signers)) as database, database.snapshot() as unit:
-        yield unit, house.settings
+        yield unit, house
 
 
 @app.command()
@@ -115,8 +115,8 @@ def halt(run: RunOption = None, state: State = None, as_json: AsJson = False) ->
     from trisagion.adapters.db.why_source import halt_story
     from trisagion.reports.why_halt import explain_halt
 
-    with _opened(state, run) as (unit, settings):
-        found = explain_halt(halt_story(unit, settings, present_ns(unit)))
+    with _opened(state, run) as (unit, house):
+        found = explain_halt(halt_story(unit, house.settings, present_ns(unit), house.release_people))
     _show(found, as_json)
 
 

@@ -100,7 +100,7 @@ def consensus(
             reasons.append(
                 f"OBSERVER_STALE: observer={observer} age_s={age // SECOND_NS} max_s={rules.observer_age_s_max}"
             )
-        elif abs(qty - ledger.qty) >= instrument.lot_size and at_ns < moved_ns.get(observer, at_ns):
+        elif at_ns < moved_ns.get(observer, at_ns):
             reasons.append(f"OBSERVER_BEHIND: observer={observer} at_ns={at_ns} moved_ns={moved_ns[observer]}")
         elif abs(qty - ledger.qty) >= instrument.lot_size:
             broken = True

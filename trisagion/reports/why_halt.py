@@ -69,6 +69,7 @@ class HaltStory:
     ages up to which a word counts. `decisions` are the newest on each symbol, `alarms` the newest events that tell a
     person of something, `stops` those that changed the control mode. `limits_unknown` says why no limit is known, empty
     where all are. `finished` says that a replay has come to its end. `worth` is what the account is and was worth.
+    `people` are needed for a release; `signed` says that each has a key.
     """
 
     now_ns: int
@@ -92,6 +93,8 @@ class HaltStory:
     incidents: Sequence[Incident]
     stops: Sequence[Happened]
     worth: tuple[tuple[str, str], ...]
+    people: int
+    signed: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -262,24 +265,37 @@ def _control(story: HaltStory) -> list[Step]:
             Mode.EMERGENCY: "everything is withdrawn and made flat",
         }[control.mode]
         by = f"set by {legible(control.operator) or 'nobody'}: {legible(control.reason)}"
-        lift = "nothing: the replay is over" if story.finished else _lifted(control)
+        lift = "nothing: the replay is over" if story.finished else _lifted(control, story)
         where = "" if control.level is Level.ALL else f" of {control.level} {legible(control.name)}"
         facts = (("lift", lift), *(story.worth if control.level is Level.ALL else ()))
         found.append(Step(f"control mode {control.mode}{where}", control.set_ns, facts, (words, by)))
     for gate in story.gates:
         if gate.shut:
-            lift = f"`trisagion gate open {legible(gate.session)} --reason TEXT`, when it is safe"
+            lift = f"`trisagion gate open {legible(gate.session)} --reason TEXT{_keys(story.signed)}`, when it is safe"
             why = f"shut by {legible(gate.operator)}: {legible(gate.reason)}"
             found.append(_obstacle(f"the gate of session {legible(gate.session)} is shut", why, lift, gate.set_ns))
     return found
 
 
-def _lifted(control: Control) -> str:
+def _lifted(control: Control, story: HaltStory) -> str:
     if control.until_ns is not None:
         return f"nothing: it passes by itself, {_both(control.until_ns)}"
-    if control.level is Level.ALL:
-        return "`trisagion run --resume --reason TEXT` for a replay, else `trisagion release`, by named people"
-    return f"`trisagion release --{control.level} {legible(control.name)} --reason TEXT`, by a named person"
+    if control.level is not Level.ALL:
+        return released(story.people, f"--{control.level} {legible(control.name)} --reason TEXT", signed=story.signed)
+    by_release = released(story.people, "--reason TEXT", signed=story.signed)
+    if story.people > 1 or story.signed:
+        return f"{by_release}; a replay goes on by `trisagion run --resume` then"
+    return f"`trisagion run --resume --reason TEXT` for a replay, else {by_release}"
+
+
+def released(people: int, options: str, *, signed: bool) -> str:
+    """Return the commands of a release, for a person to type."""
+    second = f", then another person's `trisagion release --confirm NUMBER{_keys(signed)}`" if people > 1 else ""
+    return f"`trisagion release {options}{_keys(signed)}`{second}"
+
+
+def _keys(signed: bool) -> str:
+    return " --as NAME --key file:PATH" if signed else ""
 
 
 def _doubts(story: HaltStory) -> list[Step]:

@@ -2,7 +2,9 @@
 
 The configuration is the ceiling, fixed when a run is founded. Within it, versioned rows say what holds now: version 1
 is the configuration's, and a later one is proposed by one person and approved by another. What a row says for a symbol,
-a venue or a strategy narrows what holds for the account, and never widens it. A limit of zero forbids.
+a venue or a strategy narrows what holds for the account, and never widens it. Zero forbids, where it limits how much or
+how many orders; of a price, an age, or what comes in a row it is the narrowest that there is: a tick, this instant, the
+first.
 """
 
 import hashlib
@@ -71,7 +73,7 @@ KEYS: Final = {
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """What one account may do. Notionals are in the instrument's currency; a limit of zero forbids.
+    """What one account may do. Notionals are in the instrument's currency.
 
     `restricted` are the symbols in which nothing is added to, which no row changes.
     `unknown` says why nothing is known of what is in force; then these are the ceilings, and good for reducing alone.

@@ -129,6 +129,8 @@ def _meaning(mark: BeatMark, said: str, wall_ns: int, rules: WatchRules) -> tupl
     if age_ns > rules.deadline_ns:
         # Without the age: whoever reads the same reason twice knows that it is the same silence.
         return Mode.PAUSE, f"no heart-beat for more than {rules.deadline_ns / SECOND_NS:g} s"
+    if age_ns < -rules.deadline_ns:
+        return Mode.PAUSE, "the database's clock was set back: nobody knows how old the last heart-beat is"
     if mark.word != Word.GO:
         return Mode.PAUSE, f"the switch is not armed{said}"
     return Mode.NORMAL, ""

@@ -10,7 +10,7 @@ A trip latches. It ends when both loops have been closed for the cool-down, the 
 then the key is turned: a key that was left turned releases nothing. An operator still has to release the platform.
 
 Instants are of a clock that never goes back. Opening counts when it has lasted for the debounce time; a contact that
-opens and closes more often than `chatter_max` in a second is a fault before that.
+opens and closes more often than `chatter_max` in a second, or was not seen at rest for one, is a fault before that.
 """
 
 from dataclasses import dataclass, field, replace
@@ -69,10 +69,7 @@ class SwitchRules:
 
     @property
     def chatter_max(self) -> int:
-        """How many changes of a contact in a second are none of a hand.
-
-        One that never rests for the debounce time changes more often: it cannot hide between the two.
-        """
+        """How many changes of a contact in a second are none of a hand."""
         return CHATTER_NS // self.debounce_ns - 1
 
 
@@ -92,26 +89,33 @@ class Sample:
 
 @dataclass(frozen=True, slots=True)
 class Contact:
-    """A contact that bounces: `closed` is where it rested last, None before it ever did; `changes` are the newest."""
+    """A contact that bounces: `closed` is where it rested last, None before it ever did; `changes` are the newest.
+
+    `restless_ns` is since when it has not been seen at rest, None while it is.
+    """
 
     closed: bool | None = None
     raw: bool | None = None
     raw_ns: int = 0
     changes: tuple[int, ...] = ()
+    restless_ns: int | None = None
 
     def look(self, closed: bool, at_ns: int, rules: SwitchRules) -> "Contact":
         """Return the contact after another look."""
         recent = tuple(each for each in self.changes if at_ns - each < CHATTER_NS)
         if self.raw is None:
-            return Contact(None, closed, at_ns)
+            return Contact(None, closed, at_ns, restless_ns=at_ns)
         if closed is not self.raw:
-            return Contact(self.closed, closed, at_ns, (*recent, at_ns)[-rules.chatter_max - 1 :])
-        rested = closed if at_ns - self.raw_ns >= rules.debounce_ns else self.closed
-        return Contact(rested, closed, self.raw_ns, recent)
+            since_ns = at_ns if self.restless_ns is None else self.restless_ns
+            return Contact(self.closed, closed, at_ns, (*recent, at_ns)[-rules.chatter_max - 1 :], since_ns)
+        if at_ns - self.raw_ns >= rules.debounce_ns:
+            return Contact(closed, closed, self.raw_ns, recent)
+        return replace(self, changes=recent)
 
-    def chatters(self, rules: SwitchRules) -> bool:
-        """Tell whether no hand changes a contact so often."""
-        return len(self.changes) > rules.chatter_max
+    def chatters(self, at_ns: int, rules: SwitchRules) -> bool:
+        """Tell whether no hand changes a contact so often, or lets it come to rest so late."""
+        restless = self.restless_ns is not None and at_ns - self.restless_ns > CHATTER_NS
+        return restless or len(self.changes) > rules.chatter_max
 
 
 @dataclass(frozen=True, slots=True)
@@ -174,9 +178,9 @@ def look(switch: Switch, sample: Sample, rules: SwitchRules) -> Switch:
         return _tripped(seen, State.PRESSED, "the emergency-stop loop is open")
     if stalled:
         return _tripped(seen, State.FAULT, f"the contacts were not looked at for {_seconds(at_ns - switch.at_ns)}")
-    chattering = [name for name in ("estop", "tamper", "key") if getattr(seen, name).chatters(rules)]
+    chattering = [name for name in ("estop", "tamper", "key") if getattr(seen, name).chatters(at_ns, rules)]
     if chattering:
-        return _tripped(seen, State.FAULT, f"changes more than {rules.chatter_max} times a second: {chattering[0]}")
+        return _tripped(seen, State.FAULT, f"does not come to rest: {chattering[0]}")
     if tamper.closed is False:
         return _tripped(seen, State.TAMPERED, "the tamper loop is open")
     if switch.state is State.SELF_TEST:

@@ -119,6 +119,8 @@ def _post(
     px: Price | None,
 ) -> Entry:
     symbol = incident.symbol
+    # Locked before anything is looked at: what fills meanwhile waits, and is no part of the difference.
+    held = tx.ledger.position(symbol).qty
     there = [order.cl_ord_id for order in tx.orders.in_states(AT_VENUE) if order.symbol == symbol]
     if there:
         raise StateError(f"{symbol}: expected no order at the venue, whose fills may be on their way, found {there[0]}")
@@ -127,7 +129,7 @@ def _post(
     at = px if quote is None else quote.last
     if at is None:
         raise StateError(f"{symbol}: expected a price, found none; name one")
-    difference = Quantity(seen - tx.ledger.position(symbol).qty)
+    difference = Quantity(seen - held)
     if difference == 0:
         raise StateError(f"{symbol}: expected a difference, found none: the next cycle closes the incident")
     evidence = f"{voucher.evidence} (incident {incident.number}: {incident.text[:VIEWS_MAX]})"

@@ -51,4 +51,4 @@ class Speaker:
             at_ns = tx.control.wall_ns()
             number = max(floor, signed, taken) + 1
             tx.switches.put_beat(sign(Beat(self.name, number, at_ns, state, word, reason), self.key))
-        return Told(number, at_ns, taken, heard=taken > 0 and at_ns - taken_ns <= self.deadline_ns)
+        return Told(number, at_ns, taken, heard=taken > 0 and abs(at_ns - taken_ns) <= self.deadline_ns)

@@ -75,7 +75,8 @@ class SessionDriver:
     nowhere else, for whoever holds the lease is the only sender. `settling` is what the present logon waits for, None
     before the first one and whenever the session is down; `skewed` says that our clock is too far off to send by.
 
-    What adds risk leaves by the `wire`, which a stop shuts without the database; `read_s` is when that answered last.
+    What adds risk leaves by the `wire`, which a stop shuts without the database; `read_s` is when what
+    is in force was read last, with the orders that it concerns.
     """
 
     database: Database
@@ -124,7 +125,7 @@ class SessionDriver:
             self._offset_ns = offset_between(before_ns, theirs_ns, self.wall())
         if token is None or (self.token is not None and token != self.token):
             raise StaleOwner(f"session {self.name}: the lease is held by another process; this one must stop")
-        self.token, self.read_s = token, self.clock()
+        self.token = token
         self._ours_until_s = asked_s + LEASE_S
 
     def drain(self, now_ns: int) -> Outcome:
@@ -472,7 +473,7 @@ class SessionDriver:
         """
         with self.database.snapshot() as tx:
             standing, closing = self.standing(tx, now_ns), closing_reason(now_ns)
-            self.read_s, self._present_ns = self.clock(), now_ns
+            self._present_ns = now_ns
             asked = (standing.everything, *standing.at(now_ns))
             shut: dict[str, str | None] = {}
             try:
@@ -481,9 +482,12 @@ class SessionDriver:
                 # What it was may be closed by now; and a kill must not wait for anything.
                 closing = closing or "an instrument cannot be read"
             if not any([closing, *shut.values()]) and not any(cancels_working(each.mode) for each in asked):
+                self.read_s = self.clock()
                 return False
             found = [order for order in self._mine(tx, WORKING | {OrderState.UNKNOWN}) if not order.taker]
             unsent = [order for order in tx.orders.in_states(UNSENT) if order.session in {None, self.name}]
+        # Not before all of it was read: a stop that cannot be carried out is one that nobody has heard.
+        self.read_s = self.clock()
         modes = {order.cl_ord_id: self.mode_of(order, standing, now_ns) for order in (*found, *unsent)}
         rests = {order.cl_ord_id: closing or shut.get(order.symbol) for order in found}
         why = {

@@ -1,14 +1,16 @@
 """The account's limits: which are in force, and how two people change one while the platform trades."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 from trisagion.errors import DataError, StateError, TrisagionError, quoted
+from trisagion.ledger.types import Strategy
 from trisagion.ports import Database, Transaction
 from trisagion.risk.limits import (
     LIMIT,
     LimitRow,
     Limits,
+    Scope,
     founding_rows,
     is_configuration,
     refuse_value,
@@ -38,6 +40,18 @@ def wished(tx: Transaction, version: int) -> Command:
         if (first.action, first.subject, first.person, first.reason) in rows:
             return first
     raise DataError(f"expected a version that was proposed and signed, found {version}")
+
+
+def expect_known(tx: Transaction, wish: LimitRow, venue: str) -> None:
+    """Refuse with `DataError` a limit for what there is not: it would bind nothing. `venue` is the session's name."""
+    known: Mapping[str, Sequence[str]] = {
+        Scope.STRATEGY: [Strategy.COHORT, Strategy.FLATTEN],
+        Scope.SYMBOL: [instrument.symbol for instrument in tx.market.instruments()],
+        Scope.VENUE: [venue],
+    }
+    names = known.get(wish.scope, [wish.subject])
+    if wish.subject not in names:
+        raise DataError(f"{wish.scope}: expected {' or '.join(names)}, found {quoted(wish.subject)}")
 
 
 def propose(database: Database, ceiling: Limits, wish: LimitRow, signed: Command | None = None) -> LimitRow:

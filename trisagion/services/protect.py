@@ -12,7 +12,7 @@ from typing import Final
 from trisagion.clock import MINUTE_NS, SECOND_NS
 from trisagion.ids import cycle_id
 from trisagion.ledger.types import Strategy
-from trisagion.market.calendar import closing_of, closing_reason
+from trisagion.market.calendar import closing_of
 from trisagion.market.types import Instrument
 from trisagion.orders.state import LIVE
 from trisagion.orders.types import Side
@@ -32,11 +32,14 @@ YIELD_NS: Final = 120 * SECOND_NS
 class Protection:
     """What exits are kept with; a cycle due at a multiple of `interval_ns` decides on everything, any other on exits.
 
-    `strategy` is whose positions are protected: the cohort's, which are all that there are.
+    `account` and `session` are those that orders are for: a pause may be theirs alone. `strategy` is whose positions
+    are protected: the cohort's, which are all that there are.
     """
 
     exits: ExitRules
     interval_ns: int
+    account: str
+    session: str
     strategy: str = Strategy.COHORT
 
 
@@ -118,9 +121,15 @@ def _followed(
 
 
 def _must_go(tx: Transaction, protection: Protection, state: ExitState, instrument: Instrument, now_ns: int) -> bool:
-    """Tell whether more is held than may stay, beyond what orders at the best price are about to take away."""
+    """Tell whether more is held than may stay, beyond what orders at the best price are about to take away.
+
+    Not where nothing can be done about it now: in a rest, in a pause of all or of a part that the symbol belongs to.
+    """
     most = allowance(state, protection.exits)
     if most is None or not state.qty or closing_of(instrument, now_ns) is not None:
+        return False
+    of = {"account": protection.account, "venue": protection.session, "symbol": instrument.symbol}
+    if tx.control.standing().over(**of, now_ns=now_ns).mode is Mode.PAUSE:
         return False
     quote = tx.market.quote(instrument.symbol, now_ns)
     if quote is None:
@@ -140,9 +149,7 @@ def _must_go(tx: Transaction, protection: Protection, state: ExitState, instrume
 
 
 def _may_open(tx: Transaction, protection: Protection, now_ns: int) -> bool:
-    if now_ns % protection.interval_ns == 0 or closing_reason(now_ns) is not None:
-        return False
-    if tx.control.control().mode is Mode.PAUSE:
+    if now_ns % protection.interval_ns == 0:
         return False
     under_way = (cycle for cycle in tx.cycles.unfinished() if cycle.stage != "decided")
     return all(cycle.due_ns < now_ns - YIELD_NS for cycle in under_way)

@@ -128,7 +128,7 @@ def _move(tx: Transaction, rules: CycleRules, history: History, due_ns: int) -> 
     if now is None:
         now = Cycle(name, due_ns, "opened", None, 0)
         tx.cycles.open_cycle(now)
-    _abandon_older(tx, due_ns)
+    _abandon_older(tx, rules, due_ns)
     everything = tx.market.instruments()
     instruments = _concerned(tx, rules, due_ns, exits=exits)
     symbols = {each.symbol for each in instruments} if exits or len(instruments) < len(everything) else None
@@ -214,11 +214,12 @@ def _save(tx: Transaction, now: Cycle, stage: str, outcome: str | None = None) -
     return after
 
 
-def _abandon_older(tx: Transaction, due_ns: int) -> None:
+def _abandon_older(tx: Transaction, rules: CycleRules, due_ns: int) -> None:
     for older in tx.cycles.unfinished():
         if older.due_ns < due_ns and older.stage != "decided":
             before = tx.cycles.decided(older.cycle_id)
-            for instrument in tx.market.instruments():
+            exits = is_protective(tx, rules.protection, older.due_ns)
+            for instrument in _concerned(tx, rules, older.due_ns, exits=exits):
                 if instrument.symbol not in before:
                     waited = f"WAITED: stage={older.stage}"
                     tx.cycles.add_decision(_undecided(older.cycle_id, instrument.symbol, waited))
@@ -233,13 +234,14 @@ def withdraw(
 
     Orders in other than some `symbols` are left alone, where these are named.
     """
-    at_venue = set()
+    at_venue, ended = set[str](), False
     for found in tx.orders.in_states(LIVE):
         if found.cycle == keep or (symbols is not None and found.symbol not in symbols):
             continue
         # Read again, locked: the session may be sending it, or booking a report on it, at this moment.
         order = tx.orders.order(found.cl_ord_id)
         if order is None or order.state not in LIVE:
+            ended = True
             continue
         if symbols is not None and order.symbol not in symbols:
             continue
@@ -250,7 +252,8 @@ def withdraw(
         at_venue.add(order.symbol)
         if order.cancel_reason is None:
             tx.orders.save(replace(changed, cancel_reason=why))
-    return at_venue
+    # A refusal that was booked since the look has left another attempt; what is locked now can leave none.
+    return at_venue | withdraw(tx, keep, why, now_ns, symbols) if ended else at_venue
 
 
 def _unheard(

@@ -106,6 +106,7 @@ def _release(
     now_ns: int,
     signed: Command | None,
 ) -> Control:
+    seen = tx.control.last(proposal.level, proposal.name)
     present = _stands(tx, proposal.level, proposal.name, now_ns)
     if worded(present) != proposal.was:
         raise StateError(
@@ -133,6 +134,9 @@ def _release(
         until_ns=now_ns + REDUCE_NS,
     )
     tx.control.set_mode(after)
+    if tx.control.count_after(proposal.level, proposal.name, seen) > 1:
+        # The last row counts, and it is ours: without this it would lift what it has not seen.
+        raise StateError(f"proposal {number}: somebody has stopped it at this moment: propose anew")
     told = {"proposed_by": proposal.proposed_by, "confirmed_by": person, "reason": proposal.reason}
     tx.control.add_event("control.released", after.where, told | {"proposal": str(number)}, now_ns)
     left = in_force(tx, proposal.level, proposal.name, now_ns)

@@ -18,7 +18,7 @@ from trisagion.safety.modes import REPLAY, Control, Mode
 from trisagion.services.advance_cohort import found_cohort
 from trisagion.services.control import release
 from trisagion.services.limits import found
-from trisagion.services.take_profit import ending_epoch
+from trisagion.services.take_profit import ending_epoch, is_flat
 from trisagion.units import Money
 
 UNSETTLED = frozenset(
@@ -178,5 +178,4 @@ def unsettled(
 
 def _next_step(tx: Transaction, epoch: int) -> str | None:
     """Return the step that can be taken now, None while the sequence has to wait until we are flat."""
-    flat = all(position.qty == 0 for position in tx.ledger.positions())
-    return next_step([step.step for step in tx.ledger.steps(epoch)], flat=flat)
+    return next_step([step.step for step in tx.ledger.steps(epoch)], flat=is_flat(tx))

@@ -1,13 +1,13 @@
 """What the account is worth, has at stake and may do, read for a verdict."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from decimal import Decimal
 from typing import Final
 
 from trisagion.errors import StateError
 from trisagion.ledger.postings import OUTSIDE, cash, equity
-from trisagion.ledger.types import Strategy
+from trisagion.ledger.types import Position, Strategy
 from trisagion.market.types import Quote
 from trisagion.ports import Transaction
 from trisagion.risk.limits import LimitBook, Limits
@@ -84,20 +84,29 @@ class LimitsNow:
 
 
 def marked_equity(tx: Transaction, now_ns: int) -> Money | None:
-    """Return cash plus all positions at their last trades; None while a held symbol has no price."""
-    positions = [position for position in tx.ledger.positions() if position.qty]
+    """Return cash plus all positions at their last trades; None while a held symbol has no price.
+
+    The positions are read once: a fill that is booked between two looks would be in one of them alone.
+    """
+    positions = tx.ledger.positions()
     prices: dict[str, Price] = {}
     multipliers: dict[str, Decimal] = {}
-    quotes = tx.market.quotes([position.symbol for position in positions], now_ns)
+    quotes = tx.market.quotes([position.symbol for position in positions if position.qty], now_ns)
     for position in positions:
+        if not position.qty:
+            continue
         quote = quotes.get(position.symbol)
         if quote is None:
             return None
         prices[position.symbol] = quote.last
         multipliers[position.symbol] = tx.market.instrument(position.symbol).multiplier
-    return equity(booked_cash(tx), positions, prices, multipliers)
+    return equity(_cash(tx, positions), positions, prices, multipliers)
 
 
 def booked_cash(tx: Transaction) -> Money:
     """Return the account's money by its books: cash, and what foreign money was worth when it was booked."""
-    return cash(Money(tx.ledger.balance(*OUTSIDE)), tx.ledger.positions())
+    return _cash(tx, tx.ledger.positions())
+
+
+def _cash(tx: Transaction, positions: Sequence[Position]) -> Money:
+    return cash(Money(tx.ledger.balance(*OUTSIDE)), positions)

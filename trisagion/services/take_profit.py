@@ -20,6 +20,7 @@ from trisagion.ledger.take_profit import (
     next_step,
 )
 from trisagion.ledger.types import EquitySample
+from trisagion.orders.state import LIVE
 from trisagion.ports import Database, TakeProfitStep, Transaction
 from trisagion.risk.losses import LossRules, follow, stop
 from trisagion.safety.modes import REPLAY, Mode
@@ -57,18 +58,11 @@ def watch(database: Database, rules: WatchRules, now_ns: int) -> tuple[Outcome, 
         expect_current(tx, rules.fingerprint)
         # Held before the account is read: a transfer moves cash and baseline, and half of one would be a crossing.
         tx.cohort.epoch()
-        equity = _mark(tx, rules.protection, now_ns)
-        epochs = tx.cohort.epochs()
-        if equity is None or not epochs:
+        if not _look(tx, rules, now_ns):
             return (Outcome("nothing"),)
-        _guard(tx, rules.losses, equity, now_ns)
-        if rules.panic is not None:
-            at_mark(tx, rules.panic, equity, now_ns)
         number = ending_epoch(tx)
         if number is None:
-            if not _detect(tx, rules, epochs[-1], equity, now_ns):
-                return _watched(tx, rules.protection, now_ns)
-            number = epochs[-1].number
+            return _watched(tx, rules.protection, now_ns)
     return _carry_on(database, rules, number, now_ns)
 
 
@@ -81,32 +75,56 @@ def ending_epoch(tx: Transaction) -> int | None:
     return None
 
 
+def is_flat(tx: Transaction) -> bool:
+    """Tell whether nothing is held and no order lives that could fill.
+
+    Orders are looked at first: a fill takes one away and gives a position in one commit.
+    """
+    return not tx.orders.in_states(LIVE) and all(position.qty == 0 for position in tx.ledger.positions())
+
+
 def _watched(tx: Transaction, protection: Protection | None, now_ns: int) -> tuple[Outcome, ...]:
     if is_rung(tx, protection, now_ns):
         return (Outcome("exiting", (str(now_ns),)),)
     return (Outcome("watched"),)
 
 
-def _mark(tx: Transaction, protection: Protection | None, now_ns: int) -> Money | None:
-    """Record the equity at an instant and move the exits, once.
+def _look(tx: Transaction, rules: WatchRules, now_ns: int) -> bool:
+    """Mark the account at an instant and judge the mark; False where there is nothing to be marked, or no epoch.
 
-    A message that comes again must not mark what came after with old prices.
-
-    All instruments are marked at once, those that have not traded yet left out. None when none has, when one that is
-    held has no price, or when the account has gone on.
+    Once: a message that comes again finds the mark judged. Its equity must not be held against a baseline or a peak
+    that a transfer has moved since, nor may what came after be marked with old prices.
     """
-    last = tx.ledger.last_equity()
+    epochs, last = tx.cohort.epochs(), tx.ledger.last_equity()
     if last is not None and last.at_ns >= now_ns:
-        return last.equity if last.at_ns == now_ns else None
-    equity = marked_equity(tx, now_ns)
+        return last.at_ns == now_ns and bool(epochs)
+    equity = _mark(tx, rules.protection, now_ns)
+    if equity is None or not epochs:
+        return False
+    _guard(tx, rules.losses, equity, now_ns)
+    if rules.panic is not None:
+        at_mark(tx, rules.panic, equity, now_ns)
+    if ending_epoch(tx) is None:
+        _detect(tx, rules, epochs[-1], equity, now_ns)
+    return True
+
+
+def _mark(tx: Transaction, protection: Protection | None, now_ns: int) -> Money | None:
+    """Record the equity at an instant and move the exits.
+
+    All instruments are marked at once, those that have not traded yet left out. None when none has, or when one that is
+    held has no price.
+    """
     quotes = [tx.market.quote(instrument.symbol, now_ns) for instrument in tx.market.instruments()]
     known = [quote for quote in quotes if quote is not None]
+    # Locked before the account is read: an adjustment, too, moves a position and what stands against it.
+    held = {quote.symbol: tx.ledger.position(quote.symbol).qty for quote in known}
+    equity = marked_equity(tx, now_ns)
     if equity is None or not known:
         return None
     cash = booked_cash(tx)
     for quote in known:
-        qty = tx.ledger.position(quote.symbol).qty
-        tx.ledger.add_equity(EquitySample(now_ns, equity, cash, quote.symbol, qty, quote.last))
+        tx.ledger.add_equity(EquitySample(now_ns, equity, cash, quote.symbol, held[quote.symbol], quote.last))
     if protection is not None:
         watch_exits(tx, protection, now_ns)
     return equity
@@ -125,21 +143,20 @@ def _guard(tx: Transaction, rules: LossRules, equity: Money, now_ns: int) -> Non
         control.stop(tx, found.mode, found.reason, now_ns)
 
 
-def _detect(tx: Transaction, rules: WatchRules, epoch: Epoch, equity: Money, now_ns: int) -> bool:
+def _detect(tx: Transaction, rules: WatchRules, epoch: Epoch, equity: Money, now_ns: int) -> None:
     base = None if epoch.baseline is None else money(epoch.baseline)
     if base is None:
         base = baseline([s.equity for s in tx.ledger.first_equities(epoch.opened_ns, BASELINE_SAMPLES)])
         if base is None:
-            return False
+            return
         epoch = replace(epoch, baseline=plain(base))
         tx.cohort.put_epoch(epoch)
     kind = crossing(equity, base, rules.take_profit)
     if kind is None:
-        return False
+        return
     tx.cohort.put_epoch(replace(epoch, reason=kind))
     tx.ledger.add_step(TakeProfitStep(epoch.number, "Detected", now_ns))
     tx.control.add_event(kind, str(epoch.number), {"equity": plain(equity), "baseline": plain(base)}, now_ns)
-    return True
 
 
 def _carry_on(database: Database, rules: WatchRules, number: int, now_ns: int) -> tuple[Outcome, ...]:
@@ -149,8 +166,7 @@ def _carry_on(database: Database, rules: WatchRules, number: int, now_ns: int) -
             expect_current(tx, rules.fingerprint)
             tx.cohort.epoch()  # held, as above
             done = [step.step for step in tx.ledger.steps(number)]
-            flat = all(position.qty == 0 for position in tx.ledger.positions())
-            step = next_step(done, flat=flat)
+            step = next_step(done, flat=is_flat(tx))
             if step is None:
                 waiting = bool(done) and done[-1] == "Flattening"
                 return (Outcome("flattening" if waiting else "watched", (str(now_ns),) if waiting else ()),)

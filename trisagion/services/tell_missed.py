@@ -24,13 +24,14 @@ def tell_missed(database: Database, interval_ns: int, now_ns: int) -> int:
     Slots within the rest are left out: nothing would have been decided in them.
     """
     last_ns = floor_ns(now_ns, interval_ns) - interval_ns
+    back_ns = max(0, last_ns - LOOK_BACK_NS)
     with database.snapshot() as tx:
         if tx.control.replay() is not None:
             return 0
-        begun = tx.cycles.due_between(max(0, last_ns - LOOK_BACK_NS), last_ns)
-    if not begun:
-        return 0
-    slots = range(floor_ns(begun[0], interval_ns) + interval_ns, last_ns + 1, interval_ns)
+        begun = tx.cycles.due_between(back_ns, last_ns)
+        if not begun and not tx.cycles.due_between(0, back_ns):
+            return 0
+    slots = range(floor_ns(begun[0] if begun else back_ns, interval_ns) + interval_ns, last_ns + 1, interval_ns)
     known = frozenset(begun)
     missed = [due_ns for due_ns in slots if due_ns not in known and rest_reason(due_ns) is None][:SLOTS_MAX]
     if not missed:

@@ -1,7 +1,8 @@
 """Look at what needs no database, while another thread waits for one that does not answer: unreadable means Pause.
 
-The flag shuts the wire at this look. Where the database has said nothing for too long, all that works is cancelled
-without it, at once where the flag is up. What was done so is told as soon as it can be written down.
+The flag shuts the wire at this look. Where the database has said nothing for too long, or not what is in force, all
+that works is cancelled without it, at once where the flag is up. What was done so is told as soon as it can be written
+down.
 """
 
 from dataclasses import dataclass, field
@@ -39,7 +40,9 @@ class Watchman:
         """Write down what was done while that was not possible."""
         count = self.untold
         if count:
-            text = f"UNREAD: the database said nothing, and the cancel of {count} orders was asked for without it"
+            text = (
+                f"UNREAD: what is in force could not be read, and the cancel of {count} orders was asked for without it"
+            )
             with self.driver.database.transaction() as tx:
                 tx.control.add_event("session.alarm", self.driver.name, {"text": text}, now_ns)
             self.untold -= count

@@ -263,7 +263,7 @@ class Vault:
         return StateError(f"vault:{entry.name}: does not open: {self.path} was changed, or its key is another")
 
     def _new_key(self, *, by_passphrase: bool, now_ns: int) -> Key:
-        """Make a key; a file of it is on the disk before anything names it."""
+        """Make a key; a file of it, and the file's name, are on the disk before anything names it."""
         name = secrets.token_hex(8)
         if by_passphrase:
             return Key(name, now_ns, base64.b64encode(secrets.token_bytes(16)).decode())
@@ -274,6 +274,7 @@ class Vault:
                 file.write(base64.b64encode(secrets.token_bytes(KEY_BYTES)))
                 file.flush()
                 os.fsync(file.fileno())
+            _keep_names(self._keys)
         except OSError as error:
             raise StateError(f"{self._keys}: the key cannot be written ({error.strerror})") from None
         return Key(name, now_ns, "")
@@ -302,11 +303,14 @@ class Vault:
         }
         new = self.path.with_name(f"{self.path.name}.new")
         try:
-            with os.fdopen(os.open(new, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w", encoding="utf-8") as file:
+            # One that was left there may be anybody's to read, or a link.
+            new.unlink(missing_ok=True)
+            with os.fdopen(os.open(new, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w", encoding="utf-8") as file:
                 json.dump(tree, file, indent=1)
                 file.flush()
                 os.fsync(file.fileno())
             new.replace(self.path)
+            _keep_names(self.path.parent)
         except OSError as error:
             raise StateError(f"{self.path}: cannot be written ({error.strerror})") from None
 
@@ -323,6 +327,15 @@ class Vault:
             yield
         finally:
             os.close(handle)
+
+
+def _keep_names(directory: Path) -> None:
+    """Return when the names in a directory are on the disk: no old key may be gone while the file still names it."""
+    handle = os.open(directory, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
 
 
 def days_old(made: Key | Entry, now_ns: int) -> int:

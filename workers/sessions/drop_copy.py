@@ -17,6 +17,7 @@ from typing import Any, Final
 
 from celery import bootsteps
 
+from trisagion.adapters.password import Password
 from trisagion.adapters.venues.fix.drop_copy import DropCopySession
 from trisagion.adapters.venues.fix.session import FixConfig
 from trisagion.errors import StaleOwner, StateError
@@ -76,7 +77,7 @@ def drop_copy_session() -> DropCopySession:
         account=house().settings.platform.account,
         profile=house().profile,
         username=given.username,
-        password=resolve(given.password, os.environ),
+        password=Password(lambda: resolve(given.password, os.environ)),
     )
     return DropCopySession(config, Sink(), venue=given.target)
 

@@ -3,6 +3,7 @@
 import os
 from pathlib import Path
 
+from trisagion.adapters.password import Password
 from trisagion.adapters.venues.fix.initiator import FixSession
 from trisagion.adapters.venues.fix.session import FixConfig
 from trisagion.session_ports import ReportSink
@@ -26,7 +27,7 @@ def fix_session(sink: ReportSink) -> FixSession:
         account=settings.platform.account,
         profile=house().profile,
         username=given.username,
-        password=resolve(given.password, os.environ),
+        password=Password(lambda: resolve(given.password, os.environ)),
     )
     return FixSession(config, sink, venue=house().session_name)
 

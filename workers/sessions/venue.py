@@ -160,6 +160,7 @@ class VenueOwner(bootsteps.StartStopStep):
                     driver.lease()
                     renewed_s = present_s
                 now_ns = house().now_ns()
+                watchman.tell(now_ns)
                 house().watch_switch(now_ns)
                 if present_s - looked_s >= PANIC_S:
                     looked_s = present_s
@@ -167,15 +168,16 @@ class VenueOwner(bootsteps.StartStopStep):
                 driver.watch(now_ns)
                 driver.enforce(now_ns)
                 driver.pump(now_ns)
-                watchman.tell(now_ns)
                 unreadable = False
             except StaleOwner as error:
                 log.critical("%s", error)
                 os._exit(EXIT_STALE)
-            except StateError as error:
-                # Nothing can be sent without the database either: unreadable means Pause.
+            except Exception as error:
+                # The outermost edge: a guard that has ended guards nothing any more.
+                # Nothing can be sent without the database either: unreadable means Pause. The watchman sees to it.
                 if not unreadable:
-                    log.warning("the control mode cannot be read, and nothing is sent: %s", error)
+                    unexpected = not isinstance(error, StateError)
+                    log.warning("what is in force is not read, nothing is sent: %s", error, exc_info=unexpected)
                 unreadable = True
 
 

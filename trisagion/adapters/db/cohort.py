@@ -62,8 +62,8 @@ _PAST_RUNS: Final = (
         t.run.c.pnl.is_not(None),
     )
 )
-_OPEN_EPOCH: Final = sa.select(t.epoch).where(t.epoch.c.closed_ns.is_(None)).order_by(t.epoch.c.number.desc()).limit(1)
-_OPEN_EPOCH_LOCKED: Final = _OPEN_EPOCH.with_for_update()
+_NEWEST_EPOCH: Final = sa.select(t.epoch).order_by(t.epoch.c.number.desc()).limit(1)
+_NEWEST_EPOCH_LOCKED: Final = _NEWEST_EPOCH.with_for_update()
 _EPOCHS: Final = sa.select(t.epoch).order_by(t.epoch.c.number)
 _PUT_EPOCH: Final = upsert(t.epoch)
 
@@ -161,10 +161,10 @@ class Cohort:
     def run_count(self) -> int:
         """Return how many runs were ever born: the next draw's number.
 
-        In a transaction the open epoch stays locked until its end, so that no two writers draw the same number.
+        In a transaction the newest epoch stays locked until its end, so that no two writers draw the same number.
         """
         if self._session.writable and not self._session.is_sqlite:
-            self._session.row(_OPEN_EPOCH_LOCKED)
+            self._session.row(_NEWEST_EPOCH_LOCKED)
         count: int = self._session.scalar(_RUN_COUNT)
         return count
 
@@ -187,9 +187,9 @@ class Cohort:
         ]
 
     def epoch(self) -> Epoch | None:
-        """Return the open epoch; in a transaction it is locked against other writers until the end."""
-        row = self._session.row(_OPEN_EPOCH_LOCKED if self._session.writable else _OPEN_EPOCH)
-        return None if row is None else Epoch(*row)
+        """Return the newest epoch where it is open; in a transaction it is locked until the end, open or not."""
+        row = self._session.row(_NEWEST_EPOCH_LOCKED if self._session.writable else _NEWEST_EPOCH)
+        return None if row is None or row.closed_ns is not None else Epoch(*row)
 
     def epochs(self) -> Sequence[Epoch]:
         """Return all epochs in order."""

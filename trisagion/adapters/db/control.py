@@ -51,6 +51,12 @@ _LAST: Final = sa.select(sa.func.coalesce(sa.func.max(t.control.c.seq), 0))
 _LAST_LEVEL: Final = sa.select(sa.func.coalesce(sa.func.max(stops.control_level.c.seq), 0)).where(
     stops.control_level.c.level == sa.bindparam("level"), stops.control_level.c.name == sa.bindparam("name")
 )
+_AFTER: Final = sa.select(t.control.c.seq).where(t.control.c.seq > sa.bindparam("after")).with_for_update(read=True)
+_LEVELS_AFTER: Final = (
+    sa.select(stops.control_level.c.level, stops.control_level.c.name)
+    .where(stops.control_level.c.seq > sa.bindparam("after"))
+    .with_for_update(read=True)
+)
 _GATE: Final = (
     sa.select(t.gate.c.session, t.gate.c.shut, t.gate.c.operator, t.gate.c.reason, t.gate.c.set_ns)
     .where(t.gate.c.session == sa.bindparam("session"))
@@ -138,6 +144,15 @@ class ControlRoom:
         if level is Level.ALL:
             return int(self._session.scalar(_LAST))
         return int(self._session.scalar(_LAST_LEVEL, {"level": level, "name": name}))
+
+    def count_after(self, level: Level, name: str, number: int) -> int:
+        """Return how many rows about a place come after a row; what others are just writing is waited for.
+
+        A row may have a lower number than ours and be committed later; so the read is a locking one.
+        """
+        if level is Level.ALL:
+            return len(self._session.rows(_AFTER, {"after": number}))
+        return self._session.rows(_LEVELS_AFTER, {"after": number}).count((level.value, name))
 
     def set_mode(self, control: Control) -> None:
         """Append a transition: what is for everything and for good in its own table, all else beside it."""

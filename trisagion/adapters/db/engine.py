@@ -29,7 +29,7 @@ from trisagion.adapters.db.copies import Copies
 from trisagion.adapters.db.cycles import Cycles
 from trisagion.adapters.db.egress import Egress
 from trisagion.adapters.db.exits import Exits
-from trisagion.adapters.db.faults import Conflict, Crowded, Unreachable, translated
+from trisagion.adapters.db.faults import ACCESS_DENIED, Conflict, Crowded, Unreachable, translated
 from trisagion.adapters.db.incidents import Incidents
 from trisagion.adapters.db.lately import Lately
 from trisagion.adapters.db.ledger import ExactSum, Ledger
@@ -45,6 +45,7 @@ from trisagion.adapters.db.series import Series
 from trisagion.adapters.db.session import Session
 from trisagion.adapters.db.snapshots import Snapshots
 from trisagion.adapters.db.switches import Switches
+from trisagion.adapters.password import Password
 from trisagion.errors import ConfigError, OurMistake, StateError, TrisagionError
 from trisagion.safety.commands import Signers
 
@@ -314,19 +315,23 @@ class SqlDatabase:
         link.connection.close()
 
 
-def open_database(url: str, signers: Signers | None = None) -> SqlDatabase:
+def open_database(url: str, signers: Signers | None = None, renewed: Callable[[], str] | None = None) -> SqlDatabase:
     """Open the database of a URL: `sqlite:////path/file.db`, `mysql://user:password@host/name`.
 
     `mysql://` picks mysqlclient where it is installed, else PyMySQL (`mysql+pymysql://` insists: under gevent it must).
     Nothing is connected before the first use, and nothing is created: that is `python -m init`. With `signers` releases
-    and limits that they have not signed are read as not made.
+    and limits that they have not signed are read as not made. `renewed` gives the URL as it stands now, for
+    its password.
 
     Raises
     ------
     ConfigError
         The URL cannot be used.
     """
-    return SqlDatabase(open_engine(url), signers)
+    engine = open_engine(url)
+    if renewed is not None and engine.dialect.name != "sqlite":
+        _follow(engine, renewed)
+    return SqlDatabase(engine, signers)
 
 
 def open_engine(url: str, *, may_create: bool = False, io_s: int = IO_S) -> Engine:
@@ -419,6 +424,24 @@ def _open_mysql(url: URL, io_s: int) -> Engine:
     )
     _translate(engine)
     return engine
+
+
+def _follow(engine: Engine, renewed: Callable[[], str]) -> None:
+    """Where the server refuses the password, read it again: it may be a new one since this process began."""
+    password = Password(lambda: make_url(renewed()).password or "")
+    known = password()
+
+    @event.listens_for(engine, "do_connect")
+    def connect(driver: Any, _record: Any, arguments: list[Any], options: dict[str, Any]) -> Any:
+        nonlocal known
+        place = "passwd" if "passwd" in options else "password"  # each of the two drivers has its own word
+        try:
+            return driver.connect(*arguments, **{**options, place: known})
+        except driver.loaded_dbapi.OperationalError as error:
+            if error.args[0] != ACCESS_DENIED or (present := password()) == known:
+                raise
+        known = present
+        return driver.connect(*arguments, **{**options, place: known})
 
 
 def _is_near(url: URL) -> bool:

@@ -19,6 +19,9 @@ class Crowded(StateError):
     """All connections that this user, or the server, may have are taken; nothing was asked of the database."""
 
 
+ACCESS_DENIED: Final = 1045
+"""The server does not know the user, or not by this password."""
+
 _SQLITE_CONFLICT: Final = {5, 6}  # SQLITE_BUSY, SQLITE_LOCKED
 _SQLITE_ADVICE: Final = {
     8: "is read-only: give this user the right to write the file and its folder",  # SQLITE_READONLY
@@ -39,7 +42,7 @@ _MYSQL_ADVICE: Final = {
     1021: "cannot grow, the disk is full: free some space",
     1044: "is refused to this user: grant the right",
     1142: "is refused to this user: grant the right",
-    1045: "refuses the user or password: check the URL",
+    ACCESS_DENIED: "refuses the user or password: check the URL",
     1049: "does not exist: create it (CREATE DATABASE …), then run `python -m init`",
     1114: "cannot grow, a table is full: free some space",
     1146: "lacks a table: run `python -m init`",

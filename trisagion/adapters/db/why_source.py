@@ -194,8 +194,8 @@ def rest_story(unit: Unit, now_ns: int) -> RestSeen:
     return RestSeen(instruments, [CycleSeen(*row) for row in cycles], within)
 
 
-def halt_story(unit: Unit, settings: Settings, now_ns: int) -> HaltStory:
-    """Return all that may stand in the way of an order at an instant."""
+def halt_story(unit: Unit, settings: Settings, now_ns: int, people: int) -> HaltStory:
+    """Return all that may stand in the way of an order at an instant; `people` are needed for a release."""
     replay = unit.control.replay()
     wall_ns = unit.control.wall_ns()
     instruments = unit.market.instruments()
@@ -228,6 +228,8 @@ def halt_story(unit: Unit, settings: Settings, now_ns: int) -> HaltStory:
         incidents=unit.incidents.open_ones(),
         stops=[_happened(row) for row in reversed(unit.session.rows(stops))],
         worth=_worth(unit),
+        people=people,
+        signed=bool(settings.safety.operators),
     )
 
 

@@ -25,11 +25,13 @@ import time
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import replace
+from functools import partial
 from typing import Any, Final
 
 from trisagion.adapters.db.engine import open_database, retrying
 from trisagion.adapters.egress.paths import Tls, Unreached, Way, probe, reach, tls
 from trisagion.adapters.egress.record import Recorder
+from trisagion.adapters.password import Password
 from trisagion.clock import SECOND_NS
 from trisagion.errors import ConfigError, TrisagionError
 from trisagion.gateway.egress import (
@@ -318,7 +320,9 @@ def _way(settings: Settings, name: str) -> Way:
     if name == DIRECT:
         return Way(name, "direct")
     proxy = settings.egress.paths[name]
-    return Way(name, proxy.kind, proxy.host, proxy.port, proxy.user, resolve(proxy.password, os.environ))
+    password = Password(partial(resolve, proxy.password, os.environ))
+    password()  # one that cannot be read is an error of the start; later there is an older one
+    return Way(name, proxy.kind, proxy.host, proxy.port, proxy.user, password)
 
 
 def _writer(database: Database) -> Callable[[EgressEvent], None]:
@@ -360,7 +364,8 @@ def serve(settings: Settings) -> None:
     for key, known in (("egress.port", given.port), (venue_port, _line(settings).port)):
         if not known:
             raise ConfigError(f"{key}: expected a port; `trisagion run` chooses one for its own processes")
-    recorder = Recorder(_writer(open_database(resolve(settings.database.url, os.environ))))
+    url = partial(resolve, settings.database.url, os.environ)
+    recorder = Recorder(_writer(open_database(url(), renewed=url)))
     try:
         asyncio.run(_until_stopped(forwarder(settings, recorder.add), given.port))
     except OSError as error:

@@ -16,6 +16,7 @@ from typing import Final, Literal
 from python_socks import ProxyConnectionError, ProxyError, ProxyType
 from python_socks.async_.asyncio import Proxy
 
+from trisagion.adapters.password import Password
 from trisagion.errors import ConfigError, TrisagionError
 from trisagion.gateway.egress import Fault
 
@@ -46,7 +47,7 @@ class Way:
     host: str = ""
     port: int = 0
     user: str = ""
-    password: str = field(default="", repr=False)
+    password: Password = field(default_factory=Password, repr=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -145,7 +146,7 @@ async def _tunnel(way: Way, host: str, port: int, limit_s: float) -> socket.sock
         return await _connect(host, port)
     if way.kind == "http":
         return await _through_http(way, host, port)
-    proxy = Proxy(ProxyType.SOCKS5, way.host, way.port, way.user or None, way.password or None, rdns=True)
+    proxy = Proxy(ProxyType.SOCKS5, way.host, way.port, way.user or None, way.password() or None, rdns=True)
     connected: socket.socket = await proxy.connect(host, port, timeout=limit_s)
     return connected
 
@@ -178,7 +179,7 @@ async def _through_http(way: Way, host: str, port: int) -> socket.socket:
         target = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
         lines = [f"CONNECT {target} HTTP/1.1", f"Host: {target}"]
         if way.user:
-            known_as = base64.b64encode(f"{way.user}:{way.password}".encode()).decode()
+            known_as = base64.b64encode(f"{way.user}:{way.password()}".encode()).decode()
             lines.append(f"Proxy-Authorization: Basic {known_as}")
         refusal = await _asked(connected, "\r\n".join([*lines, "", ""]).encode())
     except BaseException:

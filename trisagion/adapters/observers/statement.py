@@ -17,7 +17,7 @@ import io
 import json
 import urllib.error
 import urllib.request
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, datetime
 from decimal import Decimal
 from http.client import HTTPException, HTTPMessage
@@ -78,7 +78,7 @@ def read(data: bytes, account: str) -> Seen:
 
 def _from_json(text: str) -> tuple[str, str, Iterable[tuple[str, str]]]:
     try:
-        tree = json.loads(text, parse_float=Decimal)
+        tree = json.loads(text, parse_float=Decimal, object_pairs_hook=_once)
     except (ValueError, RecursionError) as error:
         raise DataError(f"statement: expected JSON, found {error}") from None
     tree = _expected(tree, "a statement", {"account", "as_of", "positions"})
@@ -86,6 +86,13 @@ def _from_json(text: str) -> tuple[str, str, Iterable[tuple[str, str]]]:
         raise DataError(f"statement: expected a list of positions, found {quoted(tree['positions'])}")
     rows = [_expected(row, "a position", {"symbol", "qty"}) for row in tree["positions"]]
     return tree["account"], tree["as_of"], [(row["symbol"], row["qty"]) for row in rows]
+
+
+def _once(pairs: Sequence[tuple[str, Any]]) -> Mapping[str, Any]:
+    found = dict(pairs)
+    if len(found) != len(pairs):
+        raise ValueError("a name that is given twice")
+    return found
 
 
 def _expected(value: Any, what: str, names: set[str]) -> Mapping[str, Any]:

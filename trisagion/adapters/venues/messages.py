@@ -19,13 +19,12 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Final
 
+from trisagion.adapters.password import Password
 from trisagion.errors import StateError
 from trisagion.session_ports import MessageLine
 
 FILE_BYTES: Final = 4 * 2**20
 """A file that has reached this size is followed by another."""
-
-PASSWORD_MIN: Final = 4
 
 SECRETS: Final = ("554=", "925=", "96=", "1402=", "1404=")
 """Password, NewPassword, RawData, EncryptedPassword, EncryptedNewPassword; the lengths of the data (95, 1401, 1403)
@@ -38,18 +37,18 @@ _LENGTHS: Final = {
 _SOH: Final = b"\x01"
 
 
-def masked(text: str, password: str = "") -> str:
+_NONE: Final = Password()
+
+
+def masked(text: str, password: Password = _NONE) -> str:
     """Return a message or an event with a star in the place of every byte of a secret.
 
     Data has the length that the field before gives it, whatever stands in it; where that cannot be, all of the rest is
-    taken for the secret. So is the password itself, wherever somebody repeats it; one of less than `PASSWORD_MIN`
-    characters is not looked for, for every number would be one.
+    taken for the secret. So is the password itself, wherever somebody repeats it.
     """
     if any(secret in text for secret in SECRETS):
         text = hidden(text.encode(errors="surrogateescape")).decode(errors="surrogateescape")
-    if len(password) < PASSWORD_MIN:
-        return text
-    return text.replace(password, "*" * len(password.encode(errors="surrogateescape")))
+    return password.stars(text)
 
 
 def hidden(content: bytes) -> bytes:
@@ -81,7 +80,9 @@ class MessageFiles:
     Implements `ports.MessageOutbox`. One process writes; its threads may write and read at once.
     """
 
-    def __init__(self, directory: Path, *, after: int = 0, files_max: int | None = None, password: str = "") -> None:
+    def __init__(
+        self, directory: Path, *, after: int = 0, files_max: int | None = None, password: Password = _NONE
+    ) -> None:
         directory.mkdir(parents=True, exist_ok=True)
         self._directory = directory
         self._password = password

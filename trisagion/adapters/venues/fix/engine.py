@@ -16,6 +16,7 @@ from typing import Any, Final
 
 import quickfix as fix
 
+from trisagion.adapters.password import Password
 from trisagion.adapters.venues.edge import edge
 from trisagion.adapters.venues.fix.dictionary import RAW_LENGTHS, Dictionary
 from trisagion.adapters.venues.fix.messages import MessageLogFactory, scrub
@@ -60,7 +61,13 @@ class Store:
     """
 
     def __init__(
-        self, directory: Path, profile: Profile, *, after: int = 0, files_max: int | None = None, password: str = ""
+        self,
+        directory: Path,
+        profile: Profile,
+        *,
+        after: int = 0,
+        files_max: int | None = None,
+        password: Password | None = None,
     ) -> None:
         directory.mkdir(parents=True, exist_ok=True)
         self.directory = directory
@@ -72,7 +79,9 @@ class Store:
             raise StateError(f"{directory}: another process has this session; one session has one owner") from None
         self.dictionary = Dictionary(directory, profile)
         scrub(directory)
-        self.messages = MessageFiles(directory / "messages", after=after, files_max=files_max, password=password)
+        self.messages = MessageFiles(
+            directory / "messages", after=after, files_max=files_max, password=password or Password()
+        )
 
     def settings(self, sender: str, target: str, own: Mapping[str, str], *, also: str | None = None) -> Any:
         """Write the engine's settings file and read it; `also` is the CompID of a second counterparty."""

@@ -13,6 +13,7 @@ from typing import Any, Final
 
 import quickfix as fix
 
+from trisagion.adapters.password import Password
 from trisagion.adapters.venues.edge import edge
 from trisagion.adapters.venues.fix.dictionary import BEGIN_STRINGS
 from trisagion.adapters.venues.fix.engine import LATENCY_S_MAX, Connection, Store, bound_sending, kind_of, log_out
@@ -44,12 +45,11 @@ class FixConfig:
     heartbeat_s: int = 10
     profile: Profile = field(default_factory=Profile)
     username: str = ""
-    password: str = field(default="", repr=False)
+    password: Password = field(default_factory=Password, repr=False)
 
-    @property
     def credentials(self) -> Fields:
-        """What goes into the Logon besides the engine's own."""
-        told = {Tag.USERNAME: self.username, Tag.PASSWORD: self.password}
+        """Return what goes into a Logon besides the engine's own, as it stands now."""
+        told = {Tag.USERNAME: self.username, Tag.PASSWORD: self.password()}
         return {tag: value for tag, value in told.items() if value}
 
 
@@ -72,6 +72,7 @@ class Initiator(ABC):
         if self._store is not None:
             raise OurMistake(f"session {self.config.sender}: it was started twice")
         config = self.config
+        config.password()  # one that cannot be read is an error of the start; later there is an older one
         self._store = Store(config.store_dir, config.profile, after=messages_after, password=config.password)
         settings = self._store.settings(
             config.sender,
@@ -207,7 +208,7 @@ class Application(fix.Application):  # type: ignore[misc]
         with edge():
             kind = kind_of(message)
             if kind == LOGON:
-                for tag, value in self._session.config.credentials.items():
+                for tag, value in self._session.config.credentials().items():
                     message.setField(int(tag), value)
             self._session.to_admin(kind, message)
 
