@@ -20,7 +20,7 @@ from trisagion.safety.modes import Level, Mode
 from trisagion.safety.release import PROPOSAL_NS_MAX
 from trisagion.services import control
 from trisagion.services.release import ReleaseRules, confirm, not_green, propose
-from trisagion.services.replay import take_up
+from trisagion.services.replay import otherwise_held, take_up
 from trisagion.settings import load
 from trisagion.wiring import House
 
@@ -204,6 +204,17 @@ def test_what_is_not_stopped_cannot_be_released(green: Desk) -> None:
 def test_a_release_takes_two_people_where_money_may_be_real(sets: dict[str, object], people: int) -> None:
     """By default; a setting says otherwise."""
     assert House(load(None, {}, sets)).release_people == people
+
+
+def test_a_run_that_is_killed_knows_whether_the_venue_has_spoken_since_the_last_fill(desk: Desk) -> None:
+    """It asks once more where it has not: afterwards there is nobody to ask, and no release would be green."""
+    assert otherwise_held(desk.found().database) is None
+    desk.hold(2)
+    assert otherwise_held(desk.database) == "ES"
+    desk.observe(TUESDAY_NS, seen=0)
+    assert otherwise_held(desk.database) == "ES"
+    desk.observe(TUESDAY_NS)
+    assert otherwise_held(desk.database) is None
 
 
 def test_a_replay_that_takes_two_people_is_not_taken_up_by_one(desk: Desk) -> None:

@@ -19,6 +19,7 @@ from trisagion.safety.release import way_back
 from trisagion.services.advance_cohort import found_cohort
 from trisagion.services.control import release
 from trisagion.services.limits import found
+from trisagion.services.reconcile import VENUE
 from trisagion.services.take_profit import ending_epoch, is_flat
 from trisagion.units import Money
 
@@ -136,6 +137,17 @@ def mark(database: Database, now_ns: int, *, finished: bool = False) -> None:
         replay = tx.control.replay()
         assert replay is not None, "a replay that was never begun cannot be marked"
         tx.control.put_replay(replace(replay, now_ns=now_ns, finished=finished))
+
+
+def otherwise_held(database: Database) -> str | None:
+    """Name a symbol of which the venue's last word is another than the ledger's position, None where there is none."""
+    with database.snapshot() as tx:
+        for instrument in tx.market.instruments():
+            held = tx.ledger.position(instrument.symbol).qty
+            words = {seen.observer: seen.qty for seen in tx.ledger.observations(instrument.symbol)}
+            if words.get(VENUE, 0) != held:
+                return instrument.symbol
+    return None
 
 
 def unsettled(
