@@ -55,7 +55,7 @@ STEP_S_MAX: Final = 120.0
 """A step that takes longer is given up: everything that can crash restarts within seconds."""
 
 HEAR_S: Final = 3.0
-"""How long a run that was killed waits for the venue's last word on positions; an answer takes milliseconds."""
+"""How long a run that was killed waits for the last words on its positions; an answer takes milliseconds."""
 
 QUIET_GAP_NS: Final = HOUR_NS
 """After an hour without a trade nothing can change: no run is fresh, nothing works.
@@ -275,15 +275,15 @@ class Driver:
         return "killed"
 
     def _hear(self, now_ns: int) -> None:
-        """Have the venue say what it holds where something was filled since its last word: no release is green before.
+        """Have venue and drop copy say what we hold where something was filled since: no release is green before.
 
         There is nobody to ask once the run has ended. A difference that is real stays one, and is not waited for.
         """
-        if otherwise_held(house().database) is None:
-            return
-        ring(app, "session.observe", now_ns, house().session_name)
+        observers = house().cycle_rules.asked
+        for session in otherwise_held(house().database, observers):
+            ring(app, "session.observe", now_ns, session)
         deadline = time.monotonic() + HEAR_S
-        while otherwise_held(house().database) is not None and time.monotonic() < deadline:
+        while otherwise_held(house().database, observers) and time.monotonic() < deadline:
             time.sleep(POLL_SLOW_S)
 
     def _flatten(self, due_ns: int) -> None:

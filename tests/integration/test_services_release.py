@@ -232,13 +232,13 @@ def test_a_release_takes_two_people_where_money_may_be_real(sets: dict[str, obje
 
 def test_a_run_that_is_killed_knows_whether_the_venue_has_spoken_since_the_last_fill(desk: Desk) -> None:
     """It asks once more where it has not: afterwards there is nobody to ask, and no release would be green."""
-    assert otherwise_held(desk.found().database) is None
-    desk.hold(2)
-    assert otherwise_held(desk.database) == "ES"
-    desk.observe(TUESDAY_NS, seen=0)
-    assert otherwise_held(desk.database) == "ES"
+    asked = {VENUE: "SIM", "drop_copy": "COPY"}
+    assert otherwise_held(desk.found().database, asked) == ()
     desk.observe(TUESDAY_NS)
-    assert otherwise_held(desk.database) is None
+    desk.hold(2)
+    assert otherwise_held(desk.database, asked) == ("SIM",)
+    desk.observe(TUESDAY_NS)
+    assert otherwise_held(desk.database, asked) == ()
 
 
 def test_a_replay_that_takes_two_people_is_not_taken_up_by_one(desk: Desk) -> None:

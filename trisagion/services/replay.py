@@ -1,6 +1,6 @@
 """A replay's own book-keeping: what it is, how far it has come, and what its present step still waits for."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 from trisagion.clock import iso
@@ -19,7 +19,6 @@ from trisagion.safety.release import way_back
 from trisagion.services.advance_cohort import found_cohort
 from trisagion.services.control import release
 from trisagion.services.limits import found
-from trisagion.services.reconcile import VENUE
 from trisagion.services.take_profit import ending_epoch, is_flat
 from trisagion.units import Money
 
@@ -139,15 +138,19 @@ def mark(database: Database, now_ns: int, *, finished: bool = False) -> None:
         tx.control.put_replay(replace(replay, now_ns=now_ns, finished=finished))
 
 
-def otherwise_held(database: Database) -> str | None:
-    """Name a symbol of which the venue's last word is another than the ledger's position, None where there is none."""
+def otherwise_held(database: Database, observers: Mapping[str, str]) -> tuple[str, ...]:
+    """Return the sessions of the observers whose last word on a position is another than the ledger's.
+
+    `observers` are those that can be asked, each with its session.
+    """
     with database.snapshot() as tx:
-        for instrument in tx.market.instruments():
-            held = tx.ledger.position(instrument.symbol).qty
-            words = {seen.observer: seen.qty for seen in tx.ledger.observations(instrument.symbol)}
-            if words.get(VENUE, 0) != held:
-                return instrument.symbol
-    return None
+        found = {
+            observers[seen.observer]
+            for symbol in (instrument.symbol for instrument in tx.market.instruments())
+            for seen in tx.ledger.observations(symbol)
+            if seen.observer in observers and seen.qty != tx.ledger.position(symbol).qty
+        }
+    return tuple(sorted(found))
 
 
 def unsettled(
