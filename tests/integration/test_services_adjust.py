@@ -7,8 +7,9 @@ from typing import Any
 
 import pytest
 
-from tests.builders import CYCLE_RULES, TUESDAY_NS, Desk, an_intended_order, qty, voting
+from tests.builders import CAPITAL, CYCLE_RULES, TUESDAY_NS, Desk, an_intended_order, qty, voting
 from tests.integration.beside import meanwhile
+from trisagion.adapters.db import Conflict
 from trisagion.clock import MINUTE_NS, SECOND_NS
 from trisagion.errors import StateError
 from trisagion.ledger.types import Voucher
@@ -28,11 +29,22 @@ WHY = Voucher("ann", "bought by hand", "ticket 7")
 TWO = replace(CYCLE_RULES, reconcile=ReconcileRules(observers=("venue", "copy"), quorum=2))
 
 
-def turn(desk: Desk, number: int, seen: int | None, copy: int | None = None, rules: CycleRules = CYCLE_RULES) -> int:
+def turn(
+    desk: Desk,
+    number: int,
+    seen: int | None,
+    copy: int | None = None,
+    rules: CycleRules = CYCLE_RULES,
+    baseline: str | None = str(CAPITAL),
+) -> int:
     """Let a cycle decide, with what the venue and a second observer see; return its instant."""
     due_ns = DUE + number * 10 * MINUTE_NS
     desk.quote(due_ns)
     desk.enter(voting(due_ns, 1), at_ns=due_ns)
+    with desk.database.transaction() as tx:
+        epoch = tx.cohort.epoch()
+        assert epoch is not None
+        tx.cohort.put_epoch(replace(epoch, baseline=baseline))
     desk.mark(due_ns)
     desk.observe(due_ns, seen=seen)
     if copy is not None:
@@ -149,3 +161,30 @@ def test_the_view_of_a_quorum_is_adopted_where_that_is_configured(
     assert [why in text for text in desk.events("incident.not_adopted")] == ([True] if why else [])
     turn(desk, 3, seen=3, copy=copy, rules=rules)
     assert (last(desk).closed_ns is not None) == adopted
+
+
+def test_what_cannot_be_adopted_whole_is_not_adopted_at_all(desk: Desk) -> None:
+    """In an epoch that has no baseline yet, which would have to move: nothing is booked then, and all of it later."""
+    rules = replace(TWO, adopt=AdoptRules(frozenset({"ES"}), Decimal(600_000)))
+    for number, baseline in enumerate((str(CAPITAL), str(CAPITAL), None)):
+        turn(desk, number, seen=3, copy=3, rules=rules, baseline=baseline)
+    assert desk.position.qty == 0 and desk.events("ledger.adjusted") == []
+    [told] = desk.events("incident.not_adopted")
+    assert "the open epoch has no baseline yet" in told
+    turn(desk, 3, seen=3, copy=3, rules=rules)
+    assert desk.position.qty == 3 and len(desk.events("ledger.adjusted")) == 1
+
+
+def test_a_writer_in_the_way_of_an_adoption_is_no_refusal(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The server has undone the cycle so far: it is given up, to be made again, and not told and committed in part."""
+
+    def meets(*_: object) -> None:
+        raise Conflict("another writer")
+
+    rules = replace(TWO, adopt=AdoptRules(frozenset({"ES"}), Decimal(600_000)))
+    for number in range(2):
+        turn(desk, number, seen=3, copy=3, rules=rules)
+    monkeypatch.setattr(adjust_incidents, "adjusted", meets)
+    with pytest.raises(Conflict):
+        turn(desk, 2, seen=3, copy=3, rules=rules)
+    assert last(desk).cycles == 2 and desk.events("incident.not_adopted") == []

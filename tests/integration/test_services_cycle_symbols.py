@@ -23,13 +23,15 @@ from trisagion.adapters.db import Conflict, SqlDatabase, tables
 from trisagion.clock import MINUTE_NS, SECOND_NS
 from trisagion.errors import OurMistake
 from trisagion.ids import CycleId, cycle_id
+from trisagion.observer_ports import Observation
+from trisagion.orders.incidents import IncidentKind, opened
 from trisagion.orders.state import OrderState
 from trisagion.orders.types import PositionReport
 from trisagion.ports import Cycle, Decision, Replay
 from trisagion.services import reconcile
 from trisagion.services.book_fills import observe
 from trisagion.services.outcome import Outcome
-from trisagion.services.reconcile import cycle
+from trisagion.services.reconcile import VENUE, cycle
 from trisagion.services.tell_missed import SLOTS_MAX, tell_missed
 
 _S = OrderState
@@ -134,6 +136,18 @@ def test_a_symbol_that_cannot_be_decided_is_recorded_as_failed_and_the_other_goe
     assert ordered(pair) == ["NQ"]
     [event] = pair.events("cycle.failed")
     assert event.startswith("cycle.failed ES ") and failed.reasons[0][:40] in event
+
+
+def test_what_is_foreign_and_cannot_be_read_stops_none_of_ours(pair: Desk) -> None:
+    """Its incident is spoilt by another program: that is told, and both symbols are decided."""
+    with pair.database.transaction() as tx:
+        tx.ledger.observe(Observation(VENUE, "GOLD", qty(1), DUE))
+        tx.incidents.add(opened("GOLD", IncidentKind.FOREIGN, (), (), DUE - SLOT_NS))
+        tx.session.write(sa.update(tables.incident).values(kind="nonsense"), {})
+    assert words(moved(pair)) == ["decided", "closing"]
+    assert sorted(ordered(pair)) == ["ES", "NQ"]
+    [event] = pair.events("cycle.failed")
+    assert event.startswith("cycle.failed foreign ") and "nonsense" in event
 
 
 def test_what_a_failed_symbol_has_written_is_undone_alone(pair: Desk, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -36,7 +36,7 @@ from trisagion.safety.modes import Mode
 from trisagion.services import take_profit
 from trisagion.services.advance_cohort import found_cohort
 from trisagion.services.control import PLATFORM, release
-from trisagion.services.ledger_enter import transfer
+from trisagion.services.ledger_enter import adjust_money, adjust_position, transfer
 from trisagion.services.outcome import Outcome
 from trisagion.services.replay import flattening
 from trisagion.services.stakes import marked_equity
@@ -201,6 +201,21 @@ def test_a_minute_watched_again_is_not_judged_by_a_baseline_that_was_moved_since
     assert desk.everything() == before
     assert judged(desk, 7, "4100") is Mode.NORMAL
     assert steps(desk) == []
+
+
+@pytest.mark.parametrize("number", [10, -10])
+def test_what_is_found_or_missed_is_no_gain_and_no_loss(desk: Desk, number: int) -> None:
+    """Ten contracts without their money are worth two per cent of the account; so is the money when it is booked."""
+    based(desk)
+    assert judged(desk, 6, "4000") is Mode.NORMAL
+    by_hand = Voucher("tester", "found", "statement 1")
+    adjust_position(desk.database, "ES", Quantity(Decimal(number)), Price(Decimal(4000)), at(6), by_hand)
+    assert judged(desk, 7, "4000") is Mode.NORMAL
+    assert look(desk, 8, "4000") == ["watched"]
+    adjust_money(desk.database, Money(Decimal(number * -200_000)), at(8), by_hand)
+    assert judged(desk, 9, "4000") is Mode.NORMAL
+    assert look(desk, 10, "4000") == ["watched"]
+    assert epochs(desk)[0].baseline == str(CAPITAL)
 
 
 @pytest.mark.parametrize("state", [OrderState.ROUTED, OrderState.NEW, OrderState.UNKNOWN])

@@ -165,10 +165,10 @@ class Chronicle(Judge):
 
     def _crossings(self) -> None:
         """L2: found again from equity and baseline; L3: what is wanted meanwhile."""
-        # A transfer moves the baseline: what was sampled before it was held against another one.
+        # A transfer or an adjustment moves the baseline: what was sampled before it was held against another one.
         samples = self.server.rows(
             "SELECT at_ns, equity FROM equity WHERE at_ns > "
-            "(SELECT COALESCE(MAX(happened_ns), 0) FROM ledger_entry WHERE kind = 'transfer') "
+            "(SELECT COALESCE(MAX(happened_ns), 0) FROM ledger_entry WHERE kind IN ('transfer', 'adjustment')) "
             "ORDER BY at_ns DESC LIMIT 1"
         )
         epochs = self.server.rows(

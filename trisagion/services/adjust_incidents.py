@@ -81,8 +81,12 @@ def adopt(
         why = _against(tx, rules, adopted, incident, now_ns)
         if why is None:
             reason = f"adopted after {incident.cycles} cycles without consensus"
-            _post(tx, rules, incident, Voucher(PLATFORM, reason, "observers"), now_ns, None, None)
+            with tx.part():
+                _post(tx, rules, incident, Voucher(PLATFORM, reason, "observers"), now_ns, None, None)
     except (StateError, DataError) as refusal:
+        # A writer in the way and a server that is away have kinds of their own: what was begun is undone, not refused.
+        if type(refusal) not in {StateError, DataError}:
+            raise
         why = str(refusal)
     if why is not None:
         told = {"incident": str(incident.number), "why": why}
@@ -119,7 +123,8 @@ def _post(
     px: Price | None,
 ) -> Entry:
     symbol = incident.symbol
-    # Locked before anything is looked at: what fills meanwhile waits, and is no part of the difference.
+    # Held before anything is looked at: what fills meanwhile waits, and is no part of the difference.
+    tx.cohort.epoch()
     held = tx.ledger.position(symbol).qty
     there = [order.cl_ord_id for order in tx.orders.in_states(AT_VENUE) if order.symbol == symbol]
     if there:

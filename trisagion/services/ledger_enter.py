@@ -10,14 +10,14 @@ from decimal import Decimal
 from trisagion.errors import DataError, StateError
 from trisagion.ledger import by_hand
 from trisagion.ledger.postings import with_posting
-from trisagion.ledger.types import Entry, Kind, Position, Voucher
+from trisagion.ledger.types import Account, Entry, Kind, Position, Voucher
 from trisagion.market.types import Instrument
 from trisagion.orders.state import LIVE
 from trisagion.ports import Database, Transaction
 from trisagion.risk.losses import moved
 from trisagion.services.ledger_check import read_books
 from trisagion.services.stakes import marked_equity
-from trisagion.units import Money, Price, Quantity, money, plain
+from trisagion.units import Money, Price, Quantity, money, plain, plus
 
 
 def enter(tx: Transaction, entry: Entry, after: Position) -> bool:
@@ -105,10 +105,13 @@ def adjust_money(
     currency: str | None = None,
     book: str | None = None,
 ) -> tuple[Entry, ...]:
-    """Correct the cash of an account."""
+    """Correct the cash of an account; of our own it is no gain and no loss, as a transfer is none."""
     with database.transaction() as tx:
-        entry = by_hand.adjust_money(amount, currency or _home(tx), now_ns, voucher, book=book)
+        home = _home(tx)
+        entry = by_hand.adjust_money(amount, currency or home, now_ns, voucher, book=book)
         _post(tx, entry)
+        if entry.book is None and entry.currency == home:
+            _rebase(tx, amount, now_ns)
         _tell(tx, "ledger.adjusted", entry, now_ns)
         return (entry,)
 
@@ -123,7 +126,11 @@ def adjust_position(
     *,
     book: str | None = None,
 ) -> tuple[Entry, ...]:
-    """Correct a position of an account by a signed quantity at a price."""
+    """Correct a position of an account by a signed quantity at a price.
+
+    What it is worth then is no gain and no loss: no money came or went for it, and whoever books that too moves both
+    back.
+    """
 
     def made(position: Position, instrument: Instrument) -> tuple[Entry, Position]:
         return by_hand.adjust_position(position, qty, px, instrument, now_ns, voucher, book=book)
@@ -174,6 +181,8 @@ def _moved(
     home, instrument = _home(tx), tx.market.instrument(symbol)
     if instrument.currency != home:
         raise DataError(f"{symbol}: expected an instrument in {home}, found one in {instrument.currency}")
+    # Held before the position, as whoever marks the account does.
+    tx.cohort.epoch()
     before = tx.ledger.position(symbol) if book is None else read_books(tx).position(symbol, book)
     entry, after = made(before, instrument)
     live = [order.cl_ord_id for order in tx.orders.in_states(LIVE) if order.symbol == symbol]
@@ -181,6 +190,9 @@ def _moved(
         raise StateError(f"{symbol}: expected no live orders at a split, found {', '.join(live)}; cancel them first")
     if not (enter(tx, entry, after) if book is None else tx.ledger.post(entry)):
         raise _twice(entry)
+    for posting in entry.postings:
+        if posting.account is Account.ADJUSTMENT and book is None:
+            _rebase(tx, Money(posting.amount.copy_negate()), now_ns)
     _tell(tx, event, entry, now_ns)
     return entry
 
@@ -206,6 +218,7 @@ def _twice(entry: Entry) -> StateError:
 
 
 def _rebase(tx: Transaction, amount: Money, now_ns: int) -> None:
+    """Move what gains and losses of our own account are counted from by what came or went without a trade of ours."""
     # Held first: whoever marks the account holds it as well, and neither reads what the other one is about to change.
     epoch = tx.cohort.epoch()
     mark = tx.limits.mark()
@@ -214,8 +227,8 @@ def _rebase(tx: Transaction, amount: Money, now_ns: int) -> None:
     if epoch is None:
         return
     if epoch.baseline is None:
-        raise StateError("the open epoch has no baseline yet: enter the transfer when five minutes were marked")
-    tx.cohort.put_epoch(replace(epoch, baseline=plain(money(epoch.baseline) + amount)))
+        raise StateError("the open epoch has no baseline yet: enter it when five minutes were marked")
+    tx.cohort.put_epoch(replace(epoch, baseline=plain(plus(money(epoch.baseline), amount))))
 
 
 def _tell(tx: Transaction, kind: str, entry: Entry, now_ns: int) -> None:

@@ -31,7 +31,7 @@ from trisagion.orders.incidents import Incident
 from trisagion.orders.intents import ReconcileRules, consensus, make_intent, reduced, staged
 from trisagion.orders.state import AT_VENUE, LIVE, OrderState
 from trisagion.orders.types import Intent, Order
-from trisagion.portfolio.sizing import SizingRules, desired_position, margin_share
+from trisagion.portfolio.sizing import SizingRules, desired_position, margin_shares
 from trisagion.ports import Cycle, Database, Decision, Transaction
 from trisagion.risk.check import Approved, judge
 from trisagion.risk.controls import Facts
@@ -158,10 +158,23 @@ def _move(tx: Transaction, rules: CycleRules, history: History, due_ns: int) -> 
         checked = _checked(tx, name)
         return (*([Outcome("decided", checked)] if checked else []), *cancelling, *observing)
     intents = sum(intent is not None for intent in tx.cycles.decided(name).values())
-    note_foreign(tx, rules.reconcile, due_ns)
+    _note_foreign(tx, rules, name, due_ns)
     if exits:
         return _announce(tx, _save(tx, now, "done", f"exits: {intents}"))
     return _announce(tx, _save(tx, now, "decided", f"intents: {intents}"))
+
+
+def _note_foreign(tx: Transaction, rules: CycleRules, name: CycleId, due_ns: int) -> None:
+    """Note what is seen in symbols that are none of ours; what cannot be read of them stops none of ours."""
+    try:
+        with tx.part():
+            note_foreign(tx, rules.reconcile, due_ns)
+    except FAILURES as error:
+        tx.control.add_event("cycle.failed", "foreign", {"cycle": name, "text": _failed(error)}, due_ns)
+
+
+def _failed(error: Exception) -> str:
+    return f"FAILED: {type(error).__name__}: {harmless(' '.join(str(error).split()), REASON_MAX)}"
 
 
 def _concerned(tx: Transaction, rules: CycleRules, due_ns: int, *, exits: bool) -> Sequence[Instrument]:
@@ -305,9 +318,12 @@ def _flattening(tx: Transaction) -> bool:
 
 @dataclass(frozen=True, slots=True)
 class _Account:
-    """What the decisions of one transaction have in common; `live` grows with them, `lately` is read when asked for."""
+    """What the decisions of one transaction have in common; `live` grows with them, `lately` is read when asked for.
 
-    instruments: Sequence[Instrument]
+    `shares` are the symbols' of the margin budget.
+    """
+
+    shares: Mapping[str, Decimal]
     shards: Sequence[Shard]
     flatten: bool
     standing: Standing
@@ -340,7 +356,7 @@ def _decide_each(
         strategy = None if rules.protection is None else rules.protection.strategy
         book = Book(rules.clamping, history, instruments, stakes.worth, live, due_ns, strategy)
     account = _Account(
-        instruments=instruments,
+        shares=margin_shares(instruments),
         # Nobody is asked whether to flatten or to protect; the runs may not have come to this minute yet.
         shards=[] if flatten or exits else [from_bytes(row.state) for row in tx.cohort.shards()],
         flatten=flatten,
@@ -363,7 +379,7 @@ def _decide_each(
                 order = _decide(tx, rules, name, instrument, account, due_ns)
             account.live.extend(() if order is None else (order,))
         except FAILURES as error:
-            reason = f"FAILED: {type(error).__name__}: {harmless(' '.join(str(error).split()), REASON_MAX)}"
+            reason = _failed(error)
             tx.cycles.add_decision(_undecided(name, instrument.symbol, reason))
             tx.control.add_event("cycle.failed", instrument.symbol, {"cycle": name, "text": reason}, due_ns)
 
@@ -379,7 +395,7 @@ def _decide(
     limits = account.limits.of(symbol, rules.session, taker=mode is Mode.EMERGENCY)
     voted = votes(account.shards, symbol)
     selection = select(voted, tx.cohort.past_pnls(symbol), rules.selection, due_ns)
-    quote = tx.market.quote(symbol, due_ns)
+    quote = account.stakes.quotes.get(symbol)
     position = tx.ledger.position(symbol)
     seen = tx.ledger.observations(symbol)
     observations = [(each.observer, each.qty, each.at_ns) for each in seen]
@@ -439,7 +455,7 @@ def _sized(
     reasons: list[str],
 ) -> tuple[Decimal, Decimal, bool]:
     """Return the position that the votes are worth, what the clamps leave of it, and whether it is known."""
-    share = margin_share(instrument, account.instruments)
+    share = account.shares[instrument.symbol]
     worth = account.worth
     facts.append(f"ACCOUNT: equity={'unknown' if worth is None else plain(worth)} margin_share={plain(share)}")
     sized = desired_position(selection, worth, quote.last, instrument, rules.sizing, share=share)

@@ -104,7 +104,7 @@ def _look(tx: Transaction, rules: WatchRules, now_ns: int) -> bool:
     _guard(tx, rules.losses, equity, now_ns)
     if rules.panic is not None:
         at_mark(tx, rules.panic, equity, now_ns)
-    if ending_epoch(tx) is None:
+    if epochs[-1].reason is None:
         _detect(tx, rules, epochs[-1], equity, now_ns)
     return True
 
