@@ -45,6 +45,10 @@ class MarketStore(Protocol):
         """Return the quote learned last at or before `now_ns`: one tick around the last trade of the latest step."""
         ...
 
+    def quotes(self, symbols: Sequence[str], now_ns: int) -> Mapping[str, Quote]:
+        """Return the quotes of many symbols by one statement, each as `quote` does; who has none is left out."""
+        ...
+
     def put_state(self, state: MarketState) -> None:
         """Record the features of a step; the same again changes nothing."""
         ...

@@ -354,7 +354,8 @@ class House:
     def release_rules(self) -> ReleaseRules:
         """What a release takes."""
         given = self.settings.reconcile
-        return ReleaseRules(self.release_people, self.limits, (given.interval_s + given.observer_age_s) * SECOND_NS)
+        heard_ns_max = (given.interval_s + given.observer_age_s) * SECOND_NS
+        return ReleaseRules(self.release_people, self.limits, tuple(given.observers), given.quorum, heard_ns_max)
 
     @cached_property
     def flag(self) -> watch_flag.Flag:

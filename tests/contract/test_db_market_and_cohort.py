@@ -169,6 +169,22 @@ def test_a_quote_is_one_tick_around_the_last_trade_known(database: SqlDatabase) 
         assert (later.bid, later.ask) == (Decimal("4501.25"), Decimal("4501.75"))
 
 
+def test_quotes_of_many_symbols_are_those_of_each(database: SqlDatabase) -> None:
+    """The last one known of each by then, however many came before; who is no instrument or never traded has none."""
+    symbols = ["A", "B", "C", "D", "E"]
+    with database.transaction() as tx:
+        for number, symbol in enumerate(symbols[:4]):
+            tx.market.add_instrument(replace(ES, symbol=symbol, tick_size=Decimal(number + 1)))
+            for minute in range(3 * number):
+                tx.market.add_step(a_step(minute, str(4500 + number + minute), symbol=symbol))
+    with database.snapshot() as tx:
+        for now_ns in (START, START + 2 * MINUTE - 1, START + 2 * MINUTE, START + 99 * MINUTE):
+            each = {symbol: tx.market.quote(symbol, now_ns) for symbol in symbols}
+            assert tx.market.quotes(symbols, now_ns) == {symbol: quote for symbol, quote in each.items() if quote}
+        assert sorted(tx.market.quotes(symbols, now_ns)) == ["B", "C", "D"]
+        assert tx.market.quotes([], now_ns) == {}
+
+
 def test_a_market_state_comes_back_to_the_bit(database: SqlDatabase) -> None:
     """NaN, infinities, negative zero and denormals included, also with no tick; the arrays are the reader's own."""
     first, second, empty = a_state(1), a_state(2, n=3, seed=2), a_state(3, n=0)

@@ -70,6 +70,8 @@ def test_a_look_is_a_signed_row_that_a_cycle_takes(desk: Desk, tmp_path: Path) -
         {"observer": "broker", "positions": {"ES": "3"}, "failed": "", "said": {"number": 1, "at": iso(TUESDAY_NS)}},
     )
     assert observe(tmp_path, "--once") == (0, "broker  ES=3  nothing new\n")
+    argv = ["observer", "broker", f"--config={tmp_path / 't.toml'}", f"--set=platform.state={tmp_path}", "--once"]
+    assert CliRunner().invoke(main._app(argv), argv).stdout == "broker  ES=3  nothing new\n", "the state of the file"
     keys = House(load(tmp_path / "t.toml", {}, {})).cycle_rules.keys
     with desk.database.transaction() as tx:
         take(tx, keys, MINUTE_NS, TUESDAY_NS)

@@ -81,3 +81,28 @@ def test_a_database_that_is_gone_is_told_where_no_file_can_stand_for_it(tmp_path
     assert not (tmp_path / "KILL").exists()
     with pytest.raises(StateError, match="nothing is stopped"):
         Stop(house(gone, tmp_path / "none" / "KILL"), Mode.PAUSE, "ann", "smoke").give()
+
+
+@pytest.mark.parametrize("reason", ["f\udcfcr Ann", "x" * 100_000, "'; DROP TABLE control; --", ""])
+def test_no_stop_is_refused_for_its_words(desk: Desk, sqlite_url: str, tmp_path: Path, reason: str) -> None:
+    """As a terminal of another encoding gives them, or of any length; by the database and by the file."""
+    assert Stop(house(sqlite_url, tmp_path / "KILL"), Mode.PAUSE, "ann", reason).give() is None
+    assert desk.mode() is Mode.PAUSE
+    gone = f"sqlite:///{tmp_path}/no/such.sqlite3"
+    assert Stop(house(gone, tmp_path / "KILL"), Mode.PAUSE, "ann", reason).give() == tmp_path / "KILL"
+    assert KillFile(tmp_path / "KILL").raised() is not None
+
+
+def test_a_word_that_was_not_written_down_is_never_taken_for_one_that_was(
+    desk: Desk, sqlite_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whatever has ended the attempt: the file stands, or the person is told."""
+
+    def broken(*_: object) -> None:
+        raise RuntimeError("nobody expected this")
+
+    monkeypatch.setattr("trisagion.services.control.engage", broken)
+    assert Stop(house(sqlite_url, tmp_path / "KILL"), Mode.PAUSE, "ann", "smoke").give() == tmp_path / "KILL"
+    with pytest.raises(TrisagionError, match="nobody expected this"):
+        Stop(house(sqlite_url, None), Mode.PAUSE, "ann", "smoke").give()
+    assert desk.mode() is Mode.NORMAL

@@ -22,6 +22,7 @@ from trisagion.ledger.books import Books
 from trisagion.ledger.types import Account, Kind, Lot, Voucher
 from trisagion.orders.state import OrderState
 from trisagion.orders.types import ExecType, ExecutionReport, Side
+from trisagion.risk.losses import LossMark
 from trisagion.services import ledger_check, ledger_enter
 from trisagion.services.book_fills import book
 from trisagion.services.ledger_check import SETTLED_NS, check_new, present_lots, read_books, rebuild, verify
@@ -249,6 +250,17 @@ def test_a_transfer_is_no_profit(shared: Desk) -> None:
         assert epoch is not None
         assert epoch.baseline == "99999499.5"
         assert tx.ledger.balance(Account.CASH) == CAPITAL - Decimal("500.5")
+
+
+def test_a_transfer_leaves_what_was_lost_the_part_that_it_was(shared: Desk) -> None:
+    """Half of what there is is withdrawn at a loss of 12 %: that stops nothing."""
+    mark = LossMark(Money(Decimal(112000000)), 0, Money(Decimal(104000000)), 0)
+    with shared.database.transaction() as tx:
+        tx.cohort.put_epoch(Epoch(1, 1, None, None, "100000000"))
+        tx.limits.put_mark(mark)
+    ledger_enter.transfer(shared.database, Money(Decimal(-50000000)), NOW, voucher())
+    with shared.database.snapshot() as tx:
+        assert tx.limits.mark() == replace(mark, peak=Money(Decimal(56000000)), day_equity=Money(Decimal(52000000)))
 
 
 def test_a_split_waits_for_live_orders_and_what_was_before_it_is_not_taken_back(desk: Desk) -> None:

@@ -22,6 +22,7 @@ from trisagion.reports.why_halt import explain_halt
 from trisagion.risk.limits import LimitRow
 from trisagion.services.limits import approve, propose
 from trisagion.services.route_orders import route
+from trisagion.services.stakes import Stakes
 from trisagion.settings import Settings
 
 T0 = TUESDAY_NS
@@ -172,3 +173,17 @@ def test_why_halt_tells_that_limits_are_not_known(empty: Desk) -> None:
     assert "limits are not known" not in obstacles()
     behind(desk, sa.delete(t.risk_limit).where(t.risk_limit.c.name == "orders_max"))
     assert "nothing but what reduces is approved: no version of orders_max" in obstacles()
+
+
+def test_capital_is_held_against_what_the_account_is_worth_now(desk: Desk) -> None:
+    """A mark of a minute ago serves; when nobody has marked the account since, its worth is computed."""
+    desk.hold(100)
+    desk.quote(T0)
+    desk.mark(T0)
+    desk.quote(T0 + MINUTE_NS, "3000")
+    equities = []
+    for now_ns in (T0, T0 + MINUTE_NS, T0 + MINUTE_NS + 1):
+        with desk.database.snapshot() as tx:
+            equities.append(Stakes.read(tx, (), now_ns).equity)
+    assert equities[0] == equities[1] is not None
+    assert equities[2] == equities[1] - 1000 * 50 * 100

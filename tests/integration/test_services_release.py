@@ -7,11 +7,12 @@ from threading import Event, Thread
 
 import pytest
 
-from tests.builders import ACCOUNT, ES, LIMITS, NQ, SESSION, TUESDAY_NS, Desk
+from tests.builders import ACCOUNT, ES, LIMITS, NQ, SESSION, TUESDAY_NS, Desk, qty
 from tests.integration.owned import routed
 from trisagion.adapters.db import SqlDatabase, open_database
 from trisagion.clock import HOUR_NS, MINUTE_NS, SECOND_NS
 from trisagion.errors import StateError, TrisagionError
+from trisagion.observer_ports import Observation
 from trisagion.orders.state import OrderState
 from trisagion.ports import Replay
 from trisagion.risk.limits import founding_rows
@@ -19,12 +20,13 @@ from trisagion.safety.gates import Gate
 from trisagion.safety.modes import Level, Mode
 from trisagion.safety.release import PROPOSAL_NS_MAX
 from trisagion.services import control
+from trisagion.services.reconcile import VENUE
 from trisagion.services.release import ReleaseRules, confirm, not_green, propose
 from trisagion.services.replay import take_up
 from trisagion.settings import load
 from trisagion.wiring import House
 
-RULES = ReleaseRules(people=2, limits=LIMITS, heard_ns_max=HOUR_NS)
+RULES = ReleaseRules(people=2, limits=LIMITS, observers=(VENUE,), quorum=1, heard_ns_max=HOUR_NS)
 ALL = (Level.ALL, "")
 ON_ES = (Level.SYMBOL, "ES")
 
@@ -105,6 +107,28 @@ def test_what_is_not_green_refuses_and_changes_nothing(green: Desk, spoil: Calla
     with pytest.raises(StateError, match=f"^expected all to be green before a release, found: {why}$"):
         confirm(green.database, RULES, number, "bob", TUESDAY_NS)
     assert green.everything() == before
+
+
+def test_those_who_are_configured_to_observe_are_asked_and_no_other(green: Desk) -> None:
+    """A venue that cannot be asked for positions is no witness; of several the quorum must have spoken lately."""
+    green.hold(3)
+    copy = replace(RULES, observers=("drop_copy",))
+    both = replace(RULES, observers=("venue", "drop_copy"))
+    later_ns = TUESDAY_NS + HOUR_NS + 2 * SECOND_NS
+    steps: list[tuple[str, int, ReleaseRules, int, list[str]]] = [
+        ("", 0, copy, TUESDAY_NS, ["drop_copy has not spoken of ES"]),
+        ("drop_copy", 2, copy, TUESDAY_NS, ["the ledger holds 3 ES, drop_copy 2"]),
+        ("drop_copy", 3, copy, TUESDAY_NS, []),
+        ("", 0, copy, later_ns, ["drop_copy spoke of ES 3601 s ago"]),
+        ("", 0, both, TUESDAY_NS, ["the ledger holds 3 ES, the venue 0"]),
+        ("venue", 3, replace(both, quorum=2), TUESDAY_NS, []),
+    ]
+    for number, (observer, seen, rules, now_ns, red) in enumerate(steps):
+        if observer:
+            with green.database.transaction() as tx:
+                tx.ledger.observe(Observation(observer, "ES", qty(seen), TUESDAY_NS + number))
+        with green.database.snapshot() as tx:
+            assert not_green(tx, rules, *ON_ES, now_ns) == red
 
 
 def test_limits_that_cannot_be_read_and_a_silent_venue_refuse(green: Desk) -> None:

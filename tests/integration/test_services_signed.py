@@ -24,12 +24,13 @@ from trisagion.safety.modes import REPLAY, Control, Level, Mode
 from trisagion.safety.release import RELEASE, Place
 from trisagion.services import control, limits, release, watch_words
 from trisagion.services.commands import accept
+from trisagion.services.reconcile import VENUE
 from trisagion.services.route_orders import route
 
 ANN, BOB, EVE = (Ed25519PrivateKey.generate() for _ in range(3))
 KEYS: Final = {"ann": ANN.public_key(), "bob": BOB.public_key()}
 OWN: Final = {"ann": ANN, "bob": BOB, "eve": EVE}
-RULES: Final = release.ReleaseRules(people=2, limits=LIMITS, heard_ns_max=HOUR_NS)
+RULES: Final = release.ReleaseRules(people=2, limits=LIMITS, observers=(VENUE,), quorum=1, heard_ns_max=HOUR_NS)
 ALL: Final = (Level.ALL, "")
 ON_ES: Final = (Level.SYMBOL, "ES")
 T0: Final = TUESDAY_NS

@@ -1,5 +1,6 @@
 """The console's door: quick help, one sentence for a mistake, and the documented exit codes."""
 
+import ast
 import json
 import os
 import resource
@@ -65,6 +66,22 @@ def test_help_names_every_command_and_loads_nothing_heavy(tmp_path: Path) -> Non
     assert done.returncode == 0, done.stderr
     assert all(name in done.stdout for name in main.COMMANDS)
     assert after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime <= 0.3
+
+
+def test_no_help_holds_a_bracket_that_the_console_would_take_for_markup() -> None:
+    """What stands in brackets is not shown: it would be read as a style."""
+    shown = [
+        (path.name, text.value)
+        for path in sorted((ROOT / "trisagion" / "cli").glob("*.py"))
+        for call in ast.walk(ast.parse(path.read_text(encoding="utf-8")))
+        if isinstance(call, ast.Call)
+        for keyword in call.keywords
+        if keyword.arg == "help"
+        for text in ast.walk(keyword.value)
+        if isinstance(text, ast.Constant) and isinstance(text.value, str)
+    ]
+    assert len(shown) > 100
+    assert [each for each in shown if "[" in each[1]] == []
 
 
 def test_version_is_the_packages(tmp_path: Path) -> None:

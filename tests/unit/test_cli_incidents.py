@@ -36,13 +36,16 @@ def desk(tmp_path: Path) -> Iterator[Desk]:
 def test_open_incidents_are_listed_and_all_on_demand(
     desk: Desk, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """For people a line each, for machines a list."""
+    """For people a table, for machines a list."""
     with desk.database.snapshot() as tx:
         assert len(tx.incidents.newest(9)) == 2
     incidents.show_all(False, None, tmp_path, False)
     assert capsys.readouterr().out == (
-        "2  ES  disagreement  since 2024-06-11T12:00:00.000Z  cycles 2  ledger=2 venue=3\n"
+        "incident  symbol  kind          opened                    cycles  at last\n"
+        "       2  ES      disagreement  2024-06-11T12:00:00.000Z  2       ledger=2 venue=3\n"
     )
+    incidents.show_all(True, None, tmp_path, False)
+    assert "  2024-06-11T12:01:00.000Z  1  " in capsys.readouterr().out.splitlines()[1]
     incidents.show_all(True, None, tmp_path, True)
     rows = json.loads(capsys.readouterr().out)
     assert [(row["incident"], row["closed"]) for row in rows] == [(1, "2024-06-11T12:01:00.000Z"), (2, None)]

@@ -70,9 +70,24 @@ def test_the_first_sample_is_peak_and_day() -> None:
     assert follow(None, usd(7), NOON, 0) == LossMark(usd(7), MIDNIGHT, usd(7), NOON)
 
 
-def test_a_transfer_is_neither_gain_nor_loss() -> None:
-    """What is withdrawn lowers what is compared with."""
-    assert moved(MARK, usd(-300)) == replace(MARK, peak=usd(700), day_equity=usd(600))
+@pytest.mark.parametrize(
+    ("amount", "equity", "peak", "day"),
+    [
+        # Half of 880 is withdrawn, or as much paid in: 12 % are lost from the peak as before.
+        (-440, 440, 500, 450),
+        (880, 1760, 2000, 1800),
+        (-600, 300, "333.333333333333", 300),
+        # Nothing is known of the account, or nothing is left of it: then the money counts.
+        (-300, None, 700, 600),
+        (-880, 0, 120, 20),
+        (-900, -20, 100, 0),
+        (500, 480, 1500, 1400),
+    ],
+)
+def test_a_transfer_is_neither_gain_nor_loss(amount: int, equity: int | None, peak: object, day: object) -> None:
+    """The part that was lost stays the same: a withdrawal must not make a draw-down of what was none."""
+    found = moved(MARK, usd(amount), None if equity is None else usd(equity))
+    assert found == replace(MARK, peak=usd(peak), day_equity=usd(day))
 
 
 @pytest.mark.parametrize(

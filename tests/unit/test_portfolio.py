@@ -8,7 +8,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from trisagion.market.types import Instrument
-from trisagion.portfolio.sizing import Desired, SizingRules, desired_position, exact_factor, kelly_factor, margin_share
+from trisagion.portfolio.sizing import Desired, SizingRules, desired_position, exact_factor, kelly_factor, margin_shares
 from trisagion.selection.votes import Selection
 from trisagion.units import Money, Price
 
@@ -197,6 +197,5 @@ def test_a_share_of_the_budget_caps_the_size() -> None:
 def test_shares_follow_leverage_and_never_exceed_the_whole() -> None:
     """A symbol's share is its leverage over all leverages, rounded down."""
     traded = [instrument("ES", leverage="20"), instrument("NQ", leverage="20"), instrument("CL", leverage="20")]
-    shares = [margin_share(one, traded) for one in traded]
-    assert shares == [Decimal("0.333333333333")] * 3
-    assert margin_share(instrument("ES"), [instrument("ES")]) == 1
+    assert margin_shares(traded) == dict.fromkeys(("ES", "NQ", "CL"), Decimal("0.333333333333"))
+    assert margin_shares([instrument("ES")]) == {"ES": Decimal(1)}

@@ -25,7 +25,7 @@ from trisagion.settings import (
 
 app = typer.Typer(no_args_is_help=True)
 
-ConfigOption = Annotated[Path | None, typer.Option("--config", help=f"Configuration file [default: {FILE}].")]
+ConfigOption = Annotated[Path | None, typer.Option("--config", help=f"Configuration file; else {FILE}.")]
 SetOption = Annotated[list[str] | None, typer.Option("--set", help="Override a setting: section.key=value.")]
 
 HEAD: Final = "# Settings of trisagion. `trisagion config check` reads this file as a run would."

@@ -97,7 +97,7 @@ def executions(
 
 @app.command()
 def quote(
-    symbol: Annotated[str, typer.Argument(help="A symbol with a table [ib.contracts.SYMBOL].")],
+    symbol: Annotated[str, typer.Argument(metavar="SYMBOL", help="A symbol with a table ib.contracts.SYMBOL.")],
     config: ConfigOption = None,
     sets: SetOption = None,
     client: ClientOption = READER,
@@ -111,7 +111,7 @@ def quote(
 
 @app.command()
 def bars(
-    symbol: Annotated[str, typer.Argument(help="A symbol with a table [ib.contracts.SYMBOL].")],
+    symbol: Annotated[str, typer.Argument(metavar="SYMBOL", help="A symbol with a table ib.contracts.SYMBOL.")],
     size: Annotated[str, typer.Option(help="As '1 min', '1 hour' or '1 day'.")] = "1 min",
     duration: Annotated[str, typer.Option(help="How far back, as TWS says it: '3600 S', '2 D', '1 M'.")] = "1 D",
     out: Annotated[

@@ -11,6 +11,7 @@ import typer
 
 from trisagion.cli.acting import AsOption, KeyOption, acting
 from trisagion.cli.rundir import database_of, run_of, settings_of, state_of
+from trisagion.cli.table import aligned
 from trisagion.clock import iso
 from trisagion.errors import StateError, harmless
 from trisagion.ledger.types import Voucher
@@ -25,6 +26,7 @@ app = typer.Typer()
 NEWEST: Final = 50
 """Closed incidents are shown as long as they are among so many."""
 LINE_MAX: Final = 500
+HEAD: Final = ("incident", "symbol", "kind", "opened", "closed", "cycles", "at last")
 
 RunOption = Annotated[str | None, typer.Option("--run", help="A run's name; the newest when left out.")]
 StateOption = Annotated[Path | None, typer.Option("--state", help="The state directory.")]
@@ -51,12 +53,16 @@ def show_all(closed: bool, run: str | None, state: Path | None, as_json: bool) -
     if as_json:
         print(json.dumps([row(each) for each in found]))
         return
-    for each in found:
-        stands = f"since {iso(each.opened_ns)}" if each.closed_ns is None else f"until {iso(each.closed_ns)}"
-        line = f"{each.number}  {each.symbol}  {each.kind}  {stands}  cycles {each.cycles}  {each.text}"
-        print(harmless(line, LINE_MAX))
     if not found:
         print("no incident was ever opened" if closed else "no incident is open")
+        return
+    ends = ["" if each.closed_ns is None else iso(each.closed_ns) for each in found]
+    cells = [
+        (str(each.number), each.symbol, each.kind.value, iso(each.opened_ns), end, str(each.cycles), each.text)
+        for each, end in zip(found, ends, strict=True)
+    ]
+    rows = [HEAD, *([harmless(cell, LINE_MAX) for cell in row] for row in cells)]
+    print("\n".join(aligned(rows if closed else [(*row[:4], *row[5:]) for row in rows], (0,))))
 
 
 @app.command("show")

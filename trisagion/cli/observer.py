@@ -34,7 +34,7 @@ LINE_MAX: Final = 1000
 
 
 def command(
-    name: Annotated[str, typer.Argument(help="The observer, as in [observe.sources.NAME].")],
+    name: Annotated[str, typer.Argument(metavar="NAME", help="The observer: a table observe.sources.NAME.")],
     once: Annotated[
         bool, typer.Option("--once", help="Look once; exit code 1 unless all that is held was seen.")
     ] = False,

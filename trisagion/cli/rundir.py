@@ -194,7 +194,8 @@ def present_database(settings: Settings, state: Path | None) -> Callable[[], str
     """
     configured = partial(resolve, settings.database.url, os.environ)
     configured()
-    return lambda: configured() or resolve(settings_of(latest_run(state_of(state))).database.url, os.environ)
+    where = state or Path(settings.platform.state)
+    return lambda: configured() or resolve(settings_of(latest_run(where)).database.url, os.environ)
 
 
 def running_house(state: Path | None) -> "House":

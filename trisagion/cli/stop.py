@@ -19,6 +19,9 @@ nothing is claimed, and leaves most of the five seconds in which two hundred ord
 
 AGAIN_S: Final = 0.25
 
+REASON_MAX: Final = 1_000
+"""Characters of a reason that are kept: no stop is refused for its words."""
+
 
 class Stop:
     """A person's word on its way; the database is asked on a thread of its own, so that nobody waits with it.
@@ -37,6 +40,8 @@ class Stop:
         file: Path | None = None,
     ) -> None:
         self._house = house
+        # A terminal of another encoding gives what UTF-8 cannot hold.
+        reason = reason[:REASON_MAX].encode("utf-8", "backslashreplace").decode()
         self._word = (mode, operator, reason)
         self._part = (level, name)
         named = house.settings.safety.kill_file
@@ -57,6 +62,8 @@ class Stop:
             control.engage(self._house.database, *self._word, self._house.now_ns(), *self._part)
         except TrisagionError as error:
             self._error = error
+        except Exception as error:  # noqa: BLE001 - what ends the thread must not be taken for a word that arrived
+            self._error = StateError(f"expected the database to take the word, found: {error!r}")
 
     def give(self) -> Path | None:
         """Return None when the database has the word; else the file that was made in its place.

@@ -4,7 +4,7 @@ The votes' statistics are float64, the position is exact: the Kelly factor cross
 the same inputs give the same position to the last digit on any machine.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from decimal import ROUND_DOWN, ROUND_HALF_EVEN, Decimal, localcontext
 from typing import Final
@@ -71,15 +71,14 @@ def exact_factor(factor: float) -> Decimal:
     return Decimal(repr(factor)).quantize(_STEP, rounding=ROUND_HALF_EVEN)
 
 
-def margin_share(instrument: Instrument, instruments: Sequence[Instrument]) -> Decimal:
-    """Return a symbol's leverage-weighted share of the margin budget: its `leverage_max` over the sum of all.
+def margin_shares(instruments: Sequence[Instrument]) -> Mapping[str, Decimal]:
+    """Return each symbol's leverage-weighted share of the margin budget: its `leverage_max` over the sum of all.
 
     Rounded down to `SCALE` places, so that the shares never sum to more than 1.
     """
-    assert any(other.symbol == instrument.symbol for other in instruments), f"{instrument.symbol} is not traded"
     with localcontext(WIDE):
-        total = sum((other.leverage_max for other in instruments), Decimal(0))
-        return (instrument.leverage_max / total).quantize(_STEP, rounding=ROUND_DOWN)
+        total = sum((each.leverage_max for each in instruments), Decimal(0))
+        return {each.symbol: (each.leverage_max / total).quantize(_STEP, rounding=ROUND_DOWN) for each in instruments}
 
 
 def desired_position(
@@ -106,7 +105,7 @@ def desired_position(
     instrument : Instrument
     rules : SizingRules
     share : Decimal
-        The symbol's share of the margin budget in [0, 1], from `margin_share`.
+        The symbol's share of the margin budget in [0, 1], from `margin_shares`.
 
     Returns
     -------

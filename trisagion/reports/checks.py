@@ -12,6 +12,7 @@ import numpy as np
 from trisagion.clock import MINUTE_NS, iso
 from trisagion.market.calendar import rest_of
 from trisagion.orders.types import Liquidity
+from trisagion.reports import format as write
 from trisagion.reports.metrics import Metrics
 from trisagion.reports.model import Fill, Market, RunReport
 from trisagion.units import WIDE, Money, Price, Quantity, notional, plain, round_money
@@ -151,7 +152,8 @@ def _luck(metrics: Metrics) -> Check:
     if metrics.sharpe is None or metrics.sharpe.luck is None:
         return Check(claim, True, "too little data for a Sharpe ratio")
     value, luck = metrics.sharpe.value, metrics.sharpe.luck
-    found = f"{value:.1f} against {luck:.1f} for the best of {metrics.standing.trials:,} tries without skill"
+    found = f"{write.number(value, 1)} against {write.number(luck, 1)}"
+    found += f" for the best of {metrics.standing.trials:,} tries without skill"
     if value > luck:
         found += "; look for an error before believing in skill"
     return Check(claim, value <= luck, found)

@@ -89,7 +89,7 @@ td{overflow-wrap:break-word}
 th{font-weight:600;color:var(--soft);font-size:.82rem}
 td:not(.n):not(:first-child){min-width:7rem}
 td.n,th.n{text-align:right}
-td.n{white-space:nowrap}
+td.n,td.w{white-space:nowrap}
 td.id{overflow-wrap:anywhere;font-family:ui-monospace,"Liberation Mono",Menlo,monospace;font-size:.8rem}
 .pair{display:grid;grid-template-columns:repeat(auto-fit,minmax(min(100%,22rem),1fr));gap:0 2.5rem}
 .bad{color:var(--alarm);font-weight:600}
@@ -98,7 +98,8 @@ dl.words dt{font-weight:600;margin-top:.5rem}
 dl.words dd{margin:0;color:var(--soft)}
 @media(max-width:40rem){main{padding:1.2rem .8rem 3rem}h1{font-size:1.4rem}.lead{font-size:1rem}.minor{display:none}
 .panel{grid-template-columns:3.6rem minmax(0,1fr)}.panel text{font-size:11px}.keys,.read{padding-left:0;margin-left:0}
-.cards{grid-template-columns:repeat(auto-fill,minmax(9.5rem,1fr))}.cards dd{font-size:1.1rem}}
+.cards{grid-template-columns:repeat(auto-fill,minmax(9.5rem,1fr))}.cards dd{font-size:1.1rem}
+.state{margin-left:0}tr:has(td.n) td:first-child:not(.n){min-width:7.5rem}}
 @media print{.read{display:none}body{background:#fff}}
 """
 
@@ -209,9 +210,14 @@ def table(
     *,
     numeric: frozenset[int] | set[int] = frozenset(),
     ids: frozenset[int] | set[int] = frozenset(),
+    whole: frozenset[int] | set[int] = frozenset(),
 ) -> str:
-    """Return a table; every cell is escaped. `numeric` columns are set right, `ids` columns may break anywhere."""
-    kinds = [' class="n"' if i in numeric else ' class="id"' if i in ids else "" for i in range(len(heads))]
+    """Return a table; every cell is escaped.
+
+    `numeric` columns are set right, `ids` columns may break anywhere, `whole` ones nowhere.
+    """
+    words = {**dict.fromkeys(numeric, "n"), **dict.fromkeys(ids, "id"), **dict.fromkeys(whole, "w")}
+    kinds = [f' class="{words[i]}"' if i in words else "" for i in range(len(heads))]
     head = "".join(
         f'<th scope="col"{kind if "n" in kind else ""}>{escape(text)}</th>'
         for kind, text in zip(kinds, heads, strict=True)

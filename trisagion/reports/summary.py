@@ -132,11 +132,14 @@ def findings(evidence: Evidence, epochs: Sequence[CloneEffect]) -> tuple[tuple[s
     zero = "" if skill is None else f"; above zero {write.percent(skill.above_zero, 0)}"
     split = f"too few to tell in each of {len(evidence.overfitting):,} stretches of {BLOCKS} checkpoints"
     if told:
+        runs = [stretch.strategies for stretch in told]
         split = (
             f"how often the best run of one half was no better than the median in the other: mean of {len(told):,} "
             f"stretches of {BLOCKS} checkpoints, {write.percent(min(chances), 0)} to {write.percent(max(chances), 0)}, "
-            f"with {min(stretch.strategies for stretch in told):,} to "
-            f"{max(stretch.strategies for stretch in told):,} runs"
+            f"with {min(runs):,} to {max(runs):,} runs"
+            if len(told) > 1
+            else "how often the best run of one half was no better than the median in the other: in one stretch of "
+            f"{BLOCKS} checkpoints, with {runs[0]:,} runs"
         )
     return (
         (

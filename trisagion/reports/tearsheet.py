@@ -235,7 +235,7 @@ def _epochs(epochs: Sequence[EpochRow]) -> str:
     ]
     heads = ("epoch", "opened", "closed", "reason", "baseline", "born", "ended", "best P&L", "median P&L")
     return '<h2>Epochs</h2><p class="soft">P&amp;L of the ended runs, in money of their own accounts.</p>' + table(
-        heads, rows, numeric={0, 4, 5, 6, 7, 8}
+        heads, rows, numeric={0, 4, 5, 6, 7, 8}, whole={1, 2}
     )
 
 
@@ -251,7 +251,7 @@ def _orders(report: RunReport) -> str:
     events = ""
     if report.events:
         rows = [(write.minute(event.at_ns), event.kind, event.subject, event.text) for event in report.events]
-        events = "<h3>Latest events</h3>" + table(("UTC", "kind", "concerns", "detail"), rows, ids={2, 3})
+        events = "<h3>Latest events</h3>" + table(("UTC", "kind", "concerns", "detail"), rows, ids={2, 3}, whole={0})
     return f'<h2>Orders, decisions and events</h2><div class="pair">{tables}</div>{events}'
 
 

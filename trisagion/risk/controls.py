@@ -109,10 +109,10 @@ class Facts:
     def __post_init__(self) -> None:
         intent, quote, instrument, price = self.intent, self.quote, self.instrument, self.price
         qty = intent.qty
-        sane = fits(self.position, qty) and qty > _ZERO and (price is None or (fits(price) and price > _ZERO))
+        sane = fits(self.position) and fits(qty) and qty > _ZERO and (price is None or (fits(price) and price > _ZERO))
         if quote is not None:
             bid, ask, last = quote.bid, quote.ask, quote.last
-            sane = sane and fits(bid, ask, last) and bid > _ZERO and ask > _ZERO and last > _ZERO
+            sane = sane and fits(bid) and fits(ask) and fits(last) and bid > _ZERO and ask > _ZERO and last > _ZERO
             if sane:
                 mark = bid if bid > ask else ask  # noqa: FURB136 (a call, for every order)
                 joined = ask if (intent.side is _BUY) is intent.taker else bid

@@ -11,7 +11,7 @@ from typing import Final
 from trisagion.clock import HOUR_NS, floor_ns
 from trisagion.errors import ConfigError
 from trisagion.safety.modes import Mode
-from trisagion.units import WIDE, Money, plain
+from trisagion.units import WIDE, Money, plain, round_money
 
 DAY_NS: Final = 24 * HOUR_NS
 
@@ -60,10 +60,18 @@ def follow(mark: LossMark | None, equity: Money, now_ns: int, released_ns: int) 
     return replace(mark, peak=equity) if equity > mark.peak else mark
 
 
-def moved(mark: LossMark, amount: Money) -> LossMark:
-    """Return the mark after a transfer in (+) or out (−) of the account."""
+def moved(mark: LossMark, amount: Money, equity: Money | None) -> LossMark:
+    """Return the mark after a transfer in (+) or out (−) of the account, which is worth `equity` then.
+
+    Peak and day keep their ratio to the equity, for ratios are limited. Where that is unknown, or was or is not above
+    zero, they move by the amount.
+    """
     with localcontext(WIDE):
-        return replace(mark, peak=Money(mark.peak + amount), day_equity=Money(mark.day_equity + amount))
+        if equity is None or equity <= 0 or equity - amount <= 0:
+            return replace(mark, peak=Money(mark.peak + amount), day_equity=Money(mark.day_equity + amount))
+        before = equity - amount
+        peak, day = round_money(mark.peak * equity / before), round_money(mark.day_equity * equity / before)
+        return replace(mark, peak=peak, day_equity=day)
 
 
 def stop(mark: LossMark, equity: Money, rules: LossRules) -> Stop | None:

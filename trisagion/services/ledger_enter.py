@@ -16,6 +16,7 @@ from trisagion.orders.state import LIVE
 from trisagion.ports import Database, Transaction
 from trisagion.risk.losses import moved
 from trisagion.services.ledger_check import read_books
+from trisagion.services.stakes import marked_equity
 from trisagion.units import Money, Price, Quantity, money, plain, plus
 
 
@@ -51,7 +52,7 @@ def transfer(
         for entry in entries:
             _post(tx, entry)
             if entry.book is None and entry.currency == home:
-                _rebase(tx, amount if entry is entries[0] else Money(amount.copy_negate()))
+                _rebase(tx, amount if entry is entries[0] else Money(amount.copy_negate()), now_ns)
         _tell(tx, "ledger.transferred", entries[0], now_ns)
         return entries
 
@@ -110,7 +111,7 @@ def adjust_money(
         entry = by_hand.adjust_money(amount, currency or home, now_ns, voucher, book=book)
         _post(tx, entry)
         if entry.book is None and entry.currency == home:
-            _rebase(tx, amount)
+            _rebase(tx, amount, now_ns)
         _tell(tx, "ledger.adjusted", entry, now_ns)
         return (entry,)
 
@@ -191,7 +192,7 @@ def _moved(
         raise _twice(entry)
     for posting in entry.postings:
         if posting.account is Account.ADJUSTMENT and book is None:
-            _rebase(tx, Money(posting.amount.copy_negate()))
+            _rebase(tx, Money(posting.amount.copy_negate()), now_ns)
     _tell(tx, event, entry, now_ns)
     return entry
 
@@ -216,12 +217,13 @@ def _twice(entry: Entry) -> StateError:
     )
 
 
-def _rebase(tx: Transaction, amount: Money) -> None:
+def _rebase(tx: Transaction, amount: Money, now_ns: int) -> None:
     """Move what gains and losses of our own account are counted from by what came or went without a trade of ours."""
+    # Held first: whoever marks the account holds it as well, and neither reads what the other one is about to change.
+    epoch = tx.cohort.epoch()
     mark = tx.limits.mark()
     if mark is not None:
-        tx.limits.put_mark(moved(mark, amount))
-    epoch = tx.cohort.epoch()
+        tx.limits.put_mark(moved(mark, amount, marked_equity(tx, now_ns)))
     if epoch is None:
         return
     if epoch.baseline is None:

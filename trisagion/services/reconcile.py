@@ -31,7 +31,7 @@ from trisagion.orders.incidents import Incident
 from trisagion.orders.intents import ReconcileRules, consensus, make_intent, reduced, staged
 from trisagion.orders.state import AT_VENUE, LIVE, OrderState
 from trisagion.orders.types import Intent, Order
-from trisagion.portfolio.sizing import SizingRules, desired_position, margin_share
+from trisagion.portfolio.sizing import SizingRules, desired_position, margin_shares
 from trisagion.ports import Cycle, Database, Decision, Transaction
 from trisagion.risk.check import Approved, judge
 from trisagion.risk.controls import Facts
@@ -318,9 +318,12 @@ def _flattening(tx: Transaction) -> bool:
 
 @dataclass(frozen=True, slots=True)
 class _Account:
-    """What the decisions of one transaction have in common; `live` grows with them, `lately` is read when asked for."""
+    """What the decisions of one transaction have in common; `live` grows with them, `lately` is read when asked for.
 
-    instruments: Sequence[Instrument]
+    `shares` are the symbols' of the margin budget.
+    """
+
+    shares: Mapping[str, Decimal]
     shards: Sequence[Shard]
     flatten: bool
     standing: Standing
@@ -353,7 +356,7 @@ def _decide_each(
         strategy = None if rules.protection is None else rules.protection.strategy
         book = Book(rules.clamping, history, instruments, stakes.worth, live, due_ns, strategy)
     account = _Account(
-        instruments=instruments,
+        shares=margin_shares(instruments),
         # Nobody is asked whether to flatten or to protect; the runs may not have come to this minute yet.
         shards=[] if flatten or exits else [from_bytes(row.state) for row in tx.cohort.shards()],
         flatten=flatten,
@@ -392,7 +395,7 @@ def _decide(
     limits = account.limits.of(symbol, rules.session, taker=mode is Mode.EMERGENCY)
     voted = votes(account.shards, symbol)
     selection = select(voted, tx.cohort.past_pnls(symbol), rules.selection, due_ns)
-    quote = tx.market.quote(symbol, due_ns)
+    quote = account.stakes.quotes.get(symbol)
     position = tx.ledger.position(symbol)
     seen = tx.ledger.observations(symbol)
     observations = [(each.observer, each.qty, each.at_ns) for each in seen]
@@ -452,7 +455,7 @@ def _sized(
     reasons: list[str],
 ) -> tuple[Decimal, Decimal, bool]:
     """Return the position that the votes are worth, what the clamps leave of it, and whether it is known."""
-    share = margin_share(instrument, account.instruments)
+    share = account.shares[instrument.symbol]
     worth = account.worth
     facts.append(f"ACCOUNT: equity={'unknown' if worth is None else plain(worth)} margin_share={plain(share)}")
     sized = desired_position(selection, worth, quote.last, instrument, rules.sizing, share=share)

@@ -18,10 +18,15 @@ from trisagion.units import plain
 
 @dataclass(frozen=True, slots=True)
 class ReleaseRules:
-    """How many people a release takes, the limits that must be readable, how old the venue's word may be (ns)."""
+    """How many people a release takes, the limits that must be readable, and whose word on positions counts.
+
+    Of the `observers` a `quorum` must agree with the ledger, by a word of the last `heard_ns_max`, and none may differ.
+    """
 
     people: int
     limits: Limits
+    observers: tuple[str, ...]
+    quorum: int
     heard_ns_max: int
 
 
@@ -175,16 +180,22 @@ def not_green(tx: Transaction, rules: ReleaseRules, level: Level, name: str, now
 
 
 def _apart(tx: Transaction, rules: ReleaseRules, symbol: str, now_ns: int) -> list[str]:
-    """Say how ledger and venue differ on a symbol."""
+    """Say how ledger and observers differ on a symbol, or who of them is silent where too few have spoken."""
     held = tx.ledger.position(symbol).qty
-    heard = [seen for seen in tx.ledger.observations(symbol) if seen.observer == VENUE]
-    if not heard:
-        return [f"the venue has not spoken of {symbol}"] if held else []
-    [seen] = heard
-    if seen.qty != held:
-        return [f"the ledger holds {plain(held)} {symbol}, the venue {plain(seen.qty)}"]
-    age_ns = now_ns - seen.at_ns
-    return [f"the venue spoke of {symbol} {age_ns // SECOND_NS} s ago"] if age_ns > rules.heard_ns_max else []
+    heard = {seen.observer: seen for seen in tx.ledger.observations(symbol) if seen.observer in rules.observers}
+    if not heard and not held:
+        return []
+    differing, silent = [], []
+    for observer in rules.observers:
+        name, seen = "the venue" if observer == VENUE else observer, heard.get(observer)
+        if seen is None:
+            silent.append(f"{name} has not spoken of {symbol}")
+        elif now_ns - seen.at_ns > rules.heard_ns_max:
+            silent.append(f"{name} spoke of {symbol} {(now_ns - seen.at_ns) // SECOND_NS} s ago")
+        elif seen.qty != held:
+            differing.append(f"the ledger holds {plain(held)} {symbol}, {name} {plain(seen.qty)}")
+    agreeing = len(rules.observers) - len(silent) - len(differing)
+    return differing or (silent if agreeing < rules.quorum else [])
 
 
 def _stands(tx: Transaction, level: Level, name: str, now_ns: int) -> Control:

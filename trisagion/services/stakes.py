@@ -1,13 +1,15 @@
 """What the account is worth, has at stake and may do, read for a verdict."""
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from decimal import Decimal
 from typing import Final
 
+from trisagion.clock import MINUTE_NS
 from trisagion.errors import StateError
 from trisagion.ledger.postings import OUTSIDE, cash, equity
 from trisagion.ledger.types import Position, Strategy
+from trisagion.market.types import Quote
 from trisagion.ports import Transaction
 from trisagion.risk.limits import LimitBook, Limits
 from trisagion.risk.load import Account, Load
@@ -18,33 +20,42 @@ _ZERO: Final = Decimal(0)
 
 @dataclass(frozen=True, slots=True)
 class Stakes:
-    """Equity, the worth of all positions, and the money that a unit of each symbol is worth; None: it has no price."""
+    """Equity, the worth of all positions, and the money that a unit of each symbol is worth; None: it has no price.
+
+    `quotes` are those of the symbols that have a price.
+    """
 
     equity: Money | None
     gross: Decimal
     worth: Mapping[str, Decimal | None]
+    quotes: Mapping[str, Quote] = field(default_factory=dict)
 
     @staticmethod
     def read(tx: Transaction, symbols: Iterable[str], now_ns: int) -> "Stakes":
         """Read what is held, and the prices of that and of some symbols more.
 
-        Equity is that of the newest mark, of at most a minute ago; where there is none yet it is computed.
+        Equity is that of the newest mark, of at most a minute ago; where there is none it is computed.
         """
         held = {position.symbol: position.qty for position in tx.ledger.positions() if position.qty}
         worth: dict[str, Decimal | None] = {}
-        for symbol in sorted({*held, *symbols}):
-            quote = tx.market.quote(symbol, now_ns)
+        named = sorted({*held, *symbols})
+        quotes = tx.market.quotes(named, now_ns)
+        for symbol in named:
+            quote = quotes.get(symbol)
             unit = None if quote is None else max(quote.bid, quote.ask)
             worth[symbol] = None if unit is None else EXACT.multiply(unit, tx.market.instrument(symbol).multiplier)
         sample = tx.ledger.last_equity()
-        worth_all = marked_equity(tx, now_ns) if sample is None else sample.equity
+        if sample is None or now_ns - sample.at_ns > MINUTE_NS:
+            worth_all = marked_equity(tx, now_ns)
+        else:
+            worth_all = sample.equity
         gross = Decimal(0)
         for symbol, qty in held.items():
             price = worth[symbol]
             if price is None:
-                return Stakes(None, gross, worth)
+                return Stakes(None, gross, worth, quotes)
             gross = EXACT.add(gross, abs(EXACT.multiply(price, qty)))
-        return Stakes(worth_all, gross, worth)
+        return Stakes(worth_all, gross, worth, quotes)
 
     def beside(self, load: Load) -> Account:
         """Return the account beside some live orders; one whose symbol has no price leaves it without an equity.
@@ -84,10 +95,11 @@ def marked_equity(tx: Transaction, now_ns: int) -> Money | None:
     positions = tx.ledger.positions()
     prices: dict[str, Price] = {}
     multipliers: dict[str, Decimal] = {}
+    quotes = tx.market.quotes([position.symbol for position in positions if position.qty], now_ns)
     for position in positions:
         if not position.qty:
             continue
-        quote = tx.market.quote(position.symbol, now_ns)
+        quote = quotes.get(position.symbol)
         if quote is None:
             return None
         prices[position.symbol] = quote.last

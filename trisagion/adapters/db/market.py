@@ -3,6 +3,7 @@
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from decimal import Decimal
 from functools import lru_cache
 from itertools import pairwise
 from typing import Any, Final
@@ -58,6 +59,9 @@ CLOSES_SYMBOLS_MAX: Final = 250
 """Symbols whose closes are read by one statement; SQLite takes at most 500 SELECTs in one."""
 
 
+_CLOSE: Final = np.dtype([("number", "i8"), ("close_ns", "i8"), ("close", "f8")])
+
+
 @lru_cache(maxsize=8)
 def _closes(symbols: int) -> "sa.CompoundSelect[Any]":
     """Return the statement for so many symbols: each has its own range of the primary key."""
@@ -80,6 +84,24 @@ _QUOTE: Final = (
     .where(t.market_step.c.symbol == _symbol, t.market_step.c.at_ns <= _at)
     .order_by(t.market_step.c.at_ns.desc())
     .limit(1)
+)
+
+
+_step: Final = t.market_step.alias()
+# Not max(), for which a server reads all that a symbol ever traded.
+_LATEST: Final = (
+    sa.select(_step.c.at_ns)
+    .where(_step.c.symbol == t.instrument.c.symbol, _step.c.at_ns <= _at)
+    .order_by(_step.c.at_ns.desc())
+    .limit(1)
+    .correlate(t.instrument)
+    .scalar_subquery()
+)
+_QUOTES: Final = (
+    sa.select(t.instrument.c.symbol, *_QUOTE.selected_columns)
+    .select_from(t.instrument)
+    .join(t.market_step, sa.and_(t.market_step.c.symbol == t.instrument.c.symbol, t.market_step.c.at_ns == _LATEST))
+    .where(t.instrument.c.symbol.in_(sa.bindparam("symbols", expanding=True)))
 )
 
 
@@ -155,7 +177,9 @@ class Market:
 
     def instruments(self) -> Sequence[Instrument]:
         """Return all instruments in order of symbol."""
-        return [self._read(row) for row in self._session.rows(_INSTRUMENTS)]
+        found = [self._read(row) for row in self._session.rows(_INSTRUMENTS)]
+        self._known |= {instrument.symbol: instrument for instrument in found}
+        return found
 
     def _read(self, row: Sequence[Any]) -> Instrument:
         *terms, digest = row
@@ -209,10 +233,9 @@ class Market:
             batch = symbols[begin : begin + CLOSES_SYMBOLS_MAX]
             named = {f"symbol_{number}": symbol for number, symbol in enumerate(batch)}
             rows = self._session.bare_rows(_closes(len(batch)), {**named, "at_ns": until_ns, "count": count})
-            number, close_ns, close = (
-                np.array(column, dtype=kind)
-                for column, kind in zip(zip(*rows, strict=True) if rows else ((), (), ()), "qqd", strict=True)
-            )
+            # Not by zip(*rows): an iterator for each row has Python look through all its memory for garbage.
+            told = np.fromiter(rows, dtype=_CLOSE, count=len(rows))
+            number, close_ns, close = told["number"], told["close_ns"], told["close"]
             order = np.lexsort((close_ns, number))
             edges = np.searchsorted(number[order], np.arange(len(batch) + 1))
             for symbol, (first, end) in zip(batch, pairwise(edges.tolist()), strict=True):
@@ -225,8 +248,12 @@ class Market:
         row = self._session.row(_QUOTE, {"symbol": symbol, "at_ns": now_ns})
         if row is None:
             return None
-        last, last_ns, at_ns, tick = row
-        return Quote(symbol, Price(last - tick), Price(last + tick), Price(last), last_ns, at_ns)
+        return _quote(symbol, *row)
+
+    def quotes(self, symbols: Sequence[str], now_ns: int) -> Mapping[str, Quote]:
+        """Return the quotes of many symbols by one statement, each as `quote` does; who has none is left out."""
+        rows = self._session.rows(_QUOTES, {"symbols": symbols, "at_ns": now_ns})
+        return {symbol: _quote(symbol, *row) for symbol, *row in rows}
 
     def put_state(self, state: MarketState) -> None:
         """Record the features of a step; the same again changes nothing."""
@@ -273,6 +300,10 @@ class Market:
         row = self._session.row(_HEADS, {"symbol": symbol})
         assert row is not None, "a SELECT of two values has a row"
         return row[0], row[1]
+
+
+def _quote(symbol: str, last: Decimal, last_ns: int, at_ns: int, tick: Decimal) -> Quote:
+    return Quote(symbol, Price(last - tick), Price(last + tick), Price(last), last_ns, at_ns)
 
 
 def _read_instrument(row: Sequence[Any]) -> Instrument:
