@@ -182,7 +182,7 @@ def test_a_release_lifts_no_stop_that_comes_while_it_is_confirmed(
             assert control.stop(tx, Mode.EMERGENCY, "fire", TUESDAY_NS, *part)
             written.set()
             # The confirmation waits for this transaction: it goes on by itself when that one cannot be heard of.
-            confirmed.wait(0.5 if ends_later else 0)
+            confirmed.wait(0.2 if ends_later else 0)
 
     stopping = Thread(target=engage)
 
