@@ -275,10 +275,11 @@ class Desk:
             for order in orders:
                 assert tx.orders.add(order), order.cl_ord_id
 
-    def hold(self, number: int, confirmed_ns: int = 0, price: str = "4000") -> None:
+    def hold(self, number: int, confirmed_ns: int = 0, price: str = "4000", at_ns: int = TUESDAY_NS) -> None:
         """Buy a position (sell a negative one), properly booked."""
         side = Side.BUY if number > 0 else Side.SELL
-        fill = a_report(f"H{number}", side=side, last_qty=qty(abs(number)), last_px=Price(Decimal(price)))
+        last_qty, last_px = qty(abs(number)), Price(Decimal(price))
+        fill = a_report(f"H{number}", side=side, last_qty=last_qty, last_px=last_px, happened_ns=at_ns)
         with self.database.transaction() as tx:
             entry, after = book_fill(tx.ledger.position("ES"), fill, ES)
             assert enter(tx, entry, replace(after, confirmed_ns=confirmed_ns)), entry.name

@@ -46,10 +46,13 @@ exact_times: Final = EXACT.multiply
 _remainder: Final = WIDE.remainder
 """The contexts' own, looked up once: a verdict is two dozen of them, and looking one up costs as much as the sum."""
 
-_ROUNDED: Final = Context(prec=DIGITS_MAX, Emax=MAX_EMAX, Emin=MIN_EMIN, traps=[])
+_DIGITS: Final = Context(prec=DIGITS_MAX, Emax=MAX_EMAX, Emin=MIN_EMIN, traps=[])
 """What has more digits than this keeps is another number after it; zeros at either end do not count."""
 
-_rounded: Final = _ROUNDED.plus
+_STORED: Final = Context(prec=DIGITS_MAX, Emax=PLACES_MAX - 1, Emin=-SCALE, traps=[])
+"""The same, and what is too large or too small for the database is another number after it, too."""
+
+_stored_as: Final = _STORED.plus
 
 _NUMBER: Final = re.compile(r"[+-]?(\d+(\.\d*)?|\.\d+)([eE][+-]?\d{1,3})?", re.ASCII)
 
@@ -69,14 +72,14 @@ def parse_decimal(text: str | int | Decimal, *, what: str) -> Decimal:
     value = Decimal(text)
     if not value.is_finite():
         raise DataError(f"{what}: expected a finite number, found {text!r}")
-    if not fits(value):
+    if _DIGITS.plus(value) != value:
         raise DataError(f"{what}: more than {DIGITS_MAX} significant digits in {str(text)[:80]!r}")
     return value
 
 
 def fits(value: object) -> bool:
-    """Tell whether a value is a finite decimal of at most `DIGITS_MAX` significant digits."""
-    return isinstance(value, Decimal) and value.is_finite() and _rounded(value) == value
+    """Tell whether a value is a finite decimal of at most `DIGITS_MAX` significant digits, of a size that we keep."""
+    return isinstance(value, Decimal) and value.is_finite() and _stored_as(value) == value
 
 
 def _stored(text: str | int | Decimal, what: str) -> Decimal:

@@ -35,7 +35,7 @@ from trisagion.safety.modes import REPLAY, Level, Mode
 from trisagion.services import control
 from trisagion.services.close_symbols import close_symbols
 from trisagion.services.ingest_market import write_steps
-from trisagion.services.replay import begin, mark, protecting, unsettled
+from trisagion.services.replay import begin, mark, otherwise_held, protecting, unsettled
 from trisagion.settings import digest as settings_digest
 from trisagion.units import money
 from workers.app import app, house
@@ -53,6 +53,9 @@ LATE_S: Final = 0.5
 
 STEP_S_MAX: Final = 120.0
 """A step that takes longer is given up: everything that can crash restarts within seconds."""
+
+HEAR_S: Final = 3.0
+"""How long a run that was killed waits for the last words on its positions; an answer takes milliseconds."""
 
 QUIET_GAP_NS: Final = HOUR_NS
 """After an hour without a trade nothing can change: no run is fresh, nothing works.
@@ -268,7 +271,20 @@ class Driver:
                 break
             self._flatten(now_ns + turn)
         self._await_none_working(now_ns)
+        self._hear(now_ns)
         return "killed"
+
+    def _hear(self, now_ns: int) -> None:
+        """Have venue and drop copy say what we hold where something was filled since: no release is green before.
+
+        There is nobody to ask once the run has ended. A difference that is real stays one, and is not waited for.
+        """
+        observers = house().cycle_rules.asked
+        for session in otherwise_held(house().database, observers):
+            ring(app, "session.observe", now_ns, session)
+        deadline = time.monotonic() + HEAR_S
+        while otherwise_held(house().database, observers) and time.monotonic() < deadline:
+            time.sleep(POLL_SLOW_S)
 
     def _flatten(self, due_ns: int) -> None:
         ring(app, "take_profit.watch", due_ns)

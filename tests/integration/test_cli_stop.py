@@ -71,6 +71,29 @@ def test_a_file_that_another_has_made_stays(
     assert file.read_text(encoding="utf-8") == "bob\n"
 
 
+@pytest.mark.parametrize("left", [None, b"f\xfcr Ann"])
+def test_a_file_that_another_took_away_or_wrote_anew_is_his(
+    desk: Desk,
+    sqlite_url: str,
+    held: sqlite3.Connection,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    left: bytes | None,
+) -> None:
+    """The word has arrived all the same."""
+    monkeypatch.setattr("trisagion.cli.stop.ANSWER_S_MAX", 0.05)
+    file = tmp_path / "KILL"
+    stop = Stop(house(sqlite_url, file), Mode.PAUSE, "ann", "smoke")
+    assert stop.give() == file
+    file.unlink()
+    if left is not None:
+        file.write_bytes(left)
+    held.execute("ROLLBACK")
+    assert stop.confirmed(WAIT_S)
+    assert desk.mode() is Mode.PAUSE
+    assert file.exists() is (left is not None)
+
+
 def test_a_database_that_is_gone_is_told_where_no_file_can_stand_for_it(tmp_path: Path) -> None:
     """A word for a part is none that a file can say; nor is there always one, nor can it always be made."""
     gone = f"sqlite:///{tmp_path}/no/such.sqlite3"

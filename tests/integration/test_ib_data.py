@@ -3,6 +3,7 @@
 import json
 from collections.abc import Iterator
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from typer.testing import CliRunner
@@ -12,9 +13,12 @@ from tests.integration.fix_market import Sink, at, order
 from tests.integration.ib_market import ACCOUNT, CLIENT, TwsMarket, fills
 from trisagion.adapters.observers import ib as observe_ib
 from trisagion.adapters.venues.ib.configured import reader_of
+from trisagion.adapters.venues.ib.ears import Ears, Held, IbContract
 from trisagion.cli import ib
 from trisagion.errors import ConfigError, DataError, StateError
+from trisagion.gateway.ib_census import held
 from trisagion.observer_ports import Seen
+from trisagion.safety.snapshots import expected_symbol
 from trisagion.settings import load
 
 
@@ -61,6 +65,24 @@ def test_account_orders_executions_and_positions_are_shown(market: TwsMarket) ->
         (execution,) = said(market, "executions")
         assert (execution["cl_ord_id"], execution["fee"], execution["liquidity"]) == ("A", "3.99 USD", "maker")
         assert session.logged_on()
+
+
+def test_positions_are_summed_over_the_contracts_of_a_symbol() -> None:
+    """Two months of a future that go by one name of ours; an option's name has spaces, and an observer can say it."""
+    heard: list[object] = []
+    ears = Ears(ACCOUNT, {"ES": IbContract("ES", "FUT", "CME", "USD")}, "UTC", heard.append)
+    for con_id, kind, name, number in (
+        (1, "FUT", "ESM6", "5"),
+        (2, "FUT", "ESU6", "-2"),
+        (3, "OPT", "ES    260619C00450000", "1"),
+    ):
+        contract = SimpleNamespace(
+            conId=con_id, symbol="ES", secType=kind, currency="USD", localSymbol=name, lastTradeDateOrContractMonth=""
+        )
+        ears.position(ACCOUNT, contract, float(number), 0.0)
+    told = held({(each.symbol, each.con_id): each.qty for each in heard if isinstance(each, Held)})
+    assert told == {"ES": 3, "ES_260619C00450000@3": 1}
+    assert all(expected_symbol(symbol) for symbol in told)
 
 
 def test_a_quote_and_bars_are_shown_and_written_for_a_run(market: TwsMarket) -> None:

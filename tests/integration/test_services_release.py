@@ -22,7 +22,7 @@ from trisagion.safety.release import PROPOSAL_NS_MAX
 from trisagion.services import control
 from trisagion.services.reconcile import VENUE
 from trisagion.services.release import ReleaseRules, confirm, not_green, propose
-from trisagion.services.replay import take_up
+from trisagion.services.replay import otherwise_held, take_up
 from trisagion.settings import load
 from trisagion.wiring import House
 
@@ -182,7 +182,7 @@ def test_a_release_lifts_no_stop_that_comes_while_it_is_confirmed(
             assert control.stop(tx, Mode.EMERGENCY, "fire", TUESDAY_NS, *part)
             written.set()
             # The confirmation waits for this transaction: it goes on by itself when that one cannot be heard of.
-            confirmed.wait(0.5 if ends_later else 0)
+            confirmed.wait(0.2 if ends_later else 0)
 
     stopping = Thread(target=engage)
 
@@ -228,6 +228,17 @@ def test_what_is_not_stopped_cannot_be_released(green: Desk) -> None:
 def test_a_release_takes_two_people_where_money_may_be_real(sets: dict[str, object], people: int) -> None:
     """By default; a setting says otherwise."""
     assert House(load(None, {}, sets)).release_people == people
+
+
+def test_a_run_that_is_killed_knows_whether_the_venue_has_spoken_since_the_last_fill(desk: Desk) -> None:
+    """It asks once more where it has not: afterwards there is nobody to ask, and no release would be green."""
+    asked = {VENUE: "SIM", "drop_copy": "COPY"}
+    assert otherwise_held(desk.found().database, asked) == ()
+    desk.observe(TUESDAY_NS)
+    desk.hold(2)
+    assert otherwise_held(desk.database, asked) == ("SIM",)
+    desk.observe(TUESDAY_NS)
+    assert otherwise_held(desk.database, asked) == ()
 
 
 def test_a_replay_that_takes_two_people_is_not_taken_up_by_one(desk: Desk) -> None:

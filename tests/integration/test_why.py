@@ -314,6 +314,16 @@ def test_everything_in_the_way_of_an_order_is_named_with_how_to_lift_it(traded: 
     assert (alarm["what"], alarm["facts"]) == (f"order.alarm {SECOND}", {"text": "OVERFILL"})
 
 
+def test_a_word_from_before_the_last_fill_is_no_disagreement(traded: Desk) -> None:
+    """It is about another position, and the next cycle asks."""
+    traded.observe(NEXT, seen=7)
+    assert "ES: venue disagrees with the ledger" in halted(traded, NEXT)
+    traded.hold(1, at_ns=NEXT + 1)
+    found = halted(traded, NEXT)
+    assert "ES: venue has not spoken since the last fill" in found
+    assert "ES: venue disagrees with the ledger" not in found
+
+
 def test_an_open_incident_and_a_stop_of_the_platforms_own_come_with_their_evidence(traded: Desk) -> None:
     """What each witness said when it began and says now; who stopped what, by which numbers, and who released it."""
     traded.observe(NEXT, seen=7)

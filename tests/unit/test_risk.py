@@ -128,6 +128,10 @@ REFUSALS: list[tuple[Refusal, Case]] = [
     (Refusal.NUMBER_INSANE, Case(intent=intend("NaN"))),
     (Refusal.NUMBER_INSANE, Case(intent=intend("Infinity"))),
     (Refusal.NUMBER_INSANE, Case(intent=intend("1.0000000000000000001"))),
+    (Refusal.NUMBER_INSANE, Case(intent=intend("1E+400"))),
+    (Refusal.NUMBER_INSANE, Case(intent=intend("1E+26"))),
+    (Refusal.NUMBER_INSANE, Case(position=qty("-1E+400"))),
+    (Refusal.NUMBER_INSANE, Case(quote=quoted(bid="1E-30"))),
     (Refusal.NUMBER_INSANE, Case(intent=replace(intend(), qty=1.0))),  # type: ignore[arg-type]
     (Refusal.NUMBER_INSANE, Case(intent=replace(intend(), qty=True))),  # type: ignore[arg-type]
     (Refusal.NUMBER_INSANE, Case(position=qty("NaN"))),

@@ -3,6 +3,7 @@
 import secrets
 import threading
 import time
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
@@ -103,6 +104,9 @@ class Stop:
             if time.monotonic() > deadline:
                 return False
             time.sleep(AGAIN_S)
-        if self._made and self._file is not None and self._file.read_text(encoding="utf-8") == self._text:
-            self._file.unlink(missing_ok=True)
+        if self._made and self._file is not None:
+            # Another may have taken it away, or put his own in its place.
+            with suppress(FileNotFoundError):
+                if self._file.read_bytes() == self._text.encode():
+                    self._file.unlink()
         return True

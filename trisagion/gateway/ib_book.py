@@ -245,10 +245,10 @@ class Book:
         self._out.fee(told)
         return [*self._out.drained()]
 
-    def position(self, symbol: str, qty: Decimal) -> None:
-        """Hear of a position, in an answer."""
+    def position(self, symbol: str, con_id: int, qty: Decimal) -> None:
+        """Hear of a position in a contract, in an answer."""
         if self._census is not None and POSITIONS in self._census.left:
-            self._census.held[symbol] = qty
+            self._census.held[symbol, con_id] = qty
 
     def problem(self, told: Problem, now_s: float) -> list[Output]:
         """Hear an error about an order id of this connection; about one that is not ours it says nothing."""

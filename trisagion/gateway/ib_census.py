@@ -1,6 +1,6 @@
 """A census: what was asked of TWS together, what its answers named, and what that proves about each order."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from decimal import Decimal
 from typing import Final, Protocol
@@ -12,7 +12,7 @@ from trisagion.gateway.ib_words import OpenOrder
 from trisagion.ids import ClOrdId
 from trisagion.orders.state import OrderState
 from trisagion.orders.types import ExecType, ExecutionReport, Order, PositionReport
-from trisagion.units import Quantity
+from trisagion.units import Quantity, plus
 
 OPEN, COMPLETED, EXECUTIONS, POSITIONS = "open", "completed", "executions", "positions"
 """What TWS is asked for."""
@@ -68,7 +68,15 @@ class Census:
     left: set[str]
     open: dict[int, Line] = field(default_factory=dict)
     completed: dict[int, OpenOrder] = field(default_factory=dict)
-    held: dict[str, Decimal] = field(default_factory=dict)
+    held: dict[tuple[str, int], Decimal] = field(default_factory=dict)
+
+
+def held(told: Mapping[tuple[str, int], Decimal]) -> dict[str, Decimal]:
+    """Return what is held by symbol, of what TWS told by symbol and contract: of several contracts the sum."""
+    sums: dict[str, Decimal] = {}
+    for (symbol, _), qty in told.items():
+        sums[symbol] = plus(sums.get(symbol, Decimal(0)), qty)
+    return sums
 
 
 class Lines(Protocol):
@@ -116,8 +124,8 @@ def conclude(
         out.end(AllTold(asked.all_orders))
     if asked.positions is not None:
         request, asked_ns = asked.positions
-        held = {symbol: Decimal(0) for symbol in lines.symbols} | census.held
-        reports = (PositionReport(lines.venue, request, each, Quantity(qty), asked_ns) for each, qty in held.items())
+        told = {symbol: Decimal(0) for symbol in lines.symbols} | held(census.held)
+        reports = (PositionReport(lines.venue, request, each, Quantity(qty), asked_ns) for each, qty in told.items())
         out.end(PositionsTold(tuple(reports)))
 
 

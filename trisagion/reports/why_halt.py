@@ -52,7 +52,10 @@ class Beat:
 
 @dataclass(frozen=True, slots=True)
 class Witness:
-    """A symbol's position by the ledger, and by one observer; `seen` is None where that one never spoke."""
+    """A symbol's position by the ledger, and by one observer; `seen` is None where that one never spoke.
+
+    `moved_ns` is when the ledger's position changed last.
+    """
 
     symbol: str
     ledger: Decimal
@@ -60,6 +63,7 @@ class Witness:
     observer: str
     seen: Decimal | None
     seen_ns: int
+    moved_ns: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -355,6 +359,10 @@ def _positions(story: HaltStory) -> list[Step]:
         if each.seen is None:
             why = f"observer {each.observer} never spoke of it"
             found.append(_obstacle(f"{each.symbol} lacks a witness", why, "see that the observer's session is up"))
+        elif each.seen != each.ledger and each.moved_ns > each.seen_ns:
+            why = f"ledger {plain(each.ledger)} since {iso(each.moved_ns)}, {each.observer} {plain(each.seen)} before"
+            lift = "the next cycle asks it"
+            found.append(_obstacle(f"{each.symbol}: {each.observer} has not spoken since the last fill", why, lift))
         elif each.seen != each.ledger:
             why = f"ledger {plain(each.ledger)}, {each.observer} {plain(each.seen)} at {iso(each.seen_ns)}"
             lift = "find the fill that one of them lacks: `trisagion messages`, `trisagion ledger verify`"

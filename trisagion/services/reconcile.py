@@ -95,6 +95,12 @@ class CycleRules:
         """The sessions of the observers that can be asked: the venue's, the drop copy's."""
         return self.session, self.drop_copy
 
+    @property
+    def asked(self) -> Mapping[str, str]:
+        """The observers that are configured and can be asked, each with its session."""
+        every = zip((VENUE, DROP_COPY), self.sessions, strict=True)
+        return {observer: session for observer, session in every if session and observer in self.reconcile.observers}
+
 
 def cycle(database: Database, rules: CycleRules, owner: str, due_ns: int) -> tuple[Outcome, ...]:
     """Move the cycle due at `due_ns` as far as it can go now.
@@ -277,12 +283,7 @@ def _unheard(
     Venue and drop copy are the observers that can be asked, and are waited for where they are named; the others speak
     when they do, and consensus looks at the age of their word.
     """
-    asked = [
-        (observer, session)
-        for observer, session in zip((VENUE, DROP_COPY), rules.sessions, strict=True)
-        if session and observer in rules.reconcile.observers
-    ]
-    heard = tx.ledger.heard(due_ns)
+    asked, heard = rules.asked.items(), tx.ledger.heard(due_ns)
     silent = {
         instrument.symbol: {session for observer, session in asked if (observer, instrument.symbol) not in heard}
         for instrument in instruments

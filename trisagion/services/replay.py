@@ -1,6 +1,6 @@
 """A replay's own book-keeping: what it is, how far it has come, and what its present step still waits for."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 from trisagion.clock import iso
@@ -136,6 +136,21 @@ def mark(database: Database, now_ns: int, *, finished: bool = False) -> None:
         replay = tx.control.replay()
         assert replay is not None, "a replay that was never begun cannot be marked"
         tx.control.put_replay(replace(replay, now_ns=now_ns, finished=finished))
+
+
+def otherwise_held(database: Database, observers: Mapping[str, str]) -> tuple[str, ...]:
+    """Return the sessions of the observers whose last word on a position is another than the ledger's.
+
+    `observers` are those that can be asked, each with its session.
+    """
+    with database.snapshot() as tx:
+        found = {
+            observers[seen.observer]
+            for symbol in (instrument.symbol for instrument in tx.market.instruments())
+            for seen in tx.ledger.observations(symbol)
+            if seen.observer in observers and seen.qty != tx.ledger.position(symbol).qty
+        }
+    return tuple(sorted(found))
 
 
 def unsettled(

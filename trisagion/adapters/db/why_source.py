@@ -377,10 +377,16 @@ def _happened(row: Any) -> Happened:
 
 def _witnesses(unit: Unit, symbol: str, observers: Sequence[str]) -> list[Witness]:
     position = unit.ledger.position(symbol)
-    words = {word.observer: word for word in unit.ledger.observations(symbol)}
+    words, moved_ns = {word.observer: word for word in unit.ledger.observations(symbol)}, unit.ledger.moved_ns(symbol)
     return [
         Witness(
-            symbol, position.qty, position.confirmed_ns, name, word.qty if word else None, word.at_ns if word else 0
+            symbol,
+            position.qty,
+            position.confirmed_ns,
+            name,
+            word.qty if word else None,
+            word.at_ns if word else 0,
+            moved_ns,
         )
         for name in observers
         for word in (words.get(name),)

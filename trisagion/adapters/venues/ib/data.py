@@ -16,6 +16,7 @@ from trisagion.adapters.venues.ib.ears import REQUESTS_FROM, Accounts, Ended, Er
 from trisagion.adapters.venues.ib.library import Contract, ExecutionFilter, contract_of
 from trisagion.clock import HOUR_NS, SECOND_NS
 from trisagion.errors import ConfigError, DataError, StateError, StepTimeout, quoted
+from trisagion.gateway.ib_census import held
 from trisagion.gateway.ib_guard import check_environment
 from trisagion.gateway.ib_words import Commission, Does, Executed, OpenOrder, StatusTold, exact, meaning
 from trisagion.market.types import Bar, Quote
@@ -78,7 +79,7 @@ class IbData:
         """Return the positions by our symbols; a contract that is none of ours has a name of its own."""
         self._say(lambda client: client.reqPositions())
         heard = self._until(lambda heard: heard == Ended("positions"))
-        return {each.symbol: each.qty for each in heard if isinstance(each, Held)}
+        return held({(each.symbol, each.con_id): each.qty for each in heard if isinstance(each, Held)})
 
     def open_orders(self) -> Sequence[tuple[OpenOrder, Decimal]]:
         """Return the open orders of all clients, each with what is filled of it."""

@@ -80,9 +80,10 @@ class NextId:
 
 @dataclass(frozen=True, slots=True)
 class Held:
-    """A position of the account."""
+    """A position of the account in one contract: several may go by one of our symbols, as two months of a future do."""
 
     symbol: str
+    con_id: int
     qty: Decimal
 
 
@@ -132,9 +133,13 @@ class Ears:
         self.defaultTimezone = UTC
 
     def symbol_of(self, contract: Any) -> str:
-        """Return our symbol of a contract; one that is none of ours gets a name that no symbol has."""
+        """Return our symbol of a contract; one that is none of ours gets a name that no symbol has.
+
+        Without the spaces that stand in the names of options.
+        """
         ours = (symbol for symbol, known in self._contracts.items() if known.is_told(contract))
-        return next(ours, None) or f"{contract.localSymbol or contract.symbol}@{contract.conId}"
+        theirs = "_".join((contract.localSymbol or contract.symbol).split())
+        return next(ours, None) or f"{theirs}@{contract.conId}"
 
     def _mine(self, account: str) -> bool:
         return account in {"", self._account}
@@ -268,7 +273,7 @@ class Ears:
     def position(self, account: str, contract: Any, qty: float, _: float) -> None:
         """Hand on."""
         if account == self._account:
-            self._hear(Held(self.symbol_of(contract), exact(qty, what="position")))
+            self._hear(Held(self.symbol_of(contract), contract.conId, exact(qty, what="position")))
 
     def positionEnd(self) -> None:
         """Hand on."""

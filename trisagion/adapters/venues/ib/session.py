@@ -395,7 +395,7 @@ class IbSession:
             case Commission():
                 return book.commission(heard)
             case Held():
-                book.position(heard.symbol, heard.qty)
+                book.position(heard.symbol, heard.con_id, heard.qty)
             case Garbled():
                 of_orders = heard.kind in OF_ORDERS
                 names = (ClOrdId(heard.name),) if of_orders and heard.name is not None else ()
