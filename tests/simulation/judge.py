@@ -123,7 +123,7 @@ class Judge:
                 return
             first = found[0][0]
         claims = self.server.rows(
-            "SELECT at_ms, claim.created_ns, mode, gate, token, until_ms, taker "
+            "SELECT at_ms, claim.created_ns, mode, flattens, gate, token, until_ms, taker "
             "FROM claim JOIN orders ON claim.cl_ord_id = orders.cl_ord_id "
             "WHERE claim.cl_ord_id = ? AND claim.state = ? ORDER BY claim.rowid DESC LIMIT 1",
             *(first, state),
@@ -131,10 +131,11 @@ class Judge:
         if not claims:
             self._violated("I6", f"{name} is sent before {state} is committed")
             return
-        at_ms, created_ns, mode, gate, token, until_ms, taker = claims[0]
+        at_ms, created_ns, mode, flattens, gate, token, until_ms, taker = claims[0]
         age_s = (at_ms * _MS - created_ns) / SECOND_NS
         waited_s = (self.world.now_ns - at_ms * _MS) / SECOND_NS
-        if mode == Mode.PAUSE or (mode == Mode.EMERGENCY and not taker):
+        # A symbol that is to be flat becomes so while all else is paused: the most severe word binds.
+        if (mode == Mode.PAUSE and not (flattens and taker)) or (mode == Mode.EMERGENCY and not taker):
             self._violated("I6", f"{name} was claimed in mode {mode}")
         if gate and not taker:
             self._violated("I6", f"{name} was claimed at a shut gate")

@@ -25,7 +25,7 @@ from trisagion.clock import SECOND_NS
 WITNESS: Final = """
 CREATE TABLE claim (
     cl_ord_id TEXT, before TEXT, state TEXT, at_ms INTEGER, created_ns INTEGER, version INTEGER,
-    mode TEXT, gate INTEGER, token INTEGER, until_ms INTEGER
+    mode TEXT, flattens INTEGER, gate INTEGER, token INTEGER, until_ms INTEGER
 );
 CREATE INDEX claim_of ON claim (cl_ord_id);
 CREATE TRIGGER claimed AFTER UPDATE OF state ON orders
@@ -35,6 +35,10 @@ BEGIN
         NEW.cl_ord_id, OLD.state, NEW.state, CAST((julianday('now') - 2440587.5) * 86400000 AS INTEGER),
         NEW.created_ns, NEW.version,
         (SELECT mode FROM control ORDER BY seq DESC LIMIT 1),
+        COALESCE((
+            SELECT mode = 'emergency' FROM control_level WHERE level = 'symbol' AND name = NEW.symbol
+            ORDER BY seq DESC LIMIT 1
+        ), 0),
         COALESCE((SELECT shut FROM gate WHERE session = NEW.session ORDER BY seq DESC LIMIT 1), 0),
         (SELECT token FROM lease WHERE name = 'session:' || NEW.session),
         (SELECT until_ms FROM lease WHERE name = 'session:' || NEW.session);
