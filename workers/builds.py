@@ -1,12 +1,12 @@
-"""Workers of one build and configuration alone hold an order: each message bears those of its sender.
+"""Workers of one build and configuration alone vote and hold an order: each message bears those of its sender.
 
 Theory of operation. A worker that was forgotten at an upgrade, or started with last week's file, would decide by other
-rules. An operator registers one fingerprint, and `trisagion.services.fingerprint` holds every decision, routing and
-claim against it. That is safe, and not enough: a worker whose every task is refused would still take messages from
-those that could do them. So on the way of an order a message of another fingerprint is not taken. If it is the
-sender's that is not registered, the message is dropped, for what it was about is in the database and the sweep rings
-for it. If it is this worker's, it gives the message back and ends; whoever supervises it starts it again, with what is
-installed then.
+rules, or advance by them the runs that vote. An operator registers one fingerprint, and
+`trisagion.services.fingerprint` holds every decision, routing and claim against it. That is safe, and not enough: a
+worker whose every task is refused would still take messages from those that could do them. So a message of another
+fingerprint is not taken. If it is the sender's that is not registered, the message is dropped, for what it was about is
+in the database and the sweep rings for it. If it is this worker's, it gives the message back and ends; whoever
+supervises it starts it again, with what is installed then.
 """
 
 import logging
@@ -18,21 +18,10 @@ from trisagion.errors import DataError, quoted
 from workers import door
 from workers.app import house
 from workers.flow import EXIT_STALE_BUILD, FINGERPRINT
+from workers.queues import QUEUE_OF, SESSION_TASKS
 
-ORDER_PATH: Final = frozenset(
-    {
-        "take_profit.watch",
-        "reconcile.cycle",
-        "gateway.route",
-        "gateway.amend",
-        "session.drain",
-        "session.observe",
-        "session.resolve",
-        "copies.compare",
-        "sweep.run",
-    }
-)
-"""Tasks that decide, send or book, or ring for those that do."""
+FENCED: Final = frozenset({*QUEUE_OF, *SESSION_TASKS}) - {"audit.chain"}
+"""Tasks that vote, decide, send or book, or ring for those that do; the audit chain is none of them."""
 
 TOLD_MAX: Final = 16
 """Strange fingerprints that one worker records as events; of more it only logs."""
@@ -50,7 +39,7 @@ class Consumer(door.Consumer):
     def takes(self, message: Any) -> bool:
         """Tell whether a message may be taken; the sender's or this worker's fault is an event."""
         ours, theirs, task = house().fingerprint, message.headers.get(FINGERPRINT), message.headers["task"]
-        if theirs == ours or task not in ORDER_PATH:
+        if theirs == ours or task not in FENCED:
             return True
         if not house().is_current():
             message.requeue()

@@ -278,28 +278,30 @@ def test_a_message_in_our_form_that_asks_for_nonsense_does_nothing(served: Serve
     assert served.rows() == rows
 
 
-def swept(sender: str) -> str:
-    """Return a sweep's message from a build and configuration."""
-    return envelope([[], {"now_ns": TUESDAY_NS, "subject": ""}, OPTIONS], "sweep.run", headers={FINGERPRINT: sender})
+def sent_by(sender: str, task: str = "sweep.run") -> str:
+    """Return a message from a build and configuration."""
+    return envelope([[], {"now_ns": TUESDAY_NS, "subject": ""}, OPTIONS], task, headers={FINGERPRINT: sender})
 
 
 def test_a_message_of_a_build_that_may_not_trade_is_refused_and_told_once(served: Served) -> None:
-    """The worker is the registered one, the sender is not: one event for it, however often it rings."""
+    """The worker is the registered one, the sender is not: one event for it, however often it rings for a task."""
     register(served.desk.database, OURS, "tester", TUESDAY_NS)
     before = len(served.log.read_text())
     for sender in ("another.one", "another.one", "a.third", ""):
-        served.send(swept(sender))
+        served.send(sent_by(sender))
+    served.send(sent_by("a.fourth", "cohort.advance"))
     served.works()
     lines = served.log.read_text()[before:].splitlines()
-    assert len([line for line in lines if "expected a message of build and configuration" in line]) == 4, lines
+    assert len([line for line in lines if "expected a message of build and configuration" in line]) == 5, lines
     assert len(served.desk.events("build.refused sweep.run")) == 3
+    assert len(served.desk.events("build.refused cohort.advance")) == 1
 
 
 def test_a_worker_that_may_not_trade_gives_the_message_back_and_ends(served: Served) -> None:
     """Another build was registered since it began: what it was asked is there for who may."""
     register(served.desk.database, OURS, "tester", TUESDAY_NS)
     register(served.desk.database, "the.next", "tester", TUESDAY_NS)
-    served.send(swept("the.next"), queue="control")
+    served.send(sent_by("the.next"), queue="control")
     assert served.worker.wait(WAIT_S_MAX) == EXIT_STALE_BUILD
     # To where its envelope says that it came from, beside what it had not taken yet.
     assert "sweep.run" in [json.loads(item)["headers"]["task"] for item in served.broker.lrange("market", 0, -1)]

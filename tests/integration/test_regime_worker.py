@@ -16,6 +16,9 @@ from trisagion.adapters import servers
 from trisagion.adapters.db import open_database
 from trisagion.adapters.processes import Children
 from trisagion.regime.types import Fit
+from trisagion.settings import load
+from trisagion.wiring import House
+from workers.flow import FINGERPRINT
 
 pytestmark = pytest.mark.redis
 
@@ -54,10 +57,10 @@ def test_a_fit_is_stopped_at_its_time_limit_and_the_next_one_is_done(
             ):
                 try:
                     client = Celery("client", broker=url)
+                    headers = {FINGERPRINT: House(load(None, environment, {})).fingerprint}
                     for model in ("garch", "six_states"):
-                        client.send_task(
-                            "regime.refit", kwargs={"now_ns": SLOT_NS, "subject": f"ES {model}"}, queue="regime"
-                        )
+                        asked = {"now_ns": SLOT_NS, "subject": f"ES {model}"}
+                        client.send_task("regime.refit", kwargs=asked, queue="regime", headers=headers)
                     deadline = time.monotonic() + WAIT_S_MAX
                     while fit("six_states") is None:
                         assert time.monotonic() < deadline, (tmp_path / "log").read_text()[-800:]

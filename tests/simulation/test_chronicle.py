@@ -12,12 +12,12 @@ from tests.simulation.test_judge import Patches, books_twice, broken
 from trisagion.adapters.db.cycles import Cycles
 from trisagion.adapters.db.ledger import Ledger
 from trisagion.ledger.take_profit import crossing
-from trisagion.market import calendar
 from trisagion.orders.intents import Consensus, consensus
 from trisagion.portfolio import exits
 from trisagion.portfolio.exits import ExitState
 from trisagion.ports import TakeProfitStep, Transaction
-from trisagion.services import drive_session, reconcile, take_profit, tell_missed
+from trisagion.risk import controls
+from trisagion.services import drive_session, last_look, protect, reconcile, take_profit, tell_missed
 from trisagion.services.drive_session import SessionDriver
 from trisagion.units import Quantity
 
@@ -27,7 +27,9 @@ LIVES_MAX: Final = 12
 
 def forgets_the_rest() -> Patches:
     """Nobody knows of a rest: not the cycle, not the gateway, not the session."""
-    return [(room, "closing_reason", lambda _: None) for room in (calendar, reconcile, drive_session)]
+    everywhere = [(room, "closing_reason", lambda _: None) for room in (reconcile, drive_session)]
+    rooms = (controls, last_look, reconcile, drive_session, protect)
+    return [*everywhere, *((room, "closing_of", lambda *_: None) for room in rooms)]
 
 
 def leaves_orders_in_the_rest() -> Patches:
