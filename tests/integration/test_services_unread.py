@@ -1,5 +1,7 @@
 """`services.wire`, `services.watch_unread`: a stop that needs no database, by what the session's owner remembers."""
 
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, contextmanager, suppress
 from dataclasses import dataclass, replace
 from decimal import Decimal
 from types import SimpleNamespace
@@ -11,7 +13,9 @@ import sqlalchemy as sa
 from tests.builders import ACCOUNT, TUESDAY_NS, Desk, a_report, an_order, qty
 from tests.fakes import FakeSession
 from tests.integration.owned import owner, routed
-from trisagion.adapters.db import tables
+from trisagion.adapters.db import SqlDatabase, tables
+from trisagion.adapters.db.engine import Unit
+from trisagion.adapters.db.faults import Unreachable
 from trisagion.errors import UnreadableRow
 from trisagion.gateway.pace import TokenBucket
 from trisagion.gateway.settling import SETTLED
@@ -304,6 +308,63 @@ def test_an_order_that_left_the_outbox_meanwhile_is_not_denied(desk: Desk) -> No
     desk.put(routed(state=_S.PENDING_NEW))
     deny_unsent(desk.database, {ClOrdId("T1"): "MODE_FORBIDS: mode=pause"}, TUESDAY_NS)
     assert desk.order().state is _S.PENDING_NEW
+
+
+@dataclass
+class Deaf:
+    """A database whose next commit ends in an error, `kept` or not; then it is as it was."""
+
+    database: SqlDatabase
+    kept: bool
+    heard: bool = True
+
+    @contextmanager
+    def transaction(self) -> Iterator[Unit]:
+        """Work, and do not hear what became of it."""
+        with suppress(Undone), self.database.transaction() as tx:
+            yield tx
+            self.heard = False
+            if not self.kept:
+                raise Undone
+        raise Unreachable("the server went away")
+
+    def snapshot(self) -> AbstractContextManager[Unit]:
+        """Read."""
+        return self.database.snapshot()
+
+
+class Undone(Exception):
+    """Nothing of the work is kept."""
+
+
+@pytest.mark.parametrize("kept", [True, False])
+def test_what_may_have_been_claimed_and_was_not_sent_is_asked_about_at_once(desk: Desk, *, kept: bool) -> None:
+    """Where the commit was kept; where it was not, the order leaves at the next drain."""
+    desk.put(routed("T1"))
+    found = owned(desk)
+    deaf = found.driver.database = Deaf(desk.database, kept)  # type: ignore[assignment]
+    with pytest.raises(Unreachable):
+        found.driver.drain(TUESDAY_NS)
+    assert not deaf.heard
+    assert found.session.asked == []
+    found.driver.database = desk.database
+    found.driver.pump(TUESDAY_NS)
+    assert desk.order("T1").state is (_S.UNKNOWN if kept else _S.ROUTED)
+    found.driver.drain(TUESDAY_NS)
+    assert found.session.asked == [("status" if kept else "new", "T1")]
+    found.driver.pump(TUESDAY_NS)
+    assert len(found.session.asked) == 1
+
+
+def test_what_was_claimed_and_met_a_shut_wire_is_asked_about_at_once(desk: Desk) -> None:
+    """It waits for no sweep, which whoever reads the mode may not live to ring."""
+    desk.put(routed("T1"))
+    found = owned(desk)
+    found.driver.wire.shut = True
+    found.driver.drain(TUESDAY_NS)
+    assert desk.order("T1").state is _S.PENDING_NEW
+    found.driver.pump(TUESDAY_NS)
+    assert (desk.order("T1").state, found.session.asked) == (_S.UNKNOWN, [("status", "T1")])
 
 
 class Odd(VenueOwner):

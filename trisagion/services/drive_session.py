@@ -8,7 +8,7 @@ new leaves, and no replace; cancels do. Nor does anything new while our clock is
 """
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, field, replace
 from decimal import Decimal
 from functools import partial
@@ -98,6 +98,8 @@ class SessionDriver:
     _logons: int = field(default=0, init=False)
     _waiting: bool = field(default=False, init=False)
     _passed_over: bool = field(default=False, init=False)
+    # Claimed, or perhaps claimed, and not sent: nothing will be said of them before they are asked about.
+    _left: set[ClOrdId] = field(default_factory=set, init=False)
     _unasked: dict[ClOrdId, None] = field(default_factory=dict, init=False)
     _orphans: dict[ClOrdId, ExecutionReport] = field(default_factory=dict, init=False)
     skewed: bool = field(default=False, init=False)
@@ -171,6 +173,11 @@ class SessionDriver:
         """Send and ask what had to wait: for its share of messages, for the settling, for an answer that is overdue."""
         if self._waiting:
             self.drain(now_ns)
+        if self._left and self.settled:
+            with self._asking:
+                found = self._doubted(IN_DOUBT, now_ns, self._left)
+                self._unasked |= dict.fromkeys(order.cl_ord_id for order in found)
+                self._left.clear()
         settling = self.settling
         if settling is not None and settling.overdue(self.clock()) and self.session.logged_on():
             self._ask_again(settling, now_ns)
@@ -238,6 +245,7 @@ class SessionDriver:
         """
         with self._asking:
             orders = self._doubted(AT_VENUE, now_ns)
+            self._left.clear()
             self.wire.found(orders)
             self._logons += 1
             request = f"M{self.token}-{self._logons}"
@@ -325,7 +333,12 @@ class SessionDriver:
     def _send(self, orders: Sequence[Order], kind: OrderState, now_ns: int) -> None:
         """Ask the venue for one kind of thing about several orders, or find that it must not be asked."""
         settling, looked_s = self.settling, self.clock()
-        for order in self._claim(orders, kind, now_ns):
+        names = {order.cl_ord_id for order in orders}
+        # A commit that ended in an error may have been kept.
+        self._left |= names
+        claimed = self._claim(orders, kind, now_ns)
+        self._left = self._left - names | {order.cl_ord_id for order in claimed}
+        for order in claimed:
             urgent = kind is OrderState.PENDING_CANCEL
             if not urgent and (settling is not self.settling or not self.settled or self.skewed):
                 # The line was down in between: after the logon these are asked about, like all others.
@@ -338,12 +351,15 @@ class SessionDriver:
                 return
             self.bucket = self.bucket.take(self.clock(), urgent=urgent) or self.bucket
             # A message that comes late must not date what was decided since to its own instant.
+            passed = True
             if kind is OrderState.PENDING_NEW:
-                self.wire.send_new(order)
+                passed = self.wire.send_new(order)
             elif kind is OrderState.PENDING_REPLACE:
-                self.wire.send_replace(order)
+                passed = self.wire.send_replace(order)
             else:
                 self.wire.send_cancel(order)
+            if passed:
+                self._left.discard(order.cl_ord_id)
 
     def _claim(self, orders: Sequence[Order], kind: OrderState, now_ns: int) -> Sequence[Order]:
         """Commit the state that says "asked"; return the orders as they then are, without those not to be asked for.
@@ -412,12 +428,19 @@ class SessionDriver:
             self._ask_next(now_ns)
         return Outcome("asked")
 
-    def _doubted(self, states: frozenset[OrderState], now_ns: int) -> Sequence[Order]:
-        """Return the session's orders in some states; what was asked and not answered is UNKNOWN from now on."""
+    def _doubted(
+        self, states: frozenset[OrderState], now_ns: int, names: Collection[ClOrdId] | None = None
+    ) -> Sequence[Order]:
+        """Return the session's orders in some states; what was asked and not answered is UNKNOWN from now on.
+
+        Of some `names` alone, where these are given.
+        """
         with self.database.transaction() as tx:
             self._fence(tx)
             found = []
             for order in self._mine(tx, states):
+                if names is not None and order.cl_ord_id not in names:
+                    continue
                 # Read again one by one, locked: a report may be booking one of them at this moment.
                 present = tx.orders.order(order.cl_ord_id) if order.state in IN_DOUBT else order
                 if present is None or present.state not in states:

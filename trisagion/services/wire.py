@@ -40,19 +40,23 @@ class Wire:
     _held: dict[ClOrdId, Order] = field(default_factory=dict, init=False)
     _asked: set[ClOrdId] = field(default_factory=set, init=False)
 
-    def send_new(self, order: Order) -> None:
-        """Send a new order, unless the wire is shut."""
+    def send_new(self, order: Order) -> bool:
+        """Send a new order; False where the wire is shut."""
         with self._passing:
-            if order.taker or not self.shut:
-                self._hold(order)
-                self.session.send_new(order, order.updated_ns)
+            if self.shut and not order.taker:
+                return False
+            self._hold(order)
+            self.session.send_new(order, order.updated_ns)
+            return True
 
-    def send_replace(self, order: Order) -> None:
-        """Send a replace, unless the wire is shut; until it is answered the order may have either name."""
+    def send_replace(self, order: Order) -> bool:
+        """Send a replace; False where the wire is shut. Until it is answered the order may have either name."""
         with self._passing:
-            if not self.shut:
-                self._hold(_replaced(order))
-                self.session.send_replace(order, order.updated_ns)
+            if self.shut:
+                return False
+            self._hold(_replaced(order))
+            self.session.send_replace(order, order.updated_ns)
+            return True
 
     def send_cancel(self, order: Order) -> None:
         """Ask for the cancel of an order."""

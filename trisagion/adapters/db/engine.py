@@ -340,16 +340,20 @@ def open_engine(url: str, *, may_create: bool = False, io_s: int = IO_S) -> Engi
     A SQLite file that does not exist is an error unless it `may_create` it: a mistyped path must not make an empty one.
     `io_s` is how long a server may take for an answer.
     """
-    try:
-        parsed = make_url(url)
-    except (sa.exc.ArgumentError, ValueError):
-        raise ConfigError(f"database: expected sqlite:///file or mysql://user@host/name, found {url!r}") from None
+    parsed = _parsed(url)
     backend = parsed.get_backend_name()
     if backend == "sqlite":
         return _open_sqlite(parsed, may_create=may_create)
     if backend in {"mysql", "mariadb"}:
         return _open_mysql(parsed, io_s)
     raise ConfigError(f"database: expected sqlite:///file or mysql://user@host/name, found the scheme {backend!r}")
+
+
+def _parsed(url: str) -> URL:
+    try:
+        return make_url(url)
+    except (sa.exc.ArgumentError, ValueError):
+        raise ConfigError(f"database: expected sqlite:///file or mysql://user@host/name, found {url!r}") from None
 
 
 def retrying(work: Callable[[], T]) -> T:
@@ -428,7 +432,7 @@ def _open_mysql(url: URL, io_s: int) -> Engine:
 
 def _follow(engine: Engine, renewed: Callable[[], str]) -> None:
     """Where the server refuses the password, read it again: it may be a new one since this process began."""
-    password = Password(lambda: make_url(renewed()).password or "")
+    password = Password(lambda: _parsed(renewed()).password or "")
     known = password()
 
     @event.listens_for(engine, "do_connect")
