@@ -174,6 +174,9 @@ def test_a_password_that_was_changed_is_read_again_and_a_wrong_one_is_refused(
             pass
         assert "canary" not in str(error.value)
         stands.append(url.set(password=password))
+    with pytest.raises(ConfigError, match="found no such URL") as refused:
+        open_database("mysql:/writer:canary@host")
+    assert "canary" not in str(refused.value)
     with database.snapshot() as tx:
         told = tx.session.bare_rows(sa.text("SELECT subject FROM event ORDER BY seq"))
     assert list(told) == [("canary",), ("the next, %40",)]

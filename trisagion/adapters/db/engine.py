@@ -353,7 +353,8 @@ def _parsed(url: str) -> URL:
     try:
         return make_url(url)
     except (sa.exc.ArgumentError, ValueError):
-        raise ConfigError(f"database: expected sqlite:///file or mysql://user@host/name, found {url!r}") from None
+        # What it is may hold a password, wherever in it.
+        raise ConfigError("database: expected sqlite:///file or mysql://user@host/name, found no such URL") from None
 
 
 def retrying(work: Callable[[], T]) -> T:
