@@ -132,7 +132,7 @@ def test_each_logon_says_the_password_as_it_stands_then(tmp_path: Path, caplog: 
             with line:
                 line.settimeout(WAIT_S)
                 said.append(dict(pair.split(b"=", 1) for pair in line.recv(4096).split(b"\x01")[:-1])[b"554"])
-            then()
+                then()
         session.stop()
     assert said == [b"first-canary", b"second-canary", b"second-canary"]
     assert "a password cannot be read, the one before is used" in caplog.text
